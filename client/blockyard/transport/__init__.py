@@ -1,0 +1,11 @@
+"""The only home of ZMQ: CURVE-authenticated sockets, their keys, and one poller for sockets and file descriptors.
+
+Every link is a `Dealer` (client, manager) connected to a `Router` (interchange). What travels is `blockyard.wire`'s.
+A socket belongs to one thread; a `Context` may be shared.
+"""
+
+from blockyard.transport.keys import KeyPair, read_public_key
+from blockyard.transport.sockets import Context, Dealer, Poller, Router
+from blockyard.transport.zap import AllowList, Gate
+
+__all__ = ["AllowList", "Context", "Dealer", "Gate", "KeyPair", "Poller", "Router", "read_public_key"]

@@ -1,0 +1,167 @@
+"""Sockets with CURVE always on. They send and receive single frames without blocking; waiting is the `Poller`'s.
+
+Nothing is ever queued for a peer that is not there: `send` says False, and the caller, who knows what must not be
+lost, sends again after the next handshake (`Hello`, `Join`).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import zmq
+
+from blockyard.transport.keys import KeyPair
+from blockyard.wire.codec import MAX_FRAME_BYTES
+
+_QUEUE_FRAMES = 4096
+"""Frames queued for a peer that reads slowly, before `send` says False."""
+_ZERO_COPY_BYTES = 64 * 1024
+"""Below this, copying a frame is cheaper than keeping track of who still uses it (pyzmq's own threshold)."""
+
+
+class Pollable(Protocol):
+    """What the poller can wait for besides plain file descriptors."""
+
+    @property
+    def socket(self) -> "zmq.Socket[bytes]": ...
+
+
+class Context:
+    """ZMQ's context: one I/O thread for all sockets of this process."""
+
+    def __init__(self, max_sockets: int = 1024) -> None:
+        self.zmq = zmq.Context(1)
+        self.zmq.set(zmq.MAX_SOCKETS, max_sockets)
+
+    def close(self) -> None:
+        """End the context; all its sockets must be closed."""
+        self.zmq.term()
+
+
+class Dealer:
+    """The connecting side of a link. Reconnects by itself, for ever; the peer will then not know us."""
+
+    def __init__(self, context: Context, endpoint: str, *, server_key: bytes, keys: KeyPair) -> None:
+        socket = context.zmq.socket(zmq.DEALER)
+        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = keys.public, keys.secret, server_key
+        _limit(socket)
+        socket.set(zmq.IMMEDIATE, 1)
+        socket.set(zmq.RECONNECT_IVL, 20)
+        socket.set(zmq.RECONNECT_IVL_MAX, 500)
+        socket.connect(endpoint)
+        self._socket = socket
+
+    @property
+    def socket(self) -> "zmq.Socket[bytes]":
+        """For the poller."""
+        return self._socket
+
+    def send(self, frame: bytes) -> bool:
+        """Send one frame; False when there is no connection or its queue is full."""
+        try:
+            self._socket.send(frame, zmq.NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> bytes | None:
+        """Receive one frame, or None when none waits."""
+        try:
+            return self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def close(self, linger: float = 0.0) -> None:
+        """Close; frames not sent yet are given `linger` seconds."""
+        self._socket.close(round(linger * 1000))
+
+
+class Router:
+    """The bound side of links; its `Gate` decides who may connect."""
+
+    def __init__(self, context: Context, endpoint: str, *, keys: KeyPair, domain: str) -> None:
+        socket = context.zmq.socket(zmq.ROUTER)
+        socket.curve_server = True
+        socket.curve_secretkey = keys.secret
+        socket.set(zmq.ZAP_DOMAIN, domain.encode())
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.BACKLOG, 4096)
+        _limit(socket)
+        socket.bind(endpoint)
+        self._socket = socket
+
+    @property
+    def socket(self) -> "zmq.Socket[bytes]":
+        """For the poller."""
+        return self._socket
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is bound, with the port that was chosen for ``tcp://…:*``."""
+        return str(self._socket.get(zmq.LAST_ENDPOINT), "ascii").rstrip("\0")
+
+    def send(self, peer: bytes, frame: bytes) -> bool:
+        """Send one frame to a peer; False when it is gone or does not read."""
+        try:
+            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                return False
+            raise
+        return True
+
+    def receive(self) -> tuple[bytes, str, bytes] | None:
+        """Receive (peer, user id that its key proves, frame), or None when none waits.
+
+        A message of more than one frame is nobody's; it comes back as an empty frame, which no decoder accepts.
+        """
+        try:
+            peer = self._socket.recv(zmq.NOBLOCK)
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        body = frame.bytes
+        while frame.more:
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+            body = b""
+        return peer, str(frame.get("User-Id")), body
+
+    def close(self) -> None:
+        """Close at once."""
+        self._socket.close(0)
+
+
+class Poller:
+    """Waits for sockets and file descriptors together."""
+
+    def __init__(self) -> None:
+        self._poller = zmq.Poller()
+        self._named: dict[object, Pollable | int] = {}
+
+    def register(self, readable: Pollable | int) -> None:
+        """Watch a socket or a file descriptor for input."""
+        raw = readable if isinstance(readable, int) else readable.socket
+        self._named[raw] = readable
+        self._poller.register(raw, zmq.POLLIN)
+
+    def unregister(self, readable: Pollable | int) -> None:
+        """Stop watching; it must be watched."""
+        raw = readable if isinstance(readable, int) else readable.socket
+        del self._named[raw]
+        self._poller.unregister(raw)
+
+    def poll(self, timeout: float | None) -> list[Pollable | int]:
+        """Wait at most `timeout` seconds (None: for ever) and return what is readable."""
+        milliseconds = None if timeout is None else max(0, -int(-timeout * 1000 // 1))
+        return [self._named[raw] for raw, _ in self._poller.poll(milliseconds)]
+
+
+def _limit(socket: "zmq.Socket[bytes]") -> None:
+    socket.linger = 0
+    socket.set(zmq.SNDHWM, _QUEUE_FRAMES)
+    socket.set(zmq.RCVHWM, _QUEUE_FRAMES)
+    socket.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    socket.set(zmq.HANDSHAKE_IVL, 10_000)
+
+
+__all__: Sequence[str] = ["Context", "Dealer", "Pollable", "Poller", "Router"]

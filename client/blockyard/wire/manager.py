@@ -1,0 +1,145 @@
+"""The messages between a manager and the interchange, one union per direction.
+
+A manager joins a pool for a block, receives tries, and reports how they ended. What it reports it keeps until the
+interchange says `Recorded`: then the journal holds it. Every try carries its lease's epoch, so that the late result
+of a lost try can be told from the result of the try that replaced it.
+"""
+
+from blockyard.wire.records import Assigned, Function, Lease, Outcome, Record, Running, TaskSpec
+
+
+class Join(Record, tag=1, frozen=True):
+    """First message on each new connection."""
+
+    version: int
+    manager: str
+    pool: str
+    block: str
+    node: str
+    python: str
+    workers: int
+    cores: float
+    memory_bytes: int
+    accelerators: int
+    near: bytes = b""
+    """Content of the blob folder's nonce file, when this process can read it."""
+    holds: list[Lease] = []
+    """Tries in its hands from before a reconnect: waiting, running, or ended and not yet recorded."""
+    index: int = 0
+    """Place of this node in its block, 0..nodes-1."""
+    pid: int = 0
+
+
+class Outcomes(Record, tag=2, frozen=True):
+    """How tries ended. `number` counts up from 1 for each manager; answered by `Recorded`."""
+
+    number: int
+    outcomes: list[Outcome]
+
+
+class Returned(Record, tag=3, frozen=True):
+    """Tries handed back without having been started: after `Retract` or `Drain`, or because what they need failed."""
+
+    leases: list[Lease]
+
+
+class Heartbeat(Record, tag=4, frozen=True):
+    """Renews the lease of everything the manager holds."""
+
+    busy: int
+    idle: int
+    queued: int
+    resident_bytes: int = 0
+    restarts: int = 0
+    """Workers started again since the manager began."""
+    running: list[Running] = []
+    """At most 64."""
+
+
+class Leave(Record, tag=5, frozen=True):
+    """The manager ends; it holds nothing any more."""
+
+    reason: str
+
+
+class Wanted(Record, tag=6, frozen=True):
+    """The manager lacks these functions (it was restarted, or it dropped them)."""
+
+    functions: list[bytes]
+
+
+class Joined(Record, tag=1, frozen=True):
+    """The manager belongs to its pool now."""
+
+    version: int
+    heartbeat: float
+    """Seconds between heartbeats; three missed ones end the lease."""
+    blobs: str = ""
+    """Folder for large bodies; '' when this manager is not near."""
+    blob_threshold: int = 64 * 1024
+    dropped: list[Lease] = []
+    """Of what it said it holds: leases that have ended meanwhile; to be killed or forgotten."""
+
+
+class Functions(Record, tag=2, frozen=True):
+    """Functions that assignments will name."""
+
+    functions: list[Function]
+
+
+class AssignGroup(Record, frozen=True):
+    """Tries of tasks with one spec."""
+
+    spec: TaskSpec
+    tasks: list[Assigned]
+
+
+class Assign(Record, tag=3, frozen=True):
+    """Tries to run, in this order. A task comes after those it needs."""
+
+    groups: list[AssignGroup]
+
+
+class Recorded(Record, tag=4, frozen=True):
+    """The journal holds `Outcomes` up to this number."""
+
+    number: int
+
+
+class Retract(Record, tag=5, frozen=True):
+    """Hand back up to `count` tries that have not started, newest first."""
+
+    count: int
+
+
+class Stop(Record, tag=6, frozen=True):
+    """End these tries: forget those that wait, stop those that run (cooperatively, then by signal)."""
+
+    leases: list[Lease]
+    grace: float = 2.0
+    """Seconds between asking and killing."""
+
+
+class Drain(Record, tag=7, frozen=True):
+    """Hand back what has not started, finish what runs, then `Leave`. After `grace` seconds running tries end as lost."""
+
+    grace: float
+
+
+class NotJoined(Record, tag=8, frozen=True):
+    """The interchange does not know this connection (it was restarted): say `Join`."""
+
+
+class Refused(Record, tag=9, frozen=True):
+    """This manager cannot be part of the pool; it should end with this message."""
+
+    kind: str
+    message: str
+
+
+class Beat(Record, tag=10, frozen=True):
+    """Answer to a heartbeat: the interchange is alive."""
+
+
+FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted
+ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat

@@ -1,0 +1,175 @@
+"""The values that travel inside messages. All are msgpack arrays; a new field goes last and has a default.
+
+Bodies (arguments, results, functions) are opaque here: bytes that only clients and workers look into.
+"""
+
+import enum
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+"""Raised when an old peer could misread a new message; a mismatch refuses that peer alone."""
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """Base of all records: a msgpack array, immutable."""
+
+
+class Blob(msgspec.Struct, array_like=True, frozen=True):
+    """A large body, kept as a file in the blob folder that near processes share."""
+
+    name: str
+    size_bytes: int
+
+
+Body = bytes | Blob
+
+
+class Status(enum.IntEnum):
+    """How a try ended. DONE is the only success; the rest say whose fault it was."""
+
+    DONE = 0
+    RAISED = 1
+    """The function raised; the body holds the pickled exception."""
+    JOIN = 2
+    """The function returned `blockyard.join(...)`: its calls are the result still to come."""
+    CANCELLED = 3
+    TIMEOUT = 4
+    """Ran longer than its `timeout`."""
+    DEADLINE = 5
+    """Not finished within `deadline` of its submission."""
+    OUT_OF_MEMORY = 6
+    LOST = 7
+    """The worker, manager, block or node died under it: an infrastructure loss."""
+    DEPENDENCY = 8
+    """A task it waits for did not succeed."""
+    REFUSED = 9
+    """It can never run: unknown pool, impossible request, wrong Python."""
+
+
+class Failure(Record, frozen=True):
+    """Why a try did not succeed, readable without unpickling anything."""
+
+    message: str
+    types: list[str] = []
+    """Qualified names ('module.Class') of the exception along its MRO; what `retry_on` is compared with."""
+    evidence: str = ""
+    """What was seen: exit code, signal, peak memory and limit, tail of the output."""
+
+
+class TaskSpec(Record, frozen=True):
+    """What the tasks of one group have in common. Zero and empty mean 'not asked for'."""
+
+    function: bytes
+    pool: str = "default"
+    name: str = ""
+    priority: int = 0
+    """Higher first, -2^31..2^31-1."""
+    retries: int = 0
+    """Further tries after one that failed by its own fault."""
+    backoff: float = 0.0
+    """Seconds before the first retry; doubles each time."""
+    retry_on: tuple[str, ...] = ()
+    """Qualified exception names, or bare class names; empty: any."""
+    timeout: float = 0.0
+    """Seconds of running."""
+    deadline: float = 0.0
+    """Seconds from submission to the end."""
+    cores: float = 0.0
+    memory_bytes: int = 0
+    accelerators: int = 0
+    nodes: int = 0
+    ranks: int = 0
+    ranks_per_node: int = 0
+    idempotent: bool = True
+    tags: tuple[str, ...] = ()
+
+
+class Group(Record, frozen=True):
+    """Tasks with one spec and consecutive numbers: ``first``, ``first + 1``, …, one for each body."""
+
+    spec: TaskSpec
+    first: int
+    bodies: list[Body]
+    needs: list[list[int]] = []
+    """Empty, or one list of task identifiers for each body: what it waits for, in the order of its markers."""
+    keys: list[str] = []
+    """Empty, or one key for each body ('' for none)."""
+
+
+class Function(Record, frozen=True):
+    """A function, sent once to each side that needs it."""
+
+    id: bytes
+    name: str
+    """'module.qualname', for people."""
+    body: bytes
+    python: str
+    """'3.11': cloudpickled code runs only on the minor version that made it."""
+
+
+class Calls(Record, frozen=True):
+    """What a task left to be done instead of a result: its result is the list of theirs, in order."""
+
+    groups: list[Group]
+    """Numbers count from 0; the interchange gives the tasks identifiers of its own."""
+    functions: list[Function]
+
+
+class Outcome(Record, frozen=True):
+    """How one try ended."""
+
+    task: int
+    epoch: int
+    status: Status
+    body: Body = b""
+    seconds: float = 0.0
+    """Time the function ran."""
+    failure: Failure | None = None
+    calls: Calls | None = None
+    """With JOIN."""
+
+
+class Lease(Record, frozen=True):
+    """One try of one task as a manager holds it."""
+
+    task: int
+    epoch: int
+
+
+class Part(Record, frozen=True):
+    """One manager's place in a task that spans several."""
+
+    index: int
+    count: int
+    first_rank: int
+    ranks: int
+    """Ranks on this manager."""
+    total_ranks: int
+    hosts: list[str]
+
+
+class Need(Record, frozen=True):
+    """The result of a task that another waits for."""
+
+    task: int
+    body: Body | None = None
+    """None: that task is in the same manager's hands and has not ended yet."""
+
+
+class Assigned(Record, frozen=True):
+    """One try, given to a manager."""
+
+    task: int
+    epoch: int
+    body: Body
+    needs: list[Need] = []
+    part: Part | None = None
+
+
+class Running(Record, frozen=True):
+    """A task that a worker is busy with."""
+
+    task: int
+    epoch: int
+    seconds: float
