@@ -166,3 +166,11 @@ class VersionMismatch(BlockyardError):
 
 class BlobMissing(BlockyardError, LookupError):
     """A large payload is no longer in the folder that it was passed through: freed too early, or removed by hand."""
+
+
+class BadFrame(BlockyardError, ValueError):
+    """A peer sent bytes that are no message of the protocol. They are dropped and counted; look at the peer's version."""
+
+
+class BadKey(BlockyardError):
+    """A key file is absent, readable by others, or not a key. The message names the file and the command to run."""
