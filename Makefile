@@ -1,0 +1,50 @@
+# Everything a newcomer or a CI machine types. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+export PYTHONSAFEPATH := 1
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test check unit integration soak scale bench bench-peers environment packages clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: environment ## the main job: sweeps over real data sets, on blocks that scale from 0 (ARGS=--chaos kills its parts meanwhile)
+	@$(BIN)/python examples/sweep.py $(ARGS)
+
+test: packages check ## everything: static checks, then every test at its small size
+	@BLOCKYARD_SIZE=small $(BIN)/python -m pytest $(ARGS)
+
+check: environment ## static checks: ruff, mypy --strict, who may import whom
+	@tools/check
+
+unit: environment ## tests without processes, sockets or clocks (seconds)
+	@$(BIN)/python -m pytest tests/meta tests/unit tests/property $(ARGS)
+
+integration: packages environment ## tests with real processes, a real PostgreSQL and a real sshd
+	@$(BIN)/python -m pytest tests/contract tests/simulation tests/integration $(ARGS)
+
+soak: packages environment ## the long proofs at their full size (an hour or more)
+	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m soak --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
+
+scale: packages environment ## the wide proofs at their full size: 10^4 managers, 10^6 and 10^7 tasks (an hour or more)
+	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m scale --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
+
+bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
+	@$(BIN)/python bench/run_all.py $(ARGS)
+
+bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a throw-away environment
+	@$(BIN)/python bench/peers/run_all.py $(ARGS)
+
+environment: ## .venv from pyproject.toml; at once when nothing changed
+	@PYTHON=$(PYTHON) tools/environment
+
+packages: ## the Debian packages that the tests use, when they are missing and this is root
+	@tools/system-packages
+
+clean: ## remove what make made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist results
