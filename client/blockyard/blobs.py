@@ -113,7 +113,7 @@ class BlobFolder:
         return Blob(name, size_bytes)
 
     def open(self, name: str) -> memoryview:
-        """Return the content of a blob as a writable view that is private to the caller and lives as long as it is used.
+        """Return the content of a blob as a writable view, private to the caller and valid as long as it is used.
 
         Raises `BlobMissing` when there is no such blob, or it was freed while it was being read.
         """
@@ -260,7 +260,7 @@ class BlobFolder:
 
 
 class _Spares:
-    """Freed files of a folder, waiting to be written over. Any process may put and take; a rename decides who got it."""
+    """Freed files of a folder, to be written over. Any process may put and take; a rename decides who got it."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -18,11 +18,11 @@ class BlockyardError(Exception):
 
 
 class ConfigError(BlockyardError, ValueError):
-    """A setting is unknown, has the wrong type, or contradicts another. Correct the named setting where it was found."""
+    """A setting is unknown, has the wrong type, or contradicts another. Correct it where it was found."""
 
 
 class NotSendable(BlockyardError, TypeError):
-    """An argument, function or result cannot be pickled. Send what it was made from (a path, a URL, plain data) instead.
+    """An argument, function or result cannot be pickled. Send what it was made from (a path, a URL, data) instead.
 
     `path` names the culprit inside the object, for example ``argument 1 → ['model'] → .lock``; empty when unknown.
     """
@@ -157,11 +157,11 @@ class RunTakenOver(BlockyardError):
 
 
 class BrokenBlockyard(BlockyardError, BrokenExecutor):
-    """The client cannot go on: interchange unreachable for good, pool failed, or used after a fork. Open a new client."""
+    """The client cannot go on: interchange gone for good, pool failed, or used after a fork. Open a new client."""
 
 
 class VersionMismatch(BlockyardError):
-    """Two parts differ in Python's minor version or in the protocol. Install the same on both; the message names them."""
+    """Two parts differ in Python's minor version or in the protocol. Install the same on both, as the message says."""
 
 
 class BlobMissing(BlockyardError, LookupError):
@@ -169,7 +169,7 @@ class BlobMissing(BlockyardError, LookupError):
 
 
 class BadFrame(BlockyardError, ValueError):
-    """A peer sent bytes that are no message of the protocol. They are dropped and counted; look at the peer's version."""
+    """A peer sent bytes that are no message of the protocol. They are dropped and counted; see the peer's version."""
 
 
 class BadKey(BlockyardError):

@@ -51,7 +51,7 @@ def diagnose(roots: Sequence[Root], error: BaseException) -> NotSendable:
         if found is not None:
             path, culprit, reason = _descend(value, found)
             shown = " → ".join([name, *path])
-            return NotSendable(f"{shown}: {_sentence(reason)}; {_hint(culprit)}", shown)
+            return NotSendable(f"{shown}: {_sentence(reason)}{_hint(culprit)}", shown)
     return NotSendable(f"{' or '.join(name for name, _ in roots)}: {_sentence(error)}")
 
 
@@ -63,19 +63,21 @@ def _sentence(error: BaseException) -> str:
 
 
 def _hint(culprit: object) -> str:
-    if isinstance(culprit, Future):
-        return "a future of another executor means nothing elsewhere: pass its .result() instead"
+    if isinstance(culprit, Future) and not hasattr(culprit, "embedded"):
+        return "; a future of another executor means nothing elsewhere: pass its .result() instead"
+    if isinstance(culprit, Future):  # one of ours, whose own message says what to do
+        return ""
     names = {kind.__name__ for kind in type(culprit).__mro__}
     for known, hint in _HINTS:
         if known & names:
-            return hint
-    return "pass the data that it was made from instead, or give its class a __reduce__"
+            return f"; {hint}"
+    return "; pass the data that it was made from instead, or give its class a __reduce__"
 
 
 def _failure(value: object) -> Exception | None:
     try:
         cloudpickle.dumps(value, 5, buffer_callback=lambda buffer: False)
-    except Exception as error:  # any reducer of the user may have been run
+    except Exception as error:  # noqa: BLE001 - any reducer of the user may have been run
         return error
     return None
 
@@ -107,6 +109,8 @@ _ATOMS: Final = frozenset({int, float, str, bytes, bool, complex, type(None), ty
 def _parts(value: object) -> Iterator[tuple[str, object]]:
     """Yield the parts that pickling `value` would visit, each with the step that leads to it."""
     match value:
+        case Future():  # its lock is not what the user should hear about
+            return
         case Mapping():
             for key, item in value.items():
                 yield f"key {key!r}", key
@@ -159,7 +163,7 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
                 yield f".{name}", getattr(value, name)
     try:
         reduced = value.__reduce_ex__(5)
-    except Exception:  # it is the culprit itself; its error is the one already at hand
+    except Exception:  # noqa: BLE001 - it is the culprit itself; its error is the one already at hand
         return
     if isinstance(reduced, tuple):
         labels = ("function", "argument", "state", "item", "entry")

@@ -168,7 +168,7 @@ def _goes_by_value(value: object) -> bool:
 def _is_by_value(value: types.FunctionType | type) -> bool:
     try:
         blob = pickle_any(value, [])
-    except Exception:  # it will be named when the function that refers to it is packed
+    except Exception:  # noqa: BLE001 - it will be named when the function that refers to it is packed
         return False
     return needs_watching(blob, value)
 
@@ -179,11 +179,11 @@ def _watches_of_function(function: types.FunctionType) -> list[Watch]:
         (functools.partial(getattr, function, "__defaults__"), function.__defaults__),
         (functools.partial(getattr, function, "__kwdefaults__"), function.__kwdefaults__),
     ]
-    for cell in function.__closure__ or ():
-        watches.append((functools.partial(_contents, cell), _contents(cell)))
+    watches += [(functools.partial(_contents, cell), _contents(cell)) for cell in function.__closure__ or ()]
     names: Mapping[str, object] = function.__globals__
-    for name in _names_in(function.__code__):
-        watches.append((functools.partial(names.get, name, _ABSENT), names.get(name, _ABSENT)))
+    watches += [
+        (functools.partial(names.get, name, _ABSENT), names.get(name, _ABSENT)) for name in _names_in(function.__code__)
+    ]
     return watches
 
 

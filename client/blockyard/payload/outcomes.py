@@ -26,8 +26,8 @@ MOST_SUMMARY_CHARACTERS: Final = 300
 class ErrorRecord:
     """An exception ready to be sent.
 
-    `body` is for `load_error`; `type_names` are ``module.Qualname`` along the MRO, most special first, without `object`;
-    `summary` is one line for headers, tables and the message of a `DependencyError`.
+    `body` is for `load_error`; `type_names` are ``module.Qualname`` along the MRO, most special first, but for
+    `object`; `summary` is one line for headers, tables and the message of a `DependencyError`.
     """
 
     body: bytes
@@ -97,7 +97,7 @@ def _packed_exception(error: BaseException) -> tuple[bytes | None, str]:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as problem:  # a __str__ of the user that fails must not hide the error itself
+    except Exception as problem:  # noqa: BLE001 - a __str__ of the user that fails must not hide the error itself
         return f"<its __str__ raised {type(problem).__name__}>"
 
 

@@ -77,13 +77,13 @@ def pickle_any(value: object, views: list[memoryview]) -> bytes:
         pickled = _dumps(value, PROTOCOL, buffer_callback=keep)
         if not needs_cloudpickle(pickled):
             return pickled
-    except Exception:  # reducers are user code and raise anything; cloudpickle can do more, and its error is the one
+    except Exception:  # noqa: BLE001 - reducers are user code; cloudpickle can do more, and its error is the one
         if collector is not None and collector.failure is not None:
             raise collector.failure from None
     views.clear()
     if collector is not None:
         collector.reset()
-    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)
+    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)  # type: ignore[no-any-return]  # it is untyped
 
 
 def _pack(value: object, roots: Sequence[Root], collector: Collector | None) -> Packed:
@@ -132,10 +132,8 @@ def dump_call(
     return packed, collector.found
 
 
-def dump_items(
-    items: Sequence[Any], home: object | None = None
-) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
-    """Pack one call ``f(item)`` per item; return the payloads in order and, by index, the dependencies of those with any."""
+def dump_items(items: Sequence[Any], home: object | None = None) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
+    """Pack one call ``f(item)`` per item; return the payloads in order and, by index, the dependencies found."""
     if _SCALARS.issuperset(map(type, items)):
         return [_dumps((item,), PROTOCOL) for item in items], {}
     packed: list[Packed] = []
@@ -187,5 +185,6 @@ def _not_loadable(payload: Buffer, error: Exception) -> NotLoadable:
         hint = "install the module here in the same version, or send its code by cloudpickle.register_pickle_by_value"
     elif isinstance(error, AttributeError):
         hint = "the module here is of another version"
-    return NotLoadable(f"a payload of {len(payload)} bytes could not be unpickled: {type(error).__name__}: {error}; {hint}")
-
+    return NotLoadable(
+        f"a payload of {len(payload)} bytes could not be unpickled: {type(error).__name__}: {error}; {hint}"
+    )

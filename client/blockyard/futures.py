@@ -1,0 +1,517 @@
+"""Futures by the hundred thousand: a `concurrent.futures.Future` that is cheap to make and is completed in batches.
+
+The standard class makes a lock and a condition per future. Here all futures of a client share one, kept in their
+`FutureHome`, and nobody ever waits on it: whoever waits for a future registers a waiter of its own with it, as
+`concurrent.futures.wait` does. A result stays packed until somebody asks for it, and is unpacked in the asker's thread.
+
+What a client does about cancelling, collecting and explaining is its own business; the home only calls it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import as_completed as _standard_as_completed
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
+from enum import IntEnum
+from typing import Any, Final, TypeVar
+
+from blockyard.errors import BlockyardError, DependencyError, NotLoadable
+from blockyard.payload import dump_value, load_error, load_value, packed_bytes, reduce_dependency
+from blockyard.payload.layout import Buffer
+
+T = TypeVar("T")
+
+
+class Ending(IntEnum):
+    """What a future is completed with, and so what the third value of its entry in a batch is."""
+
+    CANCELLED = 0
+    """Nothing; the value is ignored."""
+    VALUE = 1
+    """The result itself."""
+    EXCEPTION = 2
+    """The exception itself."""
+    RESULT = 3
+    """A packed result, or a function without arguments that fetches one when it is first wanted."""
+    ERROR = 4
+    """A packed exception (`ErrorRecord.body`), or a function that fetches one."""
+    VALUE_FROM = 5
+    """A function without arguments that makes the result when it is first wanted."""
+
+
+# Plain names, because a look-up in an enum costs as much as everything else that is done per future.
+_CANCELLED: Final = Ending.CANCELLED
+_VALUE: Final = Ending.VALUE
+_EXCEPTION: Final = Ending.EXCEPTION
+_RESULT: Final = Ending.RESULT
+_ERROR: Final = Ending.ERROR
+_VALUE_FROM: Final = Ending.VALUE_FROM
+_FAILURES: Final = frozenset({_EXCEPTION, _ERROR})
+_LONGEST_WAIT: Final = threading.TIMEOUT_MAX
+
+Body = Any
+"""What an `Ending` says: a value, an exception, packed bytes, or a function that returns one of these."""
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _no_explanation(future: TaskFuture[Any]) -> str:
+    return f"the task is {future.state}"
+
+
+class FutureHome:
+    """What all futures of one client have in common: the lock, and what to call.
+
+    The hooks run in the thread of whoever asked, never under the lock: `on_cancel` after a future was cancelled here,
+    `on_collect` when its outcome is first looked at, `on_wait` before a thread waits for it (send what you still hold
+    back), `explain` for `future.explain()`. `cancels_running`: whether `cancel()` also ends what already runs.
+    Futures keep their home alive, so a hook should refer to its client weakly.
+    """
+
+    __slots__ = ("__weakref__", "cancels_running", "condition", "explain", "on_cancel", "on_collect", "on_wait")
+
+    def __init__(
+        self,
+        *,
+        on_cancel: Callable[[TaskFuture[Any]], object] = _nothing,
+        on_collect: Callable[[TaskFuture[Any]], object] = _nothing,
+        on_wait: Callable[[TaskFuture[Any]], object] = _nothing,
+        explain: Callable[[TaskFuture[Any]], str] = _no_explanation,
+        cancels_running: bool = True,
+    ) -> None:
+        self.condition = threading.Condition(threading.RLock())
+        self.on_cancel = on_cancel
+        self.on_collect = on_collect
+        self.on_wait = on_wait
+        self.explain = explain
+        self.cancels_running = cancels_running
+
+    def complete(self, batch: Iterable[tuple[TaskFuture[Any], Ending, Body]]) -> int:
+        """Complete futures; return how many were. One that has already ended, by `cancel` for instance, is left alone.
+
+        The lock is taken once for the batch. Callbacks run afterwards in this thread, in the order of the batch.
+        """
+        completed = 0
+        with_callbacks: list[TaskFuture[Any]] = []
+        with self.condition:
+            for future, ending, body in batch:
+                state = future._state
+                if state is FINISHED or state is CANCELLED_AND_NOTIFIED:
+                    continue
+                completed += 1
+                future._body = body
+                future._ending = ending
+                future._state = FINISHED if ending is not _CANCELLED else CANCELLED_AND_NOTIFIED
+                if future._waiter_list:
+                    future._wake_waiters()
+                if future._callbacks is not None:
+                    with_callbacks.append(future)
+        for future in with_callbacks:
+            future._run_callbacks()
+        return completed
+
+    def started(self, futures: Iterable[TaskFuture[Any]]) -> None:
+        """Mark those of the futures as running that have not ended."""
+        with self.condition:
+            for future in futures:
+                if future._state is PENDING:
+                    future._state = RUNNING
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which a thread that does not exist here may have held when the process was forked."""
+        self.condition = threading.Condition(threading.RLock())
+
+
+class TaskFuture(Future[T]):
+    """The future of one task; everything that `concurrent.futures.Future` documents, and `task`, `home`, `explain()`.
+
+    `task` is the number by which client and interchange know the task.
+    """
+
+    __slots__ = ("_body", "_callbacks", "_ending", "_seen", "_state", "_waiter_list", "home", "task")
+
+    _body: Body
+    _callbacks: list[Callable[[Future[T]], object]] | None
+    _ending: Ending | None
+    _seen: bool
+    _waiter_list: list[Any] | None
+
+    def __init__(self, home: FutureHome, task: int) -> None:
+        # The base class is left uninitialised on purpose: its lock and condition are most of a future's cost.
+        self.home = home
+        self.task = task
+        self._state = PENDING
+        self._waiter_list = None
+        self._callbacks = None
+        self._ending = None
+        self._seen = False
+
+    def __repr__(self) -> str:
+        ending = self._ending
+        shown = ""
+        if self._state is FINISHED and ending is not None:
+            shown = f", {'raised' if ending in _FAILURES else 'returned'}"
+            if ending is _VALUE or ending is _EXCEPTION:
+                shown += f" {type(self._body).__name__}"
+        return f"<{type(self).__name__} task={self.task} {self.state}{shown}>"
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return reduce_dependency(self)
+
+    @property
+    def state(self) -> str:
+        """How far it is, in one word: pending, running, cancelled or finished."""
+        return "cancelled" if self._state is CANCELLED_AND_NOTIFIED else self._state.lower()
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # an attribute in the base
+        return self.home.condition
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]  # concurrent.futures.wait appends to it, under the lock
+        waiters = self._waiter_list
+        if waiters is None:
+            waiters = self._waiter_list = []
+        return waiters
+
+    def explain(self) -> str:
+        """Say in words why the task waits or how it ended."""
+        return self.home.explain(self)
+
+    def cancelled(self) -> bool:
+        """Tell whether the task was cancelled."""
+        return self._state is CANCELLED_AND_NOTIFIED
+
+    def running(self) -> bool:
+        """Tell whether a worker has the task, as far as this process has heard."""
+        return self._state is RUNNING
+
+    def done(self) -> bool:
+        """Tell whether the task was cancelled or has ended."""
+        state = self._state
+        return state is FINISHED or state is CANCELLED_AND_NOTIFIED
+
+    def cancel(self) -> bool:
+        """Cancel the task unless it has ended; return whether it is cancelled now.
+
+        A running task is cancelled too if its client can end it; code that is running may still have its effects.
+        """
+        home = self.home
+        with home.condition:
+            state = self._state
+            if state is CANCELLED_AND_NOTIFIED:
+                return True
+            if state is FINISHED or (state is RUNNING and not home.cancels_running):
+                return False
+            self._state = CANCELLED_AND_NOTIFIED
+            self._ending = _CANCELLED
+            self._body = None
+            if self._waiter_list:
+                self._wake_waiters()
+        home.on_cancel(self)
+        self._run_callbacks()
+        return True
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the task returned, or raise what it raised; wait for at most `timeout` seconds.
+
+        Raises `TimeoutError` when it has not ended by then, `CancelledError` when it was cancelled, `NotLoadable` when
+        its result cannot be unpickled in this process.
+        """
+        if self._state is not FINISHED:
+            self._wait(timeout)
+        if not self._seen:
+            self._open()
+        if self._ending is _EXCEPTION:
+            try:
+                raise self._body
+            finally:
+                # The traceback refers to this frame, and this frame to the future that holds the exception.
+                del self
+        return self._body  # type: ignore[no-any-return]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised, `None` if it returned; wait for at most `timeout` seconds, as `result` does.
+
+        A result that cannot be unpickled counts as an exception, so that `result()` never surprises after a `None`.
+        """
+        if self._state is not FINISHED:
+            self._wait(timeout)
+        self._open()
+        if self._ending is _EXCEPTION:
+            return self._body  # type: ignore[no-any-return]
+        return None
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn` with this future when it ends, at once if it has; what `fn` raises is logged."""
+        with self.home.condition:
+            if not self.done():
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(fn)
+                return
+        _call(fn, self)
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Mark the task as running; return `False` if it was cancelled. For executors, as in the standard library."""
+        with self.home.condition:
+            if self._state is CANCELLED_AND_NOTIFIED:
+                return False
+            if self._state is not PENDING:
+                LOGGER.critical("Future %s in unexpected state: %s", id(self), self._state)
+                msg = f"the future of task {self.task} cannot start: it is {self.state}"
+                raise RuntimeError(msg)
+            self._state = RUNNING
+            return True
+
+    def set_result(self, result: T) -> None:
+        """Complete the future with a result. Raises `InvalidStateError` when it has ended. For executors."""
+        self._set(_VALUE, result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Complete the future with an exception. Raises `InvalidStateError` when it has ended. For executors."""
+        self._set(_EXCEPTION, exception)
+
+    def embedded(self) -> bytes | memoryview | None:
+        """Return the packed result for use in the arguments of another call, `None` while there is none.
+
+        Raises `DependencyError` when the task failed or was cancelled.
+        """
+        if not self.done():
+            return None
+        if self._state is CANCELLED_AND_NOTIFIED:
+            message = f"task {self.task}, which this one needs, was cancelled"
+            raise DependencyError(message, self.task, "concurrent.futures.CancelledError")
+        with self.home.condition:
+            ending, body = self._ending, self._body
+        if ending is _RESULT:
+            packed = body() if callable(body) else body
+            return memoryview(packed) if isinstance(packed, bytearray) else packed
+        self._open()
+        if self._ending is _EXCEPTION:
+            raise _dependency_error(self.task, self._body)
+        return packed_bytes(dump_value(self._body))
+
+    def _get_snapshot(self) -> tuple[bool, bool, T | None, BaseException | None]:
+        """Return (done, cancelled, result, exception); what asyncio of Python 3.14 asks for instead of `result`."""
+        if not self.done():
+            return False, False, None, None
+        if self._state is CANCELLED_AND_NOTIFIED:
+            return True, True, None, None
+        self._open()
+        if self._ending is _EXCEPTION:
+            return True, False, None, self._body
+        return True, False, self._body, None
+
+    def _set(self, ending: Ending, body: object) -> None:
+        if not self.home.complete([(self, ending, body)]):
+            raise InvalidStateError(f"{self.state}: {self!r}")
+
+    def _wait(self, timeout: float | None) -> None:
+        """Return when the future is finished; raise `CancelledError` or `TimeoutError`."""
+        if not self.done() and not self._wait_for_end(timeout):
+            raise TimeoutError
+        if self._state is CANCELLED_AND_NOTIFIED:
+            raise CancelledError
+
+    def _wait_for_end(self, timeout: float | None) -> bool:
+        waiter = _Waiter()
+        with self.home.condition:
+            if self.done():
+                return True
+            self._waiters.append(waiter)
+        try:
+            self.home.on_wait(self)
+            waiter.wait(timeout)
+        finally:
+            with self.home.condition:
+                self._waiters.remove(waiter)
+        return self.done()
+
+    def _open(self) -> None:
+        """Unpack what the future was completed with, if nobody has; `_ending` is then VALUE or EXCEPTION of `_body`.
+
+        Two threads may unpack at the same time, because user code must not run under the lock; the first one's object
+        is what both get.
+        """
+        condition = self.home.condition
+        with condition:
+            ending, body = self._ending, self._body
+        assert ending is not None
+        if ending is not _VALUE and ending is not _EXCEPTION:
+            ending, body = _unpack(self.task, ending, body)
+        with condition:
+            if self._seen:
+                return
+            self._body = body
+            self._ending = ending
+            self._seen = True
+        self.home.on_collect(self)
+
+    def _wake_waiters(self) -> None:
+        assert self._waiter_list is not None
+        ending = self._ending
+        for waiter in self._waiter_list:
+            if ending is _CANCELLED:
+                waiter.add_cancelled(self)
+            elif ending in _FAILURES:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+
+    def _run_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, None
+        for fn in callbacks or ():
+            _call(fn, self)
+
+
+def _call(fn: Callable[[Future[T]], object], future: Future[T]) -> None:
+    try:
+        fn(future)
+    except Exception:  # noqa: BLE001 - the standard library's rule for callbacks: log, and go on with the next
+        LOGGER.exception("exception calling callback for %r", future)
+
+
+def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
+    """Return VALUE and a result, or EXCEPTION and an exception, which may be that the body cannot be unpacked."""
+    try:
+        if ending is _VALUE_FROM:
+            return _VALUE, body()
+        packed: Buffer = body() if callable(body) else body
+        if ending is _ERROR:
+            return _EXCEPTION, load_error(packed)
+        return _VALUE, load_value(packed)
+    except BlockyardError as error:
+        return _EXCEPTION, error
+    except OSError as error:
+        problem = NotLoadable(f"the result of task {task} could not be read: {error}")
+        problem.__cause__ = error
+        return _EXCEPTION, problem
+
+
+def _dependency_error(task: int, cause: BaseException) -> DependencyError:
+    """Return the error of a call that needs a failed task; in a chain of them it names the first."""
+    if isinstance(cause, DependencyError):
+        return DependencyError(str(cause), cause.task, cause.cause_type)
+    kind = type(cause)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    failure = DependencyError(f"task {task}, which this one needs, failed: {kind.__qualname__}: {cause}", task, name)
+    failure.__cause__ = cause
+    return failure
+
+
+class _Waiter:
+    """Wakes one thread, once, when a future ends; takes the part of the standard library's `_Waiter`."""
+
+    __slots__ = ("_lock", "_woken")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._woken = False
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until woken or for `timeout` seconds; return whether it was woken."""
+        if timeout is None:
+            return self._lock.acquire()
+        if timeout <= 0:
+            return self._lock.acquire(blocking=False)
+        return self._lock.acquire(timeout=min(timeout, _LONGEST_WAIT))
+
+    def add_result(self, future: Future[Any]) -> None:  # called under the lock of the future's home
+        if not self._woken:
+            self._woken = True
+            self._lock.release()
+
+    add_exception = add_result
+    add_cancelled = add_result
+
+
+class _Stream(_Waiter):
+    """Gathers futures as they end and wakes its thread once for all that end together."""
+
+    __slots__ = ("_ended", "_guard")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = threading.Lock()  # futures of several clients, and so of several locks, may be in one stream
+        self._ended: list[TaskFuture[Any]] = []
+
+    def add_result(self, future: Future[Any]) -> None:
+        with self._guard:
+            self._ended.append(future)  # type: ignore[arg-type]  # only ever registered with TaskFutures
+            super().add_result(future)
+
+    add_exception = add_result
+    add_cancelled = add_result
+
+    def take(self) -> list[TaskFuture[Any]]:
+        """Return those that have ended since the last call, in order; the next to end wakes the thread again."""
+        with self._guard:
+            ended, self._ended = self._ended, []
+            if self._woken:
+                self._woken = False
+                self._lock.acquire(blocking=False)
+            return ended
+
+
+def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
+    """Yield futures in the order in which they end, each once; those that have ended already come first.
+
+    Like `concurrent.futures.as_completed`, but the thread is woken once for all futures that end together. Raises
+    `TimeoutError` when not all have ended within `timeout` seconds of the first `next()`. Futures of other executors
+    may be among them; the standard library's function then does the work.
+    """
+    unique = dict.fromkeys(futures)
+    ours = [future for future in unique if isinstance(future, TaskFuture)]
+    if len(ours) != len(unique):
+        return _standard_as_completed(unique, timeout)
+    return _as_completed(ours, timeout)
+
+
+def _as_completed(futures: list[TaskFuture[T]], timeout: float | None) -> Iterator[Future[T]]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    total = len(futures)
+    stream = _Stream()
+    ended, waiting = _register(futures, stream)
+    futures.clear()
+    try:
+        while True:
+            ended.reverse()
+            while ended:
+                yield ended.pop()  # not held here any longer while the caller works with it
+            if not waiting:
+                return
+            next(iter(waiting)).home.on_wait(next(iter(waiting)))
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if not stream.wait(remaining) and not stream._ended:
+                msg = f"{len(waiting)} of {total} futures had not ended after {timeout} seconds"
+                raise TimeoutError(msg)
+            ended = stream.take()
+            waiting.difference_update(ended)
+    finally:
+        for future in waiting:
+            with future.home.condition:
+                future._waiters.remove(stream)
+
+
+def _register(futures: list[TaskFuture[T]], stream: _Stream) -> tuple[list[TaskFuture[T]], set[TaskFuture[T]]]:
+    """Return the futures that have ended, and register with the others, which are returned too."""
+    ended: list[TaskFuture[T]] = []
+    waiting: set[TaskFuture[T]] = set()
+    for home in {future.home for future in futures}:
+        with home.condition:
+            for future in futures:
+                if future.home is not home:
+                    continue
+                if future.done():
+                    ended.append(future)
+                else:
+                    future._waiters.append(stream)
+                    waiting.add(future)
+    return ended, waiting
