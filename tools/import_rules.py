@@ -13,11 +13,14 @@ from collections.abc import Iterable
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
-IMPURE = frozenset(
-    "asyncio concurrent ctypes fcntl glob http io logging mmap multiprocessing os pathlib pickle "
-    "platform queue random resource secrets select selectors shutil signal socket sqlite3 ssl subprocess sys tempfile "
-    "threading time urllib uuid zmq psycopg prometheus_client cloudpickle click rich kubernetes kopf sqlalchemy".split()
-)
+# fmt: off
+IMPURE = frozenset({
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "io", "logging", "mmap", "multiprocessing", "os",
+    "pathlib", "platform", "queue", "random", "resource", "secrets", "select", "selectors", "shutil", "signal",
+    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid", "pickle",
+    "cloudpickle", "click", "kopf", "kubernetes", "prometheus_client", "psycopg", "rich", "sqlalchemy", "zmq",
+})
+# fmt: on
 """Modules that reach outside a function's arguments."""
 
 
@@ -50,7 +53,7 @@ def strangers(graph: ImportGraph, third_party: Iterable[str], homes: Iterable[st
 
 
 def impurities(graph: ImportGraph, packages: Iterable[str], may_import: Iterable[str], ours: set[str]) -> list[str]:
-    """Imports by `packages` of impure modules, and of our own modules (roots in `ours`) that are not in `may_import`."""
+    """Imports by `packages` of impure modules, and of modules of ours (by their root) outside `may_import`."""
     packages, allowed = list(packages), [*packages, *may_import]
     return [
         where(graph, importer, imported)
@@ -62,16 +65,23 @@ def impurities(graph: ImportGraph, packages: Iterable[str], may_import: Iterable
 
 
 def missing(graph: ImportGraph, modules: Iterable[str]) -> list[str]:
-    return [f"{module} does not exist; name it anew in pyproject.toml" for module in modules if module not in graph.modules]
+    return [
+        f"{module} does not exist; name it anew in pyproject.toml" for module in modules if module not in graph.modules
+    ]
 
 
-class _Listing(Contract):  # type: ignore[misc]  # import-linter carries no types
+def listed(value: object) -> list[str]:
+    """What import-linter put in a field's place: a list of names, or None where the field was left out."""
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+class _Listing(Contract):
     """A contract whose report is a list of sentences."""
 
     def faults(self, graph: ImportGraph) -> list[str]:
         raise NotImplementedError
 
-    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: FBT001, ARG002 - import-linter's signature
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: FBT001 - their signature
         faults = self.faults(graph)
         return ContractCheck(kept=not faults, metadata={"faults": faults})
 
@@ -87,7 +97,8 @@ class HomeContract(_Listing):
     homes = fields.ListField(subfield=fields.StringField())
 
     def faults(self, graph: ImportGraph) -> list[str]:
-        return missing(graph, self.homes) + strangers(graph, self.third_party, self.homes)
+        homes = listed(self.homes)
+        return missing(graph, homes) + strangers(graph, listed(self.third_party), homes)
 
 
 class PureContract(_Listing):
@@ -97,6 +108,6 @@ class PureContract(_Listing):
     may_import = fields.ListField(subfield=fields.StringField(), required=False)
 
     def faults(self, graph: ImportGraph) -> list[str]:
-        allowed = list(self.may_import or [])
+        packages, allowed = listed(self.packages), listed(self.may_import)
         ours = {name.split(".")[0] for name in graph.modules if not graph.is_module_squashed(name)}
-        return missing(graph, [*self.packages, *allowed]) + impurities(graph, self.packages, allowed, ours)
+        return missing(graph, [*packages, *allowed]) + impurities(graph, packages, allowed, ours)

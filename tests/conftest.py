@@ -1,0 +1,51 @@
+"""What every test may ask for: how large a long proof is, and what the machine must offer.
+
+A test whose machine lacks a part is left out on a laptop, which is said last; where CI is set it fails, so that a
+layer can not go missing unseen. Fixtures of one layer live beside that layer.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import machine
+
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def size() -> machine.Size:
+    """How large the long proofs are in this run."""
+    return machine.size()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    machine.size()  # a misspelt size ends the run before its first test
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    absent = [part for part in machine.PARTS if not part.is_there()]
+    for part in absent:
+        hit = [item for item in items if item.get_closest_marker(part.marker)]
+        if hit:
+            config.stash[LEFT_OUT][f"{part.marker} ({part.remedy})"] = len(hit)
+        if not os.environ.get("CI"):
+            for item in hit:
+                item.add_marker(pytest.mark.skip(reason=f"{part.marker}: {part.remedy}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not os.environ.get("CI"):
+        return
+    for part in machine.PARTS:
+        if item.get_closest_marker(part.marker) and not part.is_there():
+            pytest.fail(f"{part.marker}: {part.remedy}; where CI is set nothing may be left out", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    yield
+    for what, count in config.stash[LEFT_OUT].items():
+        terminalreporter.write_line(f"NOT RUN on this machine: {count} tests marked {what}", yellow=True, bold=True)
