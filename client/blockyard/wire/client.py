@@ -6,7 +6,7 @@ answered by `Accepted` once the journal holds it; until then the client keeps it
 
 import msgspec
 
-from blockyard.wire.records import Blob, Function, Group, Outcome, Record
+from blockyard.wire.records import Body, Function, Group, Outcome, Record
 
 
 class Hello(Record, tag=1, frozen=True):
@@ -81,7 +81,7 @@ class Put(Record, tag=10, frozen=True):
 
     number: int
     id: bytes
-    body: bytes | Blob
+    body: Body
 
 
 class Pool(Record, frozen=True):
@@ -105,8 +105,8 @@ class Welcome(Record, tag=1, frozen=True):
     max_bytes: int
     blobs: str = ""
     """Folder for large bodies; '' when this client is not near."""
-    known: list[int] = []
-    """Highest number of a submission of this session that was accepted, if any."""
+    accepted: int = 0
+    """Number of the last submission of this session that was taken in; 0 for none."""
     blob_threshold: int = 64 * 1024
 
 

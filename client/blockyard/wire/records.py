@@ -15,14 +15,42 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """Base of all records: a msgpack array, immutable."""
 
 
-class Blob(msgspec.Struct, array_like=True, frozen=True):
+class Blob(Record, tag=1, frozen=True):
     """A large body, kept as a file in the blob folder that near processes share."""
 
     name: str
     size_bytes: int
 
 
-Body = bytes | Blob
+class Bundle(Record, tag=2, frozen=True):
+    """The bodies of several results, which together are one: a list of them."""
+
+    parts: list["bytes | Blob | Bundle"]
+
+
+Body = bytes | Blob | Bundle
+
+
+def body_bytes(body: Body) -> int:
+    """Size of a body, wherever it is kept."""
+    match body:
+        case bytes():
+            return len(body)
+        case Blob():
+            return body.size_bytes
+        case Bundle():
+            return sum(body_bytes(part) for part in body.parts)
+
+
+def blob_names(body: Body) -> list[str]:
+    """The blobs that a body consists of."""
+    match body:
+        case bytes():
+            return []
+        case Blob():
+            return [body.name]
+        case Bundle():
+            return [name for part in body.parts for name in blob_names(part)]
 
 
 class Status(enum.IntEnum):

@@ -1,0 +1,171 @@
+"""Questions and orders to a running interchange, and its answers; they travel inside `client.Ask` and `client.Reply`.
+
+The command line and the pools' executors use them. Times are UTC seconds, durations seconds.
+"""
+
+from blockyard.wire.records import Record
+
+
+class Status(Record, tag=1, frozen=True):
+    """How is the interchange?"""
+
+
+class Tasks(Record, tag=2, frozen=True):
+    """Which tasks are there? At most `limit`, in order of submission."""
+
+    states: list[str] = []
+    """Names of states; empty: all."""
+    pool: str = ""
+    run: str = ""
+    limit: int = 100
+
+
+class Task(Record, tag=3, frozen=True):
+    """All about one task."""
+
+    task: int
+
+
+class Managers(Record, tag=4, frozen=True):
+    """Which managers are there?"""
+
+
+class Watch(Record, tag=5, frozen=True):
+    """Send this pool's demand now and whenever it changes, as replies with this question's number."""
+
+    pool: str
+
+
+class Drain(Record, tag=6, frozen=True):
+    """Give these blocks nothing more; what runs there may go on for `grace` seconds."""
+
+    blocks: list[str]
+    grace: float
+
+
+class BlockGone(Record, tag=7, frozen=True):
+    """A block ended; its managers need not be waited for."""
+
+    blocks: list[str]
+    reason: str
+
+
+class CancelTasks(Record, tag=8, frozen=True):
+    """Cancel tasks of any run."""
+
+    tasks: list[int]
+
+
+Question = Status | Tasks | Task | Managers | Watch | Drain | BlockGone | CancelTasks
+
+
+class PoolStatus(Record, tag=1, frozen=True):
+    """A pool in numbers."""
+
+    pool: str
+    queued: int
+    assigned: int
+    workers: int
+    managers: int
+    submitted: int
+    done: int
+    failed: int
+    cancelled: int
+    retried: int
+    lost: int
+    late: int
+
+
+class StatusIs(Record, tag=2, frozen=True):
+    """Answer to `Status`."""
+
+    opening: int
+    tasks: int
+    bytes: int
+    sessions: int
+    pools: list[PoolStatus]
+
+
+class TaskLine(Record, tag=3, frozen=True):
+    """A task in a listing."""
+
+    task: int
+    name: str
+    pool: str
+    run: str
+    state: str
+    status: str
+    block: str
+    submitted_at: float
+
+
+class TasksAre(Record, tag=4, frozen=True):
+    """Answer to `Tasks`."""
+
+    tasks: list[TaskLine]
+    total: int
+
+
+class TaskIs(Record, tag=5, frozen=True):
+    """Answer to `Task`. `sentences` explain, in words, why it waits or how it ended."""
+
+    line: TaskLine
+    sentences: list[str]
+
+
+class ManagerLine(Record, tag=6, frozen=True):
+    """A manager in a listing."""
+
+    manager: str
+    pool: str
+    block: str
+    node: str
+    workers: int
+    held: int
+    load: int
+    draining: bool
+    silent_seconds: float
+    resident_bytes: int
+
+
+class ManagersAre(Record, tag=7, frozen=True):
+    """Answer to `Managers`."""
+
+    managers: list[ManagerLine]
+
+
+class BlockLoad(Record, frozen=True):
+    """What a block that registered is doing."""
+
+    block: str
+    managers: int
+    held: int
+    """Tries in its hands."""
+    idle_seconds: float
+    """Since when it has had none; 0 while it has some."""
+    draining: bool
+
+
+class Demand(Record, tag=8, frozen=True):
+    """Answer to `Watch`: what a pool's blocks are decided by."""
+
+    pool: str
+    queued_slots: int
+    """Workers that the tasks which could start now would keep busy."""
+    assigned_slots: int
+    blocks: list[BlockLoad]
+
+
+class Unknown(Record, tag=9, frozen=True):
+    """What was asked about does not exist."""
+
+    message: str
+
+
+class Done(Record, tag=10, frozen=True):
+    """The order was carried out."""
+
+    count: int
+
+
+Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done

@@ -1,0 +1,89 @@
+"""What of the journal's oldest entries still matters, to be written again at its end before they are dropped."""
+
+from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId
+from blockyard.wire.records import Function, Group
+from blockyard_interchange.core import entries
+from blockyard_interchange.core.state import State
+
+
+def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
+    """A copy of an entry without what is done with; None when nothing is left."""
+    match entry:
+        case entries.Submitted():
+            groups = [part for group in entry.groups for part in _live(state, entry.session, group)]
+            return entries.Submitted(entry.session, entry.at, groups, entry.number, entry.parent, True) if groups else None
+        case entries.Ended():
+            kept = [outcome for outcome in entry.outcomes if TaskId(outcome.task) in state.tasks]
+            return entries.Ended(kept, True) if kept else None
+        case entries.Registered():
+            functions = [function for function in entry.functions if _is_used(state, function)]
+            return entries.Registered(functions) if functions else None
+        case entries.Given():
+            leases = [lease for lease in entry.leases if _is_open(state, lease.task)]
+            return entries.Given(leases) if leases else None
+        case entries.Counted():
+            return entry if _is_open(state, entry.task) else None
+        case entries.SessionOpened():
+            return _session(state, entry)
+        case entries.RunOwned():
+            run = state.runs.get(entry.run)
+            return entry if run is not None and run.epoch == entry.epoch else None
+        case entries.ManagerJoined():
+            name = ManagerId(entry.manager)
+            known = name in state.awaited or any(name in pool.managers for pool in state.pools.values())
+            return entry if known else None
+        case _:
+            return None
+
+
+def snapshot(state: State) -> list[entries.Entry]:
+    """The counters, so that dropping what was counted loses nothing."""
+    return [
+        entries.PoolCounted(
+            pool.name, counters.submitted, counters.done, counters.failed, counters.cancelled, counters.retried,
+            counters.lost, counters.late,
+        )
+        for pool in state.pools.values()
+        for counters in (pool.counters,)
+    ]  # fmt: skip
+
+
+def _live(state: State, session: int, group: Group) -> list[Group]:
+    """The runs of consecutive tasks of a group that are not freed; ended ones without their arguments."""
+    parts: list[Group] = []
+    following = -1
+    for place, body in enumerate(group.bodies):
+        number = group.first + place
+        task = state.tasks.get(TaskId(session << NUMBER_BITS | number))
+        if task is None:
+            continue
+        if number != following:
+            parts.append(Group(group.spec, number, [], [], []))
+        part = parts[-1]
+        following = number + 1
+        part.bodies.append(body if task.outcome is None else b"")
+        if group.needs:
+            part.needs.append(group.needs[place] if task.outcome is None else [])
+        if group.keys:
+            part.keys.append(group.keys[place])
+    return parts
+
+
+def _is_used(state: State, function: Function) -> bool:
+    found = state.functions.get(FunctionId(function.id))
+    return found is not None and (found.users > 0 or any(found.function.id in s.functions for s in state.sessions.values()))
+
+
+def _is_open(state: State, name: int) -> bool:
+    task = state.tasks.get(TaskId(name))
+    return task is not None and task.outcome is None
+
+
+def _session(state: State, entry: entries.SessionOpened) -> entries.SessionOpened | None:
+    session = state.sessions.get(SessionId(entry.session))
+    if session is None:
+        return None
+    return entries.SessionOpened(
+        session.id, session.token, session.run.name, session.user, session.keep, session.python, session.name,
+        session.accepted, session.next_number,
+    )  # fmt: skip

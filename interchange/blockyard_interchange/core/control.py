@@ -1,0 +1,158 @@
+"""Answers to questions about the interchange, and orders to it, from the command line and from pools' executors."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from blockyard.ids import TaskId, task_name
+from blockyard.wire import client as wire
+from blockyard.wire import control as asked
+from blockyard.wire.records import Failure
+from blockyard_interchange.core import explain, managers, sessions
+from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(asked.Question).decode
+
+
+def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> None:
+    """Answer a question; one that can't be read is refused by its number."""
+    try:
+        question: asked.Question = _decode(message.question)
+    except msgspec.MsgspecError as error:
+        refused = wire.Refused(message.number, "protocol", f"question {message.number}: {error}")
+        state.effects.after_clients.append((session.peer, refused))
+        return
+    if isinstance(question, asked.Watch) and question.pool in state.pools:
+        pool = state.pools[question.pool]
+        pool.watchers[session.id] = message.number
+        pool.published = None
+        state.watched[pool.name] = pool
+        return
+    _reply(state, session, message.number, _answer(state, question, now))
+
+
+def _reply(state: State, session: Session, number: int, answer: asked.Answer) -> None:
+    state.effects.after_clients.append((session.peer, wire.Reply(number, msgspec.Raw(_encode(answer)))))
+
+
+def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
+    match question:
+        case asked.Status():
+            return asked.StatusIs(
+                state.opening, len(state.tasks), state.bytes, len(state.sessions), [_pool(p) for p in state.pools.values()]
+            )
+        case asked.Tasks():
+            found = [task for task in state.tasks.values() if _matches(task, question)]
+            return asked.TasksAre([_line(task) for task in found[: question.limit]], len(found))
+        case asked.Task():
+            task = state.tasks.get(TaskId(question.task))
+            if task is None:
+                return asked.Unknown(f"task {task_name(TaskId(question.task))}: never submitted here, or collected")
+            return asked.TaskIs(_line(task), explain.explain(state, task, now))
+        case asked.Managers():
+            return asked.ManagersAre([_manager(one, now) for one in _all_managers(state)])
+        case asked.Drain():
+            chosen = [one for one in _all_managers(state) if one.block in question.blocks and not one.draining]
+            for manager in chosen:
+                managers.drain(state, manager, question.grace)
+            return asked.Done(len(chosen))
+        case asked.BlockGone():
+            gone = [one for one in _all_managers(state) if one.block in question.blocks]
+            for manager in gone:
+                managers.gone(state, manager, Failure(f"block {manager.block} ended: {question.reason}"), now)
+            return asked.Done(len(gone))
+        case asked.CancelTasks():
+            tasks = [task for name in question.tasks if (task := state.tasks.get(TaskId(name))) is not None]
+            sessions.cancel(state, tasks, now)
+            return asked.Done(len(tasks))
+        case asked.Watch():
+            return asked.Unknown(f"pool {question.pool!r}; there are: {', '.join(sorted(state.pools))}")
+
+
+def _all_managers(state: State) -> list[Manager]:
+    return [manager for pool in state.pools.values() for manager in pool.managers.values()]
+
+
+def _matches(task: Task, question: asked.Tasks) -> bool:
+    order = task.order
+    return (
+        (not question.states or task.state.name in question.states)
+        and question.pool in ("", order.pool.name)
+        and question.run in ("", order.session.run.name)
+    )
+
+
+def _line(task: Task) -> asked.TaskLine:
+    order = task.order
+    return asked.TaskLine(
+        task.id,
+        order.spec.name or order.entry.function.name,
+        order.pool.name,
+        order.session.run.name,
+        task.state.name,
+        task.outcome.status.name if task.outcome is not None else "",
+        task.manager.block if task.manager is not None else "",
+        order.at,
+    )
+
+
+def _pool(pool: Pool) -> asked.PoolStatus:
+    counters = pool.counters
+    return asked.PoolStatus(
+        pool.name,
+        pool.queue.size,
+        sum(len(manager.leases) for manager in pool.managers.values()),
+        sum(manager.workers for manager in pool.managers.values()),
+        len(pool.managers),
+        counters.submitted,
+        counters.done,
+        counters.failed,
+        counters.cancelled,
+        counters.retried,
+        counters.lost,
+        counters.late,
+    )
+
+
+def _manager(manager: Manager, now: float) -> asked.ManagerLine:
+    return asked.ManagerLine(
+        manager.id, manager.pool.name, manager.block, manager.node, manager.workers, len(manager.leases),
+        manager.load, manager.draining, now - manager.last_seen, manager.resident_bytes,
+    )  # fmt: skip
+
+
+def publish(state: State, now: float) -> None:
+    """Send the demand of watched pools to their watchers, when it changed."""
+    for pool in state.watched.values():
+        demand = _demand(pool, now)
+        if demand == pool.published:
+            continue
+        pool.published = demand
+        for session_id, number in pool.watchers.items():
+            session = state.sessions.get(session_id)
+            if session is not None and session.connected:
+                _reply(state, session, number, demand)
+
+
+def _demand(pool: Pool, now: float) -> asked.Demand:
+    gangs = sum(task.order.slots for task in pool.gangs if task.state is TaskState.QUEUED)
+    blocks = [_load(block, members, now) for block, members in _by_block(pool)]
+    return asked.Demand(
+        pool.name, pool.queue.size + gangs, sum(one.load for one in pool.managers.values()), blocks
+    )
+
+
+def _by_block(pool: Pool) -> Iterator[tuple[str, list[Manager]]]:
+    blocks: dict[str, list[Manager]] = {}
+    for manager in pool.managers.values():
+        blocks.setdefault(manager.block, []).append(manager)
+    yield from sorted(blocks.items())
+
+
+def _load(block: str, members: list[Manager], now: float) -> asked.BlockLoad:
+    held = sum(len(one.leases) for one in members)
+    idle_since = max(max(one.heard_of, one.joined_at) for one in members)
+    return asked.BlockLoad(
+        block, len(members), held, 0.0 if held else round(now - idle_since, 1), any(one.draining for one in members)
+    )

@@ -1,0 +1,32 @@
+"""What a turn of the core asks the shell to do, gathered and batched over all events of one poll.
+
+Order of execution: `before`, then one commit of `entries`, then `after`, then `unlink`. What a client hears is always
+in the journal already. What a manager is told to run may run ahead of the commit, unless it must not run twice: then
+it is in `after`.
+"""
+
+from dataclasses import dataclass, field
+
+from blockyard.wire import client as to_clients
+from blockyard.wire import manager as to_managers
+from blockyard_interchange.core import entries
+
+
+@dataclass(slots=True)
+class Effects:
+    """The effects of one turn."""
+
+    before: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)
+    """(peer, message) for managers, to be sent without waiting for the commit."""
+    entries: list[entries.Entry] = field(default_factory=list)
+    sync: bool = False
+    """The commit must survive power loss."""
+    after_managers: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)
+    after_clients: list[tuple[bytes, to_clients.ToClient]] = field(default_factory=list)
+    unlink: list[str] = field(default_factory=list)
+    """Blobs that nobody needs after the commit."""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to do."""
+        return not (self.before or self.entries or self.after_managers or self.after_clients or self.unlink)

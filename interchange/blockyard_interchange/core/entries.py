@@ -1,0 +1,129 @@
+"""What the journal holds: one union of entries, each the smallest fact from which the state can be made again.
+
+Replaying all entries in order gives the state at the last commit (see `replay`). Compaction copies the entries of the
+oldest chunk that still matter (see `replay.surviving`).
+"""
+
+import msgspec
+
+from blockyard.wire.records import Function, Group, Lease, Outcome, Record
+
+
+class SessionOpened(Record, tag=1, frozen=True):
+    """A client came for the first time."""
+
+    session: int
+    token: bytes
+    run: str
+    user: str
+    keep: bool
+    python: str
+    name: str
+    accepted: int = 0
+    next_number: int = 0
+
+
+class RunOwned(Record, tag=2, frozen=True):
+    """A session became the owner of a run."""
+
+    run: str
+    session: int
+    epoch: int
+
+
+class Registered(Record, tag=3, frozen=True):
+    """Functions that tasks of this journal name."""
+
+    functions: list[Function]
+
+
+class Submitted(Record, tag=4, frozen=True):
+    """New tasks."""
+
+    session: int
+    at: float
+    groups: list[Group]
+    number: int = 0
+    """Of the submission; 0 for tasks made by `join`."""
+    parent: int = -1
+    """The task whose `join` made these."""
+    copy: bool = False
+    """Made by compaction: counted before."""
+
+
+class Ended(Record, tag=5, frozen=True):
+    """Outcomes, final ones only."""
+
+    outcomes: list[Outcome]
+    copy: bool = False
+    """Made by compaction: counted before."""
+
+
+class Given(Record, tag=6, frozen=True):
+    """Tries handed out that may not be repeated."""
+
+    leases: list[Lease]
+
+
+class Counted(Record, tag=7, frozen=True):
+    """A task's failed and lost tries so far."""
+
+    task: int
+    failures: int
+    losses: int
+
+
+class Freed(Record, tag=8, frozen=True):
+    """Tasks that are done with."""
+
+    tasks: list[int]
+
+
+class SessionClosed(Record, tag=9, frozen=True):
+    """A session ended."""
+
+    session: int
+
+
+class ManagerJoined(Record, tag=10, frozen=True):
+    """A manager may hold tries."""
+
+    manager: str
+
+
+class ManagerLeft(Record, tag=11, frozen=True):
+    """A manager holds nothing any more."""
+
+    manager: str
+
+
+class PoolCounted(Record, tag=12, frozen=True):
+    """The counters of a pool, as they are at this place of the journal; what follows counts on."""
+
+    pool: str
+    submitted: int
+    done: int
+    failed: int
+    cancelled: int
+    retried: int
+    lost: int
+    late: int
+
+
+Entry = (
+    SessionOpened
+    | RunOwned
+    | Registered
+    | Submitted
+    | Ended
+    | Given
+    | Counted
+    | Freed
+    | SessionClosed
+    | ManagerJoined
+    | ManagerLeft
+    | PoolCounted
+)
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Entry).decode

@@ -1,0 +1,71 @@
+"""Why a task waits, or how it ended, in words."""
+
+from blockyard.ids import task_name
+from blockyard.wire.records import Status
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
+
+
+def explain(state: State, task: Task, now: float) -> list[str]:
+    """Sentences, the most important first."""
+    sentences = [_state(state, task, now)]
+    if task.failures:
+        sentences.append(f"{task.failures} of its tries failed; it may be retried {task.order.spec.retries} times.")
+    if task.losses:
+        most = task.order.pool.settings.max_losses
+        sentences.append(f"{task.losses} of its tries were lost with what they ran on; at {most} it is given up.")
+    if task.flags & Flag.CANCELLING:
+        sentences.append("It is being cancelled.")
+    return sentences
+
+
+def _state(state: State, task: Task, now: float) -> str:
+    match task.state:
+        case TaskState.WAITING:
+            return _waiting(task)
+        case TaskState.QUEUED:
+            return _queued(state, task)
+        case TaskState.ASSIGNED if task.manager is not None:
+            manager = task.manager
+            for name, seconds in manager.running:
+                if name == task.id:
+                    since = seconds + now - manager.last_seen
+                    return f"It has been running for {since:.1f} s on {manager.node} in block {manager.block}."
+            return f"It is with the manager on {manager.node} in block {manager.block}, to run next or running."
+        case TaskState.DELAYED:
+            return "Its last try failed; it waits for its back-off before the next one."
+        case TaskState.JOINING:
+            return f"It ran and left tasks to be done; {task.waiting} of them have not ended."
+        case _:
+            return _ended(task)
+
+
+def _waiting(task: Task) -> str:
+    open_needs = [need for need in task.needs if need.outcome is None]
+    if task.flags & Flag.SHADOW:
+        return f"Task {task_name(task.needs[0].id)} has the same key; this one ends as that one ends."
+    names = ", ".join(task_name(need.id) for need in open_needs[:5])
+    more = f" and {len(open_needs) - 5} more" if len(open_needs) > 5 else ""
+    return f"It waits for {len(open_needs)} of the {len(task.needs)} tasks that it needs: {names}{more}."
+
+
+def _queued(state: State, task: Task) -> str:
+    pool = task.order.pool
+    if not pool.managers:
+        return f"Pool {pool.name!r} has no manager yet; {pool.queue.size} tasks are queued."
+    if state.awaited:
+        return f"The interchange was restarted and waits for {len(state.awaited)} managers to come back."
+    if task.flags & Flag.GANG:
+        return f"It takes several managers of one block together and is {'first' if pool.gangs[0] is task else 'not first'} in line."
+    workers = sum(manager.workers for manager in pool.managers.values())
+    return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
+
+
+def _ended(task: Task) -> str:
+    outcome = task.outcome
+    if outcome is None:
+        return "It ended."
+    if outcome.status is Status.DONE:
+        return f"It is done; it ran for {outcome.seconds:.3f} s."
+    words = outcome.failure.message if outcome.failure is not None else ""
+    evidence = f" Seen: {outcome.failure.evidence}" if outcome.failure is not None and outcome.failure.evidence else ""
+    return f"It ended as {outcome.status.name}: {words}{evidence}"

@@ -1,0 +1,187 @@
+"""Managers come, beat, drain and go; and what becomes of the tries in their hands."""
+
+import math
+
+from blockyard.ids import ManagerId, TaskId, task_name
+from blockyard.wire import manager as wire
+from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
+from blockyard_interchange.core import gangs, outcomes
+from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
+from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
+
+_STUCK_SECONDS = 0.05
+"""A manager that gave nothing back for so long may hold tasks that others could run."""
+
+
+def on_join(state: State, peer: bytes, user: str, near: bool, message: wire.Join, now: float) -> None:
+    """Welcome a manager, or refuse it alone and say why. One that comes back keeps the leases that still stand."""
+    refusal = _refusal(state, user, message)
+    if refusal is not None:
+        state.counters.refused += 1
+        state.effects.before.append((peer, wire.Refused(*refusal)))
+        return
+    pool = state.pools[message.pool]
+    manager = pool.managers.get(ManagerId(message.manager))
+    if manager is None:
+        manager = Manager(ManagerId(message.manager), peer, pool, message.block, message.workers, now)
+        manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
+        manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
+        manager.python, manager.near = message.python, near
+        pool.managers[manager.id] = manager
+        state.effects.entries.append(ManagerJoined(manager.id))
+    else:
+        state.manager_peers.pop(manager.peer, None)
+        manager.peer = peer
+    manager.last_seen = manager.heard_of = now
+    manager.functions.clear()
+    state.manager_peers[peer] = manager
+    state.awaited.pop(manager.id, None)
+    dropped = _reconcile(state, manager, message.holds, now)
+    has_room(manager)
+    state.hungry[pool.name] = pool
+    settings = state.settings
+    state.effects.before.append(
+        (
+            peer,
+            wire.Joined(
+                PROTOCOL_VERSION, settings.heartbeat, settings.blobs if near else "", settings.blob_threshold, dropped
+            ),
+        )
+    )
+
+
+def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | None:
+    if message.version != PROTOCOL_VERSION:
+        return "version", f"manager speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+    if user != f"pool:{message.pool}":
+        return "key", f"this key is for {user}, the manager asked for pool {message.pool!r}"
+    pool = state.pools.get(message.pool)
+    if pool is None:
+        return "pool", f"there is no pool {message.pool!r}; there are: {', '.join(sorted(state.pools))}"
+    if message.workers < 1:
+        return "workers", f"workers={message.workers}; a manager has at least 1"
+    for other in pool.managers.values():
+        if other.python != message.python and other.id != message.manager:
+            return "python", f"workers run Python {message.python}, those of pool {pool.name!r} {other.python}"
+        break
+    return None
+
+
+def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -> list[Lease]:
+    """Agree on what a manager holds; return the leases it must drop.
+
+    After a restart of the interchange the manager knows better what runs, so tasks that wait here are given to it.
+    What it was sent and does not hold got lost on the way, so it never ran.
+    """
+    dropped = []
+    held: dict[TaskId, Task] = {}
+    for lease in holds:
+        task = state.tasks.get(TaskId(lease.task))
+        if task is not None and manager.leases.get(task.id) is task and task.epoch == lease.epoch:
+            held[task.id] = task
+        elif task is not None and _is_free(state, task) and lease.epoch > task.epoch:
+            outcomes.withdraw(state, task)
+            state.orphans.pop(task.id, None)
+            task.state, task.manager, task.epoch = TaskState.ASSIGNED, manager, lease.epoch
+            held[task.id] = task
+        else:
+            dropped.append(lease)
+    missing = [task for name, task in manager.leases.items() if name not in held]
+    manager.leases = held
+    manager.load = sum(task.order.slots for task in held.values())
+    for task in missing:
+        outcomes.lost(state, task, Failure("its manager never received it"), now, suspected=False)
+    return dropped
+
+
+def _is_free(state: State, task: Task) -> bool:
+    """Nobody has it: it waits in the queue, or aside for its manager to come back."""
+    if task.flags & Flag.GANG:
+        return False
+    return task.state is TaskState.QUEUED or task.id in state.orphans
+
+
+def on_returned(state: State, manager: Manager, message: wire.Returned, now: float) -> None:
+    """Tries come back that never started: give them to others."""
+    manager.retracting = False
+    for lease in message.leases:
+        task = manager.leases.get(TaskId(lease.task))
+        if task is None or task.epoch != lease.epoch:
+            continue
+        outcomes.forget(manager, task)
+        if task.flags & Flag.CANCELLING:
+            outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False)
+        else:
+            outcomes.requeue(state, task)
+    has_room(manager)
+    state.hungry[manager.pool.name] = manager.pool
+
+
+def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> None:
+    """Renew the manager's leases and note its figures."""
+    manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
+    manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
+    state.effects.before.append((manager.peer, wire.Beat()))
+
+
+def on_wanted(state: State, manager: Manager, message: wire.Wanted) -> None:
+    """Send functions again to a manager that dropped them."""
+    found = [state.functions[key].function for key in state.functions.keys() & set(message.functions)]
+    if found:
+        state.effects.before.append((manager.peer, wire.Functions(found)))
+
+
+def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
+    """What happens when a manager dies, leaves or falls silent: its leases end and its tasks run elsewhere.
+
+    Its oldest leases, as many as it has workers, were running and come under suspicion; the rest never started.
+    """
+    pool = manager.pool
+    pool.managers.pop(manager.id, None)
+    state.manager_peers.pop(manager.peer, None)
+    state.reporters.pop(manager.id, None)
+    no_room(manager)
+    state.effects.entries.append(ManagerLeft(manager.id))
+    manager.draining = True
+    gangs.on_manager_lost(state, manager, failure, now)
+    running = {name for name, _ in manager.running} or set(list(manager.leases)[: manager.workers])
+    for task in reversed(list(manager.leases.values())):
+        suspected = task.id in running or not task.order.spec.idempotent
+        outcomes.lost(state, task, failure, now, suspected=suspected)
+    manager.leases.clear()
+    manager.load = 0
+    state.hungry[pool.name] = pool
+
+
+def drain(state: State, manager: Manager, grace: float) -> None:
+    """Give a manager nothing more; it hands back what waits and finishes what runs, at most `grace` seconds long."""
+    manager.draining = True
+    no_room(manager)
+    state.effects.before.append((manager.peer, wire.Drain(grace)))
+
+
+def retract(state: State, pool: Pool, now: float) -> None:
+    """Where workers are idle and a manager sits on tasks behind long ones: ask it for some back."""
+    if pool.queue.size or not pool.idle:
+        return
+    spare = sum(manager.workers - manager.load for manager in pool.idle.values())
+    for manager in pool.managers.values():
+        excess = manager.load - manager.workers
+        if excess > 0 and not manager.retracting and now - manager.heard_of > _STUCK_SECONDS:
+            manager.retracting = True
+            state.effects.before.append((manager.peer, wire.Retract(min(excess, max(1, math.ceil(spare))))))
+
+
+def stop(state: State, tasks: list[Task]) -> None:
+    """Tell managers to end tries that run or wait there."""
+    leases: dict[ManagerId, list[Lease]] = {}
+    managers: dict[ManagerId, Manager] = {}
+    for task in tasks:
+        assert task.manager is not None, f"task {task_name(task.id)} is with no manager"
+        managers[task.manager.id] = task.manager
+        leases.setdefault(task.manager.id, []).append(Lease(task.id, task.epoch))
+        task.flags |= Flag.CANCELLING
+    for name, manager in managers.items():
+        state.effects.before.append((manager.peer, wire.Stop(leases[name], state.settings.stop_grace)))
+
+

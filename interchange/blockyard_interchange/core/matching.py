@@ -1,0 +1,158 @@
+"""Which queued task goes to which manager: who is idle first, then a little ahead, as much as tasks are short.
+
+A task that waits only for tasks in the hands of one manager may travel right behind them, so that a chain costs no
+round trip for each link.
+"""
+
+import itertools
+import math
+
+from blockyard.ids import FunctionId, ManagerId
+from blockyard.wire import manager as wire
+from blockyard.wire.records import Assigned, Lease, Need, Status
+from blockyard_interchange.core import gangs
+from blockyard_interchange.core.state import Manager, Order, Pool, State, Task, TaskState
+
+_PER_TASK_SECONDS = 5e-6
+"""What a task costs a worker besides its own running time."""
+_LONG_SECONDS = 1.0
+"""Tasks this long gain nothing from waiting in front of a busy worker."""
+
+
+def is_queued(task: Task) -> bool:
+    """For the queue: whether a task is still to be handed out."""
+    return task.state is TaskState.QUEUED
+
+
+def match(state: State, now: float) -> None:
+    """Hand out tasks in all pools in which something changed."""
+    hungry, state.hungry = state.hungry, {}
+    for pool in hungry.values():
+        if pool.gangs:
+            gangs.reserve(state, pool, now)
+        if pool.queue.size and (pool.roomy or pool.idle):
+            _Dealer(state, pool).deal()
+
+
+def ahead(state: State, order: Order) -> int:
+    """How many tasks of this kind a worker may hold beyond the one it runs."""
+    settings, seconds = state.settings, order.entry.seconds
+    if not order.spec.idempotent:
+        return 0
+    if seconds is None:
+        return 1
+    if seconds > _LONG_SECONDS:
+        return 0
+    return max(1, min(settings.prefetch_tasks, int(settings.prefetch_seconds / (seconds + _PER_TASK_SECONDS))))
+
+
+class _Dealer:
+    """Hands out one pool's tasks for one turn; gathers them into one message for each manager."""
+
+    def __init__(self, state: State, pool: Pool) -> None:
+        self._state = state
+        self._pool = pool
+        self._groups: dict[ManagerId, list[wire.AssignGroup]] = {}
+        self._last: dict[ManagerId, Order] = {}
+        self._held: dict[ManagerId, list[wire.AssignGroup]] = {}
+        """The same for tasks that must not be handed out before the journal knows it."""
+
+    def deal(self) -> None:
+        pool, queue = self._pool, self._pool.queue
+        idle = list(itertools.islice(pool.idle.values(), queue.size))
+        for place, manager in enumerate(idle):
+            self._fill(manager, math.ceil(queue.size / (len(idle) - place)), only_idle=True)
+        if queue.size:
+            roomy = sorted(pool.roomy.values(), key=_share)
+            for place, manager in enumerate(roomy):
+                self._fill(manager, math.ceil(queue.size / (len(roomy) - place)), only_idle=False)
+        for name, groups, effects in (
+            *((manager, groups, self._state.effects.before) for manager, groups in self._groups.items()),
+            *((manager, groups, self._state.effects.after_managers) for manager, groups in self._held.items()),
+        ):
+            effects.append((pool.managers[name].peer, wire.Assign(groups)))
+
+    def _fill(self, manager: Manager, share: int, *, only_idle: bool) -> None:
+        """Give a manager at most `share` tasks; it leaves `roomy` when it can take no more."""
+        pool, state = self._pool, self._state
+        depth: dict[int, int] = {}
+        while share:
+            task = pool.queue.take(is_queued)
+            if task is None:
+                return
+            order = task.order
+            room = depth.get(id(order))
+            if room is None:
+                room = depth[id(order)] = manager.workers * (1 + (0 if only_idle else ahead(state, order)))
+            if manager.load >= room or order.slots > manager.workers:
+                pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
+                if not only_idle:
+                    pool.roomy.pop(manager.id, None)
+                return
+            self._give(manager, task, room)
+            share -= 1
+
+    def _give(self, manager: Manager, task: Task, room: int) -> None:
+        """Assign a task, and behind it those that wait for nothing else than what this manager holds."""
+        self._assign(manager, task)
+        while task.dependents is not None and manager.load < room:
+            follower = task.dependents[0]
+            if (
+                len(task.dependents) > 1
+                or follower.state is not TaskState.WAITING
+                or follower.order.slots > 1
+                or follower.order.pool is not manager.pool
+                or not follower.order.spec.idempotent
+                or any(need.outcome is None and need.manager is not manager for need in follower.needs)
+            ):
+                return
+            self._assign(manager, follower)
+            task = follower
+
+    def _assign(self, manager: Manager, task: Task) -> None:
+        order, state = task.order, self._state
+        task.state = TaskState.ASSIGNED
+        task.manager = manager
+        task.epoch = next_epoch(state, task)
+        manager.leases[task.id] = task
+        manager.load += order.slots
+        if manager.load >= manager.workers:
+            manager.pool.idle.pop(manager.id, None)
+        send_function(state, manager, order)
+        assigned = Assigned(task.id, task.epoch, task.body, needs_of(task) if task.needs else [])
+        if not order.spec.idempotent:
+            state.given.append(Lease(task.id, task.epoch))
+            self._held.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
+        elif self._last.get(manager.id) is order:
+            self._groups[manager.id][-1].tasks.append(assigned)
+        else:
+            self._last[manager.id] = order
+            self._groups.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
+
+
+def _share(manager: Manager) -> float:
+    return manager.load / manager.workers
+
+
+def next_epoch(state: State, task: Task) -> int:
+    """A lease's number: higher than any that this task had, in this opening of the journal or before."""
+    return max(task.epoch + 1, state.opening << 20)
+
+
+def send_function(state: State, manager: Manager, order: Order) -> None:
+    """Make sure that a manager knows the function of an order before it is assigned one."""
+    function = order.entry.function
+    if FunctionId(function.id) not in manager.functions:
+        manager.functions.add(FunctionId(function.id))
+        state.effects.before.append((manager.peer, wire.Functions([function])))
+
+
+def needs_of(task: Task) -> list[Need]:
+    """The results that a task waits for, or where they will be made."""
+    return [
+        Need(need.id, need.outcome.body)
+        if need.outcome is not None and need.outcome.status is Status.DONE
+        else Need(need.id)
+        for need in task.needs
+    ]
+

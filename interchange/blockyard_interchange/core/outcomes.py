@@ -1,0 +1,323 @@
+"""What happens when a try ends: recorded, tried again, or given up; and what that means for the tasks that wait for it."""
+
+import heapq
+
+from blockyard.ids import FunctionId, SessionId, TaskId, task_name
+from blockyard.wire import manager as wire
+from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_names, body_bytes
+from blockyard_interchange.core import gangs, submit
+from blockyard_interchange.core.entries import Counted, Registered, Submitted
+from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
+
+_OVERHEAD_BYTES = 16
+"""What an outcome costs in the journal besides its body, roughly."""
+
+
+def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: float) -> None:
+    """Take in what a manager reports; what its lease no longer covers is refused and counted."""
+    manager.recorded = message.number
+    manager.heard_of = now
+    manager.retracting = False
+    leases, load = manager.leases, 0
+    entry: FunctionEntry | None = None
+    seconds, ran = 0.0, 0
+    for outcome in message.outcomes:
+        task = leases.get(TaskId(outcome.task))
+        if task is None or task.epoch != outcome.epoch:
+            manager.pool.counters.late += 1
+            continue
+        del leases[task.id]
+        load += task.order.slots
+        if task.order.entry is not entry:
+            if entry is not None:
+                _learn(entry, seconds, ran)
+            entry, seconds, ran = task.order.entry, 0.0, 0
+        seconds += outcome.seconds
+        ran += 1
+        if task.flags & Flag.GANG:
+            gangs.on_part(state, manager, task, outcome, now)
+        elif outcome.status is Status.DONE:
+            finish(state, task, outcome, now)
+        else:
+            decide(state, task, outcome, now)
+    if entry is not None:
+        _learn(entry, seconds, ran)
+    manager.load -= load
+    state.reporters[manager.id] = manager
+    has_room(manager)
+    state.hungry[manager.pool.name] = manager.pool
+
+
+def _learn(entry: FunctionEntry, seconds: float, ran: int) -> None:
+    """Move the average: a batch counts as what it is, but never more than half."""
+    mean = seconds / ran
+    weight = min(0.5, ran / 16)
+    entry.seconds = mean if entry.seconds is None else entry.seconds + weight * (mean - entry.seconds)
+
+
+def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
+    """What becomes of a task whose try did not simply succeed."""
+    match outcome.status:
+        case Status.LOST:
+            lost(state, task, outcome.failure or Failure("its worker was lost"), now, suspected=True)
+        case Status.JOIN if outcome.calls is not None:
+            _join(state, task, outcome.calls, now)
+        case Status.RAISED | Status.TIMEOUT | Status.OUT_OF_MEMORY if (
+            not task.flags & Flag.CANCELLING and task.failures < task.order.spec.retries and _may_retry(task, outcome)
+        ):
+            _retry(state, task, now)
+        case _:
+            finish(state, task, outcome, now)
+
+
+def _may_retry(task: Task, outcome: Outcome) -> bool:
+    wanted = task.order.spec.retry_on
+    if not wanted:
+        return True
+    types = outcome.failure.types if outcome.failure else []
+    return any(name in wanted or name.rpartition(".")[2] in wanted for name in types)
+
+
+def _retry(state: State, task: Task, now: float) -> None:
+    spec = task.order.spec
+    task.failures += 1
+    task.manager = None
+    task.order.pool.counters.retried += 1
+    _count(state, task)
+    if not spec.backoff:
+        requeue(state, task)
+        return
+    task.state = TaskState.DELAYED
+    heapq.heappush(state.timers, (now + spec.backoff * 2 ** (task.failures - 1), task.id, task.epoch))
+
+
+def _count(state: State, task: Task) -> None:
+    if not task.order.volatile:
+        state.effects.entries.append(Counted(task.id, task.failures, task.losses))
+
+
+def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: bool) -> None:
+    """A try ended by no fault of the user's: run the task again, unless it must not, or seems to be the cause.
+
+    `suspected`: it was running, so that it may have brought down what it ran on.
+    """
+    task.manager = None
+    task.order.pool.counters.lost += 1
+    if suspected:
+        task.losses += 1
+        _count(state, task)
+    most = task.order.pool.settings.max_losses
+    if task.flags & Flag.CANCELLING:
+        finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
+    elif not task.order.spec.idempotent and suspected:
+        message = f"task {task_name(task.id)} was lost and is not idempotent, so it is not run again: {failure.message}"
+        finish(state, task, _lost_outcome(task, message, failure), now)
+    elif task.losses >= most:
+        message = f"task {task_name(task.id)} lost its worker {task.losses} times (at most {most}): {failure.message}"
+        finish(state, task, _lost_outcome(task, message, failure), now)
+    else:
+        requeue(state, task)
+
+
+def _lost_outcome(task: Task, message: str, failure: Failure) -> Outcome:
+    return Outcome(task.id, task.epoch, Status.LOST, failure=Failure(message, failure.types, failure.evidence))
+
+
+def requeue(state: State, task: Task) -> None:
+    """Put a task back: to the head of its line, or to wait for what it needs."""
+    task.manager = None
+    order = task.order
+    if task.waiting:
+        task.state = TaskState.WAITING
+        return
+    task.state = TaskState.QUEUED
+    if task.flags & Flag.GANG:
+        order.pool.gangs.appendleft(task)
+    else:
+        order.pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
+    state.hungry[order.pool.name] = order.pool
+
+
+def withdraw(state: State, task: Task) -> None:
+    """Take a task out of its queue."""
+    if task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
+        task.order.pool.queue.withdraw()
+    task.state = TaskState.WAITING
+
+
+def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
+    """Record how a task ended, tell those who wait, and give it to its client. Final; called once for each task."""
+    order = task.order
+    pool, session = order.pool, order.session
+    if task.state is TaskState.QUEUED:
+        withdraw(state, task)
+    task.state, task.outcome, task.manager = TaskState.ENDED, outcome, None
+    order.entry.users -= 1
+    if not order.volatile:
+        state.ended.append(outcome)
+        state.effects.sync |= pool.settings.durability == "fsync"
+    status = outcome.status
+    if status is Status.DONE:
+        pool.counters.done += 1
+    elif status is Status.CANCELLED:
+        pool.counters.cancelled += 1
+    else:
+        pool.counters.failed += 1
+    body = task.body
+    shrunk = _size(outcome.body) - _size(body)
+    if type(body) is not bytes:
+        state.effects.unlink += blob_names(body)
+    task.body = b""
+    session.bytes += shrunk
+    state.bytes += shrunk
+    state.live_bytes += shrunk + _OVERHEAD_BYTES
+    if task.needs and not task.flags & Flag.SHADOW:
+        for need in task.needs:
+            _release(state, need)
+        task.needs = ()
+    if task.dependents is not None or task.flags & Flag.ABANDONED:
+        state.settling.append(task)
+    if session.connected:
+        session.out.append(outcome)
+        state.talkative[session.id] = session
+    for watcher in session.run.watchers:
+        if watcher != session.id and (other := state.sessions.get(watcher)) is not None and other.connected:
+            other.out.append(outcome)
+            state.talkative[watcher] = other
+
+
+def _size(body: Body) -> int:
+    return len(body) if type(body) is bytes else body_bytes(body)
+
+
+def settle(state: State, now: float) -> None:
+    """Tell the dependents of tasks that ended, and theirs, and so on; a loop, because chains are long."""
+    while state.settling:
+        task = state.settling.pop()
+        dependents, task.dependents = task.dependents or (), None
+        for other in dependents:
+            if other.state is not TaskState.ENDED:
+                _tell(state, other, task, now)
+        if task.flags & Flag.ABANDONED:
+            free(state, task)
+
+
+def _tell(state: State, other: Task, ended: Task, now: float) -> None:
+    outcome = ended.outcome
+    assert outcome is not None, f"task {task_name(ended.id)} settles before it ended"
+    if other.flags & Flag.SHADOW:
+        finish(state, other, submit.echo(other, outcome), now)
+    elif outcome.status is not Status.DONE:
+        fail_dependent(state, other, first_cause(ended), now)
+    else:
+        other.waiting -= 1
+        if not other.waiting:
+            match other.state:
+                case TaskState.WAITING:
+                    requeue(state, other)
+                case TaskState.JOINING:
+                    parts = [need.outcome.body for need in other.needs if need.outcome is not None]
+                    finish(state, other, Outcome(other.id, other.epoch, Status.DONE, Bundle(parts)), now)
+
+
+def first_cause(task: Task) -> Failure:
+    """The failure to hand on to dependents: always the first in the chain."""
+    outcome = task.outcome
+    if outcome is None:
+        return Failure(f"task {task_name(task.id)} did not end")
+    if outcome.status is Status.DEPENDENCY and outcome.failure is not None:
+        return outcome.failure
+    failure = outcome.failure or Failure(outcome.status.name.lower())
+    name = task.order.spec.name or task.order.entry.function.name
+    return Failure(f"task {task_name(task.id)} ({name}) ended first: {failure.message}", failure.types, failure.evidence)
+
+
+def fail_dependent(state: State, task: Task, cause: Failure | str, now: float) -> None:
+    """End a task that can't run because of another one."""
+    failure = cause if isinstance(cause, Failure) else Failure(cause)
+    if task.manager is not None:
+        forget(task.manager, task)  # the manager sees the failure itself and hands the try back
+    finish(state, task, Outcome(task.id, task.epoch, Status.DEPENDENCY, failure=failure), now)
+
+
+def forget(manager: Manager, task: Task) -> None:
+    """End a lease; what the manager still sends for it is late."""
+    if manager.leases.pop(task.id, None) is not None:
+        manager.load -= task.order.slots
+        has_room(manager)
+
+
+def _release(state: State, need: Task) -> None:
+    need.users -= 1
+    if not need.users and need.flags & Flag.COLLECTED:
+        free(state, need)
+
+
+def free(state: State, task: Task) -> None:
+    """Forget an ended task, unless another one still needs its result."""
+    if task.users:
+        task.flags |= Flag.COLLECTED
+        return
+    if state.tasks.pop(task.id, None) is None:
+        return
+    order, outcome = task.order, task.outcome
+    assert outcome is not None, f"task {task_name(task.id)} is freed before it ended"
+    size = _size(outcome.body)
+    order.session.tasks -= 1
+    order.session.bytes -= size
+    state.bytes -= size
+    state.live_bytes -= size + 2 * _OVERHEAD_BYTES
+    if task.flags & Flag.SHADOW:
+        _release(state, task.needs[0])
+    elif type(outcome.body) is not bytes and not task.flags & Flag.CHILD:
+        state.effects.unlink += blob_names(outcome.body)
+    if not order.volatile:
+        state.freed.append(task.id)
+    if task.flags & Flag.KEYED:
+        del state.keys[state.key_of.pop(task.id)]
+
+
+def _join(state: State, task: Task, calls: Calls, now: float) -> None:
+    """A task left others to be done: make them tasks of its run; its result will be theirs, its slot is free."""
+    session = children_of(state, task.order.session)
+    base = session.next_number
+    for function in calls.functions:
+        if FunctionId(function.id) not in state.functions:
+            state.functions[FunctionId(function.id)] = FunctionEntry(function)
+            state.effects.entries.append(Registered([function]))
+    groups: list[Group] = []
+    for group in calls.groups:
+        groups.append(Group(group.spec, base, group.bodies))
+        base += len(group.bodies)
+    at = now + state.wall_offset
+    task.manager = None
+    children = submit.add(state, session, groups, at, now)
+    join(state, task, children)
+    if not task.order.volatile:
+        state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id))
+    if not children:
+        finish(state, task, Outcome(task.id, task.epoch, Status.DONE, Bundle([])), now)
+
+
+def join(state: State, task: Task, children: list[Task]) -> None:
+    """Make a task wait for its children; its result will be the list of theirs."""
+    withdraw(state, task)
+    for need in task.needs:
+        if not need.flags & Flag.CHILD:
+            _release(state, need)
+    task.state = TaskState.JOINING
+    task.needs = tuple(children)
+    task.waiting = sum(child.outcome is None for child in children)
+    for child in children:
+        if not child.flags & Flag.CHILD:
+            child.flags |= Flag.CHILD | Flag.COLLECTED
+            child.users += 1
+            child.dependents = [task]
+
+
+def children_of(state: State, session: Session) -> Session:
+    """The inner session in which tasks made by `join` are numbered: the client's own, mirrored beyond 2^31."""
+    inner = SessionId(session.id | 1 << 31)
+    if inner not in state.sessions:
+        state.sessions[inner] = Session(inner, b"", session.run, session.user)
+    return state.sessions[inner]

@@ -1,0 +1,109 @@
+"""The way into the core: events change the state, `turn` gives the effects of all of them together.
+
+The shell calls, for each poll: `from_client` and `from_manager` for every message, `turn` once. "What happens when"
+is answered by one function each: a worker dies, `outcomes.lost`; a manager dies, `managers.gone`; a result comes twice,
+`outcomes.on_outcomes`; the interchange restarts, `replay.replay`.
+"""
+
+from blockyard.wire import client as client_wire
+from blockyard.wire import manager as manager_wire
+from blockyard.wire.records import Failure
+from blockyard_interchange.core import control, managers, matching, outcomes, sessions, submit, timers
+from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.entries import Ended, Freed, Given
+from blockyard_interchange.core.state import State
+
+
+def from_client(
+    state: State, peer: bytes, user: str, near: bool, message: client_wire.FromClient, now: float
+) -> None:
+    """One message of a client. `user` is what its key proves, `near` whether it can read the blob folder."""
+    if isinstance(message, client_wire.Hello):
+        sessions.on_hello(state, peer, user, near, message, now)
+        return
+    session = state.peers.get(peer)
+    if session is None or session.user != user:
+        state.effects.after_clients.append((peer, client_wire.WhoAreYou()))
+        return
+    session.last_seen = now
+    match message:
+        case client_wire.Submit():
+            submit.on_submit(state, session, message, now)
+        case client_wire.Collect():
+            sessions.on_collect(state, session, message)
+        case client_wire.Register():
+            sessions.on_register(state, session, message)
+        case client_wire.Cancel():
+            sessions.on_cancel(state, session, message, now)
+        case client_wire.Reattach():
+            sessions.on_reattach(state, session, message)
+        case client_wire.Ask():
+            control.on_ask(state, session, message, now)
+        case client_wire.Bye():
+            sessions.on_bye(state, session, message, now)
+        case client_wire.Ping():
+            state.effects.after_clients.append((peer, client_wire.Pong()))
+
+
+def from_manager(
+    state: State, peer: bytes, user: str, near: bool, message: manager_wire.FromManager, now: float
+) -> None:
+    """One message of a manager."""
+    if isinstance(message, manager_wire.Join):
+        managers.on_join(state, peer, user, near, message, now)
+        return
+    manager = state.manager_peers.get(peer)
+    if manager is None or user != f"pool:{manager.pool.name}":
+        state.effects.before.append((peer, manager_wire.NotJoined()))
+        return
+    manager.last_seen = now
+    match message:
+        case manager_wire.Outcomes():
+            outcomes.on_outcomes(state, manager, message, now)
+        case manager_wire.Heartbeat():
+            managers.on_heartbeat(state, manager, message)
+        case manager_wire.Returned():
+            managers.on_returned(state, manager, message, now)
+        case manager_wire.Wanted():
+            managers.on_wanted(state, manager, message)
+        case manager_wire.Leave():
+            managers.gone(state, manager, Failure(f"its manager left: {message.reason}"), now)
+
+
+def turn(state: State, now: float) -> Effects:
+    """Everything that follows from the events since the last turn, and from the time."""
+    timers.on_time(state, now)
+    outcomes.settle(state, now)
+    if not state.awaited:
+        matching.match(state, now)
+    control.publish(state, now)
+    effects, state.effects = state.effects, Effects()
+    if state.ended:
+        effects.entries.append(Ended(state.ended))
+        state.ended = []
+    if state.given:
+        effects.entries.append(Given(state.given))
+        state.given = []
+    if state.freed:
+        effects.entries.append(Freed(state.freed))
+        state.freed = []
+    for manager in state.reporters.values():
+        effects.after_managers.append((manager.peer, manager_wire.Recorded(manager.recorded)))
+    state.reporters.clear()
+    _send_outcomes(state, effects)
+    return effects
+
+
+def _send_outcomes(state: State, effects: Effects) -> None:
+    """Outcomes for clients, as far as each one's credit goes; the rest waits for `Collect`."""
+    settings, talkative = state.settings, state.talkative
+    state.talkative = {}
+    for session in talkative.values():
+        out = session.out
+        start = 0
+        while start < len(out) and session.frames < settings.max_frames:
+            stop = start + settings.max_frame_tasks
+            effects.after_clients.append((session.peer, client_wire.Outcomes(out[start:stop])))
+            session.frames += 1
+            start = stop
+        session.out = out[start:]

@@ -1,0 +1,50 @@
+"""What a task asks for, compared with what a manager of its pool has."""
+
+import math
+
+from blockyard.wire.records import TaskSpec
+from blockyard_interchange.core.settings import PoolSettings
+
+
+def slots(spec: TaskSpec, pool: PoolSettings) -> int:
+    """How many workers of one manager a task keeps busy: the largest of its shares of cores, memory, accelerators."""
+    shares = [1]
+    if spec.cores:
+        shares.append(math.ceil(spec.cores * pool.workers / (pool.cores or pool.workers)))
+    if spec.memory_bytes and pool.memory_bytes:
+        shares.append(math.ceil(spec.memory_bytes * pool.workers / pool.memory_bytes))
+    if spec.accelerators and pool.accelerators:
+        shares.append(math.ceil(spec.accelerators * pool.workers / pool.accelerators))
+    return max(shares)
+
+
+def managers_needed(spec: TaskSpec) -> int:
+    """How many managers of one block a task takes together; 1 for an ordinary task."""
+    if spec.nodes:
+        return spec.nodes
+    if spec.ranks and spec.ranks_per_node:
+        return math.ceil(spec.ranks / spec.ranks_per_node)
+    return 1
+
+
+def impossible(spec: TaskSpec, name: str, pool: PoolSettings) -> str:
+    """Why no manager of this pool could ever run the task, naming the largest that fits; '' when one could."""
+    for field, asked, largest in (
+        ("cores", spec.cores, pool.cores or float(pool.workers)),
+        ("memory", spec.memory_bytes, pool.memory_bytes or math.inf),
+        ("accelerators", spec.accelerators, pool.accelerators),
+        ("nodes", managers_needed(spec), pool.nodes_per_block),
+    ):
+        if asked > largest:
+            return f"{field}={asked:g} was asked for; the largest that fits in pool {name!r} is {field}={largest:g}"
+    if spec.nodes and spec.ranks and spec.ranks_per_node and spec.ranks > spec.nodes * spec.ranks_per_node:
+        return (
+            f"ranks={spec.ranks} was asked for, but nodes={spec.nodes} with ranks_per_node={spec.ranks_per_node} "
+            f"hold {spec.nodes * spec.ranks_per_node}"
+        )
+    return ""
+
+
+def is_gang(spec: TaskSpec) -> bool:
+    """Whether a task takes managers as a whole, by reservation."""
+    return bool(spec.nodes or spec.ranks)

@@ -1,0 +1,213 @@
+"""Clients come, collect, cancel and go; runs and who owns them."""
+
+from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId
+from blockyard.wire import client as wire
+from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
+from blockyard_interchange.core import gangs, managers, outcomes
+from blockyard_interchange.core.entries import Registered, RunOwned, SessionClosed, SessionOpened
+from blockyard_interchange.core.state import Flag, FunctionEntry, Run, Session, State, Task, TaskState
+
+
+def on_hello(state: State, peer: bytes, user: str, near: bool, message: wire.Hello, now: float) -> None:
+    """Open a session, or the one that this client had before; refuse it alone and say why."""
+    refusal = _refusal(state, user, message)
+    if refusal is not None:
+        state.counters.refused += 1
+        state.effects.after_clients.append((peer, wire.Refused(0, *refusal)))
+        return
+    session = state.sessions.get(SessionId(message.session))
+    if session is None:
+        session = _open(state, user, message)
+    state.peers.pop(session.peer, None)
+    session.peer, session.near, session.connected, session.last_seen = peer, near, True, now
+    session.frames = 0
+    state.peers[peer] = session
+    _settle_ownership(state, session, take_over=message.take_over)
+    settings = state.settings
+    pools = [
+        wire.Pool(pool.name, tuple(sorted({manager.python for manager in pool.managers.values()})))
+        for pool in state.pools.values()
+    ]
+    state.effects.after_clients.append(
+        (
+            peer,
+            wire.Welcome(
+                PROTOCOL_VERSION, session.run.name, session.run.owner == session.id, pools, settings.heartbeat,
+                settings.max_tasks, settings.max_bytes, settings.blobs if near else "", session.accepted,
+                settings.blob_threshold,
+            ),
+        )
+    )  # fmt: skip
+    session.out = [
+        task.outcome
+        for task in state.tasks.values()
+        if task.outcome is not None and task.order.session is session and not task.flags & Flag.COLLECTED
+    ]
+    if session.out:
+        state.talkative[session.id] = session
+
+
+def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | None:
+    if message.version != PROTOCOL_VERSION:
+        return "version", f"client speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+    if not 0 < message.session <= MAX_SESSION:
+        return "session", f"session={message.session} is out of range 1..{MAX_SESSION}"
+    if len(message.token) != 16:
+        return "token", f"token has {len(message.token)} bytes, expected 16"
+    known = state.sessions.get(SessionId(message.session))
+    if known is not None and (known.token != message.token or known.user != user):
+        return "session", f"session {message.session:x} belongs to another client; draw another number"
+    return None
+
+
+def _open(state: State, user: str, message: wire.Hello) -> Session:
+    name = message.run or f"session-{message.session:x}"
+    run = state.runs.get(name)
+    if run is None:
+        run = state.runs[name] = Run(name)
+    session = Session(SessionId(message.session), message.token, run, user)
+    session.name, session.python, session.keep = message.name, message.python, message.keep
+    state.sessions[session.id] = session
+    run.sessions.add(session.id)
+    state.effects.entries.append(
+        SessionOpened(session.id, session.token, name, user, session.keep, session.python, session.name)
+    )
+    return session
+
+
+def _settle_ownership(state: State, session: Session, *, take_over: bool) -> None:
+    """A run has one owner: its first client, until that one is gone or another takes over."""
+    run = session.run
+    owner = state.sessions.get(run.owner) if run.owner is not None else None
+    if owner is session or (owner is not None and owner.connected and not take_over):
+        return
+    if owner is not None and owner.connected:
+        sentence = f"run {run.name!r} was taken over by client {session.name or session.id!r}"
+        state.effects.after_clients.append((owner.peer, wire.TakenOver(sentence)))
+    run.owner = session.id
+    run.epoch += 1
+    state.effects.entries.append(RunOwned(run.name, session.id, run.epoch))
+
+
+def on_register(state: State, session: Session, message: wire.Register) -> None:
+    """Keep functions that this session's tasks will name."""
+    fresh = []
+    for function in message.functions:
+        key = FunctionId(function.id)
+        if key not in state.functions:
+            state.functions[key] = FunctionEntry(function)
+            state.live_bytes += len(function.body)
+            fresh.append(function)
+        if key not in session.functions:
+            session.functions.add(key)
+            state.functions[key].users += 1
+    if fresh:
+        state.effects.entries.append(Registered(fresh))
+
+
+def on_collect(state: State, session: Session, message: wire.Collect) -> None:
+    """Credit frames back; free results, if they are this session's to free."""
+    session.frames = max(0, session.frames - message.frames)
+    if session.out:
+        state.talkative[session.id] = session
+    run = session.run
+    if run.owner != session.id:
+        return
+    tasks = state.tasks
+    for name in message.tasks:
+        task = tasks.get(TaskId(name))
+        if task is not None and task.state is TaskState.ENDED and task.order.session.run is run:
+            outcomes.free(state, task)
+
+
+def on_cancel(state: State, session: Session, message: wire.Cancel, now: float) -> None:
+    """End tasks of this session's run: those that wait at once, those that run by their managers."""
+    found = (state.tasks.get(TaskId(name)) for name in message.tasks)
+    cancel(state, [task for task in found if task is not None and task.order.session.run is session.run], now)
+
+
+def cancel(state: State, tasks: list[Task], now: float) -> None:
+    """End tasks, whatever state they are in."""
+    running = []
+    for task in tasks:
+        match task.state:
+            case TaskState.ASSIGNED if task.manager is not None:
+                if not task.flags & Flag.CANCELLING:
+                    running.append(task)
+            case TaskState.ENDED:
+                pass
+            case _:
+                if task.state is TaskState.JOINING:
+                    cancel(state, [child for child in task.needs if child.outcome is None], now)
+                if task.flags & Flag.GANG:
+                    gangs.on_cancel(state, task)
+                outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED, failure=_CANCELLED), now)
+    managers.stop(state, running)
+
+
+_CANCELLED = Failure("it was cancelled")
+
+
+def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
+    """Name the run's unfinished and uncollected tasks, and show this session all outcomes of the run from now on."""
+    run = session.run
+    run.watchers.add(session.id)
+    tasks = [
+        task
+        for task in state.tasks.values()
+        if task.order.session.run is run and task.order.session is not session and not task.flags & Flag.COLLECTED
+    ]
+    names = [task.order.spec.name or task.order.entry.function.name for task in tasks]
+    state.effects.after_clients.append(
+        (session.peer, wire.Attached(message.number, [task.id for task in tasks], names))
+    )
+    ended = [task.outcome for task in tasks if task.outcome is not None]
+    if ended:
+        session.out += ended
+        state.talkative[session.id] = session
+
+
+def on_bye(state: State, session: Session, message: wire.Bye, now: float) -> None:
+    """A client ends its session in good order."""
+    detach(state, session)
+    if message.cancel or not session.keep:
+        abandon(state, session, now)
+
+
+def detach(state: State, session: Session) -> None:
+    """A client is not there; its tasks go on."""
+    session.connected = False
+    state.peers.pop(session.peer, None)
+    session.peer = b""
+    session.out = []
+    session.run.watchers.discard(session.id)
+    for pool in state.pools.values():
+        pool.watchers.pop(session.id, None)
+
+
+def abandon(state: State, session: Session, now: float) -> None:
+    """A client is gone for good, and nobody else is attached to its run: end its tasks and free its results."""
+    run = session.run
+    others = [one for name in run.sessions if name != session.id and (one := state.sessions[name]).connected]
+    if others:
+        return
+    tasks = [task for task in state.tasks.values() if task.order.session.run is run]
+    cancel(state, [task for task in tasks if task.outcome is None], now)
+    outcomes.settle(state, now)
+    for task in tasks:
+        task.flags |= Flag.ABANDONED
+        if task.outcome is not None:
+            outcomes.free(state, task)
+
+
+def close_if_empty(state: State, session: Session) -> None:
+    """Forget a session that is gone and has no tasks left."""
+    if session.connected or session.tasks or session.id not in state.sessions:
+        return
+    for key in session.functions:
+        state.functions[key].users -= 1
+    del state.sessions[session.id]
+    session.run.sessions.discard(session.id)
+    if not session.run.sessions:
+        state.runs.pop(session.run.name, None)
+    state.effects.entries.append(SessionClosed(session.id))

@@ -1,0 +1,57 @@
+"""What the core needs to know beforehand. Read once, from the command line's JSON; see `blockyard_interchange.settings`."""
+
+import msgspec
+
+
+class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pool as the interchange sees it."""
+
+    durability: str = "journal"
+    """'memory', 'journal' (survives the death of any process) or 'fsync' (survives power loss)."""
+    workers: int = 1
+    """Workers of one manager; the largest request that fits is computed from these five."""
+    cores: float = 0.0
+    """Cores of one manager; 0: as many as workers."""
+    memory_bytes: int = 0
+    """Memory of one manager; 0: not counted."""
+    accelerators: int = 0
+    nodes_per_block: int = 1
+    max_losses: int = 5
+    """Infrastructure losses after which a task is held to be their cause."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The core's settings; durations in seconds."""
+
+    pools: dict[str, PoolSettings] = msgspec.field(default_factory=lambda: {"default": PoolSettings()})
+    heartbeat: float = 1.0
+    """Three missed ones end a lease or detach a client."""
+    max_tasks: int = 1_000_000
+    """Unfreed tasks of one client."""
+    max_bytes: int = 256 * 1024 * 1024
+    """Bodies of unfreed tasks of one client, in memory."""
+    total_tasks: int = 4_000_000
+    total_bytes: int = 1024 * 1024 * 1024
+    client_grace: float = 30.0
+    """How long the tasks of a client that vanished without `keep` wait for its return."""
+    result_ttl: float = 7 * 24 * 3600.0
+    """How long results of a run that nobody is attached to are kept."""
+    prefetch_seconds: float = 0.01
+    """Work that a manager's worker may hold beyond the task it runs; more evens out less."""
+    prefetch_tasks: int = 1024
+    """The same as a number of tasks."""
+    max_frames: int = 64
+    """Outcome frames on their way to one client."""
+    max_frame_tasks: int = 4096
+    rejoin_grace: float = 3.0
+    """After a restart: how long known managers are waited for before their tasks are given to others."""
+    blob_threshold: int = 64 * 1024
+    blobs: str = ""
+    """Folder for large bodies that near clients and managers share; '' for none."""
+    stop_grace: float = 2.0
+    """Seconds a cancelled task has to end by itself."""
+
+    @property
+    def lease(self) -> float:
+        """Silence after which a manager's leases end."""
+        return 3 * self.heartbeat

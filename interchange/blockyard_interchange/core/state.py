@@ -1,0 +1,326 @@
+"""The interchange's whole state as plain records, and the few derived tables that `invariants` checks.
+
+A queue may hold a million tasks, so `Task` has only what differs between tasks of one submission; the rest is in the
+`Order` that they share.
+"""
+
+import enum
+from collections import deque
+
+import msgspec
+
+from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
+from blockyard.wire.control import Demand
+from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec
+from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.queue import FairQueue
+from blockyard_interchange.core.settings import PoolSettings, Settings
+
+
+class TaskState(enum.IntEnum):
+    """Where a task is. `docs/states.md` draws the transitions."""
+
+    WAITING = 0
+    """For tasks that it needs."""
+    QUEUED = 1
+    ASSIGNED = 2
+    """In a manager's hands: waiting there, or running."""
+    DELAYED = 3
+    """Until its next try may start."""
+    JOINING = 4
+    """It ran, and waits for the tasks that it left to be done."""
+    ENDED = 5
+    """Its outcome is recorded, and not yet collected."""
+
+
+class Session:
+    """A client, across reconnects."""
+
+    __slots__ = (
+        "accepted", "bytes", "connected", "frames", "functions", "id", "keep", "last_seen", "name", "near", "next_number",
+        "out", "peer", "python", "run", "tasks", "token", "user",
+    )  # fmt: skip
+
+    def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
+        self.id = session
+        self.token = token
+        self.run = run
+        self.user = user
+        self.name = ""
+        self.python = ""
+        self.peer = b""
+        self.near = False
+        self.keep = False
+        self.connected = False
+        self.last_seen = 0.0
+        self.tasks = 0
+        """Tasks of this session that are not freed."""
+        self.bytes = 0
+        self.functions: set[FunctionId] = set()
+        self.frames = 0
+        """Outcome frames sent and not yet credited back."""
+        self.out: list[Outcome] = []
+        """Outcomes to be sent: after the next commit, and as far as its credit goes."""
+        self.accepted = 0
+        """Number of the last submission taken in."""
+        self.next_number = 0
+        """Numbers below are used up."""
+
+
+class Run:
+    """A named group of tasks; its owner alone frees results."""
+
+    __slots__ = ("children", "epoch", "name", "owner", "sessions", "watchers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.owner: SessionId | None = None
+        self.epoch = 0
+        self.sessions: set[SessionId] = set()
+        self.watchers: set[SessionId] = set()
+        """Sessions that asked for all tasks of the run."""
+        self.children = 0
+        """Tasks that `join` made in this run."""
+
+
+class FunctionEntry:
+    """A function and how long it usually runs."""
+
+    __slots__ = ("function", "journaled", "seconds", "users")
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.seconds: float | None = None
+        """Moving average of the running time; None before the first outcome."""
+        self.users = 0
+        """Sessions that registered it, and unfinished tasks that call it."""
+        self.journaled = False
+
+
+class Order:
+    """What the tasks of one group share."""
+
+    __slots__ = ("at", "deadline", "entry", "pool", "session", "slots", "spec", "volatile")
+
+    def __init__(
+        self, spec: TaskSpec, session: Session, pool: "Pool", entry: FunctionEntry, slots: int, at: float
+    ) -> None:
+        self.spec = spec
+        self.session = session
+        self.pool = pool
+        self.entry = entry
+        self.slots = slots
+        """Workers that one task of this order keeps busy."""
+        self.at = at
+        """UTC of the submission."""
+        self.deadline = at + spec.deadline if spec.deadline else 0.0
+        """UTC."""
+        self.volatile = pool.settings.durability == "memory"
+        """Not in the journal."""
+
+
+class Task:
+    """One call, from its submission until its result is freed."""
+
+    __slots__ = (
+        "body", "dependents", "epoch", "failures", "flags", "id", "losses", "manager", "needs", "order", "outcome",
+        "state", "users", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, task: TaskId, order: Order, body: Body) -> None:
+        self.id = task
+        self.order = order
+        self.body: Body = body
+        self.needs: tuple[Task, ...] = ()
+        self.waiting = 0
+        """How many of `needs` (or, when JOINING, of the children) have not ended."""
+        self.dependents: list[Task] | None = None
+        """Tasks to be told when this one ends."""
+        self.users = 0
+        """Tasks that need this one's result and have not ended."""
+        self.state = TaskState.QUEUED
+        self.epoch = 0
+        self.losses = 0
+        self.failures = 0
+        self.manager: Manager | None = None
+        self.outcome: Outcome | None = None
+        self.flags = 0
+
+
+class Flag(enum.IntFlag):
+    """Rare marks of a task."""
+
+    CANCELLING = 1
+    """Its manager was told to stop it."""
+    COLLECTED = 2
+    """Its owner needs the outcome no more; kept while others need it."""
+    KEYED = 4
+    """It holds its key."""
+    SHADOW = 8
+    """Another task holds its key; it ends as that one ends, and its result is that one's."""
+    CHILD = 16
+    """Made by `join`; its result is part of its parent's."""
+    GANG = 32
+    """It takes several managers together."""
+    ABANDONED = 64
+    """Nobody wants its outcome: it is freed as it ends."""
+
+
+class Manager:
+    """A manager that joined."""
+
+    __slots__ = (
+        "accelerators", "block", "busy", "cores", "draining", "functions", "heard_of", "id", "index", "joined_at", "last_seen",
+        "leases", "load", "memory_bytes", "near", "node", "peer", "pool", "python", "queued", "recorded", "reported",
+        "reserved", "resident_bytes", "retracting", "running", "workers",
+    )  # fmt: skip
+
+    def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
+        self.id = manager
+        self.peer = peer
+        self.pool = pool
+        self.block = block
+        self.workers = workers
+        self.cores = 0.0
+        self.memory_bytes = 0
+        self.accelerators = 0
+        self.node = ""
+        self.index = 0
+        self.python = ""
+        self.near = False
+        self.joined_at = now
+        self.last_seen = now
+        self.heard_of = now
+        """When it last gave something back."""
+        self.leases: dict[TaskId, Task] = {}
+        """What it holds, oldest first."""
+        self.load = 0
+        """Workers that its leases keep or will keep busy, one after the other."""
+        self.functions: set[FunctionId] = set()
+        self.draining = False
+        self.reserved: Task | None = None
+        """The wide task that this manager is being emptied for, or runs."""
+        self.retracting = False
+        self.recorded = 0
+        """Number of its last `Outcomes` taken in."""
+        self.reported = 0
+        """The number last confirmed by `Recorded`."""
+        self.busy = 0
+        self.queued = 0
+        self.resident_bytes = 0
+        self.running: list[tuple[TaskId, float]] = []
+
+
+def has_room(manager: Manager) -> None:
+    """Note that a manager has given something back and may be given more."""
+    if not manager.draining and manager.reserved is None:
+        manager.pool.roomy[manager.id] = manager
+        if manager.load < manager.workers:
+            manager.pool.idle[manager.id] = manager
+
+
+def no_room(manager: Manager) -> None:
+    """Note that a manager shall not be given anything."""
+    manager.pool.roomy.pop(manager.id, None)
+    manager.pool.idle.pop(manager.id, None)
+
+
+class Gang:
+    """A wide task and the managers that it has, or waits for to be empty."""
+
+    __slots__ = ("managers", "outcomes", "started", "task")
+
+    def __init__(self, task: Task, managers: list[Manager]) -> None:
+        self.task = task
+        self.managers = managers
+        """In the order of their parts."""
+        self.started = False
+        self.outcomes: dict[ManagerId, Outcome] = {}
+
+
+class Pool:
+    """A set of like blocks with one queue."""
+
+    __slots__ = ("counters", "gangs", "idle", "managers", "name", "published", "queue", "roomy", "settings", "watchers")
+
+    def __init__(self, name: str, settings: PoolSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.queue: FairQueue[Task] = FairQueue()
+        self.managers: dict[ManagerId, Manager] = {}
+        self.idle: dict[ManagerId, Manager] = {}
+        """Managers with a worker to spare."""
+        self.roomy: dict[ManagerId, Manager] = {}
+        """Managers not known to be full: those that gave something back since they were."""
+        self.gangs: deque[Task] = deque()
+        """Tasks that need several managers, first come first served."""
+        self.watchers: dict[SessionId, int] = {}
+        """Sessions that want to hear of this pool's demand, and the number of their question."""
+        self.published: Demand | None = None
+        """What they heard last."""
+        self.counters = Counters()
+
+
+class Counters(msgspec.Struct):
+    """What happened so far; monotonic, restored from the journal."""
+
+    submitted: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    lost: int = 0
+    late: int = 0
+    """Results refused because their lease had ended."""
+    refused: int = 0
+    duplicates: int = 0
+    """Submissions that were known already."""
+
+
+class State:
+    """Everything the interchange knows."""
+
+    def __init__(self, settings: Settings, opening: int, wall_offset: float = 0.0) -> None:
+        self.settings = settings
+        self.wall_offset = wall_offset
+        """UTC less the monotonic clock, read once: a clock that is set later moves no deadline."""
+        self.opening = opening
+        """Which opening of the journal this is; the upper part of every lease's epoch."""
+        self.sessions: dict[SessionId, Session] = {}
+        self.peers: dict[bytes, Session] = {}
+        self.manager_peers: dict[bytes, Manager] = {}
+        self.runs: dict[str, Run] = {}
+        self.pools: dict[str, Pool] = {name: Pool(name, pool) for name, pool in settings.pools.items()}
+        self.tasks: dict[TaskId, Task] = {}
+        self.functions: dict[FunctionId, FunctionEntry] = {}
+        self.keys: dict[tuple[str, str], TaskId] = {}
+        """(pool, key) to task."""
+        self.key_of: dict[TaskId, tuple[str, str]] = {}
+        self.timers: list[tuple[float, int, int]] = []
+        """Heap of (when, task, epoch): deadlines and delayed tries."""
+        self.awaited: dict[ManagerId, float] = {}
+        """Managers of before a restart that may come back, and until when they are waited for."""
+        self.orphans: dict[TaskId, Task] = {}
+        """Handed-out tasks of before a restart that may not run twice, until their manager is back or given up."""
+        self.live_bytes = 0
+        """Rough size of what the journal must keep."""
+        self.bytes = 0
+        """Bodies of tasks and results that are not freed."""
+        self.next_sweep = 0.0
+        self.effects = Effects()
+        self.ended: list[Outcome] = []
+        self.freed: list[int] = []
+        self.given: list[Lease] = []
+        self.settling: list[Task] = []
+        """Ended tasks whose dependents were not told yet."""
+        self.gangs: dict[TaskId, Gang] = {}
+        """Wide tasks that hold managers."""
+        self.reporters: dict[ManagerId, Manager] = {}
+        """Managers whose outcomes are to be confirmed after the commit."""
+        self.talkative: dict[SessionId, Session] = {}
+        """Sessions with outcomes to send."""
+        self.hungry: dict[str, Pool] = {}
+        """Pools whose queue or managers changed since the last turn."""
+        self.watched: dict[str, Pool] = {}
+        """Pools with watchers."""
+        self.counters = Counters()

@@ -1,0 +1,193 @@
+"""New tasks: checked whole, wired to what they need, and queued."""
+
+import difflib
+import heapq
+
+from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
+from blockyard.wire import client as wire
+from blockyard.wire.records import Group, Outcome, Status, body_bytes
+from blockyard_interchange.core import outcomes, requests
+from blockyard_interchange.core.entries import Submitted
+from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
+
+
+def on_submit(state: State, session: Session, message: wire.Submit, now: float) -> None:
+    """Take in a submission, or refuse it whole.
+
+    A submission that was taken in before (sent again after a reconnect) is confirmed again and changes nothing.
+    """
+    effects = state.effects
+    if message.number <= session.accepted:
+        state.counters.duplicates += 1
+        effects.after_clients.append((session.peer, wire.Accepted(message.number)))
+        return
+    fault = _fault(state, session, message)
+    if fault is not None:
+        state.counters.refused += 1
+        effects.after_clients.append((session.peer, wire.Refused(message.number, *fault)))
+        return
+    at = now + state.wall_offset
+    add(state, session, message.groups, at, now)
+    lasting = [group for group in message.groups if state.pools[group.spec.pool].settings.durability != "memory"]
+    if lasting:
+        effects.entries.append(Submitted(session.id, at, lasting, message.number))
+        effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
+    session.accepted = message.number
+    effects.after_clients.append((session.peer, wire.Accepted(message.number)))
+
+
+def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, str] | None:
+    """(kind, sentence) of the first thing wrong with a submission."""
+    number = session.next_number
+    for place, group in enumerate(message.groups):
+        where = f"submission {message.number}, group {place}"
+        spec = group.spec
+        pool = state.pools.get(spec.pool)
+        if pool is None:
+            near = difflib.get_close_matches(spec.pool, state.pools, 1, 0.0)
+            return "pool", f"{where}: unknown pool {spec.pool!r}; did you mean {near[0]!r}?" if near else "no pools"
+        if group.first < number or group.first + len(group.bodies) > MAX_NUMBER:
+            return "protocol", f"{where}: first={group.first} is out of order; expected at least {number}"
+        number = group.first + len(group.bodies)
+        if FunctionId(spec.function) not in state.functions:
+            return "function", f"{where}: function {spec.function.hex()} was not registered"
+        for field, values in (("needs", group.needs), ("keys", group.keys)):
+            if values and len(values) != len(group.bodies):
+                return "protocol", f"{where}: {len(values)} {field} for {len(group.bodies)} tasks"
+        sentence = requests.impossible(spec, spec.pool, pool.settings)
+        if sentence:
+            return "request", f"{where}: {sentence}"
+        sentence = _wrong_python(state, group)
+        if sentence:
+            return "python", f"{where}: {sentence}"
+    return None
+
+
+def _wrong_python(state: State, group: Group) -> str:
+    python = state.functions[FunctionId(group.spec.function)].function.python
+    for manager in state.pools[group.spec.pool].managers.values():
+        if manager.python != python:
+            return (
+                f"its function was pickled by Python {python}, the workers of pool {group.spec.pool!r} run Python "
+                f"{manager.python}; use the same minor version on both sides"
+            )
+        break  # a pool's managers all run one version: others are refused when they join
+    return ""
+
+
+def add(state: State, session: Session, groups: list[Group], at: float, now: float) -> list[Task]:
+    """Make the tasks of checked groups and queue those that need wait for nothing."""
+    made: list[Task] = []
+    for group in groups:
+        fresh = make(state, session, group, at)
+        enqueue(state, fresh, group, now)
+        made += fresh
+    return made
+
+
+def make(state: State, session: Session, group: Group, at: float) -> list[Task]:
+    """Make the tasks of one group; they are known, but neither wired nor queued."""
+    spec = group.spec
+    pool = state.pools[spec.pool]
+    entry = state.functions[FunctionId(spec.function)]
+    order = Order(spec, session, pool, entry, requests.slots(spec, pool.settings), at)
+    first = task_id(session.id, group.first)
+    fresh = [Task(TaskId(first + place), order, body) for place, body in enumerate(group.bodies)]
+    state.tasks.update((task.id, task) for task in fresh)
+    entry.users += len(fresh)
+    session.tasks += len(fresh)
+    session.next_number = max(session.next_number, group.first + len(fresh))
+    pool.counters.submitted += len(fresh)
+    size = sum(len(body) if type(body) is bytes else body_bytes(body) for body in group.bodies)
+    session.bytes += size
+    state.bytes += size
+    state.live_bytes += size + 16 * len(fresh)
+    if spec.deadline:
+        _set_deadlines(state, fresh, order.deadline - state.wall_offset)
+    return fresh
+
+
+def enqueue(state: State, fresh: list[Task], group: Group, now: float) -> None:
+    """Connect the tasks of one group with what they need, and queue those that need wait for nothing."""
+    spec, order = group.spec, fresh[0].order if fresh else None
+    if order is None:
+        return
+    pool = order.pool
+    gang = requests.is_gang(spec)
+    if gang:
+        for task in fresh:
+            task.flags |= Flag.GANG
+    queued = _wire(state, fresh, group, now) if group.needs or group.keys else fresh
+    if gang:
+        pool.gangs.extend(queued)
+    else:
+        pool.queue.extend(queued, priority=spec.priority, line=order.session.id)
+    state.hungry[pool.name] = pool
+
+
+def _set_deadlines(state: State, tasks: list[Task], when: float) -> None:
+    for task in tasks:
+        heapq.heappush(state.timers, (when, task.id, -1))
+
+
+def _wire(state: State, fresh: list[Task], group: Group, now: float) -> list[Task]:
+    """Connect tasks with what they need and with their keys; return those that may be queued."""
+    queued: list[Task] = []
+    for place, task in enumerate(fresh):
+        task.state = TaskState.WAITING
+        key = group.keys[place] if group.keys else ""
+        if key and not _claim_key(state, task, key, now):
+            continue
+        if not group.needs or _needs_met(state, task, group.needs[place], now):
+            task.state = TaskState.QUEUED
+            queued.append(task)
+    return queued
+
+
+def _needs_met(state: State, task: Task, needs: list[int], now: float) -> bool:
+    found: list[Task] = []
+    for need in needs:
+        other = state.tasks.get(TaskId(need))
+        if other is None:
+            outcomes.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
+            return False
+        found.append(other)
+    failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
+    if failed:
+        outcomes.fail_dependent(state, task, outcomes.first_cause(failed[0]), now)
+        return False
+    task.needs = tuple(found)
+    for other in found:
+        other.users += 1
+        if other.outcome is None:
+            task.waiting += 1
+            if other.dependents is None:
+                other.dependents = [task]
+            else:
+                other.dependents.append(task)
+    return not task.waiting
+
+
+def _claim_key(state: State, task: Task, key: str, now: float) -> bool:
+    """Give the key to this task; when another has it, this one becomes its shadow: it ends as that one ends."""
+    holder = state.tasks.get(state.keys.get((task.order.pool.name, key), TaskId(-1)))
+    if holder is None:
+        state.keys[task.order.pool.name, key] = task.id
+        state.key_of[task.id] = (task.order.pool.name, key)
+        task.flags |= Flag.KEYED
+        return True
+    task.flags |= Flag.SHADOW
+    task.needs = (holder,)
+    holder.users += 1
+    if holder.outcome is not None:
+        outcomes.finish(state, task, echo(task, holder.outcome), now)
+        return False
+    task.waiting = 1
+    holder.dependents = [*(holder.dependents or ()), task]
+    return False
+
+
+def echo(task: Task, outcome: Outcome) -> Outcome:
+    """The outcome of a task with the same key, as this task's own."""
+    return Outcome(task.id, task.epoch, outcome.status, outcome.body, outcome.seconds, outcome.failure)
+

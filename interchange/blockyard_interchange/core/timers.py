@@ -1,0 +1,85 @@
+"""What happens because time passes: silence, deadlines, delayed tries, and looks at how the work is spread."""
+
+import heapq
+
+from blockyard.ids import ManagerId, TaskId
+from blockyard.wire.records import Failure, Outcome, Status
+from blockyard_interchange.core import gangs, managers, outcomes, sessions
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
+
+_SWEEP_SECONDS = 0.05
+
+
+def next_wake(state: State, now: float) -> float:
+    """Seconds until `on_time` has something to do."""
+    soonest = state.next_sweep if _is_busy(state) else max(state.next_sweep, now + state.settings.heartbeat / 4)
+    if state.timers:
+        soonest = min(soonest, state.timers[0][0])
+    return max(0.0, soonest - now)
+
+
+def _is_busy(state: State) -> bool:
+    return any(manager.load for pool in state.pools.values() for manager in pool.roomy.values())
+
+
+def on_time(state: State, now: float) -> None:
+    """Do what is due."""
+    timers = state.timers
+    while timers and timers[0][0] <= now:
+        _, name, epoch = heapq.heappop(timers)
+        task = state.tasks.get(TaskId(name))
+        if task is None or task.outcome is not None:
+            continue
+        if epoch < 0:
+            _deadline(state, task, now)
+        elif task.state is TaskState.DELAYED and task.epoch == epoch:
+            outcomes.requeue(state, task)
+    if now >= state.next_sweep:
+        state.next_sweep = now + _SWEEP_SECONDS
+        _sweep(state, now)
+
+
+def _deadline(state: State, task: Task, now: float) -> None:
+    sentence = f"it was not finished within {task.order.spec.deadline:g} s of its submission"
+    if task.manager is not None:
+        if task.flags & Flag.GANG:
+            gangs.on_cancel(state, task)
+        else:
+            managers.stop(state, [task])
+            outcomes.forget(task.manager, task)
+    failure = Failure(sentence, ["blockyard.errors.DeadlineExceeded"])
+    outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DEADLINE, failure=failure), now)
+
+
+def _sweep(state: State, now: float) -> None:
+    settings = state.settings
+    for pool in state.pools.values():
+        managers.retract(state, pool, now)
+        for manager in [one for one in pool.managers.values() if now - one.last_seen > settings.lease]:
+            silent = now - manager.last_seen
+            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now)
+    for session in list(state.sessions.values()):
+        if session.connected and now - session.last_seen > settings.lease:
+            sessions.detach(state, session)
+        elif not session.connected and session.token:
+            patience = settings.result_ttl if session.keep else settings.client_grace
+            if now - session.last_seen > patience:
+                sessions.abandon(state, session, now)
+                sessions.close_if_empty(state, session)
+    _give_up_waiting(state, now)
+
+
+def _give_up_waiting(state: State, now: float) -> None:
+    """Managers of before a restart that did not come back in time: what they held is lost."""
+    late: list[ManagerId] = [name for name, until in state.awaited.items() if now > until]
+    for name in late:
+        del state.awaited[name]
+    if not state.awaited and state.orphans:
+        orphans, state.orphans = state.orphans, {}
+        for task in orphans.values():
+            if task.outcome is None and task.manager is None:
+                failure = Failure("the interchange was restarted and its manager did not come back")
+                outcomes.withdraw(state, task)
+                outcomes.lost(state, task, failure, now, suspected=True)
+    if late:
+        state.hungry.update(state.pools)

@@ -1,0 +1,216 @@
+"""The shell around the core: moves frames from sockets to the reactor, and its effects to journal and sockets.
+
+It decides nothing but what to do when the journal cannot be written: then clients are not read, nothing that depends on
+the commit is sent, and the commit is tried again until it succeeds. Managers go on being read; what they report waits
+for the same commit.
+"""
+
+import logging
+import secrets
+import time
+from pathlib import Path
+
+from blockyard.blobs import BlobFolder
+from blockyard.errors import BadFrame, BlobMissing
+from blockyard.keyring import KeyRing
+from blockyard.transport import Context, Gate, Poller, Router
+from blockyard.wire import client as client_wire
+from blockyard.wire import codec
+from blockyard.wire import manager as manager_wire
+from blockyard_interchange.core import compaction, entries, reactor, replay, timers
+from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.state import State
+from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
+from blockyard_interchange.journal.log import Log
+from blockyard_interchange.settings import ProcessSettings
+
+_log = logging.getLogger(__name__)
+
+_FRAMES_A_TURN = 64
+"""Frames read from one socket before the core has its turn."""
+_RETRY_SECONDS = 0.2
+_KEYS_SECONDS = 1.0
+"""How often the allow-lists are read again."""
+_COMPACTIONS_A_TURN = 2
+
+
+class Loop:
+    """An interchange. `run` returns after `stop`, or raises `JournalDamaged`, `Fenced` or what the system refuses."""
+
+    def __init__(self, settings: ProcessSettings, log: Log) -> None:
+        self._settings = settings
+        self._log = log
+        self._context = Context(max_sockets=65_000)
+        self._gate = Gate(self._context)
+        self._ring = KeyRing(Path(settings.folder) / "keys")
+        self._blobs = BlobFolder(settings.core.blobs) if settings.core.blobs else None
+        self._nonce = _write_nonce(settings.core.blobs)
+        self._stopping = False
+        self._held: list[Effects] = []
+        """Turns whose commit has not succeeded yet."""
+        self._retry_at = 0.0
+        self._keys_at = 0.0
+        self.bad_frames = 0
+        started = time.monotonic()
+        opening = log.open()
+        self.state = State(settings.core, opening, time.time() - started)
+        replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
+        self._look_at_keys(started)
+        self._clients = Router(
+            self._context, settings.clients_endpoint, keys=self._ring.interchange("clients"), domain="client"
+        )
+        self._managers = Router(
+            self._context, settings.managers_endpoint, keys=self._ring.interchange("managers"), domain="pool"
+        )
+        _log.info(
+            "interchange ready: opening %d, %d tasks from the journal in %.2f s",
+            opening, len(self.state.tasks), time.monotonic() - started,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Make `run` return after its turn; may be called from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        poller = Poller()
+        for readable in (self._gate, self._clients, self._managers):
+            poller.register(readable)
+        while not self._stopping:
+            now = time.monotonic()
+            wake = min(timers.next_wake(self.state, now), self._keys_at - now)
+            ready = poller.poll(min(wake, self._retry_at - now) if self._held else wake)
+            now = time.monotonic()
+            if self._gate in ready:
+                self._gate.answer()
+            if now >= self._keys_at:
+                self._look_at_keys(now)
+            if self._managers in ready:
+                self._read_managers(now)
+            if self._clients in ready and not self._held:
+                self._read_clients(now)
+            self._perform(reactor.turn(self.state, now), now)
+            if self._held and self._clients in ready:
+                time.sleep(0.001)  # frames of clients wait unread: do not spin on them
+        self._close()
+
+    def _read_clients(self, now: float) -> None:
+        for _ in range(_FRAMES_A_TURN):
+            received = self._clients.receive()
+            if received is None:
+                return
+            peer, user, frame = received
+            try:
+                message = codec.from_client.decode(frame)
+            except BadFrame as error:
+                self._refuse(user, error)
+                self._clients.send(peer, codec.encode(client_wire.Refused(0, "protocol", str(error))))
+                continue
+            near = isinstance(message, client_wire.Hello) and self._is_near(message.near)
+            reactor.from_client(self.state, peer, user, near, message, now)
+
+    def _read_managers(self, now: float) -> None:
+        for _ in range(_FRAMES_A_TURN):
+            received = self._managers.receive()
+            if received is None:
+                return
+            peer, user, frame = received
+            try:
+                message = codec.from_manager.decode(frame)
+            except BadFrame as error:
+                self._refuse(user, error)
+                self._managers.send(peer, codec.encode(manager_wire.Refused("protocol", str(error))))
+                continue
+            near = isinstance(message, manager_wire.Join) and self._is_near(message.near)
+            reactor.from_manager(self.state, peer, user, near, message, now)
+
+    def _refuse(self, user: str, error: BadFrame) -> None:
+        self.bad_frames += 1
+        _log.warning("frame of %s refused: %s", user, error)
+
+    def _is_near(self, nonce: bytes) -> bool:
+        return bool(self._nonce) and secrets.compare_digest(nonce, self._nonce)
+
+    def _look_at_keys(self, now: float) -> None:
+        self._keys_at = now + _KEYS_SECONDS
+        for kind in ("client", "pool"):
+            self._gate.allow(kind, self._ring.allowed(kind))
+
+    def _perform(self, effects: Effects, now: float) -> None:
+        """Do what a turn asks for: at once, commit, and what had to wait for the commit."""
+        for peer, to_manager in effects.before:
+            self._managers.send(peer, codec.encode(to_manager))
+        if effects.empty and not self._held:
+            return
+        for entry in effects.entries:
+            self._log.append(entries.encode(entry))
+        if self._held and now < self._retry_at:
+            self._held.append(effects)
+            return
+        try:
+            self._compact()
+            self._log.commit(sync=effects.sync or any(held.sync for held in self._held))
+        except (JournalFull, JournalUnavailable) as error:
+            self._hold(effects, error, now)
+            return
+        for held in (*self._held, effects):
+            self._finish(held)
+        self._held.clear()
+
+    def _hold(self, effects: Effects, error: Exception, now: float) -> None:
+        if not self._held:
+            _log.error("journal cannot be written, clients are held until it can: %s", error)
+        self._held.append(effects)
+        self._retry_at = now + _RETRY_SECONDS
+        if isinstance(error, JournalUnavailable):
+            try:
+                self._log.reopen()
+            except JournalUnavailable as again:
+                _log.warning("journal still unavailable: %s", again)
+
+    def _finish(self, effects: Effects) -> None:
+        for peer, to_manager in effects.after_managers:
+            self._managers.send(peer, codec.encode(to_manager))
+        for peer, to_client in effects.after_clients:
+            self._clients.send(peer, codec.encode(to_client))
+        if self._blobs is not None:
+            for name in effects.unlink:
+                try:
+                    self._blobs.unlink(name)
+                except BlobMissing:
+                    _log.debug("blob %s is gone already", name)
+
+    def _compact(self) -> None:
+        for _ in range(_COMPACTIONS_A_TURN):
+            number = self._log.oldest_to_compact(self.state.live_bytes)
+            if number is None:
+                return
+            old = (entries.decode(entry) for entry in self._log.entries(number))
+            kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
+            self._log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+
+    def _close(self) -> None:
+        for entry in compaction.snapshot(self.state):
+            self._log.append(entries.encode(entry))
+        try:
+            self._log.commit(sync=False)
+        except (JournalFull, JournalUnavailable) as error:
+            _log.error("the last figures could not be journaled: %s", error)
+        self._log.close()
+        for socket in (self._clients, self._managers, self._gate):
+            socket.close()
+        self._context.close()
+
+
+def _write_nonce(folder: str) -> bytes:
+    """Put something into the blob folder that only those who can read it know."""
+    if not folder:
+        return b""
+    path = Path(folder)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    nonce = secrets.token_bytes(32)
+    draft = path / ".nonce.new"
+    draft.touch(mode=0o600)
+    draft.write_bytes(nonce)
+    draft.replace(path / ".nonce")
+    return nonce
