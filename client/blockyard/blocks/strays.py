@@ -1,0 +1,159 @@
+"""Finds and ends processes that outlived their block, by the marks that every process of a block inherits.
+
+A manager that is killed cannot end what its tasks started with `setsid` or as daemons; neither can a supervisor that
+is killed itself. Both leave `BLOCKYARD_BLOCK` and `BLOCKYARD_OWNER` behind in the environment of every descendant
+(`/proc/PID/environ` shows the environment as it was at the start of the program). The supervisor, or the next start
+under the same owner's name, ends what carries them. A program that cleared its environment is not found.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from blockyard.ids import BlockId
+
+log = logging.getLogger(__name__)
+
+BLOCK_MARK: Final = "BLOCKYARD_BLOCK"
+OWNER_MARK: Final = "BLOCKYARD_OWNER"
+
+ROUNDS: Final = 8
+"""How often to look again: a stray may start another one while it is looked for."""
+
+
+class Stray(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that carries the marks of a block. `command` is its command line, at most 200 characters."""
+
+    pid: int
+    block: BlockId
+    owner: str
+    command: str
+
+
+def find_strays(
+    owner: str,
+    *,
+    blocks: Collection[BlockId] | None = None,
+    spare: Collection[BlockId] = (),
+    proc: Path = Path("/proc"),
+) -> list[Stray]:
+    """List the processes that carry the mark of `owner`, this process and its ancestors left out.
+
+    `blocks`: only of these; None: of all. `spare`: but not of these. Zombies, and processes of other users, whose
+    environment cannot be read, are not found.
+    """
+    kin = set(_ancestors(os.getpid(), proc))
+    return [
+        stray
+        for stray in _marked(proc)
+        if stray.owner == owner
+        and stray.pid not in kin
+        and (blocks is None or stray.block in blocks)
+        and stray.block not in spare
+    ]
+
+
+def end_strays(
+    owner: str,
+    *,
+    blocks: Collection[BlockId] | None = None,
+    spare: Collection[BlockId] = (),
+    timeout: float = 5.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Stray]:
+    """Kill what `find_strays` finds, wait until it is gone, and return it; each process once, in order of its pid.
+
+    They get SIGKILL: what they belonged to is lost already, and nobody is left who could take their results. Waits at
+    most `timeout` seconds in all. What will not die in that time is logged and returned all the same.
+    """
+    deadline = clock() + timeout
+    ended: dict[int, Stray] = {}
+    for _ in range(ROUNDS):
+        found = find_strays(owner, blocks=blocks, spare=spare)
+        if not found:
+            break
+        for stray in found:
+            if _kill(stray, max(0.0, deadline - clock())):
+                ended[stray.pid] = stray
+        if clock() >= deadline:
+            break
+    if ended:
+        log.warning(
+            "ended %d stray process(es) of owner %s: %s",
+            len(ended),
+            owner,
+            ", ".join(f"{stray.pid} of block {stray.block} ({stray.command})" for stray in ended.values()),
+        )
+    return [ended[pid] for pid in sorted(ended)]
+
+
+def _kill(stray: Stray, timeout: float) -> bool:
+    """Kill one stray; return False when it had ended meanwhile or its number belongs to another process now."""
+    try:
+        pidfd = os.pidfd_open(stray.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Only now is the number safe from being used again, so only now does the mark prove anything.
+        if _read_marks(Path("/proc") / str(stray.pid)) != (stray.block, stray.owner):
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        if not poller.poll(timeout * 1000):
+            log.error("process %d (%s) was killed and is still there", stray.pid, stray.command)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+
+
+def _marked(proc: Path) -> Iterator[Stray]:
+    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
+        folder = proc / str(pid)
+        marks = _read_marks(folder)
+        if marks is not None:
+            yield Stray(pid=pid, block=marks[0], owner=marks[1], command=_command(folder))
+
+
+def _read_marks(folder: Path) -> tuple[BlockId, str] | None:
+    try:
+        environment = (folder / "environ").read_bytes()
+    except OSError:  # it ended, or belongs to another user
+        return None
+    if OWNER_MARK.encode() not in environment:
+        return None
+    values = dict(item.split(b"=", 1) for item in environment.split(b"\0") if b"=" in item)
+    block, owner = values.get(BLOCK_MARK.encode()), values.get(OWNER_MARK.encode())
+    if block is None or owner is None:
+        return None
+    return BlockId(os.fsdecode(block)), os.fsdecode(owner)
+
+
+def _command(folder: Path) -> str:
+    try:
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "?"
+    return " ".join(os.fsdecode(word) for word in words if word)[:200]
+
+
+def _ancestors(pid: int, proc: Path) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        try:
+            # The second field may hold blanks and brackets; what follows its last bracket is regular (proc(5)).
+            fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return
+        pid = int(fields[1])
