@@ -11,10 +11,10 @@ BIN := .venv/bin
 .PHONY: help run test check unit integration soak scale bench bench-peers environment packages clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## the main job: sweeps over real data sets, on blocks that scale from 0 (ARGS=--chaos kills its parts meanwhile)
-	@$(BIN)/python examples/sweep.py $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m examples.sweep $(ARGS)
 
 test: packages check ## everything: static checks, then every test at its small size
 	@BLOCKYARD_SIZE=small $(BIN)/python -m pytest $(ARGS)
@@ -35,10 +35,10 @@ scale: packages environment ## the wide proofs at their full size: 10^4 managers
 	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m scale --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
 
 bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
-	@$(BIN)/python bench/run_all.py $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all $(ARGS)
 
 bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a throw-away environment
-	@$(BIN)/python bench/peers/run_all.py $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.peers.run_all $(ARGS)
 
 environment: ## .venv from pyproject.toml; at once when nothing changed
 	@PYTHON=$(PYTHON) tools/environment
