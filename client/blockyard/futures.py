@@ -122,6 +122,13 @@ class FutureHome:
                 if future._state is PENDING:
                     future._state = RUNNING
 
+    def waiting_again(self, futures: Iterable[TaskFuture[Any]]) -> None:
+        """Mark those of the futures as pending that were running: their try ended, the next one waits."""
+        with self.condition:
+            for future in futures:
+                if future._state is RUNNING:
+                    future._state = PENDING
+
     def after_fork_in_child(self) -> None:
         """Replace the lock, which a thread that does not exist here may have held when the process was forked."""
         self.condition = threading.Condition(threading.RLock())
@@ -195,6 +202,10 @@ class TaskFuture(Future[T]):
         """Tell whether the task was cancelled or has ended."""
         state = self._state
         return state is FINISHED or state is CANCELLED_AND_NOTIFIED
+
+    def has_failed(self) -> bool:
+        """Tell whether the task was cancelled or has raised; unlike `exception` this neither waits nor unpacks."""
+        return self.done() and (self._ending in _FAILURES or self._ending is _CANCELLED)
 
     def cancel(self) -> bool:
         """Cancel the task unless it has ended; return whether it is cancelled now.
@@ -284,9 +295,8 @@ class TaskFuture(Future[T]):
         """
         if not self.done():
             return None
-        if self._state is CANCELLED_AND_NOTIFIED:
-            message = f"task {self.task}, which this one needs, was cancelled"
-            raise DependencyError(message, self.task, "concurrent.futures.CancelledError")
+        if self.has_failed():
+            raise dependency_error(self)
         with self.home.condition:
             ending, body = self._ending, self._body
         if ending is _RESULT:
@@ -294,7 +304,7 @@ class TaskFuture(Future[T]):
             return memoryview(packed) if isinstance(packed, bytearray) else packed
         self._open()
         if self._ending is _EXCEPTION:
-            raise _dependency_error(self.task, self._body)
+            raise dependency_error(self)
         return packed_bytes(dump_value(self._body))
 
     def _get_snapshot(self) -> tuple[bool, bool, T | None, BaseException | None]:
@@ -394,8 +404,13 @@ def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
         return _EXCEPTION, problem
 
 
-def _dependency_error(task: int, cause: BaseException) -> DependencyError:
-    """Return the error of a call that needs a failed task; in a chain of them it names the first."""
+def dependency_error(future: TaskFuture[Any]) -> DependencyError:
+    """Return the error of a call that needs a task which has failed; in a chain of them it names the first."""
+    task = future.task
+    if future.cancelled():
+        message = f"task {task}, which this one needs, was cancelled"
+        return DependencyError(message, task, "concurrent.futures.CancelledError")
+    cause = future.exception()
     if isinstance(cause, DependencyError):
         return DependencyError(str(cause), cause.task, cause.cause_type)
     kind = type(cause)

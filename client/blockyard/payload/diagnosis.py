@@ -122,6 +122,16 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
             names = getattr(value, "_fields", None)
             for index, item in enumerate(value):
                 yield (f".{names[index]}" if names else f"[{index}]"), item
+        case functools.partial() | BaseException() | types.MethodType() | types.FunctionType():
+            yield from _named_parts(value)
+        case _:
+            pass
+    if not isinstance(value, types.FunctionType | type):
+        yield from _attributes(value)
+
+
+def _named_parts(value: Any) -> Iterator[tuple[str, object]]:
+    match value:
         case functools.partial():
             yield ".func", value.func
             yield from ((f".args[{index}]", item) for index, item in enumerate(value.args))
@@ -130,12 +140,8 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
             yield from ((f".args[{index}]", item) for index, item in enumerate(value.args))
         case types.MethodType():
             yield ".__self__", value.__self__
-        case types.FunctionType():
-            yield from _parts_of_function(value)
         case _:
-            pass
-    if not isinstance(value, types.FunctionType | type):
-        yield from _attributes(value)
+            yield from _parts_of_function(value)
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, object]]:

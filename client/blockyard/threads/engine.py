@@ -1,0 +1,72 @@
+"""The engine as a client sees it: takes in tasks, is shut down, ends with the process.
+
+What its threads do is in `core`. They refer to the core only, so an engine that nobody closed can still be collected;
+what was submitted is run to its end all the same, as in the standard library.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from blockyard.errors import ConfigError
+from blockyard.futures import TaskFuture
+from blockyard.threads.core import CallArguments, Core
+from blockyard.wire.records import TaskSpec
+
+
+class ThreadEngine:
+    """Runs tasks on `threads` threads of this process; they end when it is shut down or no longer referred to.
+
+    `initializer(*initargs)` runs once in each thread before its first task; if it raises, every task and every later
+    `submit` fails with `BrokenBlockyard`. `clock` gives the instants by which limits of time are measured.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        thread_name_prefix: str = "blockyard",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if threads < 1:
+            msg = f"threads={threads}: at least one thread is needed to run anything"
+            raise ConfigError(msg)
+        self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock)
+        self.home = self._core.home
+        weakref.finalize(self, self._core.stop, cancel=False).atexit = False
+
+    def submit(
+        self,
+        spec: TaskSpec,
+        function: Callable[..., Any],
+        calls: Iterable[CallArguments],
+        keys: Sequence[str] = (),
+    ) -> list[TaskFuture[Any]]:
+        """Take in one task per call ``(args, kwargs)`` and return their futures in order.
+
+        `keys`: empty, or one per call ('' for none); a call with a known key gets that task's future. Of `spec` the
+        function's id is ignored. Raises `RuntimeError` after shutdown, `UnknownPool`, `RequestTooLarge`,
+        `BrokenBlockyard`.
+        """
+        return self._core.submit(spec, function, calls, keys)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
+        """Refuse further tasks; cancel those not begun if `cancel_futures`; with `wait` return when all have ended."""
+        self._core.stop(cancel=cancel_futures)
+        if wait:
+            self._core.join()
+
+
+def _prepared(initializer: object, initargs: Sequence[Any]) -> Callable[[], object] | None:
+    if initializer is None:
+        return None
+    if not callable(initializer):
+        msg = f"initializer={initializer!r} is not callable"
+        raise TypeError(msg)
+    return functools.partial(initializer, *initargs)
