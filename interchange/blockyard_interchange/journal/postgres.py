@@ -1,0 +1,292 @@
+"""A journal in PostgreSQL: for an interchange that may move between machines.
+
+One writer by a session-level advisory lock, which the server gives back when the connection dies, and by the epoch,
+which every commit compares under a row lock: even a writer whose lock was lost unnoticed changes nothing any more.
+
+A commit is one round trip: prepared statements in pipeline mode, one implicit transaction. Without `sync` the server
+confirms before its disk does (``synchronous_commit=off``): what it confirmed survives this process, but not the server.
+So the last commits are kept here as well until a synced one has made them safe, and the next `open` of the same object
+writes again what a server that was killed has forgotten. Lost is only what both forgot: at most the commits of the
+server's last three ``wal_writer_delay`` (0.6 s) when both die at once. Reconnecting is the caller's decision.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from blockyard.errors import ConfigError
+from blockyard_interchange.journal import postgres_tables as tables
+from blockyard_interchange.journal.errors import (
+    Fenced,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalUnavailable,
+    JournalVersion,
+)
+from blockyard_interchange.journal.postgres_tables import Statement, bigint
+from blockyard_interchange.journal.store import FORMAT, Row, Survey, bounds_after, checksum, fault_in, verified
+from blockyard_interchange.journal.unsafe_tail import UnsafeTail
+
+if TYPE_CHECKING:
+    from blockyard_interchange.journal.postgres_server import Server
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAGE_ROWS = 16
+_MOST_PAGE_ROWS = 4096
+_PAGE_BYTES = 4 * 1024 * 1024
+_ROW_BYTES = 100  # tuple header, columns, and the entry of the primary key
+_TOAST_BYTES = 2048  # pieces of a body, https://www.postgresql.org/docs/current/storage-toast.html
+_TOAST_PIECE_BYTES = 1996
+
+
+class PostgresStore:
+    """The store for ``postgresql://…``: the journal `name` in that database. The tables are made when absent."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._server: Server | None = None
+        self._epoch = 0
+        self._bounds = (1, 1)
+        self._is_sync = True
+        self._tail = UnsafeTail()
+
+    @property
+    def location(self) -> str:
+        return _driver().whereabouts(self._dsn, self._name)
+
+    def open(self) -> int:
+        if self._server is not None and self._server.is_usable:
+            raise JournalInUse(f"open journal {self.location}: this store has it open already. Close it first")
+        server = _driver()(self._dsn, self.location, f"blockyard interchange {self._name}")
+        try:
+            self._create_tables(server)
+            self._take_lock(server)
+            epoch, found = self._begin_epoch(server)
+            server.prepare("append", tables.APPEND)
+            server.prepare("drop", tables.DROP)
+            self._server, self._is_sync = server, True
+            self._restore(epoch, found)
+        except BaseException:
+            self._server = None
+            server.close()
+            raise
+        return epoch
+
+    def bounds(self) -> tuple[int, int]:
+        return self._bounds
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        return verified(self._rows(self._opened("read"), self._bounds[0]), *self._bounds, self.location)
+
+    def commit(self, append: Sequence[tuple[int, bytes]], drop: Sequence[int], *, sync: bool) -> None:
+        self._opened("commit to")
+        bounds = bounds_after(self._bounds, append, drop)
+        is_safe = sync or self._tail.is_long
+        self._transact(append, drop, bounds[0], sync=is_safe)
+        self._bounds = bounds
+        if is_safe:
+            self._tail.clear()
+        else:
+            self._tail.add(append)
+
+    def read(self, number: int) -> bytes:
+        server = self._opened("read")
+        if not self._bounds[0] <= number < self._bounds[1]:
+            raise LookupError(f"read chunk {number} of journal {self.location}: it has chunks {range(*self._bounds)}")
+        rows = self._page(server, number, 1)
+        if not rows or rows[0].number != number:
+            raise JournalDamaged(self.location, number, "is missing")
+        fault = fault_in(rows[0])
+        if fault is not None:
+            raise JournalDamaged(self.location, number, fault)
+        return rows[0].body
+
+    def footprint(self, chunk_bytes: int) -> int:
+        return _ROW_BYTES + -(-chunk_bytes // _TOAST_PIECE_BYTES) * _TOAST_BYTES
+
+    def size_bytes(self) -> int:
+        """Of the tables, which all journals of the database share, without the server's write-ahead log."""
+        return self._size(self._opened("measure"))
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        if server.is_usable and self._tail:
+            try:
+                # An empty change under synchronous_commit=on makes every commit before it safe, too.
+                server.run(Statement("SET synchronous_commit = on"), self._drop_statement(self._bounds[0]))
+                self._tail.clear()
+            except JournalError as error:
+                logger.warning("closing journal %s: its last commits may not be on disk yet: %s", self.location, error)
+        server.close()
+
+    def survey(self) -> Survey:
+        """Look without becoming the writer; see `check`."""
+        server = _driver()(self._dsn, self.location, f"blockyard check {self._name}")
+        (head,) = server.run(Statement(tables.HEAD, (self._name,)))
+        if not head.rows:
+            server.close()
+            raise JournalUnavailable(f"read journal {self.location}: there is none of that name in that database")
+        version, epoch, first = head.numbers()
+        faults = () if version == FORMAT else (f"it has version {version}, this Blockyard reads {FORMAT}",)
+        return Survey(self.location, epoch, first, faults, self._size(server), self._survey_rows(server))
+
+    def _create_tables(self, server: Server) -> None:
+        (found,) = server.run(Statement(tables.ARE_THERE))
+        if not found.rows:
+            server.run(*map(Statement, tables.CREATE))
+
+    def _take_lock(self, server: Server) -> None:
+        key = tables.advisory_key(self._name)
+        (locked,) = server.run(Statement(tables.TRY_LOCK, (key,)))
+        if locked.rows:
+            return
+        (holder,) = server.run(Statement(tables.LOCK_HOLDER, (key,)))
+        pid, program, address = map(bytes.decode, holder.rows[0]) if holder.rows else ("?", "a session that ended", "?")
+        raise JournalInUse(
+            f"open journal {self.location}: it is held by server process {pid} for {program!r} from {address}. Stop "
+            "that interchange, or use another name"
+        )
+
+    def _begin_epoch(self, server: Server) -> tuple[int, tuple[int, int]]:
+        """Take the next epoch, and find out what is there; in one transaction, safe on disk when it returns."""
+        _, begun, extent = server.run(
+            Statement(
+                tables.REGISTER,
+                (
+                    self._name,
+                    FORMAT,
+                ),
+            ),
+            Statement(
+                tables.BEGIN_EPOCH,
+                (
+                    self._name,
+                    FORMAT,
+                ),
+            ),
+            Statement(tables.EXTENT, (self._name,)),
+        )
+        if not begun.rows:
+            raise JournalVersion(
+                f"open journal {self.location}: it has another version than {FORMAT}, which this Blockyard reads. Use "
+                "the Blockyard that wrote it, or drain with that one and start a new journal"
+            )
+        epoch, first = begun.numbers()
+        lowest, highest, count = extent.numbers()
+        if count and (lowest != first or highest - lowest + 1 != count):
+            raise JournalDamaged(
+                self.location, first, f"{count} chunks from {lowest} to {highest} found, they should begin at {first}"
+            )
+        return epoch, (first, highest + 1 if count else first)
+
+    def _restore(self, epoch: int, found: tuple[int, int]) -> None:
+        """Write again what the server forgot, if nobody else has been the writer in between."""
+        is_ours = epoch == self._epoch + 1
+        confirmed = self._bounds
+        self._epoch, self._bounds = epoch, found
+        if self._tail and not is_ours:
+            logger.warning("journal %s had another writer since; what it may have forgotten stays so", self.location)
+        elif self._tail and (found[0] < confirmed[0] or found[1] < confirmed[1]):
+            self._write_again(confirmed)
+        self._tail.clear()
+
+    def _write_again(self, confirmed: tuple[int, int]) -> None:
+        first, end = self._bounds
+        forgotten = self._tail.since(end)
+        logger.warning("journal %s: the server forgot chunks %d to %d", self.location, end, confirmed[1] - 1)
+        if len(forgotten) != max(0, confirmed[1] - end):
+            raise JournalDamaged(self.location, end, "is missing, though the server had confirmed that it was on disk")
+        self._transact(forgotten, (), first, sync=True)
+        self._transact((), range(first, confirmed[0]), confirmed[0], sync=True)
+        self._bounds = confirmed
+
+    def _transact(self, append: Sequence[tuple[int, bytes]], drop: Sequence[int], first: int, *, sync: bool) -> None:
+        server = self._opened("commit to")
+        statements = []
+        if sync is not self._is_sync:
+            statements.append(Statement(f"SET synchronous_commit = {'on' if sync else 'off'}"))
+        skipped = len(statements)
+        for number, body in append:
+            row = (self._name, self._epoch, number, len(body), checksum(number, body), body)
+            statements.append(Statement("", row, "append"))
+        if drop:
+            statements.append(self._drop_statement(first))
+        if len(statements) == skipped:
+            return
+        results = server.run(*statements)
+        self._is_sync = sync
+        expected = [1] * len(append) + ([len(drop)] if drop else [])
+        counts = [result.touched for result in results[skipped:]]
+        if counts != expected:
+            raise self._refusal(counts, expected)
+
+    def _refusal(self, counts: list[int], expected: list[int]) -> JournalError:
+        if any(counts):
+            return JournalDamaged(self.location, None, f"a commit changed {counts} rows, expected {expected}")
+        return Fenced(
+            f"commit to journal {self.location}: epoch {self._epoch} is over, another interchange is the writer now. "
+            "Nothing was written; stop this one"
+        )
+
+    def _rows(self, server: Server, first: int) -> Iterator[Row]:
+        """Page by page, so that commits may come in between; the pages as large as memory should hold at once."""
+        limit = _FIRST_PAGE_ROWS
+        while True:
+            rows = self._page(server, first, limit)
+            yield from rows
+            if len(rows) < limit:
+                return
+            first = rows[-1].number + 1
+            average = sum(row.size for row in rows) // len(rows) + 1
+            limit = max(1, min(_MOST_PAGE_ROWS, _PAGE_BYTES // average))
+
+    def _survey_rows(self, server: Server) -> Iterator[Row]:
+        try:
+            yield from self._rows(server, 0)
+        finally:
+            server.close()
+
+    def _page(self, server: Server, first: int, limit: int) -> list[Row]:
+        (found,) = server.run(
+            Statement(
+                tables.READ,
+                (
+                    self._name,
+                    first,
+                    limit,
+                ),
+            )
+        )
+        return [Row(bigint(number), bigint(size), bigint(crc), body) for number, size, crc, body in found.rows]
+
+    def _drop_statement(self, first: int) -> Statement:
+        return Statement("", (self._name, self._epoch, first), "drop")
+
+    def _opened(self, action: str) -> Server:
+        if self._server is None or not self._server.is_usable:
+            raise JournalUnavailable(f"{action} journal {self.location}: it is not open, or was lost. Open it again")
+        return self._server
+
+    def _size(self, server: Server) -> int:
+        (found,) = server.run(Statement(tables.SIZE))
+        (size_bytes,) = found.numbers()
+        return size_bytes
+
+
+def _driver() -> type[Server]:
+    """The class that needs psycopg, loaded when the first PostgreSQL journal is used."""
+    try:
+        from blockyard_interchange.journal.postgres_server import Server
+    except ImportError as error:
+        raise ConfigError(
+            f"journal: a PostgreSQL journal needs psycopg 3, which cannot be loaded ({error}). Run:\n"
+            "    pip install 'blockyard[interchange]'"
+        ) from error
+    return Server
