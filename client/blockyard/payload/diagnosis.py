@@ -23,6 +23,8 @@ Root = tuple[str, object]
 MOST_TRIALS: Final = 10_000
 """The walk gives up after pickling this many parts; the error then names the path as far as it was found."""
 
+MOST_STEPS: Final = 30
+
 _HINTS: Final[Sequence[tuple[frozenset[str], str]]] = (
     (
         frozenset({"lock", "RLock", "Condition", "Event", "Semaphore", "_thread._local", "Thread", "SimpleQueue"}),
@@ -46,6 +48,10 @@ _HINTS: Final[Sequence[tuple[frozenset[str], str]]] = (
 
 def diagnose(roots: Sequence[Root], error: BaseException) -> NotSendable:
     """Return the error for things of which at least one failed to pickle with `error`."""
+    if _is_too_deep(error):
+        return NotSendable(
+            f"{' or '.join(name for name, _ in roots)}: {_sentence(error)}; flatten it, or pass a path to it"
+        )
     for name, value in roots:
         found = _failure(value)
         if found is not None:
@@ -57,9 +63,13 @@ def diagnose(roots: Sequence[Root], error: BaseException) -> NotSendable:
 
 def _sentence(error: BaseException) -> str:
     text = str(error).strip().rstrip(".") or type(error).__name__
-    if isinstance(error, RecursionError):
+    if _is_too_deep(error):
         return f"it is nested too deeply or refers to itself while it is pickled ({text})"
     return text if isinstance(error, TypeError) else f"{type(error).__name__}: {text}"
+
+
+def _is_too_deep(error: BaseException) -> bool:
+    return isinstance(error, RecursionError) or isinstance(error.__cause__ or error.__context__, RecursionError)
 
 
 def _hint(culprit: object) -> str:
@@ -91,7 +101,7 @@ def _descend(value: object, reason: Exception) -> tuple[list[str], object, Excep
             if id(part) in visited or type(part) in _ATOMS:
                 continue
             trials -= 1
-            if trials < 0:
+            if trials < 0 or len(path) == MOST_STEPS:
                 return [*path, "…"], value, reason
             failure = _failure(part)
             if failure is not None:

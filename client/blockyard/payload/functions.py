@@ -18,7 +18,7 @@ import functools
 import hashlib
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from blockyard.errors import NotLoadable, NotSendable
@@ -28,9 +28,6 @@ from blockyard.payload.values import load_value, pickle_any
 
 ID_BYTES: Final = 16
 _ABSENT: Final = object()
-
-Watch = tuple[Callable[[], object], object]
-"""Reads a name that a packed function depends on, and what it was bound to when the function was packed."""
 
 
 def dump_function(function: Callable[..., Any]) -> bytes:
@@ -58,7 +55,7 @@ def function_id(blob: bytes) -> bytes:
 
 
 class Registered:
-    """A packed function: its id, its bytes, its name for people, and what it depends on by name."""
+    """A packed function: its id, its bytes, its name for people, and what it depended on when it was packed."""
 
     __slots__ = ("__weakref__", "blob", "id", "name", "watches")
 
@@ -70,7 +67,7 @@ class Registered:
 
     def is_current(self) -> bool:
         """Tell whether every name that the function depends on still means the same object."""
-        return all(read() is seen for read, seen in self.watches)
+        return all(watch.is_current() for watch in self.watches)
 
 
 class FunctionCache:
@@ -93,7 +90,7 @@ class FunctionCache:
         registered = Registered(dump_function(function), name_of(function))
         if _is_packed_once(function):
             if needs_watching(registered.blob, function):
-                registered.watches = tuple(watches_of(function))
+                registered.watches = watches_of(function)
             self._remember(function, registered)
         return registered
 
@@ -130,10 +127,51 @@ def needs_watching(blob: bytes, function: object) -> bool:
     return isinstance(function, functools.partial) or len(blob) > 64 + len(module.encode()) + len(qualified.encode())
 
 
-def watches_of(function: object) -> list[Watch]:
+class Watch:
+    """What a function was bound to, by every name that it refers to, when it was packed.
+
+    Holds the function and, where they allow it, those objects weakly, because an entry of the cache must not keep its
+    function alive through a cycle. The function itself holds them, so one that is gone was rebound.
+    """
+
+    __slots__ = ("_cells", "_defaults", "_function", "_names")
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self._function = weakref.ref(function)
+        self._defaults = (function.__code__, function.__defaults__, function.__kwdefaults__)
+        self._cells = tuple(_held(_contents(cell)) for cell in function.__closure__ or ())
+        bound = function.__globals__
+        self._names = tuple((name, *_held(bound.get(name, _ABSENT))) for name in _names_in(function.__code__))
+
+    def is_current(self) -> bool:
+        """Tell whether the function refers to the same objects still."""
+        function = self._function()
+        if function is None:
+            return False
+        code, defaults, keyword_defaults = self._defaults
+        if function.__code__ is not code or function.__defaults__ is not defaults:
+            return False
+        if function.__kwdefaults__ is not keyword_defaults:
+            return False
+        bound = function.__globals__
+        for name, seen, weak in self._names:
+            if (seen() if weak else seen) is not bound.get(name, _ABSENT):
+                return False
+        for (seen, weak), cell in zip(self._cells, function.__closure__ or (), strict=True):
+            if (seen() if weak else seen) is not _contents(cell):
+                return False
+        return True
+
+    def bound(self) -> list[object]:
+        """Return the objects that the function refers to."""
+        pairs = [*self._cells, *((seen, weak) for _, seen, weak in self._names)]
+        return [seen() if weak else seen for seen, weak in pairs]
+
+
+def watches_of(function: object) -> tuple[Watch, ...]:
     """Return what to look at to notice that a callable packed by value would now be packed differently.
 
-    Follows closures, defaults and globals through other functions and classes of the same modules that go by value.
+    Follows closures and globals through other functions and classes that go by value.
     """
     watches: list[Watch] = []
     seen: set[int] = set()
@@ -143,29 +181,24 @@ def watches_of(function: object) -> list[Watch]:
         if id(current) in seen:
             continue
         seen.add(id(current))
-        found: list[Watch] = []
         if isinstance(current, types.FunctionType):
-            found = _watches_of_function(current)
+            watch = Watch(current)
+            watches.append(watch)
+            waiting += [bound for bound in watch.bound() if _goes_by_value(bound)]
         elif isinstance(current, functools.partial):
             waiting += [current.func, *current.args, *current.keywords.values()]
         elif isinstance(current, types.MethodType):
             waiting.append(current.__func__)
         elif isinstance(current, type):
             waiting += [part for part in vars(current).values() if isinstance(part, types.FunctionType)]
-        watches += found
-        waiting += [bound for _, bound in found if _goes_by_value(bound)]
-    return watches
+    return tuple(watches)
 
 
 def _goes_by_value(value: object) -> bool:
-    if not isinstance(value, types.FunctionType | type | functools.partial | types.MethodType):
-        return False
     if isinstance(value, functools.partial | types.MethodType):
         return True
-    return _is_by_value(value)
-
-
-def _is_by_value(value: types.FunctionType | type) -> bool:
+    if not isinstance(value, types.FunctionType | type):
+        return False
     try:
         blob = pickle_any(value, [])
     except Exception:  # noqa: BLE001 - it will be named when the function that refers to it is packed
@@ -173,18 +206,12 @@ def _is_by_value(value: types.FunctionType | type) -> bool:
     return needs_watching(blob, value)
 
 
-def _watches_of_function(function: types.FunctionType) -> list[Watch]:
-    watches: list[Watch] = [
-        (functools.partial(getattr, function, "__code__"), function.__code__),
-        (functools.partial(getattr, function, "__defaults__"), function.__defaults__),
-        (functools.partial(getattr, function, "__kwdefaults__"), function.__kwdefaults__),
-    ]
-    watches += [(functools.partial(_contents, cell), _contents(cell)) for cell in function.__closure__ or ()]
-    names: Mapping[str, object] = function.__globals__
-    watches += [
-        (functools.partial(names.get, name, _ABSENT), names.get(name, _ABSENT)) for name in _names_in(function.__code__)
-    ]
-    return watches
+def _held(value: object) -> tuple[Any, bool]:
+    """Return a weak reference to `value`, or itself if there is none, and which of the two it is."""
+    try:
+        return weakref.ref(value), True
+    except TypeError:
+        return value, False
 
 
 def _contents(cell: types.CellType) -> object:
