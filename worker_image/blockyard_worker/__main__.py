@@ -1,0 +1,139 @@
+"""``python -m blockyard_worker``: the manager of one node of a block. Exit codes are listed in ``docs/worker.md``."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import platform
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from typing import TYPE_CHECKING
+
+from blockyard.errors import BlockyardError, ConfigError
+from blockyard_worker import linux
+from blockyard_worker.settings import Settings, default_cores, default_memory_bytes, read_settings
+from blockyard_worker.shell.nursery import Nursery, marks
+from blockyard_worker.template import Configuration
+from blockyard_worker.worker import process
+
+if TYPE_CHECKING:
+    from blockyard.transport import KeyPair
+    from blockyard_worker.core.state import Policy
+
+CONFIG_EXIT_CODE = 2
+KEY_EXIT_CODE = 5
+GOODBYE_SECONDS = 2.0
+
+log = logging.getLogger("blockyard_worker")
+
+
+def main() -> int:
+    """Run a manager from start to end; return the exit code."""
+    try:
+        settings = read_settings(sys.argv[1:], os.environ)
+    except ConfigError as error:
+        print(f"blockyard_worker: {error}", file=sys.stderr)
+        return CONFIG_EXIT_CODE
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    if settings.supervisor:
+        linux.die_with_parent(settings.supervisor)
+    linux.become_subreaper()
+    wakeup = _listen_for_signals(settings)
+    configuration = Configuration(
+        os.getpid(), settings.preload, process.Configuration(settings.flush_period, settings.worker_init)
+    )
+    mark = marks(settings.block)
+    nursery = Nursery(configuration, mark)  # first, so that it imports while this process does
+    gc.set_threshold(100_000, 20, 100)  # what it holds has no cycles; looking for some in 10^5 tries costs milliseconds
+    try:
+        return _serve(settings, nursery, mark, wakeup)
+    except BlockyardError as error:
+        print(f"blockyard_worker: {error}", file=sys.stderr)
+        return KEY_EXIT_CODE
+
+
+def _serve(settings: Settings, nursery: Nursery, mark: dict[str, str], wakeup: int) -> int:
+    from blockyard.transport import Context, Dealer
+    from blockyard_worker import strays
+    from blockyard_worker.core.manager import Manager
+    from blockyard_worker.shell.loop import Loop, reaped
+    from blockyard_worker.shell.trees import Trees
+
+    trees = Trees(mark[strays.MANAGER_VARIABLE])
+    old = strays.end_all(strays.of_block(settings.block))
+    if old:
+        log.warning("ended %d processes left by an earlier manager of block %s", old, settings.block)
+    context = Context()
+    try:
+        keys = _read_keys(settings)
+        linux.hide_from_ptrace()  # the key is in memory now
+        dealer = Dealer(context, settings.endpoint, server_key=settings.server_key.encode(), keys=keys)
+        loop = Loop(Manager(_policy(settings)), settings, dealer, nursery, trees)
+        ended = loop.run(wakeup)
+        loop.say_goodbye(GOODBYE_SECONDS)
+        dealer.close(linger=GOODBYE_SECONDS)
+        log.info("leaving: %s", ended.reason, extra={"action": "leave"})
+        return ended.code
+    finally:
+        nursery.close()
+        trees.end_everything(lambda: list(reaped()))
+        context.close()
+
+
+def _listen_for_signals(settings: Settings) -> int:
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    # A supervisor's terminal sends Ctrl-C to all its processes; it decides itself what that means for its blocks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if settings.supervisor else lambda *_: None)
+    return read
+
+
+def _read_keys(settings: Settings) -> KeyPair:
+    from blockyard.transport import KeyPair
+
+    if settings.key_file:
+        return KeyPair.load(Path(settings.key_file))
+    try:
+        return KeyPair.load(Path(f"/proc/self/fd/{settings.key_fd}"))
+    finally:
+        os.close(settings.key_fd)
+
+
+def _policy(settings: Settings) -> Policy:
+    from blockyard_worker.core.state import Policy
+    from blockyard_worker.core.tries import Capacity
+
+    cores = settings.cores or default_cores()
+    capacity = Capacity(
+        workers=settings.workers or max(1, int(cores)),
+        cores=cores,
+        memory_bytes=settings.memory_bytes or default_memory_bytes(),
+        accelerators=settings.accelerators,
+    )
+    return Policy(
+        manager=secrets.token_hex(8),
+        pool=settings.pool,
+        block=settings.block,
+        node=settings.node or socket.gethostname(),
+        python=".".join(platform.python_version_tuple()[:2]),
+        pid=os.getpid(),
+        index=settings.index,
+        near=Path(settings.blob_near).read_bytes() if settings.blob_near else b"",
+        capacity=capacity,
+        accelerator_variable=settings.accelerator_variable,
+        max_tasks_per_worker=settings.max_tasks_per_worker,
+        drain_grace=settings.drain_grace,
+        stop_grace=settings.stop_grace,
+        chunk_seconds=settings.chunk_seconds,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Takes tries back from workers that are busy with something long, and from busy ones when others have nothing."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from blockyard_worker.core import effects, outcomes
+from blockyard_worker.core.feeding import PATIENCE_SECONDS, requeue
+from blockyard_worker.core.state import State
+from blockyard_worker.core.workers import Phase, Worker
+from blockyard_worker.page import Now
+
+WORTHWHILE_SECONDS: Final = 0.002
+"""Less waiting work than this is not moved to another worker."""
+
+
+def on_watch(state: State, worker: Worker, seen: Now | None, now: float) -> None:
+    """A worker has not finished when it should have: free what hides behind a try that takes long."""
+    worker.watch_at = None
+    if not worker.sent or worker.stealing:
+        return
+    running = now - seen.since if seen is not None and seen.running else 0.0
+    if running < PATIENCE_SECONDS:
+        worker.watch_at = now + PATIENCE_SECONDS
+        return
+    worker.is_stuck = True
+    if worker.has_batches:
+        state.effects.append(effects.Flush(worker.number))
+    if len(worker.units) > 1:
+        worker.stealing = True
+        state.effects.append(effects.Steal(worker.number, len(worker.units)))
+
+
+def balance(state: State) -> None:
+    """When somebody has nothing to do and nothing waits, take half of the waiting work of the busiest."""
+    if state.ready or not any(worker.is_free() for worker in state.workers.values()):
+        return
+    victims = [worker for worker in state.workers.values() if _is_victim(worker)]
+    if victims:
+        victim = max(victims, key=lambda worker: worker.expected)
+        victim.stealing = True
+        state.effects.append(effects.Steal(victim.number, (len(victim.units) + 1) // 2))
+
+
+def _is_victim(worker: Worker) -> bool:
+    waits = worker.expected * (1 - 1 / len(worker.units)) if worker.units else 0.0
+    can_give = len(worker.units) > 1 and not worker.stealing and not worker.is_bare
+    return worker.phase is Phase.READY and can_give and waits >= WORTHWHILE_SECONDS
+
+
+def on_stolen(state: State, worker: Worker, units: int) -> None:
+    """So many units were taken back from the tail; their tries wait again."""
+    worker.stealing = units > 0
+    worker.is_bare = units == 0
+    back = []
+    for _ in range(units):
+        for _ in range(worker.units.pop()):
+            back.append(worker.sent.pop())
+    back.reverse()
+    requeue(state, back)
+    for attempt in back:
+        if attempt.is_cancelled:
+            ending = worker.endings.pop(attempt.assigned.task)
+            outcomes.settle(state, attempt, outcomes.failure(attempt, ending.status, ending.message))
+        elif state.is_draining:
+            outcomes.hand_back(state, attempt)
+
+
+def on_idle(worker: Worker, frame: int) -> None:
+    """A worker has dropped what was taken back from it; it may be given work again once it saw every frame."""
+    if frame == worker.frames:
+        worker.stealing = False
+
+
+def watched(state: State, now: float, seen: Mapping[int, Now | None]) -> None:
+    """Look at all workers whose time has come."""
+    for worker in state.workers.values():
+        if worker.watch_at is not None and worker.watch_at <= now:
+            on_watch(state, worker, seen.get(worker.number), now)

@@ -1,0 +1,125 @@
+"""Stops tries that are to end before they are done: cancelled, over their time, over their memory, or left at a drain.
+
+The ladder: ask (`Interrupt` raises `Cancelled` in the task), after `grace` seconds SIGTERM to the worker and everything
+below it, half a second later SIGKILL. A grace of 0 kills at once. Only a try that runs is asked; one that still waits at
+a worker is taken back, and if it starts in that moment, the ladder begins when it is seen running.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from blockyard.wire.records import Lease, Outcome, Status
+from blockyard_worker.core import effects, outcomes
+from blockyard_worker.core.state import State
+from blockyard_worker.core.tries import Try
+from blockyard_worker.core.workers import Ending, Worker
+from blockyard_worker.page import Now
+
+LAST_WORDS_SECONDS: Final = 0.5
+"""Between SIGTERM and SIGKILL."""
+LOOK_SECONDS: Final = 0.02
+"""How often a worker is looked at while it is to end a try."""
+
+Seen = Mapping[int, Now | None]
+"""What each worker does, by number, read when it is asked for."""
+
+
+def stop(
+    state: State,
+    attempt: Try,
+    status: Status,
+    message: str,
+    *,
+    grace: float,
+    now: float,
+    seen: Seen,
+    evidence: str = "",
+) -> None:
+    """End a try, wherever it is. Does nothing when it has ended or is being ended already."""
+    if attempt.outcome is not None or attempt.is_cancelled:
+        return
+    if attempt.worker is None:
+        outcomes.settle(state, attempt, outcomes.failure(attempt, status, message, evidence))
+        return
+    attempt.is_cancelled = True
+    worker = state.workers[attempt.worker]
+    worker.endings[attempt.assigned.task] = Ending(attempt, status, message, evidence, grace, -1.0)
+    if not _runs(seen.get(worker.number), attempt) and len(worker.units) > 1 and not worker.stealing:
+        worker.stealing = True
+        state.effects.append(effects.Steal(worker.number, len(worker.units)))
+    advance(state, worker, seen.get(worker.number), now)
+
+
+def stop_leases(state: State, leases: list[Lease], grace: float, now: float, seen: Seen, *, silent: bool) -> None:
+    """End the tries of these leases that are still here; `silent`: their leases are over, nobody wants an outcome."""
+    for lease in leases:
+        attempt = state.held.get(lease.task)
+        if attempt is None or attempt.assigned.epoch != lease.epoch:
+            continue
+        if silent:
+            attempt.is_silent = True
+            if attempt.outcome is not None:
+                outcomes.forget(state, attempt)
+        stop(state, attempt, Status.CANCELLED, "cancelled", grace=grace, now=now, seen=seen)
+
+
+def advance(state: State, worker: Worker, running: Now | None, now: float) -> None:
+    """Take the next step with the try that runs on this worker, if it is to end."""
+    ending = worker.endings.get(running.task) if running is not None else None
+    if ending is None or not _runs(running, ending.attempt) or ending.killed:
+        return
+    if ending.since < 0:
+        ending.since = now
+    waited = now - ending.since
+    lease = ending.attempt.lease
+    if waited < ending.grace:
+        state.effects.append(effects.Interrupt(worker.number, lease.task, lease.epoch))
+    elif ending.grace > 0 and waited < ending.grace + LAST_WORDS_SECONDS:
+        if not ending.terminated:
+            ending.terminated = True
+            state.effects.append(effects.EndTree(worker.number, kill=False))
+    else:
+        ending.killed = True
+        state.effects.append(effects.EndTree(worker.number, kill=True))
+
+
+def look_for_timeouts(state: State, worker: Worker, running: Now | None, now: float, seen: Seen) -> None:
+    """End the try that runs on this worker when its time is over."""
+    if running is None or not running.running or not worker.shortest_timeout:
+        return
+    attempt = state.held.get(running.task)
+    if attempt is None or not _runs(running, attempt) or not attempt.kind.timeout:
+        return
+    ran = now - running.since
+    if ran >= attempt.kind.timeout:
+        message = f"ran {ran:.3g} s, its timeout is {attempt.kind.timeout:g} s"
+        stop(state, attempt, Status.TIMEOUT, message, grace=state.policy.stop_grace, now=now, seen=seen)
+
+
+def next_timeout(state: State, worker: Worker, running: Now | None, now: float) -> float | None:
+    """When to look at this worker again because of time limits; None: they do not matter to it."""
+    if worker.endings:
+        return now + LOOK_SECONDS
+    if not worker.shortest_timeout:
+        return None
+    attempt = state.held.get(running.task) if running is not None and running.running else None
+    if attempt is not None and attempt.kind.timeout and running is not None and _runs(running, attempt):
+        return running.since + attempt.kind.timeout
+    return now + worker.shortest_timeout
+
+
+def rewritten(worker: Worker, attempt: Try, outcome: Outcome) -> Outcome:
+    """The outcome of a try that was to end: its own when it was done nevertheless, else what it was ended for."""
+    ending = worker.endings.pop(attempt.assigned.task)
+    if outcome.status is Status.DONE:
+        return outcome
+    return outcomes.failure(attempt, ending.status, ending.message, ending.evidence, outcome.seconds)
+
+
+def _runs(running: Now | None, attempt: Try) -> bool:
+    return (
+        running is not None
+        and running.running
+        and running.task == attempt.assigned.task
+        and running.epoch == attempt.assigned.epoch
+    )

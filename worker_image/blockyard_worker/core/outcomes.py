@@ -1,0 +1,68 @@
+"""How tries leave the worker's side: as an outcome, held until it is recorded, or handed back unstarted."""
+
+from blockyard.wire.manager import Outcomes, Returned
+from blockyard.wire.records import Failure, Outcome, Status
+from blockyard_worker.core import effects
+from blockyard_worker.core.state import State
+from blockyard_worker.core.tries import Try
+
+
+def failure(attempt: Try, status: Status, message: str, evidence: str = "", seconds: float = 0.0) -> Outcome:
+    """An outcome that the manager made, not the worker."""
+    lease = attempt.lease
+    return Outcome(lease.task, lease.epoch, status, b"", seconds, Failure(message, evidence=evidence))
+
+
+def settle(state: State, attempt: Try, outcome: Outcome) -> None:
+    """A try has ended. Tries that were set aside for it go on, or back."""
+    attempt.outcome, attempt.worker = outcome, None
+    if attempt.is_silent:
+        forget(state, attempt)
+    else:
+        state.pending.append(outcome)
+    wake(state, attempt)
+
+
+def wake(state: State, attempt: Try) -> None:
+    """A try has ended or is gone: look again at those that were set aside for it, before everything else."""
+    if attempt.waiters:
+        state.ready.extendleft(reversed(attempt.waiters))
+        attempt.waiters = None
+
+
+def hand_back(state: State, attempt: Try) -> None:
+    """Give a try that was not started back to the interchange, unless its lease is over anyway."""
+    forget(state, attempt)
+    if not attempt.is_silent:
+        state.returned.append(attempt.lease)
+    wake(state, attempt)
+
+
+def forget(state: State, attempt: Try) -> None:
+    """Drop a try from the table, if it is still this try that stands there."""
+    if state.held.get(attempt.assigned.task) is attempt:
+        del state.held[attempt.assigned.task]
+    attempt.worker = None
+
+
+def flush(state: State) -> None:
+    """Put what has gathered into messages. While there is no link, outcomes wait; what is returned is simply gone."""
+    if state.returned:
+        if state.is_joined:
+            state.effects.append(effects.Tell(Returned(state.returned)))
+        state.returned = []
+    if state.pending and state.is_joined:
+        state.outcomes_number += 1
+        state.unrecorded[state.outcomes_number] = state.pending
+        state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending)))
+        state.pending = []
+
+
+def on_recorded(state: State, number: int) -> None:
+    """The journal holds everything up to this number; nothing of it is needed any more."""
+    held = state.held
+    for sent in [sent for sent in state.unrecorded if sent <= number]:
+        for outcome in state.unrecorded.pop(sent):
+            attempt = held.get(outcome.task)
+            if attempt is not None and attempt.outcome is outcome:
+                del held[outcome.task]

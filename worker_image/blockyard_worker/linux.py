@@ -1,0 +1,54 @@
+"""The few Linux calls that Python's standard library does not wrap: prctl(2) options, by ctypes.
+
+Sources: prctl(2), PR_SET_PDEATHSIG(2const), PR_SET_CHILD_SUBREAPER(2const), PR_SET_DUMPABLE(2const).
+"""
+
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """From now on orphaned descendants become children of this process, and not of init."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
+    """Ask for `sig` when the parent ends; end at once when it is not `parent` any more.
+
+    The check comes after the request, so that a parent that dies between the two is not missed.
+    """
+    _prctl(_PR_SET_PDEATHSIG, sig)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def hide_from_ptrace() -> None:
+    """Make /proc/self/{mem,environ,fd} unreadable for other processes of the same user without CAP_SYS_PTRACE."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None when there is no such process or it is a zombie.
+
+    Together with the pid it names a process for ever. Source: proc_pid_stat(5), field 22.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = line[line.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")

@@ -1,0 +1,78 @@
+"""One page of memory shared by a worker and its manager: what the worker does right now, readable without asking it.
+
+The worker writes it at the start and the end of each try (a tenth of a microsecond); the manager reads it for
+time limits, evidence and heartbeats, also when the worker hangs in native code or is dead. The manager writes one
+thing, which try a signal is meant for. Reads may race with a write, so they are repeated until two agree.
+"""
+
+import mmap
+import os
+import struct
+from typing import NamedTuple
+
+SIZE_BYTES = mmap.PAGESIZE
+_NOW = struct.Struct("<QQdQ")
+"""task, epoch, when it started (seconds, monotonic clock of this machine), phase."""
+_TARGET = struct.Struct("<QQ")
+_TARGET_OFFSET = 64
+_IDLE, _RUNNING, _ENDED = 0, 1, 2
+
+
+class Now(NamedTuple):
+    """What a worker does: the try it started last, and whether that has ended."""
+
+    task: int
+    epoch: int
+    since: float
+    running: bool
+
+
+def make_page() -> int:
+    """Make the memory; return its descriptor."""
+    descriptor = os.memfd_create("blockyard-page", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, SIZE_BYTES)
+    return descriptor
+
+
+class Page:
+    """A mapped page. `descriptor` may be closed once it is mapped."""
+
+    __slots__ = ("_memory", "_phase")
+
+    def __init__(self, descriptor: int) -> None:
+        self._memory = mmap.mmap(descriptor, SIZE_BYTES)
+        self._phase = memoryview(self._memory).cast("Q")
+
+    # --- the worker's side
+
+    def begin(self, task: int, epoch: int, since: float) -> None:
+        """A try starts."""
+        _NOW.pack_into(self._memory, 0, task, epoch, since, _RUNNING)
+
+    def end(self) -> None:
+        """The try that began has ended."""
+        self._phase[3] = _ENDED
+
+    def is_target(self) -> bool:
+        """Whether the last `aim` of the manager was at the try that runs now."""
+        task, epoch, _, phase = _NOW.unpack_from(self._memory)
+        return phase == _RUNNING and (task, epoch) == _TARGET.unpack_from(self._memory, _TARGET_OFFSET)
+
+    # --- the manager's side
+
+    def aim(self, task: int, epoch: int) -> None:
+        """Say which try the next signal is for; a worker busy with another one ignores it."""
+        _TARGET.pack_into(self._memory, _TARGET_OFFSET, task, epoch)
+
+    def read(self) -> Now | None:
+        """What the worker does, None when it never started a try."""
+        before = None
+        while before != (seen := _NOW.unpack_from(self._memory)):
+            before = seen
+        task, epoch, since, phase = seen
+        return None if phase == _IDLE else Now(task, epoch, since, phase == _RUNNING)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._phase.release()
+        self._memory.close()

@@ -1,0 +1,338 @@
+"""A manager's life: wait, hand events to the core, carry out effects. Everything with a clock or a descriptor is here."""
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator, Mapping
+
+from msgspec.structs import replace
+
+from blockyard.errors import BadFrame
+from blockyard.transport import Dealer, Poller
+from blockyard.wire import codec
+from blockyard.wire.records import Failure, Outcome
+from blockyard_worker import strays
+from blockyard_worker.core import effects as do
+from blockyard_worker.core.manager import Manager
+from blockyard_worker.core.reports import Ended
+from blockyard_worker.page import Now
+from blockyard_worker.pipe import Exit, Load, Place, Ready, Results, Run, Unfit
+from blockyard_worker.settings import Settings
+from blockyard_worker.shell import memory
+from blockyard_worker.shell.child import Child
+from blockyard_worker.shell.nursery import Nursery
+from blockyard_worker.shell.output import Outputs
+from blockyard_worker.shell.trees import Trees, monotonic_to_boot
+from blockyard_worker.template import Born, Broken, Spawn
+from blockyard_worker.worker import interrupts
+
+log = logging.getLogger(__name__)
+
+EVIDENCE_BYTES = 4096
+"""Of a task's output in a failure."""
+MOST_FRAMES = 64
+"""Read from the interchange in one round."""
+RETRY_SECONDS = 0.005
+"""Until something is tried again that would have blocked."""
+
+
+class Seen(Mapping[int, Now | None]):
+    """What each worker does, read from its page when asked for."""
+
+    def __init__(self, children: Mapping[int, Child]) -> None:
+        self._children = children
+
+    def __getitem__(self, number: int) -> Now | None:
+        return self._children[number].now()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._children)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+
+class Loop:
+    """The shell around one `Manager`."""
+
+    def __init__(self, core: Manager, settings: Settings, dealer: Dealer, nursery: Nursery, trees: Trees) -> None:
+        self._core = core
+        self._settings = settings
+        self._dealer = dealer
+        self._nursery = nursery
+        self._trees = trees
+        self._outputs = Outputs(settings.output_bytes, settings.output_tasks)
+        self._children: dict[int, Child] = {}
+        self._pids: dict[int, int] = {}
+        self._seen = Seen(self._children)
+        self._statuses: dict[int, int] = {}
+        """Of children that ended before it was known what they were; kept only while workers are being born."""
+        self._unsent: list[bytes] = []
+        self._place = Place("", 1 << 62)
+        self._exit: do.Exit | None = None
+        self._memory_at = 0.0
+        self._oom_kills = memory.oom_kills()
+        self._too_big: frozenset[int] = frozenset()
+        self._events = select.epoll()
+        self._by_descriptor: dict[int, tuple[Child, bool]] = {}
+        self._poller = Poller()
+
+    def run(self, wakeup: int) -> do.Exit:
+        """Live until the core says `Exit`. `wakeup`: readable when a signal came, see `signal.set_wakeup_fd`."""
+        self._poller.register(self._dealer)
+        self._poller.register(self._events.fileno())
+        self._events.register(wakeup, select.EPOLLIN)
+        self._events.register(self._nursery.descriptor, select.EPOLLIN)
+        while self._exit is None:
+            self._core.tick(time.monotonic(), self._seen, self._too_big)
+            self._carry_out()
+            if self._exit is None:
+                self._poller.poll(self._patience())
+                self._hear_workers(wakeup)
+                self._hear_interchange()
+                self._watch_memory()
+        return self._exit
+
+    # --- events
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        due = self._core.next_tick(now, self._seen)
+        if self._settings.memory_period and self._watches_memory():
+            due = min(due, self._memory_at)
+        if self._unsent or not all(child.send_more() for child in self._children.values()):
+            due = min(due, now + RETRY_SECONDS)
+        return max(0.0, due - now)
+
+    def _hear_interchange(self) -> None:
+        for _ in range(MOST_FRAMES):
+            frame = self._dealer.receive()
+            if frame is None:
+                return
+            try:
+                message = codec.to_manager.decode(frame)
+            except BadFrame as error:
+                log.error("ignored a frame of the interchange: %s", error, extra={"action": "bad_frame"})
+                continue
+            self._core.on_message(message, time.monotonic(), self._seen)
+
+    def _hear_workers(self, wakeup: int) -> None:
+        for descriptor, _ in self._events.poll(0):
+            if descriptor == wakeup:
+                self._on_signals(os.read(wakeup, 4096))
+            elif descriptor == self._nursery.descriptor:
+                self._hear_nursery()
+            elif (found := self._by_descriptor.get(descriptor)) is not None:
+                child, is_output = found
+                if is_output:
+                    child.output.read(child.now())
+                else:
+                    self._hear(child)
+
+    def _hear(self, child: Child, *, to_end: bool = False) -> None:
+        for said in child.receive(to_end=to_end):
+            match said:
+                case Results(outcomes, idle):
+                    for index, outcome in enumerate(outcomes):
+                        if outcome.failure is not None:
+                            outcomes[index] = self._with_output(child, outcome, outcome.failure)
+                    self._core.on_results(child.number, outcomes, idle, time.monotonic())
+                case Ready():
+                    self._core.on_ready(child.number)
+                case Unfit(message):
+                    log.error("worker %d: %s", child.number, message, extra={"action": "worker_unfit"})
+                    self._core.on_unfit(message)
+
+    def _with_output(self, child: Child, outcome: Outcome, failure: Failure) -> Outcome:
+        """Put the end of what the try printed into its failure, as evidence."""
+        child.output.read(child.now())
+        tail = self._outputs.tail(outcome.task, outcome.epoch, EVIDENCE_BYTES)
+        return replace(outcome, failure=replace(failure, evidence=tail)) if tail else outcome
+
+    def _hear_nursery(self) -> None:
+        before = self._nursery.descriptor
+        for said in self._nursery.receive():
+            match said:
+                case Born(number, pid):
+                    self._children[number].pid = pid
+                    self._pids[pid] = number
+                    if pid in self._statuses:
+                        self._on_ended(self._children[number], self._statuses.pop(pid))
+                case Broken(message):
+                    log.error("no workers can be started: %s", message, extra={"action": "template_broken"})
+                    self._core.on_broken(message)
+        if not self._nursery.is_waiting():
+            self._statuses.clear()
+        if self._nursery.descriptor != before:
+            self._events.register(self._nursery.descriptor, select.EPOLLIN)
+
+    def _on_signals(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self._core.on_terminate(time.monotonic())
+        if signal.SIGCHLD in numbers:
+            self._reap()
+
+    def _reap(self) -> None:
+        for pid, status in reaped():
+            number = self._pids.pop(pid, None)
+            if number is not None:
+                self._on_ended(self._children[number], status)
+            elif pid == self._nursery.pid:
+                self._nursery.on_exit(status)
+            elif self._nursery.is_waiting():
+                self._statuses[pid] = status
+
+    def _on_ended(self, child: Child, status: int) -> None:
+        self._hear(child, to_end=True)
+        last = child.now()
+        child.output.finish(last)
+        self._trees.end(child, self._known(), signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        log.info("worker %d (pid %s) ended: %s", child.number, child.pid, how, extra={"action": "worker_ended"})
+        evidence = [f"memory: {child.peak_bytes} bytes at most when looked at"] if child.peak_bytes else []
+        if last is not None and (tail := self._outputs.tail(last.task, last.epoch, EVIDENCE_BYTES)):
+            evidence.append(f"output:\n{tail}")
+        ended = Ended(how, "\n".join(evidence), self._was_oom_killed(code))
+        self._drop(child)
+        self._core.on_ended(child.number, ended, last, time.monotonic())
+
+    def _was_oom_killed(self, code: int) -> bool:
+        before, self._oom_kills = self._oom_kills, memory.oom_kills()
+        return (
+            code == -signal.SIGKILL and before is not None and self._oom_kills is not None and self._oom_kills > before
+        )
+
+    def _drop(self, child: Child) -> None:
+        for descriptor in (child.link.fileno(), child.output.descriptor):
+            self._events.unregister(descriptor)
+            del self._by_descriptor[descriptor]
+        del self._children[child.number]
+        child.close()
+
+    def _known(self) -> list[int]:
+        """This manager's own children, which are nobody's strays."""
+        return [self._nursery.pid, *self._pids]
+
+    def _watches_memory(self) -> bool:
+        return bool(self._settings.memory_per_worker or self._settings.max_rss or self._core.state.limits_memory)
+
+    def _watch_memory(self) -> None:
+        now = time.monotonic()
+        if now < self._memory_at:
+            return
+        self._memory_at = now + self._settings.memory_period
+        self._core.state.resident_bytes = memory.resident_bytes(self._children.values())
+        if not self._watches_memory():
+            return
+        too_big = set()
+        for child in self._children.values():
+            limit = self._core.memory_limit(child.number, self._seen) or self._settings.memory_per_worker
+            if excess := memory.look(child, limit):
+                self._core.on_out_of_memory(
+                    child.number, excess.message, f"peak {excess.peak_bytes} bytes", now, self._seen
+                )
+            if self._settings.max_rss and child.pid and memory.resident_bytes([child]) > self._settings.max_rss:
+                too_big.add(child.number)
+        self._too_big = frozenset(too_big)
+
+    # --- effects
+
+    def _carry_out(self) -> None:
+        while todo := self._core.take_effects():
+            stolen = False
+            for effect in todo:
+                self._perform(effect)
+                stolen |= type(effect) is do.Steal
+            if stolen and self._exit is None:
+                self._core.tick(time.monotonic(), self._seen, self._too_big)
+        self._send_unsent()
+
+    def _perform(self, effect: do.Effect) -> None:
+        match effect:
+            case do.Feed():
+                self._feed(effect)
+            case do.Tell(message):
+                self._unsent.append(codec.encode(message))
+            case do.Steal(number, most):
+                self._core.on_stolen(number, self._children[number].tokens.take(most))
+            case do.Flush(number):
+                self._signal(self._children[number], interrupts.FLUSH)
+            case do.Interrupt(number, task, epoch):
+                self._children[number].page.aim(task, epoch)
+                self._signal(self._children[number], interrupts.CANCEL)
+            case do.EndTree(number, kill):
+                self._trees.end(self._children[number], self._known(), signal.SIGKILL if kill else signal.SIGTERM)
+            case do.EndChildren(number, since):
+                self._trees.end_younger(self._children[number], self._known(), since + monotonic_to_boot())
+            case do.StartWorker(number, place):
+                self._start(number, place)
+            case do.RetireWorker(number):
+                self._children[number].send(Exit())
+            case do.SetPlace(blobs, blob_threshold):
+                self._place = Place(blobs, blob_threshold)
+                for child in self._children.values():
+                    child.send(self._place)
+            case do.ResetLink():
+                self._unsent.clear()
+            case do.Exit():
+                self._exit = effect
+
+    def _feed(self, feed: do.Feed) -> None:
+        child = self._children[feed.worker]
+        child.tokens.add(feed.units)
+        if feed.functions or feed.dropped:
+            child.send(Load(feed.functions, feed.dropped))
+        child.send(Run(feed.number, feed.per_token, feed.groups, feed.environment))
+
+    def _start(self, number: int, place: int) -> None:
+        child = self._children[number] = Child(number, self._outputs)
+        for descriptor, is_output in ((child.link.fileno(), False), (child.output.descriptor, True)):
+            self._by_descriptor[descriptor] = (child, is_output)
+            self._events.register(descriptor, select.EPOLLIN)
+        child.send(self._place)
+        cores = share_of_cores(place, self._core.state.policy.capacity.workers) if self._settings.pin_cores else []
+        self._nursery.ask(Spawn(number, child.nonce, cores), child.descriptors)
+
+    def _signal(self, child: Child, number: int) -> None:
+        if child.pid is not None:
+            strays.kill(child.pid, number)
+
+    def _send_unsent(self) -> None:
+        sent = 0
+        for frame in self._unsent:
+            if not self._dealer.send(frame):
+                break
+            sent += 1
+        del self._unsent[:sent]
+
+    def say_goodbye(self, patience: float) -> bool:
+        """Send what is left, for at most `patience` seconds; False when some of it stays unsent."""
+        deadline = time.monotonic() + patience
+        while self._unsent and time.monotonic() < deadline:
+            self._send_unsent()
+            time.sleep(RETRY_SECONDS)
+        return not self._unsent
+
+
+def reaped() -> Iterator[tuple[int, int]]:
+    """Reap all children that have ended; yield (pid, wait status)."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status
+
+
+def share_of_cores(place: int, places: int) -> list[int]:
+    """The cores for one of so many workers: equal shares in order; shared ones when there are more workers than cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    if places >= len(cores):
+        return [cores[place % len(cores)]]
+    first, end = place * len(cores) // places, (place + 1) * len(cores) // places
+    return cores[first:end]

@@ -1,0 +1,106 @@
+"""The manager's end of the template: starts it, asks it for workers, starts another one when it dies."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+
+from blockyard_worker import strays, template
+from blockyard_worker.template import Born, Broken, Configuration, Spawn
+
+MOST_DEATHS = 5
+"""Templates that may die in a row without a worker being born."""
+
+
+class Nursery:
+    """One template at a time, and the requests that it has not answered."""
+
+    def __init__(self, configuration: Configuration, marks: Mapping[str, str]) -> None:
+        """`marks`: environment variables by which strays are found, see `strays`."""
+        self._configuration = configuration
+        self._marks = marks
+        self._asked: dict[int, tuple[Spawn, list[int]]] = {}
+        self._deaths = 0
+        self._start()
+
+    @property
+    def descriptor(self) -> int:
+        """For the poller."""
+        return self._link.fileno()
+
+    @property
+    def pid(self) -> int:
+        """The template's pid."""
+        return self._process.pid
+
+    def ask(self, spawn: Spawn, descriptors: list[int]) -> None:
+        """Ask for a worker; the descriptors go to it and are closed here when it is born."""
+        self._asked[spawn.number] = (spawn, descriptors)
+        self._send(spawn, descriptors)
+
+    def receive(self) -> list[Born | Broken]:
+        """What the template said. When it is gone, another one is started and asked for the same."""
+        said: list[Born | Broken] = []
+        while True:
+            try:
+                body = self._link.recv(template.MAX_MESSAGE_BYTES)
+            except BlockingIOError:
+                return said
+            except ConnectionResetError:
+                body = b""
+            if not body:
+                return said if said else [*said, *self._restart()]
+            reply = template.replies.decode(body)
+            if isinstance(reply, Born):
+                self._deaths = 0
+                for descriptor in self._asked.pop(reply.number)[1]:
+                    os.close(descriptor)
+            said.append(reply)
+
+    def is_waiting(self) -> bool:
+        """Whether workers were asked for that are not born."""
+        return bool(self._asked)
+
+    def on_exit(self, status: int) -> None:
+        """The template was reaped; its end shows on the link."""
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Let the template end; it does so when it sees that the link is closed."""
+        self._link.close()
+
+    def _start(self) -> None:
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._link.setblocking(False)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKYARD_WORKER_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "blockyard_worker.template", str(theirs.fileno())],
+            env={**environment, **self._marks},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._link.send(template.encode(self._configuration))
+
+    def _restart(self) -> list[Born | Broken]:
+        self._deaths += 1
+        if self._deaths > MOST_DEATHS:
+            return [Broken(f"the process from which workers are forked died {self._deaths} times in a row")]
+        self._link.close()
+        self._start()
+        for spawn, descriptors in self._asked.values():
+            self._send(spawn, descriptors)
+        return []
+
+    def _send(self, spawn: Spawn, descriptors: list[int]) -> None:
+        try:
+            socket.send_fds(self._link, [template.encode(spawn)], descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # its end shows in `receive`, which asks the next template
+
+
+def marks(block: str) -> dict[str, str]:
+    """The marks for all processes below this manager."""
+    return {strays.BLOCK_VARIABLE: block, strays.MANAGER_VARIABLE: strays.manager_mark(os.getpid())}

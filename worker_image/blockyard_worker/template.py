@@ -1,0 +1,103 @@
+"""The template: a bare warm process from which workers are forked, each in a few milliseconds.
+
+It is started by the manager with a fresh program image, so it holds no key, no socket and no thread of the manager's.
+It imports what workers need, then forks on request. Workers are forked twice, so that they become children of the
+manager (which is a subreaper) and their end is known to it at once.
+
+When its manager is gone, it ends all processes that the manager left behind, and itself: see `strays`.
+"""
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+import msgspec
+
+from blockyard_worker import strays
+from blockyard_worker.worker import process
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """First message to the template."""
+
+    manager: int
+    preload: list[str]
+    worker: process.Configuration
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """Fork a worker. With it travel descriptors: its socket, tokens, page, and where its output goes."""
+
+    number: int
+    nonce: bytes
+    """Marks the ends of tasks' outputs, see `worker.capture`."""
+    cores: list[int]
+    """Cores to run on; empty: any."""
+
+
+class Born(msgspec.Struct, tag=True, frozen=True):
+    """A worker exists."""
+
+    number: int
+    pid: int
+
+
+class Broken(msgspec.Struct, tag=True, frozen=True):
+    """The template cannot make workers: a module to preload does not import."""
+
+    message: str
+
+
+DESCRIPTORS = 4
+MAX_MESSAGE_BYTES = 64 * 1024
+encode = msgspec.msgpack.Encoder().encode
+replies: msgspec.msgpack.Decoder[Born | Broken] = msgspec.msgpack.Decoder(Born | Broken)
+
+
+def main(descriptor: int) -> None:
+    """Serve the manager at the other end of `descriptor`, a SOCK_SEQPACKET socket, until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    manager = socket.socket(fileno=descriptor)
+    configuration = msgspec.msgpack.decode(manager.recv(MAX_MESSAGE_BYTES), type=Configuration)
+    try:
+        for module in configuration.preload:
+            importlib.import_module(module)
+    except BaseException:  # noqa: BLE001 - a module may raise anything; the manager is told, and decides
+        manager.send(encode(Broken(traceback.format_exc(limit=-3))))
+        return
+    gc.collect()
+    gc.freeze()
+    while message := _receive(manager):
+        _fork_worker(manager, configuration, *message)
+    strays.end_all(strays.of_manager(configuration.manager, os.environ[strays.MANAGER_VARIABLE]))
+
+
+def _receive(manager: socket.socket) -> tuple[Spawn, list[int]] | None:
+    body, descriptors, _, _ = socket.recv_fds(manager, MAX_MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    return (msgspec.msgpack.decode(body, type=Spawn), descriptors) if body else None
+
+
+def _fork_worker(manager: socket.socket, configuration: Configuration, spawn: Spawn, descriptors: list[int]) -> None:
+    if between := os.fork():
+        os.waitpid(between, 0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return
+    between = os.getpid()
+    if born := os.fork():
+        manager.send(encode(Born(spawn.number, born)))
+        os._exit(0)
+    manager.close()
+    while os.getppid() == between:
+        time.sleep(0.0002)  # it ends within microseconds, and only then is the manager our parent
+    process.main(configuration.worker, configuration.manager, spawn.number, spawn.nonce, spawn.cores, descriptors)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,141 @@
+"""A worker's loop: read frames, take tokens, run tries in order, report outcomes in batches."""
+
+import os
+import socket
+import sys
+import time
+
+from blockyard.wire.records import Assigned, Outcome, Status
+from blockyard_worker import pipe
+from blockyard_worker.page import Page
+from blockyard_worker.pipe import Exit, FrameBuffer, Load, Place, Results, Run, RunGroup, to_worker
+from blockyard_worker.tokens import Tokens
+from blockyard_worker.worker.attempt import Attempts
+from blockyard_worker.worker.capture import Capture
+from blockyard_worker.worker.functions import Functions
+from blockyard_worker.worker.interrupts import Gate
+
+_monotonic = time.monotonic
+
+
+class Worker:
+    """Everything one worker has."""
+
+    def __init__(
+        self, manager: socket.socket, tokens: Tokens, page: Page, capture: Capture, gate: Gate, flush_period: float
+    ) -> None:
+        self._manager = manager
+        self._tokens = tokens
+        self._page = page
+        self._capture = capture
+        self._flush_period = flush_period
+        self._functions = Functions()
+        self._attempts = Attempts(gate)
+        self._outcomes: list[Outcome] = []
+        self._oldest = 0.0
+        self._left = 0
+        self.is_forked = False
+        """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
+
+    def serve(self) -> None:
+        """Work until told to exit, or until the manager is gone."""
+        buffer = FrameBuffer()
+        while True:
+            for frame in buffer.frames():
+                record = to_worker.decode(frame)
+                match record:
+                    case Run():
+                        self._run(record)
+                    case Load():
+                        self._functions.update(record.functions, record.dropped)
+                    case Place():
+                        self._attempts.place(record.blobs, record.blob_threshold)
+                    case Exit():
+                        self.flush()
+                        return
+            try:
+                if not buffer.read_from(self._manager, socket.MSG_DONTWAIT):
+                    return
+            except BlockingIOError:
+                self.flush()
+                if not buffer.read_from(self._manager):
+                    return
+
+    def flush(self, idle: int = 0) -> None:
+        """Report what has not been reported."""
+        if self._outcomes or idle:
+            frame = pipe.frame(Results(self._outcomes, idle))
+            self._outcomes = []
+            self._manager.sendall(frame)
+
+    def _run(self, run: Run) -> None:
+        if run.environment:
+            before = dict(os.environ)
+            os.environ.update(run.environment)
+        needed = [
+            need.task for group in run.groups for a in group.tries if a.needs for need in a.needs if need.body is None
+        ]
+        self._attempts.needs = dict.fromkeys(needed)
+        self._left = 0
+        complete = all(self._run_group(group, run.per_token) for group in run.groups)
+        self._attempts.needs = {}
+        if run.environment:
+            os.environ.clear()
+            os.environ.update(before)
+        if not complete:
+            self.flush(idle=run.number)
+
+    def _run_group(self, group: RunGroup, per_token: int) -> bool:
+        """Run the tries of a group; False when one's token was missing: it and all after it were taken back."""
+        try:
+            function = self._functions.load(group.function)
+        except BaseException as error:  # noqa: BLE001 - the rim: unpickling runs user code
+            unloadable = error
+
+            def function(*_args: object, **_kwargs: object) -> None:
+                raise unloadable
+
+        needs, attempts, page = self._attempts.needs, self._attempts, self._page
+        now = _monotonic()
+        for assigned in group.tries:
+            if not self._left:
+                if not self._tokens.take():
+                    return False
+                self._left = per_token
+            self._left -= 1
+            page.begin(assigned.task, assigned.epoch, now)
+            if assigned.needs and self._lacks(assigned):
+                outcome = Outcome(assigned.task, assigned.epoch, Status.DEPENDENCY)
+            else:
+                outcome = attempts.run(function, assigned, now)
+            if self.is_forked:
+                end_of_fork()
+            page.end()
+            self._capture.end_of(assigned.task, assigned.epoch, outcome.seconds)
+            if needs and assigned.task in needs and outcome.status is Status.DONE:
+                needs[assigned.task] = outcome.body
+            if not self._outcomes:
+                self._oldest = now
+            self._outcomes.append(outcome)
+            now += outcome.seconds
+            if not group.batch or now - self._oldest > self._flush_period:
+                self.flush()
+                now = _monotonic()
+        return True
+
+    def _lacks(self, assigned: Assigned) -> bool:
+        return any(need.body is None and self._attempts.needs[need.task] is None for need in assigned.needs)
+
+    def after_fork(self) -> None:
+        """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
+        self.is_forked = True
+        self._outcomes = []
+        self._manager.close()
+        self._tokens.close()
+
+
+def end_of_fork() -> None:
+    """A process that a task forked came back from the task's function: there is nothing for it to do here."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)

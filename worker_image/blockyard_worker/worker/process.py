@@ -1,0 +1,86 @@
+"""Sets a freshly forked process up as a worker, runs it, and ends it without running the template's exit code."""
+
+import atexit
+import faulthandler
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from blockyard.payload import load_function
+from blockyard_worker import linux, pipe, strays
+from blockyard_worker.page import Page
+from blockyard_worker.pipe import Ready, Unfit
+from blockyard_worker.tokens import Tokens
+from blockyard_worker.worker import interrupts
+from blockyard_worker.worker.capture import Capture
+from blockyard_worker.worker.loop import Worker
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What all workers of a manager are told."""
+
+    flush_period: float
+    worker_init: str
+    """File with a pickled function to call first; '' for none."""
+
+
+def main(
+    configuration: Configuration,
+    manager: int,
+    number: int,
+    nonce: bytes,
+    cores: Sequence[int],
+    descriptors: Sequence[int],
+) -> None:
+    """Be worker `number`. `descriptors`: socket, tokens, page, output. Never returns."""
+    code = 1
+    try:
+        linux.die_with_parent(manager)
+        os.setsid()
+        if cores:
+            os.sched_setaffinity(0, cores)
+        os.environ[strays.WORKER_VARIABLE] = str(number)
+        link, tokens, shared, output = descriptors
+        worker = _make(socket.socket(fileno=link), Tokens(tokens), Page(shared), Capture(output, nonce), configuration)
+        os.close(shared)
+        code = 0 if worker is not None and _serve(worker) else 1
+    except BaseException:  # noqa: BLE001 - the rim of the process: say why in the output, which the manager keeps
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _make(
+    link: socket.socket, tokens: Tokens, page: Page, capture: Capture, configuration: Configuration
+) -> Worker | None:
+    gate = interrupts.Gate()
+    worker = Worker(link, tokens, page, capture, gate, configuration.flush_period)
+    interrupts.install(gate, page, worker.flush)
+    os.register_at_fork(after_in_child=worker.after_fork)
+    faulthandler.enable()
+    if configuration.worker_init:
+        try:
+            load_function(Path(configuration.worker_init).read_bytes())()
+        except BaseException as error:  # noqa: BLE001 - user code; the manager decides what a failure means
+            trace = "".join(traceback.format_exception(error))
+            link.sendall(pipe.frame(Unfit(f"worker_init failed: {type(error).__qualname__}: {error}\n{trace[-4000:]}")))
+            return None
+    gc.collect()
+    gc.freeze()
+    link.sendall(pipe.frame(Ready()))
+    return worker
+
+
+def _serve(worker: Worker) -> bool:
+    worker.serve()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:
+            stream.flush()
+    return True
