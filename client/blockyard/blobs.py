@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from blockyard.errors import BlobMissing, BlobsFull
-from blockyard.payload.layout import Packed
+from blockyard.parts import Packed
 
 COPY_BYTES: Final = 1024 * 1024
 """Up to this size a blob is read into memory and its file used again; larger ones are mapped."""

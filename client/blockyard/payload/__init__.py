@@ -10,9 +10,9 @@ after a failure only, which part of an object could not be pickled.
 
 from __future__ import annotations
 
+from blockyard.parts import Packed, Parts, packed_bytes, packed_size
 from blockyard.payload.dependencies import Dependency, reduce_dependency
 from blockyard.payload.functions import FunctionCache, Registered, dump_function, function_id, load_function
-from blockyard.payload.layout import Packed, Parts, packed_bytes, packed_size
 from blockyard.payload.outcomes import ErrorRecord, dump_error, dump_result, load_error, type_names
 from blockyard.payload.values import dump_call, dump_items, dump_value, load_call, load_value
 

@@ -42,16 +42,18 @@ class Collector:
         self.home = home
         self.found: list[Any] = []
         self.failure: Exception | None = None
-        self._index: dict[int, int] = {}
+        self._index: dict[int, int] | None = None
 
     def reset(self) -> None:
         """Forget what was found, before the same call is pickled once more in another way."""
         self.found.clear()
-        self._index.clear()
+        self._index = None
         self.failure = None
 
     def index_of(self, dependency: Dependency) -> int:
         """Return the number of a dependency, the same one for the same object."""
+        if self._index is None:
+            self._index = {}
         index = self._index.get(id(dependency))
         if index is None:
             index = self._index[id(dependency)] = len(self.found)

@@ -22,8 +22,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from blockyard.errors import NotLoadable, NotSendable
+from blockyard.parts import packed_bytes
 from blockyard.payload.diagnosis import diagnose, name_of
-from blockyard.payload.layout import Buffer, assemble, packed_bytes
+from blockyard.payload.layout import Buffer, assemble
 from blockyard.payload.values import load_value, pickle_any
 
 ID_BYTES: Final = 16

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blockyard.errors import NotLoadable, NotSendable, RemoteError, RemoteTraceback
-from blockyard.payload.layout import Buffer, Packed, packed_bytes
+from blockyard.parts import Packed, packed_bytes
+from blockyard.payload.layout import Buffer
 from blockyard.payload.values import PROTOCOL, dump_value, load_value
 
 MOST_TRACEBACK_CHARACTERS: Final = 64_000

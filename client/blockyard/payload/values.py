@@ -7,15 +7,16 @@ list ``[args, kwargs]``. Functions are not part of a call; see `functions`.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import cloudpickle
 
 from blockyard.errors import BlockyardError, NotLoadable
+from blockyard.parts import Packed
 from blockyard.payload.dependencies import Collector, Resolve, active
 from blockyard.payload.diagnosis import Root, diagnose
-from blockyard.payload.layout import INLINE_BYTES, PLAIN_TAG, Buffer, Packed, assemble, take_apart
+from blockyard.payload.layout import INLINE_BYTES, PLAIN_TAG, Buffer, assemble, take_apart
 
 PROTOCOL: Final = 5
 IN_BAND_BYTES: Final = 4096
@@ -25,7 +26,6 @@ _dumps = pickle.dumps
 _loads = pickle.loads
 _registered_by_value = cloudpickle.list_registry_pickle_by_value
 _SCALARS: Final = frozenset({int, float, str, bool, complex, type(None)})
-_LARGE_BYTES: Final = frozenset({bytes, bytearray})
 _NO_DEPENDENCIES: Final[tuple[Any, ...]] = ()
 
 
@@ -41,8 +41,15 @@ class _OutOfBand:
         return type(self.data), (pickle.PickleBuffer(self.data),)
 
 
-def _is_large(value: object) -> bool:
-    return type(value) in _LARGE_BYTES and len(value) >= INLINE_BYTES  # type: ignore[arg-type]  # the type was tested
+def _out_of_band(value: object) -> object:
+    if (type(value) is bytes or type(value) is bytearray) and len(value) >= INLINE_BYTES:
+        return _OutOfBand(value)
+    return value
+
+
+def _roots_of_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Root]:
+    roots: list[Root] = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
+    return roots + [(f"argument {name!r}", value) for name, value in kwargs.items()]
 
 
 def needs_cloudpickle(pickled: bytes) -> bool:
@@ -86,25 +93,26 @@ def pickle_any(value: object, views: list[memoryview]) -> bytes:
     return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)  # type: ignore[no-any-return]  # it is untyped
 
 
-def _pack(value: object, roots: Sequence[Root], collector: Collector | None) -> Packed:
+def _pack(value: object, roots: Callable[[], Sequence[Root]], collector: Collector | None) -> Packed:
     views: list[memoryview] = []
     before = active.collector
     active.collector = collector
     try:
-        return assemble(pickle_any(value, views), views)
+        pickled = pickle_any(value, views)
     except Exception as error:  # see pickle_any; what cannot be sent is named by its path
         if collector is not None and collector.failure is not None:
             raise collector.failure from None
-        raise diagnose(roots, error) from error
+        raise diagnose(roots(), error) from error
     finally:
         active.collector = before
+    return assemble(pickled, views) if views else pickled
 
 
 def dump_value(value: object, name: str = "value") -> Packed:
     """Pack one value. Raises `NotSendable` with the path inside it, which begins with `name`."""
     if type(value) in _SCALARS:
         return _dumps(value, PROTOCOL)
-    return _pack(_OutOfBand(value) if _is_large(value) else value, [(name, value)], None)  # type: ignore[arg-type]
+    return _pack(_out_of_band(value), lambda: [(name, value)], None)
 
 
 def dump_call(
@@ -123,12 +131,12 @@ def dump_call(
         else:
             return _dumps(args, PROTOCOL), _NO_DEPENDENCIES
     collector = Collector(home)
-    roots: list[Root] = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
-    roots += [(f"argument {name!r}", value) for name, value in kwargs.items()]
-    if any(_is_large(value) for _, value in roots):
-        args = tuple(_OutOfBand(value) if _is_large(value) else value for value in args)
-        kwargs = {name: _OutOfBand(value) if _is_large(value) else value for name, value in kwargs.items()}
-    packed = _pack([args, dict(kwargs)] if kwargs else args, roots, collector)
+    call: object
+    if kwargs:
+        call = [tuple(map(_out_of_band, args)), {name: _out_of_band(value) for name, value in kwargs.items()}]
+    else:
+        call = tuple(map(_out_of_band, args))
+    packed = _pack(call, lambda: _roots_of_call(args, kwargs), collector)
     return packed, collector.found
 
 
