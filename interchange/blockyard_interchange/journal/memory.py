@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from blockyard_interchange.journal.errors import JournalInUse, JournalUnavailable
 from blockyard_interchange.journal.store import Row, Survey, bounds_after, checksum
@@ -60,10 +61,11 @@ class MemoryStore:
     def close(self) -> None:
         self._is_open = False
 
-    def survey(self) -> Survey:
+    @contextmanager
+    def survey(self) -> Iterator[Survey]:
         """Look without opening; see `check`."""
         rows = (Row(n, len(b), checksum(n, b), b) for n, b in sorted(self._chunks.items()))
-        return Survey(self.location, self._epoch, self._bounds[0], (), self._size, rows)
+        yield Survey(self.location, self._epoch, self._bounds[0], (), self._size, rows)
 
     def _require_open(self, action: str) -> None:
         if not self._is_open:

@@ -35,9 +35,11 @@ def open_store(url: str, *, name: str = DEFAULT_NAME) -> MemoryStore | SQLiteSto
 
 def check(url: str, *, name: str = DEFAULT_NAME) -> JournalReport:
     """Read a whole journal, in use or not, and report every fault in it. Changes nothing."""
-    return report_on(open_store(url, name=name).survey())
+    with open_store(url, name=name).survey() as survey:
+        return report_on(survey)
 
 
 def export(url: str, *, name: str = DEFAULT_NAME, skip_damaged: bool = False) -> Iterator[tuple[int, bytes]]:
     """Iterate over chunk number and bytes of each entry of a journal, in use or not; see `entries_in`."""
-    return entries_in(open_store(url, name=name).survey(), skip_damaged=skip_damaged)
+    with open_store(url, name=name).survey() as survey:
+        yield from entries_in(survey, skip_damaged=skip_damaged)

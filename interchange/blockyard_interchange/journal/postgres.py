@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from blockyard.errors import ConfigError
@@ -81,7 +82,8 @@ class PostgresStore:
         return self._bounds
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
-        return verified(self._rows(self._opened("read"), self._bounds[0]), *self._bounds, self.location)
+        rows = self._rows(self._opened("read"), *self._bounds)
+        return verified(rows, *self._bounds, self.location)
 
     def commit(self, append: Sequence[tuple[int, bytes]], drop: Sequence[int], *, sync: bool) -> None:
         self._opened("commit to")
@@ -98,8 +100,8 @@ class PostgresStore:
         server = self._opened("read")
         if not self._bounds[0] <= number < self._bounds[1]:
             raise LookupError(f"read chunk {number} of journal {self.location}: it has chunks {range(*self._bounds)}")
-        rows = self._page(server, number, 1)
-        if not rows or rows[0].number != number:
+        rows = self._page(server, number, number + 1, 1)
+        if not rows:
             raise JournalDamaged(self.location, number, "is missing")
         fault = fault_in(rows[0])
         if fault is not None:
@@ -126,16 +128,19 @@ class PostgresStore:
                 logger.warning("closing journal %s: its last commits may not be on disk yet: %s", self.location, error)
         server.close()
 
-    def survey(self) -> Survey:
+    @contextmanager
+    def survey(self) -> Iterator[Survey]:
         """Look without becoming the writer; see `check`."""
-        server = _driver()(self._dsn, self.location, f"blockyard check {self._name}")
-        (head,) = server.run(Statement(tables.HEAD, (self._name,)))
-        if not head.rows:
-            server.close()
-            raise JournalUnavailable(f"read journal {self.location}: there is none of that name in that database")
-        version, epoch, first = head.numbers()
-        faults = () if version == FORMAT else (f"it has version {version}, this Blockyard reads {FORMAT}",)
-        return Survey(self.location, epoch, first, faults, self._size(server), self._survey_rows(server))
+        with closing(_driver()(self._dsn, self.location, f"blockyard check {self._name}")) as server:
+            server.run(Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            (found,) = server.run(Statement(tables.ARE_THERE))
+            (head,) = server.run(Statement(tables.HEAD, (self._name,))) if found.rows else (found,)
+            if not head.rows:
+                raise JournalUnavailable(f"read journal {self.location}: there is none of that name in that database")
+            version, epoch, first = head.numbers()
+            faults = () if version == FORMAT else (f"it has version {version}, this Blockyard reads {FORMAT}",)
+            rows = self._rows(server, 0, tables.NO_BOUND)
+            yield Survey(self.location, epoch, first, faults, self._size(server), rows)
 
     def _create_tables(self, server: Server) -> None:
         (found,) = server.run(Statement(tables.ARE_THERE))
@@ -157,20 +162,8 @@ class PostgresStore:
     def _begin_epoch(self, server: Server) -> tuple[int, tuple[int, int]]:
         """Take the next epoch, and find out what is there; in one transaction, safe on disk when it returns."""
         _, begun, extent = server.run(
-            Statement(
-                tables.REGISTER,
-                (
-                    self._name,
-                    FORMAT,
-                ),
-            ),
-            Statement(
-                tables.BEGIN_EPOCH,
-                (
-                    self._name,
-                    FORMAT,
-                ),
-            ),
+            Statement(tables.REGISTER, (self._name, FORMAT)),
+            Statement(tables.BEGIN_EPOCH, (self._name, FORMAT)),
             Statement(tables.EXTENT, (self._name,)),
         )
         if not begun.rows:
@@ -235,11 +228,11 @@ class PostgresStore:
             "Nothing was written; stop this one"
         )
 
-    def _rows(self, server: Server, first: int) -> Iterator[Row]:
+    def _rows(self, server: Server, first: int, end: int) -> Iterator[Row]:
         """Page by page, so that commits may come in between; the pages as large as memory should hold at once."""
         limit = _FIRST_PAGE_ROWS
         while True:
-            rows = self._page(server, first, limit)
+            rows = self._page(server, first, end, limit)
             yield from rows
             if len(rows) < limit:
                 return
@@ -247,23 +240,8 @@ class PostgresStore:
             average = sum(row.size for row in rows) // len(rows) + 1
             limit = max(1, min(_MOST_PAGE_ROWS, _PAGE_BYTES // average))
 
-    def _survey_rows(self, server: Server) -> Iterator[Row]:
-        try:
-            yield from self._rows(server, 0)
-        finally:
-            server.close()
-
-    def _page(self, server: Server, first: int, limit: int) -> list[Row]:
-        (found,) = server.run(
-            Statement(
-                tables.READ,
-                (
-                    self._name,
-                    first,
-                    limit,
-                ),
-            )
-        )
+    def _page(self, server: Server, first: int, end: int, limit: int) -> list[Row]:
+        (found,) = server.run(Statement(tables.READ, (self._name, first, end, limit)))
         return [Row(bigint(number), bigint(size), bigint(crc), body) for number, size, crc, body in found.rows]
 
     def _drop_statement(self, first: int) -> Statement:

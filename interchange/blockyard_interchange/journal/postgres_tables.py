@@ -80,7 +80,8 @@ DROP = """
 
 READ = """
     SELECT number, size, crc, body FROM blockyard_chunk
-    WHERE journal = $1::text AND number >= $2::bigint ORDER BY number LIMIT $3::bigint"""
+    WHERE journal = $1::text AND number >= $2::bigint AND number < $3::bigint ORDER BY number LIMIT $4::bigint"""
+NO_BOUND = 2**63 - 1
 SIZE = """
     SELECT pg_total_relation_size('blockyard_chunk') + pg_total_relation_size('blockyard_journal')"""
 

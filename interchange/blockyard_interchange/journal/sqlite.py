@@ -12,6 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from blockyard_interchange.journal import sqlite_file
 from blockyard_interchange.journal.errors import JournalDamaged, JournalInUse, JournalUnavailable
@@ -69,7 +70,7 @@ class SQLiteStore:
         return self._bounds
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
-        rows = self._rows(self._opened("read"))
+        rows = sqlite_file.rows_below(self._opened("read"), self._bounds[1], self._path)
         return verified(rows, *self._bounds, self._path)
 
     def commit(self, append: Sequence[tuple[int, bytes]], drop: Sequence[int], *, sync: bool) -> None:
@@ -129,7 +130,7 @@ class SQLiteStore:
             self._file = -1
         self._lock.release()
 
-    def survey(self) -> Survey:
+    def survey(self) -> AbstractContextManager[Survey]:
         """Look without becoming the writer; see `check`."""
         return sqlite_file.survey(self._path)
 
@@ -208,16 +209,14 @@ class SQLiteStore:
             self._has_free_pages = excess > 0
             if self._has_free_pages:
                 step = max(excess // 2, _SHRINK_STEP_PAGES)
-                self._cursor.execute(f"PRAGMA incremental_vacuum({step})").fetchall()
+                # A script, because `execute` takes one step of it, and each step frees one page.
+                self._cursor.executescript(f"PRAGMA incremental_vacuum({step})")
+                if step >= excess:  # the file itself ends earlier only after a checkpoint
+                    self._cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
             # The commit is done; when the disk is full or broken, the next one will say so.
             self._roll_back()
             logger.warning("journal %s: cannot give free pages back: %s", self._path, error)
-
-    def _rows(self, db: sqlite3.Connection) -> Iterator[Row]:
-        with mapped_errors(self._path, "read"):
-            for row in db.execute(sqlite_file.SELECT_ROWS):
-                yield Row(*row)
 
     def _sync_folder(self) -> None:
         folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -29,7 +29,8 @@ PAGE_BYTES = 4096
 WAL_PAGES = 1000
 """Pages in the write-ahead log after which SQLite copies them into the database: about 4 MiB."""
 
-SELECT_ROWS = "SELECT number, size, crc, body FROM chunk ORDER BY number"
+_NO_BOUND = 2**63 - 1
+_SELECT_ROWS = "SELECT number, size, crc, body FROM chunk WHERE number < ? ORDER BY number"
 _SCHEMA = {
     "journal": (
         "CREATE TABLE journal (only INTEGER PRIMARY KEY CHECK (only = 1), epoch INTEGER NOT NULL, "
@@ -122,6 +123,8 @@ def structure_faults(db: sqlite3.Connection, path: str) -> list[str]:
     faults = [f"SQLite's quick_check says: {line}" for (line,) in db.execute("PRAGMA quick_check(20)") if line != "ok"]
     if faults:
         return faults
+    if is_new(db):
+        return ["it holds no journal: its write-ahead log was damaged or removed, or it was never begun"]
     (version,) = db.execute("PRAGMA user_version").fetchone()
     found = dict(db.execute("SELECT name, sql FROM sqlite_master").fetchall())
     if version != FORMAT:
@@ -176,7 +179,7 @@ def inspect(path: str, mark: Standing) -> tuple[int, int]:
     if not os.path.exists(path):
         return 1, 1
     with closing(connect(path, mode="ro")) as db:
-        if is_new(db):
+        if is_new(db) and mark == NOTHING:
             return 1, 1
         faults = structure_faults(db, path)
         if faults:
@@ -190,12 +193,13 @@ def inspect(path: str, mark: Standing) -> tuple[int, int]:
     return found.first, found.end
 
 
-def survey(path: str) -> Survey:
-    """Look at a journal, in use or not, without changing anything. Rows end where SQLite cannot read on."""
-    mark = read_mark(path + ".mark")
+@contextmanager
+def survey(path: str) -> Iterator[Survey]:
+    """Look at a journal, in use or not, at one moment and without changing anything."""
+    mark = read_mark(path + ".mark")  # before the rest, which may grow meanwhile
     refuse_lost_file(path, mark)
-    with mapped_errors(path, "survey"):
-        db = connect(path, mode="ro")
+    with mapped_errors(path, "survey"), closing(connect(path, mode="ro")) as db:
+        db.execute("BEGIN")
         try:
             faults = structure_faults(db, path)
         except sqlite3.DatabaseError as error:
@@ -209,7 +213,14 @@ def survey(path: str) -> Survey:
         else:
             lag = fault_against_mark(standing, mark)
             faults += [lag[1]] if lag else []
-    return Survey(path, head.epoch, head.first, tuple(faults), disk_bytes(path), _rows_until_fault(db, path))
+        yield Survey(path, head.epoch, head.first, tuple(faults), disk_bytes(path), rows_below(db, _NO_BOUND, path))
+
+
+def rows_below(db: sqlite3.Connection, end: int, path: str) -> Iterator[Row]:
+    """The rows up to that number, unverified."""
+    with mapped_errors(path, "read"):
+        for row in db.execute(_SELECT_ROWS, (end,)):
+            yield Row(*row)
 
 
 def disk_bytes(path: str) -> int:
@@ -260,16 +271,6 @@ def mapped(error: sqlite3.Error | OSError, path: str, action: str) -> JournalErr
             return JournalDamaged(path, None, f"SQLite could not {action} it: {error}")
         case _:
             return JournalUnavailable(f"{action} journal {path!r}: {error}. Check disk, folder and rights, then reopen")
-
-
-def _rows_until_fault(db: sqlite3.Connection, path: str) -> Iterator[Row]:
-    try:
-        for row in db.execute(SELECT_ROWS):
-            yield Row(*row)
-    except sqlite3.Error as error:
-        raise mapped(error, path, "read") from error
-    finally:
-        db.close()
 
 
 def _is_disk_full(path: str) -> bool:
