@@ -38,7 +38,8 @@ def session_of(task: TaskId) -> SessionId:
 
 def number_of(task: TaskId) -> int:
     """The task's number within its session."""
-    return task & MAX_NUMBER
+    number: int = task & MAX_NUMBER
+    return number
 
 
 def task_name(task: TaskId) -> str:

@@ -15,7 +15,7 @@ from blockyard.errors import BadKey, ConfigError
 from blockyard_interchange import settings as settings_of
 from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalUnavailable, JournalVersion
 from blockyard_interchange.journal.log import Log
-from blockyard_interchange.journal.stores import open_store
+from blockyard_interchange.journal.opening import open_store
 from blockyard_interchange.loop import Loop
 
 _log = logging.getLogger("blockyard_interchange")

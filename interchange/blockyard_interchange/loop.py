@@ -107,7 +107,7 @@ class Loop:
                 self._clients.send(peer, codec.encode(client_wire.Refused(0, "protocol", str(error))))
                 continue
             near = isinstance(message, client_wire.Hello) and self._is_near(message.near)
-            reactor.from_client(self.state, peer, user, near, message, now)
+            reactor.from_client(self.state, peer, user, message, now, near=near)
 
     def _read_managers(self, now: float) -> None:
         for _ in range(_FRAMES_A_TURN):
@@ -122,7 +122,7 @@ class Loop:
                 self._managers.send(peer, codec.encode(manager_wire.Refused("protocol", str(error))))
                 continue
             near = isinstance(message, manager_wire.Join) and self._is_near(message.near)
-            reactor.from_manager(self.state, peer, user, near, message, now)
+            reactor.from_manager(self.state, peer, user, message, now, near=near)
 
     def _refuse(self, user: str, error: BadFrame) -> None:
         self.bad_frames += 1

@@ -77,7 +77,7 @@ def read_public_key(path: Path) -> bytes:
     found = dict(_LINE.findall(_read(path, secret=False)))
     if "public" not in found:
         raise BadKey(f"key file {path}: no line 'public-key = …' in it")
-    return found["public"].encode()
+    return bytes(found["public"], "ascii")
 
 
 def _read(path: Path, *, secret: bool) -> str:

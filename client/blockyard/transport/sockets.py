@@ -86,7 +86,11 @@ class Router:
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.BACKLOG, 4096)
         _limit(socket)
-        socket.bind(endpoint)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
         self._socket = socket
 
     @property
@@ -97,7 +101,7 @@ class Router:
     @property
     def endpoint(self) -> str:
         """Where it is bound, with the port that was chosen for ``tcp://…:*``."""
-        return str(self._socket.get(zmq.LAST_ENDPOINT), "ascii").rstrip("\0")
+        return self._socket.last_endpoint.decode().rstrip("\0")
 
     def send(self, peer: bytes, frame: bytes) -> bool:
         """Send one frame to a peer; False when it is gone or does not read."""

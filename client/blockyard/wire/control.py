@@ -139,21 +139,31 @@ class BlockLoad(Record, frozen=True):
 
     block: str
     managers: int
-    held: int
-    """Tries in its hands."""
-    idle_seconds: float
-    """Since when it has had none; 0 while it has some."""
+    slots: int
+    """Workers of its managers."""
+    busy: int
+    """Of these, how many its tries keep or will keep busy; at most `slots`."""
+    idle_since: float
+    """Instant of the interchange's clock since when it has had no try; -1 while it has one."""
     draining: bool
 
 
 class Demand(Record, tag=8, frozen=True):
-    """Answer to `Watch`: what a pool's blocks are decided by."""
+    """Answer to `Watch`: what a pool's blocks are decided by. Instants are of the interchange's monotonic clock."""
 
     pool: str
     queued_slots: int
     """Workers that the tasks which could start now would keep busy."""
-    assigned_slots: int
+    running_slots: int
+    outstanding: int
+    """Tasks of the pool that have not ended."""
+    oldest_since: float
+    """Since when something has been queued without a break; -1 when nothing is."""
+    task_seconds: float
+    """How long a task typically runs; -1 while unknown."""
     blocks: list[BlockLoad]
+    at: float
+    """When this was written."""
 
 
 class Unknown(Record, tag=9, frozen=True):

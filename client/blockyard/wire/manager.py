@@ -121,7 +121,7 @@ class Stop(Record, tag=6, frozen=True):
 
 
 class Drain(Record, tag=7, frozen=True):
-    """Hand back what has not started, finish what runs, then `Leave`. After `grace` seconds running tries end as lost."""
+    """Hand back what has not started, finish what runs, then `Leave`; what runs after `grace` seconds is lost."""
 
     grace: float
 

@@ -123,6 +123,8 @@ class Group(Record, frozen=True):
     """Empty, or one list of task identifiers for each body: what it waits for, in the order of its markers."""
     keys: list[str] = []
     """Empty, or one key for each body ('' for none)."""
+    given: list["Need"] = []
+    """Results that are needed here and that the client has collected already."""
 
 
 class Function(Record, frozen=True):

@@ -1,5 +1,7 @@
 """What of the journal's oldest entries still matters, to be written again at its end before they are dropped."""
 
+import msgspec
+
 from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.records import Function, Group
 from blockyard_interchange.core import entries
@@ -11,10 +13,10 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
     match entry:
         case entries.Submitted():
             groups = [part for group in entry.groups for part in _live(state, entry.session, group)]
-            return entries.Submitted(entry.session, entry.at, groups, entry.number, entry.parent, True) if groups else None
+            return msgspec.structs.replace(entry, groups=groups, copy=True) if groups else None
         case entries.Ended():
             kept = [outcome for outcome in entry.outcomes if TaskId(outcome.task) in state.tasks]
-            return entries.Ended(kept, True) if kept else None
+            return entries.Ended(kept, copy=True) if kept else None
         case entries.Registered():
             functions = [function for function in entry.functions if _is_used(state, function)]
             return entries.Registered(functions) if functions else None
@@ -58,7 +60,7 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
         if task is None:
             continue
         if number != following:
-            parts.append(Group(group.spec, number, [], [], []))
+            parts.append(Group(group.spec, number, [], [], [], group.given))
         part = parts[-1]
         following = number + 1
         part.bodies.append(body if task.outcome is None else b"")
@@ -71,7 +73,7 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
 
 def _is_used(state: State, function: Function) -> bool:
     found = state.functions.get(FunctionId(function.id))
-    return found is not None and (found.users > 0 or any(found.function.id in s.functions for s in state.sessions.values()))
+    return found is not None and found.users > 0
 
 
 def _is_open(state: State, name: int) -> bool:

@@ -1,15 +1,15 @@
 """Answers to questions about the interchange, and orders to it, from the command line and from pools' executors."""
 
-from collections.abc import Iterator
-
 import msgspec
 
 from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, managers, sessions
+from blockyard_interchange.core import explain, managers, requests, sessions
 from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
+
+_PUBLISH_SECONDS = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(asked.Question).decode
@@ -39,9 +39,8 @@ def _reply(state: State, session: Session, number: int, answer: asked.Answer) ->
 def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
     match question:
         case asked.Status():
-            return asked.StatusIs(
-                state.opening, len(state.tasks), state.bytes, len(state.sessions), [_pool(p) for p in state.pools.values()]
-            )
+            pools = [_pool(pool) for pool in state.pools.values()]
+            return asked.StatusIs(state.opening, len(state.tasks), state.bytes, len(state.sessions), pools)
         case asked.Tasks():
             found = [task for task in state.tasks.values() if _matches(task, question)]
             return asked.TasksAre([_line(task) for task in found[: question.limit]], len(found))
@@ -123,10 +122,16 @@ def _manager(manager: Manager, now: float) -> asked.ManagerLine:
 
 
 def publish(state: State, now: float) -> None:
-    """Send the demand of watched pools to their watchers, when it changed."""
+    """Send the demand of watched pools to their watchers, when it changed: at once when it begins, else by and by."""
     for pool in state.watched.values():
+        pool.queued_since = (pool.queued_since or now) if pool.queue.size or pool.gangs else 0.0
+        last = pool.published
+        begins = last is None or (not last.queued_slots and pool.queue.size > 0)
+        if not begins and now < pool.publish_at and (last is None or len(last.blocks) == len(_blocks(pool))):
+            continue
+        pool.publish_at = now + _PUBLISH_SECONDS
         demand = _demand(pool, now)
-        if demand == pool.published:
+        if last is not None and msgspec.structs.replace(demand, at=last.at) == last:
             continue
         pool.published = demand
         for session_id, number in pool.watchers.items():
@@ -136,23 +141,34 @@ def publish(state: State, now: float) -> None:
 
 
 def _demand(pool: Pool, now: float) -> asked.Demand:
-    gangs = sum(task.order.slots for task in pool.gangs if task.state is TaskState.QUEUED)
-    blocks = [_load(block, members, now) for block, members in _by_block(pool)]
+    gangs = sum(
+        task.order.slots * requests.managers_needed(task.order.spec)
+        for task in pool.gangs
+        if task.state is TaskState.QUEUED
+    )
+    counters, entry = pool.counters, pool.last_entry
     return asked.Demand(
-        pool.name, pool.queue.size + gangs, sum(one.load for one in pool.managers.values()), blocks
+        pool.name,
+        pool.queue.size + gangs,
+        sum(one.load for one in pool.managers.values()),
+        counters.submitted - counters.done - counters.failed - counters.cancelled,
+        pool.queued_since or -1.0,
+        entry.seconds if entry is not None and entry.seconds is not None else -1.0,
+        [_load(block, members) for block, members in _blocks(pool).items()],
+        now,
     )
 
 
-def _by_block(pool: Pool) -> Iterator[tuple[str, list[Manager]]]:
+def _blocks(pool: Pool) -> dict[str, list[Manager]]:
     blocks: dict[str, list[Manager]] = {}
     for manager in pool.managers.values():
         blocks.setdefault(manager.block, []).append(manager)
-    yield from sorted(blocks.items())
+    return blocks
 
 
-def _load(block: str, members: list[Manager], now: float) -> asked.BlockLoad:
-    held = sum(len(one.leases) for one in members)
-    idle_since = max(max(one.heard_of, one.joined_at) for one in members)
+def _load(block: str, members: list[Manager]) -> asked.BlockLoad:
+    slots, load = sum(one.workers for one in members), sum(one.load for one in members)
+    idle_since = -1.0 if load else max(max(one.heard_of, one.joined_at) for one in members)
     return asked.BlockLoad(
-        block, len(members), held, 0.0 if held else round(now - idle_since, 1), any(one.draining for one in members)
+        block, len(members), slots, min(slots, load), idle_since, any(one.draining for one in members)
     )

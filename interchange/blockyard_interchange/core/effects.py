@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from blockyard.wire import client as to_clients
 from blockyard.wire import manager as to_managers
-from blockyard_interchange.core import entries
+from blockyard_interchange.core.entries import Entry
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Effects:
 
     before: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)
     """(peer, message) for managers, to be sent without waiting for the commit."""
-    entries: list[entries.Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     sync: bool = False
     """The commit must survive power loss."""
     after_managers: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)

@@ -55,7 +55,8 @@ def _queued(state: State, task: Task) -> str:
     if state.awaited:
         return f"The interchange was restarted and waits for {len(state.awaited)} managers to come back."
     if task.flags & Flag.GANG:
-        return f"It takes several managers of one block together and is {'first' if pool.gangs[0] is task else 'not first'} in line."
+        place = "first" if pool.gangs[0] is task else "not first"
+        return f"It takes several managers of one block together and is {place} in line."
     workers = sum(manager.workers for manager in pool.managers.values())
     return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
 

@@ -13,7 +13,7 @@ _STUCK_SECONDS = 0.05
 """A manager that gave nothing back for so long may hold tasks that others could run."""
 
 
-def on_join(state: State, peer: bytes, user: str, near: bool, message: wire.Join, now: float) -> None:
+def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float, *, near: bool) -> None:
     """Welcome a manager, or refuse it alone and say why. One that comes back keeps the leases that still stand."""
     refusal = _refusal(state, user, message)
     if refusal is not None:

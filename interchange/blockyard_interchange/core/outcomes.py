@@ -1,4 +1,4 @@
-"""What happens when a try ends: recorded, tried again, or given up; and what that means for the tasks that wait for it."""
+"""What happens when a try ends: recorded, tried again, or given up; and what follows for those that wait."""
 
 import heapq
 
@@ -42,6 +42,7 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
             decide(state, task, outcome, now)
     if entry is not None:
         _learn(entry, seconds, ran)
+        manager.pool.last_entry = entry
     manager.load -= load
     state.reporters[manager.id] = manager
     has_room(manager)
@@ -229,7 +230,8 @@ def first_cause(task: Task) -> Failure:
         return outcome.failure
     failure = outcome.failure or Failure(outcome.status.name.lower())
     name = task.order.spec.name or task.order.entry.function.name
-    return Failure(f"task {task_name(task.id)} ({name}) ended first: {failure.message}", failure.types, failure.evidence)
+    message = f"task {task_name(task.id)} ({name}) ended first: {failure.message}"
+    return Failure(message, failure.types, failure.evidence)
 
 
 def fail_dependent(state: State, task: Task, cause: Failure | str, now: float) -> None:
@@ -249,8 +251,12 @@ def forget(manager: Manager, task: Task) -> None:
 
 def _release(state: State, need: Task) -> None:
     need.users -= 1
-    if not need.users and need.flags & Flag.COLLECTED:
+    if need.users:
+        return
+    if need.flags & Flag.COLLECTED:
         free(state, need)
+    elif need.flags & Flag.GIVEN and need.outcome is not None:
+        state.effects.unlink += blob_names(need.outcome.body)
 
 
 def free(state: State, task: Task) -> None:

@@ -15,11 +15,11 @@ from blockyard_interchange.core.state import State
 
 
 def from_client(
-    state: State, peer: bytes, user: str, near: bool, message: client_wire.FromClient, now: float
+    state: State, peer: bytes, user: str, message: client_wire.FromClient, now: float, *, near: bool
 ) -> None:
     """One message of a client. `user` is what its key proves, `near` whether it can read the blob folder."""
     if isinstance(message, client_wire.Hello):
-        sessions.on_hello(state, peer, user, near, message, now)
+        sessions.on_hello(state, peer, user, message, now, near=near)
         return
     session = state.peers.get(peer)
     if session is None or session.user != user:
@@ -46,11 +46,11 @@ def from_client(
 
 
 def from_manager(
-    state: State, peer: bytes, user: str, near: bool, message: manager_wire.FromManager, now: float
+    state: State, peer: bytes, user: str, message: manager_wire.FromManager, now: float, *, near: bool
 ) -> None:
     """One message of a manager."""
     if isinstance(message, manager_wire.Join):
-        managers.on_join(state, peer, user, near, message, now)
+        managers.on_join(state, peer, user, message, now, near=near)
         return
     manager = state.manager_peers.get(peer)
     if manager is None or user != f"pool:{manager.pool.name}":

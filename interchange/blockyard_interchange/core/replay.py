@@ -47,7 +47,9 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
             session.run.sessions.discard(session.id)
 
 
-def _gather(state: State, gathered: _Gathered, entry: entries.Entry, now: float) -> None:
+def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
+    state: State, gathered: _Gathered, entry: entries.Entry, now: float
+) -> None:
     match entry:
         case entries.SessionOpened():
             _open_session(state, entry, now)
@@ -127,8 +129,7 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         if session is None:
             continue
         session.accepted = max(session.accepted, entry.number)
-        for group in entry.groups:
-            made.append((entry, group, submit.make(state, session, group, entry.at)))
+        made += [(entry, group, submit.make(state, session, group, entry.at)) for group in entry.groups]
     for entry, group, tasks in made:
         submit.enqueue(state, tasks, group, now)
         if entry.parent in state.tasks:

@@ -8,7 +8,7 @@ from blockyard_interchange.core.entries import Registered, RunOwned, SessionClos
 from blockyard_interchange.core.state import Flag, FunctionEntry, Run, Session, State, Task, TaskState
 
 
-def on_hello(state: State, peer: bytes, user: str, near: bool, message: wire.Hello, now: float) -> None:
+def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: float, *, near: bool) -> None:
     """Open a session, or the one that this client had before; refuse it alone and say why."""
     refusal = _refusal(state, user, message)
     if refusal is not None:

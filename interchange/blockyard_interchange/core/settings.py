@@ -1,4 +1,4 @@
-"""What the core needs to know beforehand. Read once, from the command line's JSON; see `blockyard_interchange.settings`."""
+"""What the core needs to know beforehand. Read by `blockyard_interchange.settings`."""
 
 import msgspec
 

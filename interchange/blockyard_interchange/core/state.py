@@ -37,8 +37,8 @@ class Session:
     """A client, across reconnects."""
 
     __slots__ = (
-        "accepted", "bytes", "connected", "frames", "functions", "id", "keep", "last_seen", "name", "near", "next_number",
-        "out", "peer", "python", "run", "tasks", "token", "user",
+        "accepted", "bytes", "connected", "frames", "functions", "id", "keep", "last_seen", "name", "near",
+        "next_number", "out", "peer", "python", "run", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -164,15 +164,17 @@ class Flag(enum.IntFlag):
     """It takes several managers together."""
     ABANDONED = 64
     """Nobody wants its outcome: it is freed as it ends."""
+    GIVEN = 128
+    """No task of the interchange's: a result that a client brought along for those that need it."""
 
 
 class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "draining", "functions", "heard_of", "id", "index", "joined_at", "last_seen",
-        "leases", "load", "memory_bytes", "near", "node", "peer", "pool", "python", "queued", "recorded", "reported",
-        "reserved", "resident_bytes", "retracting", "running", "workers",
+        "accelerators", "block", "busy", "cores", "draining", "functions", "heard_of", "id", "index",
+        "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
+        "python", "queued", "recorded", "reported", "reserved", "resident_bytes", "retracting", "running", "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
@@ -241,7 +243,10 @@ class Gang:
 class Pool:
     """A set of like blocks with one queue."""
 
-    __slots__ = ("counters", "gangs", "idle", "managers", "name", "published", "queue", "roomy", "settings", "watchers")
+    __slots__ = (
+        "counters", "gangs", "idle", "last_entry", "managers", "name", "publish_at", "published", "queue",
+        "queued_since", "roomy", "settings", "watchers",
+    )  # fmt: skip
 
     def __init__(self, name: str, settings: PoolSettings) -> None:
         self.name = name
@@ -258,6 +263,11 @@ class Pool:
         """Sessions that want to hear of this pool's demand, and the number of their question."""
         self.published: Demand | None = None
         """What they heard last."""
+        self.publish_at = 0.0
+        self.queued_since = 0.0
+        """Since when something has been queued without a break; 0 when nothing is."""
+        self.last_entry: FunctionEntry | None = None
+        """The function whose outcomes came last."""
         self.counters = Counters()
 
 
@@ -280,7 +290,9 @@ class Counters(msgspec.Struct):
 class State:
     """Everything the interchange knows."""
 
-    def __init__(self, settings: Settings, opening: int, wall_offset: float = 0.0) -> None:
+    def __init__(  # noqa: PLR0915 - the list of tables
+        self, settings: Settings, opening: int, wall_offset: float = 0.0
+    ) -> None:
         self.settings = settings
         self.wall_offset = wall_offset
         """UTC less the monotonic clock, read once: a clock that is set later moves no deadline."""

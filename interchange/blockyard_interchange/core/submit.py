@@ -5,7 +5,7 @@ import heapq
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
-from blockyard.wire.records import Group, Outcome, Status, body_bytes
+from blockyard.wire.records import Group, Need, Outcome, Status, body_bytes
 from blockyard_interchange.core import outcomes, requests
 from blockyard_interchange.core.entries import Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
@@ -133,21 +133,30 @@ def _set_deadlines(state: State, tasks: list[Task], when: float) -> None:
 def _wire(state: State, fresh: list[Task], group: Group, now: float) -> list[Task]:
     """Connect tasks with what they need and with their keys; return those that may be queued."""
     queued: list[Task] = []
+    given = {need.task: _stub(need, fresh[0]) for need in group.given}
     for place, task in enumerate(fresh):
         task.state = TaskState.WAITING
         key = group.keys[place] if group.keys else ""
         if key and not _claim_key(state, task, key, now):
             continue
-        if not group.needs or _needs_met(state, task, group.needs[place], now):
+        if not group.needs or _needs_met(state, task, group.needs[place], given, now):
             task.state = TaskState.QUEUED
             queued.append(task)
     return queued
 
 
-def _needs_met(state: State, task: Task, needs: list[int], now: float) -> bool:
+def _stub(need: Need, like: Task) -> Task:
+    """A result that came along with those that need it, as the task that it was the result of."""
+    task = Task(TaskId(need.task), like.order, b"")
+    task.state, task.flags = TaskState.ENDED, Flag.GIVEN
+    task.outcome = Outcome(need.task, 0, Status.DONE, need.body or b"")
+    return task
+
+
+def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task], now: float) -> bool:
     found: list[Task] = []
     for need in needs:
-        other = state.tasks.get(TaskId(need))
+        other = given.get(need) or state.tasks.get(TaskId(need))
         if other is None:
             outcomes.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
             return False

@@ -1,0 +1,163 @@
+"""`Client`: the way into Blockyard for programs. A `concurrent.futures.Executor` with more to it.
+
+It packs nothing and sends nothing itself; an `Engine` does: an interchange (`Client.local`, `Client.connect`) or
+threads of this process (`Client.threads`).
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any, ParamSpec, Self, TypeVar
+
+from blockyard import futures as futures_of
+from blockyard.aio import AsyncClient
+from blockyard.blocks.pool import LocalPool
+from blockyard.engine import Engine
+from blockyard.errors import ConfigError
+from blockyard.futures import TaskFuture
+from blockyard.local import LocalSystem
+from blockyard.mapping import map_results
+from blockyard.options import Options
+from blockyard.remote import RemoteEngine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Submitter(Executor):
+    """Submits tasks with certain options. A `Client` is one with the defaults; `options` makes others."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._engine = engine
+        self._options = options
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]:
+        """Have ``fn(*args, **kwargs)`` run; futures among the arguments, inside containers too, are dependencies.
+
+        Raises NotSendable, naming the path inside the object, when something can't be pickled; QueueFull when the
+        limits are reached and ``on_full='raise'``; RuntimeError after `shutdown`.
+        """
+        return self._engine.submit(self._options, fn, args, kwargs)
+
+    def submit_many(self, fn: Callable[[Any], T], items: Iterable[Any]) -> list[TaskFuture[T]]:
+        """``fn(item)`` for each item; one frame and one commit of the journal for each 4096 of them."""
+        return self._engine.submit_items(self._options, fn, items if isinstance(items, list | tuple) else list(items))
+
+    def starmap(self, fn: Callable[..., T], calls: Iterable[Iterable[Any]]) -> list[TaskFuture[T]]:
+        """``fn(*args)`` for each iterable of arguments, in one go like `submit_many`."""
+        return self._engine.submit_calls(self._options, fn, (tuple(args) for args in calls))
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As `Executor.map` of Python 3.14. `chunksize` calls are one task; it is rarely worth setting here."""
+        return map_results(self, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+
+    def options(self, **changes: Any) -> "Submitter":
+        """A view of this client whose tasks have other options, see `Options`; `memory='1Gi'` is understood.
+
+        Raises ConfigError naming the option at fault.
+        """
+        return Submitter(self._engine, self._options.but(**changes))
+
+    def put(self, value: T) -> T:
+        """Send a large value once; pass what is returned as an argument, as often as you like."""
+        stand_in: T = self._engine.put(value)
+        return stand_in
+
+    @property
+    def asyncio(self) -> AsyncClient:
+        """The same for coroutines."""
+        return AsyncClient(self)
+
+    @staticmethod
+    def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
+        """Futures in the order in which they end; woken once a batch."""
+        return futures_of.as_completed(futures, timeout)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
+        """As `Executor.shutdown`."""
+        self._engine.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+class Client(Submitter):
+    """A session: with an interchange, or with threads of this process. Make one by `local`, `connect` or `threads`."""
+
+    def __init__(self, engine: Engine, system: LocalSystem | None = None) -> None:
+        super().__init__(engine, Options())
+        self._system = system
+        self._finalizer = weakref.finalize(self, _abandon, engine, system)
+        self._finalizer.atexit = False
+
+    @classmethod
+    def local(
+        cls,
+        workers: int | None = None,
+        *,
+        pools: Mapping[str, LocalPool] | None = None,
+        run: str = "",
+        on_full: str = "wait",
+        folder: str | Path | None = None,
+        **pool: Any,
+    ) -> Self:
+        """An interchange and pools of blocks on this machine, which end with this client.
+
+        `workers`: of the pool 'default', in one block; further settings of it by name, see `LocalPool`. `pools` says
+        it all instead. `run`: a name under which the journal is kept and resumed after a crash.
+        """
+        if pools is not None and (workers is not None or pool):
+            raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
+        if pools is None:
+            pools = {"default": LocalPool(**{**_one_block(workers), **pool})}
+        system = LocalSystem(pools, run=run, folder=Path(folder) if folder is not None else None)
+        try:
+            engine = system.start(on_full)
+        except BaseException:
+            system.stop()
+            raise
+        return cls(engine, system)
+
+    @classmethod
+    def threads(cls, threads: int, **settings: Any) -> Self:
+        """The same on threads of this process: no socket, no child process, nothing pickled."""
+        from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
+
+        return cls(ThreadedEngine(threads, **settings))
+
+    def reattach(self) -> list[TaskFuture[Any]]:
+        """Futures of this run's unfinished and uncollected tasks that other clients, perhaps dead by now, submitted."""
+        if not isinstance(self._engine, RemoteEngine):
+            raise ConfigError("reattach: threads of this process have no run that outlives them")
+        return self._engine.reattach()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the local system keeps its files; None for others."""
+        return self._system.folder if self._system is not None else None
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
+        """As `Executor.shutdown`; a local system ends with it."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait and self._system is not None:
+            self._system.stop()
+        if wait:
+            self._finalizer.detach()
+
+
+def _one_block(workers: int | None) -> dict[str, Any]:
+    blocks = {"min_blocks": 1, "init_blocks": 1, "max_blocks": 1}
+    return blocks if workers is None else {"workers_per_node": workers, **blocks}
+
+
+def _abandon(engine: Engine, system: LocalSystem | None) -> None:
+    """What is left to do when a client was not shut down: let its tasks end, then its processes."""
+    if system is not None:
+        system.stop_after(engine)
+    else:
+        engine.shutdown(wait=False, cancel_futures=False)

@@ -1,0 +1,92 @@
+"""Per-task options, checked when they are given and never mixed with the function's own arguments."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.wire.records import TaskSpec
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]i?)?B?", re.IGNORECASE)
+_UNITS = {"": 1, **{f"{unit}i": 1024**power for power, unit in enumerate("KMGTP", 1)}}
+_UNITS |= {unit: 1000**power for power, unit in enumerate("KMGTP", 1)}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a task shall run. Durations in seconds."""
+
+    pool: str = "default"
+    name: str = ""
+    """For people; '' for the function's own."""
+    key: str = ""
+    """Tasks of a pool with the same key are one task, whichever process submits them, until its result is collected."""
+    retries: int = 0
+    """Further tries after one that failed by its own fault; a try lost with its worker never costs one."""
+    backoff: float = 0.0
+    """Before the first retry; doubles each time."""
+    retry_on: tuple[str, ...] = ()
+    """Exceptions to retry on, as qualified or bare class names; classes may be given. Empty: all."""
+    timeout: float = 0.0
+    """Longest running time of one try."""
+    deadline: float = 0.0
+    """Longest time from submission to the end."""
+    priority: int = 0
+    """Higher runs first."""
+    cores: float = 0.0
+    memory_bytes: int = 0
+    accelerators: int = 0
+    nodes: int = 0
+    ranks: int = 0
+    ranks_per_node: int = 0
+    idempotent: bool = True
+    """It may be run again after a try that was lost midway; False: it then ends as `TaskLost`."""
+    tags: tuple[str, ...] = ()
+
+    def but(self, **changes: Any) -> "Options":
+        """These options with some replaced. `memory` takes a size such as '1Gi', `retry_on` classes or names.
+
+        Raises ConfigError naming the option, what was found and what is expected.
+        """
+        if "memory" in changes:
+            changes["memory_bytes"] = parse_size("memory", changes.pop("memory"))
+        if "retry_on" in changes:
+            changes["retry_on"] = _names(changes["retry_on"])
+        if "tags" in changes:
+            changes["tags"] = tuple(changes["tags"])
+        try:
+            merged = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Options)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"task options: {error}") from error
+        for field in ("retries", "backoff", "timeout", "deadline", "cores", "memory_bytes", "accelerators", "nodes"):
+            if getattr(merged, field) < 0:
+                raise ConfigError(f"task options: {field}={getattr(merged, field)!r} is negative")
+        return merged
+
+    def spec(self, function: bytes) -> TaskSpec:
+        """The same for the wire."""
+        return TaskSpec(
+            function, self.pool, self.name, self.priority, self.retries, self.backoff, self.retry_on, self.timeout,
+            self.deadline, self.cores, self.memory_bytes, self.accelerators, self.nodes, self.ranks,
+            self.ranks_per_node, self.idempotent, self.tags,
+        )  # fmt: skip
+
+
+def parse_size(field: str, value: int | str) -> int:
+    """Bytes from a number or a text such as '512Mi' or '2G'.
+
+    Raises ConfigError naming the field.
+    """
+    if isinstance(value, int) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ConfigError(f"{field}={value!r} is no size; write bytes, or a number with Ki, Mi, Gi (or K, M, G)")
+    unit = match[2] or ""
+    return int(float(match[1]) * _UNITS[unit[:1].upper() + unit[1:].lower()])
+
+
+def _names(wanted: Iterable[type | str] | type | str) -> tuple[str, ...]:
+    many = [wanted] if isinstance(wanted, type | str) else wanted
+    return tuple(one if isinstance(one, str) else f"{one.__module__}.{one.__qualname__}" for one in many)

@@ -1,0 +1,89 @@
+"""What the blocks of a local pool need from the engine, over the client's own link: `blocks.engine.Engine`."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from blockyard.blocks.engine import BlockCommand, ResourceSpecification
+from blockyard.blocks.scaling import BlockLoad, Demand
+from blockyard.blocks.states import JobStatus
+from blockyard.ids import BlockId, TaskId
+from blockyard.options import Options
+from blockyard.remote import RemoteEngine
+from blockyard.wire import control
+
+
+class PoolEngine:
+    """The engine's face towards the executors of its local pools."""
+
+    def __init__(self, remote: RemoteEngine, command: Callable[[str, BlockId], BlockCommand]) -> None:
+        self._remote = remote
+        self._command = command
+
+    def watch(self, pool: str, on_demand: Callable[[Demand], None]) -> Callable[[], None]:
+        """See `Engine.watch`."""
+
+        def on_answer(answer: control.Answer) -> None:
+            if isinstance(answer, control.Demand):
+                on_demand(demand_of(answer, time.monotonic()))
+
+        return self._remote.watch(pool, on_answer)
+
+    def block_command(self, pool: str, block: BlockId, walltime: float | None) -> BlockCommand:
+        """See `Engine.block_command`."""
+        return self._command(pool, block)
+
+    def drain(self, pool: str, blocks: Sequence[BlockId], grace: float) -> None:
+        """See `Engine.drain`."""
+        self._remote.tell(control.Drain(list(blocks), grace))
+
+    def block_gone(self, pool: str, block: BlockId, status: JobStatus) -> None:
+        """See `Engine.block_gone`."""
+        self._remote.tell(control.BlockGone([block], status.reason or status.message or status.state.name))
+
+    def submit(
+        self,
+        pool: str,
+        func: Callable[..., Any],
+        resource_specification: ResourceSpecification,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Future[Any]:
+        """See `Engine.submit`."""
+        options = Options().but(pool=pool, **resource_specification)
+        return self._remote.submit(options, func, args, dict(kwargs))
+
+    def tasks(self, pool: str) -> Mapping[TaskId, Future[Any]]:
+        """See `Engine.tasks`."""
+        return self._remote.tasks(pool)
+
+    def refuse(self, pool: str, error: BaseException) -> None:
+        """See `Engine.refuse`."""
+        self._remote.refuse(pool, error)
+
+
+def demand_of(answer: control.Demand, now: float) -> Demand:
+    """The wire's demand with instants of this process's clock."""
+    shift = now - answer.at
+
+    def instant(at: float) -> float | None:
+        return None if at < 0 else at + shift
+
+    return Demand(
+        queued_slots=answer.queued_slots,
+        running_slots=answer.running_slots,
+        outstanding=answer.outstanding,
+        oldest_since=instant(answer.oldest_since),
+        task_seconds=None if answer.task_seconds < 0 else answer.task_seconds,
+        loads=tuple(
+            BlockLoad(
+                block=BlockId(load.block),
+                managers=load.managers,
+                slots=load.slots,
+                busy=load.busy,
+                idle_since=instant(load.idle_since),
+            )
+            for load in answer.blocks
+        ),
+    )

@@ -1,0 +1,462 @@
+"""The engine behind a client of an interchange: packs calls, keeps their futures, and completes them in batches.
+
+Threads of the user run `submit` and pack in their own time; the link's thread runs `_on_answers`. Between them are the
+link's mailbox and one lock.
+"""
+
+import functools
+import itertools
+import logging
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from blockyard import errors
+from blockyard.blobs import BlobFolder
+from blockyard.futures import Ending, FutureHome, TaskFuture
+from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
+from blockyard.options import Options
+from blockyard.payload import FunctionCache, Packed, Registered, dump_call, dump_items, packed_bytes
+from blockyard.session import Link, LinkSettings, SessionCore
+from blockyard.session.core import Answers
+from blockyard.session.endings import ending_of, refusal_error
+from blockyard.session.link import Submission
+from blockyard.wire import client as wire
+from blockyard.wire import control
+from blockyard.wire.records import PROTOCOL_VERSION, Blob, Body, Function, Need, Outcome, TaskSpec
+
+_log = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=control.Answer)
+
+PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
+_ITEMS_A_FRAME: Final = 4096
+_LINGER: Final = 2.0
+"""Seconds that the goodbye may take."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode_answer = msgspec.msgpack.Decoder(control.Answer).decode
+
+
+class RemoteSettings(msgspec.Struct, frozen=True):
+    """How to take part in a run."""
+
+    link: LinkSettings
+    run: str = ""
+    take_over: bool = False
+    keep: bool = False
+    name: str = ""
+    on_full: str = "wait"
+    """'wait', or 'raise' `QueueFull`, when a limit of unfinished tasks is reached."""
+    patience: float = 10.0
+    """Seconds until an interchange that does not answer is an error, at the start."""
+
+
+class RemoteEngine:
+    """A session with an interchange."""
+
+    def __init__(self, settings: RemoteSettings) -> None:
+        self._settings = settings
+        self._session = secrets.randbelow(MAX_SESSION) + 1
+        self._base = self._session << NUMBER_BITS
+        # The link keeps the engine alive until it is shut down, and so all futures that somebody may wait for. What may
+        # be collected before is the client in front of it, which shuts it down then.
+        self.home = FutureHome(
+            on_cancel=self._on_cancel,
+            on_collect=self._on_collect if settings.keep else _nothing,
+            explain=self.explain,
+        )
+        self._functions = FunctionCache()
+        self._specs: dict[tuple[int, bytes], tuple[Options, TaskSpec, Function]] = {}
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting = 0
+        """Threads that wait for room."""
+        self._futures: dict[int, TaskFuture[Any]] = {}
+        self._next = 0
+        self._max_tasks = 1
+        self._blobs: BlobFolder | None = None
+        self._threshold = 64 * 1024
+        self._welcome: wire.Welcome | None = None
+        self._arrived = threading.Event()
+        self._questions: dict[int, Future[Any]] = {}
+        self._watches: dict[int, Callable[[control.Answer], None]] = {}
+        self._numbers = itertools.count(1)
+        self._closed = False
+        self._left = False
+        self._refused: dict[str, BaseException] = {}
+        self._pools: dict[int, str] = {}
+        """Pools of unfinished tasks, of all that are not of pool 'default'."""
+        self._broken: Exception | None = None
+        hello = wire.Hello(
+            PROTOCOL_VERSION, self._session, secrets.token_bytes(16), settings.run, PYTHON, b"", settings.take_over,
+            settings.keep, settings.name or f"{platform.node()}:{os.getpid()}",
+        )  # fmt: skip
+        self._link = Link(settings.link, SessionCore(hello), self._on_answers, self._on_broken)
+        self._link.start()
+
+    def connect(self) -> wire.Welcome:
+        """Wait for the interchange's welcome.
+
+        Raises BrokenBlockyard when it refuses, or does not answer in time.
+        """
+        if not self._arrived.wait(self._settings.patience):
+            endpoint = self._settings.link.endpoint
+            self._broken = errors.BrokenBlockyard(
+                f"no answer from the interchange at {endpoint} within {self._settings.patience:g} s; is it running, "
+                "and is this client's key allowed there? See 'blockyard status' and 'blockyard keys'"
+            )
+            self._link.stop(linger=0)
+        if self._broken is not None:
+            raise self._broken
+        assert self._welcome is not None
+        return self._welcome
+
+    # ------------------------------------------------------------------ submission, in the callers' threads
+
+    def submit(
+        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> TaskFuture[Any]:
+        """Pack a call and hand it over. Raises what packing raises, `QueueFull`, `BrokenBlockyard`."""
+        packed, needs = dump_call(args, kwargs, self.home)
+        spec, function = self._spec(options, self._functions.get(fn))
+        body = packed if type(packed) is bytes and len(packed) < self._threshold else self._body(packed)
+        with self._lock:
+            self._admit(1)
+            number = self._next
+            self._next = number + 1
+            task = self._base | number
+            future: TaskFuture[Any] = TaskFuture(self.home, task)
+            self._futures[task] = future
+            if options.pool != "default":
+                self._pools[task] = options.pool
+            if needs or options.key:
+                self._hand_over(number, spec, function, [body], {0: list(needs)} if needs else {}, options.key)
+            else:
+                self._link.submit(Submission(number, spec, function, [body]))
+        return future
+
+    def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
+        """``fn(item)`` for each item; a frame for each 4096 of them."""
+        return self._submit_packed(options, fn, items, dump_items)
+
+    def submit_calls(
+        self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[TaskFuture[Any]]:
+        """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them."""
+        return self._submit_packed(options, fn, [tuple(call) for call in calls], _dump_calls)
+
+    def _submit_packed(
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        items: Sequence[Any],
+        dump: Callable[[Sequence[Any], object], tuple[list[Packed], dict[int, Sequence[Any]]]],
+    ) -> list[TaskFuture[Any]]:
+        if options.key:
+            raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
+        spec, function = self._spec(options, self._functions.get(fn))
+        made: list[TaskFuture[Any]] = []
+        home = self.home
+        for start in range(0, len(items), _ITEMS_A_FRAME):
+            packed, needs = dump(items[start : start + _ITEMS_A_FRAME], home)
+            bodies = [
+                one if type(one) is bytes and len(one) < self._threshold else self._body(one) for one in packed
+            ]
+            with self._lock:
+                self._admit(len(bodies))
+                first = self._next
+                self._next = first + len(bodies)
+                task = self._base | first
+                fresh: list[TaskFuture[Any]] = [TaskFuture(home, task + place) for place in range(len(bodies))]
+                self._futures.update(zip(range(task, task + len(bodies)), fresh, strict=True))
+                if options.pool != "default":
+                    self._pools.update(dict.fromkeys(range(task, task + len(bodies)), options.pool))
+                self._hand_over(first, spec, function, bodies, needs, "")
+            made += fresh
+        return made
+
+    def _hand_over(
+        self,
+        first: int,
+        spec: TaskSpec,
+        function: Function,
+        bodies: list[Body],
+        needs: dict[int, Sequence[TaskFuture[Any]]] | dict[int, list[TaskFuture[Any]]],
+        key: str,
+    ) -> None:
+        given = None
+        if needs:
+            futures = [future for found in needs.values() for future in found]
+            given = lambda: self._given(futures)  # noqa: E731
+        named = {place: [future.task for future in found] for place, found in needs.items()}
+        self._link.submit(Submission(first, spec, function, bodies, named, [key] if key else [], given))
+
+    def _given(self, needed: list[TaskFuture[Any]]) -> list[Need]:
+        """Results that ended after their futures were packed as arguments: by now they may be collected."""
+        given: dict[int, Need] = {}
+        for future in needed:
+            if future.done() and future.task not in given:
+                try:
+                    packed = future.embedded()
+                except errors.DependencyError:
+                    continue  # the interchange has that failure, or says that the task is unknown
+                if packed is not None:
+                    given[future.task] = Need(future.task, self._body(bytes(packed)))
+        return list(given.values())
+
+    def _spec(self, options: Options, registered: Registered) -> tuple[TaskSpec, Function]:
+        known = self._specs.get((id(options), registered.id))
+        if self._refused and options.pool in self._refused:
+            raise self._refused[options.pool]
+        if known is None:
+            function = Function(registered.id, registered.name, registered.blob, PYTHON)
+            # The options are kept with their spec, so that their identity is not given to others.
+            known = self._specs[id(options), registered.id] = (options, options.spec(registered.id), function)
+        return known[1], known[2]
+
+    def _body(self, packed: Packed) -> Body:
+        if len(packed) < self._threshold or self._blobs is None:
+            return packed_bytes(packed)
+        blob = self._blobs.create(packed)
+        return Blob(blob.name, blob.size_bytes)
+
+    def _admit(self, count: int) -> None:
+        """Wait for room, under the lock."""
+        self._check_open()
+        while self._futures and len(self._futures) + count > self._max_tasks:
+            if self._settings.on_full == "raise" or self._link.is_own_thread:
+                raise errors.QueueFull(
+                    f"{len(self._futures)} tasks are unfinished and max_tasks={self._max_tasks}: collect or cancel "
+                    "some, raise the interchange's max_tasks, or let submit wait with on_full='wait'"
+                )
+            self._waiting += 1
+            self._room.wait()
+            self._waiting -= 1
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    # ------------------------------------------------------------------ answers, in the link's thread
+
+    def _on_answers(self, answers: Answers) -> list[int]:
+        """Complete futures and questions; returns the tasks whose results need not be kept any more."""
+        collected: list[int] = []
+        if answers.welcome is not None:
+            self._on_welcome(answers.welcome)
+        if answers.outcomes:
+            collected = self._complete(answers.outcomes)
+        for tasks, refused in answers.refused:
+            error = refusal_error(refused)
+            batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
+            self.home.complete(batch)
+        for reply in answers.replies:
+            self._on_reply(reply)
+        for refused in answers.refused_questions:
+            question = self._questions.pop(refused.number, None)
+            if question is not None:
+                question.set_exception(refusal_error(refused))
+        for attached in answers.attached:
+            self._on_attached(attached)
+        if answers.credit is not None:
+            self._max_tasks = answers.credit.max_tasks
+        if answers.taken_over:
+            self._on_broken(errors.RunTakenOver(answers.taken_over))
+        if self._waiting:
+            with self._lock:
+                self._room.notify_all()
+        if self._closed:
+            self._leave_when_done()
+        return collected
+
+    def _on_welcome(self, welcome: wire.Welcome) -> None:
+        self._max_tasks = welcome.max_tasks
+        self._threshold = welcome.blob_threshold
+        if welcome.blobs and self._blobs is None:
+            self._blobs = BlobFolder(Path(welcome.blobs))
+        self._welcome = welcome
+        self._arrived.set()
+
+    def _complete(self, outcomes: list[Outcome]) -> list[int]:
+        futures, keep = self._futures, self._settings.keep
+        batch: list[tuple[TaskFuture[Any], Ending, Any]] = []
+        collected: list[int] = []
+        for outcome in outcomes:
+            task = outcome.task
+            future = futures.pop(task, None)
+            if future is None:
+                # Sent again after a reconnect, or cancelled here: nobody waits for it.
+                collected.append(task)
+                continue
+            body = outcome.body
+            if outcome.status == 0 and type(body) is bytes:
+                batch.append((future, Ending.RESULT, body))
+            else:
+                batch.append((future, *ending_of(outcome, self._blobs)))
+            if self._pools:
+                self._pools.pop(task, None)
+            if not keep:
+                collected.append(task)
+        self.home.complete(batch)
+        return collected
+
+    def _on_cancel(self, future: TaskFuture[Any]) -> None:
+        task = future.task
+        self._futures.pop(task, None)
+        if self._broken is None:
+            self._link.order(lambda core: [core.cancel([task])])
+
+    def _on_collect(self, future: TaskFuture[Any]) -> None:
+        task = future.task
+        self._link.order(lambda core: core.collect([task]))
+
+    def _on_broken(self, cause: Exception) -> None:
+        """The link is of no use any more: every future says why."""
+        self._broken = cause if isinstance(cause, errors.BlockyardError) else errors.BrokenBlockyard(str(cause))
+        with self._lock:
+            futures, self._futures = self._futures, {}
+            self._room.notify_all()
+        self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures.values()])
+        for question in self._questions.values():
+            question.set_exception(self._broken)
+        self._questions.clear()
+        self._arrived.set()
+
+    # ------------------------------------------------------------------ questions
+
+    def ask(self, question: control.Question, expected: type[A], timeout: float = 10.0) -> A:
+        """Ask the interchange. Raises BlockyardError when it does not know what was asked about."""
+        answer = self._ask(question).result(timeout)
+        if not isinstance(answer, expected):
+            raise errors.BlockyardError(answer.message if isinstance(answer, control.Unknown) else repr(answer))
+        return answer
+
+    def _ask(self, question: control.Question) -> Future[Any]:
+        number = next(self._numbers)
+        future: Future[Any] = Future()
+        self._questions[number] = future
+        raw = msgspec.Raw(_encode(question))
+        self._link.order(lambda core: [core.ask(number, raw, watch=False)])
+        return future
+
+    def tell(self, order: control.Question) -> None:
+        """Give an order without waiting for its answer; it is given again after a reconnect until it is answered."""
+        raw = msgspec.Raw(_encode(order))
+        number = next(self._numbers)
+        self._link.order(lambda core: [core.ask(number, raw, watch=False)])
+
+    def tasks(self, pool: str) -> dict[TaskId, Future[Any]]:
+        """This client's futures of a pool that have not ended."""
+        return {
+            TaskId(task): future
+            for task, future in self._futures.copy().items()
+            if self._pools.get(task, "default") == pool
+        }
+
+    def refuse(self, pool: str, error: BaseException) -> None:
+        """Let every later submission to a pool raise `error`."""
+        self._refused.setdefault(pool, error)
+
+    def fail(self, error: Exception) -> None:
+        """Give up: every future and every later submission gets this error."""
+        self._on_broken(error)
+        self._link.stop(linger=0.0)
+
+    def watch(self, pool: str, on_demand: Callable[[control.Answer], None]) -> Callable[[], None]:
+        """Have `on_demand` called, in the link's thread, with a pool's demand now and whenever it changes.
+
+        Returns what ends this.
+        """
+        number = next(self._numbers)
+        self._watches[number] = on_demand
+        raw = msgspec.Raw(_encode(control.Watch(pool)))
+        self._link.order(lambda core: [core.ask(number, raw, watch=True)])
+        return functools.partial(self._forget_watch, number)
+
+    def _forget_watch(self, number: int) -> None:
+        self._watches.pop(number, None)
+
+    def _on_reply(self, reply: wire.Reply) -> None:
+        answer = _decode_answer(reply.answer)
+        watcher = self._watches.get(reply.number)
+        if watcher is not None:
+            watcher(answer)
+            return
+        question = self._questions.pop(reply.number, None)
+        if question is not None:
+            question.set_result(answer)
+
+    def explain(self, future: TaskFuture[Any]) -> str:
+        """Why a task waits or how it ended, in words."""
+        if future.done():
+            return f"task {task_name(TaskId(future.task))} is {future.state}"
+        return " ".join(self.ask(control.Task(future.task), control.TaskIs).sentences)
+
+    def reattach(self) -> list[TaskFuture[Any]]:
+        """Futures of the run's unfinished and uncollected tasks that other clients submitted."""
+        number = next(self._numbers)
+        future: Future[list[TaskFuture[Any]]] = Future()
+        self._questions[number] = future
+        self._link.order(lambda core: [core.reattach(number)])
+        return future.result(self._settings.patience)
+
+    def _on_attached(self, attached: wire.Attached) -> None:
+        known = self._futures
+        fresh = {task: TaskFuture[Any](self.home, task) for task in attached.tasks if task not in known}
+        known.update(fresh)
+        question = self._questions.pop(attached.number, None)
+        if question is not None:
+            question.set_result(list(fresh.values()))
+
+    # ------------------------------------------------------------------ the end
+
+    def put(self, value: Any) -> Any:
+        """A stand-in for a value that is packed once."""
+        raise NotImplementedError
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+        if cancel_futures:
+            for future in list(self._futures.values()):
+                future.cancel()
+        if wait and not self._link.is_own_thread:
+            wait_for(list(self._futures.values()))
+            self._leave_when_done()
+            self._link.join(_LINGER + 3.0)
+        else:
+            self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        if not self._futures and not self._left:
+            self._left = True
+            self._link.order(lambda _: [_encode(wire.Bye(cancel=False))])
+            self._link.stop(linger=_LINGER)
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _dump_calls(calls: Sequence[Any], home: object) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
+    packed: list[Packed] = []
+    needs: dict[int, Sequence[Any]] = {}
+    for place, args in enumerate(calls):
+        one, found = dump_call(args, {}, home)
+        packed.append(one)
+        if found:
+            needs[place] = found
+    return packed, needs

@@ -1,0 +1,202 @@
+"""What a client remembers of its talk with the interchange, and what follows from each message. Pure.
+
+The link's promise rests here: a submission is kept until `Accepted`, an order or question until its answer, a cancel
+until the task's outcome; after a reconnect all of these are sent again, and the interchange knows repeats by number.
+"""
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+from blockyard.wire import client as wire
+from blockyard.wire import codec
+from blockyard.wire.records import Function, Group, Outcome
+
+
+class Standing(enum.Enum):
+    """Of the session with the interchange."""
+
+    GREETING = "greeting"
+    """`Hello` is to be said, or was said and is not answered."""
+    OPEN = "open"
+    REFUSED = "refused"
+    """For good; `SessionCore.refusal` says why."""
+
+
+class Answers(msgspec.Struct):
+    """What a batch of messages means for the client's other threads."""
+
+    outcomes: list[Outcome] = []
+    started: list[int] = []
+    replies: list[wire.Reply] = []
+    refused: list[tuple[list[int], wire.Refused]] = []
+    """(identifiers of the tasks of a refused submission, the refusal)."""
+    refused_questions: list[wire.Refused] = []
+    attached: list[wire.Attached] = []
+    welcome: wire.Welcome | None = None
+    taken_over: str = ""
+    credit: wire.Credit | None = None
+
+
+class SessionCore:
+    """State of one session. Methods return the frames to send now, oldest first."""
+
+    def __init__(self, hello: wire.Hello) -> None:
+        self.standing = Standing.GREETING
+        self.refusal: wire.Refused | None = None
+        self.heartbeat = 1.0
+        self._hello = hello
+        self._functions: dict[bytes, Function] = {}
+        self._registered: set[bytes] = set()
+        self._submissions: dict[int, tuple[bytes, range]] = {}
+        """Number to (frame, tasks), until accepted."""
+        self._number = 0
+        self._questions: dict[int, bytes] = {}
+        self._watches: dict[int, bytes] = {}
+        """Questions that are answered again and again."""
+        self._cancelled: set[int] = set()
+        self._frames = 0
+        """Outcome frames to be credited back."""
+        self._collected: list[int] = []
+        self._heard_at = 0.0
+        self._said_at = 0.0
+
+    def hello(self, near: bytes, now: float) -> bytes:
+        """The frame that opens the session on a new connection."""
+        self.standing = Standing.GREETING
+        self._said_at = self._heard_at = now
+        return codec.encode(msgspec.structs.replace(self._hello, near=near))
+
+    @property
+    def session(self) -> int:
+        """The upper half of its tasks' identifiers."""
+        return self._hello.session
+
+    @property
+    def unaccepted(self) -> int:
+        """Submissions that the interchange has not confirmed."""
+        return len(self._submissions)
+
+    def register(self, functions: Iterable[Function]) -> list[bytes]:
+        """Make functions known, once."""
+        fresh = [function for function in functions if function.id not in self._registered]
+        if not fresh:
+            return []
+        for function in fresh:
+            self._functions[function.id] = function
+            self._registered.add(function.id)
+        return [codec.encode(wire.Register(fresh))]
+
+    def submit(self, groups: list[Group], tasks: range) -> bytes:
+        """Number a submission and keep it until it is accepted."""
+        self._number += 1
+        frame = codec.encode(wire.Submit(self._number, groups))
+        self._submissions[self._number] = (frame, tasks)
+        return frame
+
+    def ask(self, number: int, question: msgspec.Raw, *, watch: bool) -> bytes:
+        """Keep a question until it is answered; a watch for ever."""
+        frame = codec.encode(wire.Ask(number, question))
+        (self._watches if watch else self._questions)[number] = frame
+        return frame
+
+    def reattach(self, number: int) -> bytes:
+        """Ask for the run's tasks; now and after each reconnect."""
+        frame = self._watches[number] = codec.encode(wire.Reattach(number))
+        return frame
+
+    def cancel(self, tasks: list[int]) -> bytes:
+        """Order tasks to end; remembered until their outcomes come."""
+        self._cancelled.update(tasks)
+        return codec.encode(wire.Cancel(tasks))
+
+    def collect(self, tasks: list[int]) -> list[bytes]:
+        """Note results that are no longer needed; they go with the next credit."""
+        self._collected += tasks
+        return []
+
+    def credit(self) -> list[bytes]:
+        """What was received and collected since the last call, as one message."""
+        if not self._frames and not self._collected:
+            return []
+        frame = codec.encode(wire.Collect(self._frames, self._collected))
+        self._frames, self._collected = 0, []
+        return [frame]
+
+    def receive(self, frames: Iterable[bytes], answers: Answers, now: float) -> list[bytes]:
+        """Take in frames; what they mean for others goes to `answers`."""
+        send: list[bytes] = []
+        for frame in frames:
+            self._heard_at = now
+            send += self._on_message(codec.to_client.decode(frame), answers, now)
+        return send
+
+    def _on_message(  # noqa: C901 - one flat case for each kind of message
+        self, message: wire.ToClient, answers: Answers, now: float
+    ) -> list[bytes]:
+        match message:
+            case wire.Outcomes():
+                self._frames += 1
+                answers.outcomes += message.outcomes
+                if self._cancelled:
+                    self._cancelled.difference_update(outcome.task for outcome in message.outcomes)
+            case wire.Accepted():
+                self._submissions.pop(message.number, None)
+            case wire.Welcome():
+                return self._on_welcome(message, answers)
+            case wire.Refused():
+                self._on_refused(message, answers)
+            case wire.WhoAreYou():
+                self.standing = Standing.GREETING
+                self._said_at = now - 3600.0
+            case wire.Reply():
+                self._questions.pop(message.number, None)
+                answers.replies.append(message)
+            case wire.Attached():
+                answers.attached.append(message)
+            case wire.Started():
+                answers.started += message.tasks
+            case wire.TakenOver():
+                answers.taken_over = message.message
+            case wire.Credit():
+                answers.credit = message
+            case wire.Pong():
+                pass
+        return []
+
+    def _on_welcome(self, message: wire.Welcome, answers: Answers) -> list[bytes]:
+        """Send again what the interchange has not confirmed, in the order in which it was sent first."""
+        self.standing = Standing.OPEN
+        self.heartbeat = message.heartbeat
+        self._frames = 0
+        answers.welcome = message
+        for number in [number for number in self._submissions if number <= message.accepted]:
+            del self._submissions[number]
+        send = [codec.encode(wire.Register(list(self._functions.values())))] if self._functions else []
+        send += [frame for frame, _ in self._submissions.values()]
+        send += [*self._questions.values(), *self._watches.values()]
+        if self._cancelled:
+            send.append(codec.encode(wire.Cancel(sorted(self._cancelled))))
+        return send
+
+    def _on_refused(self, message: wire.Refused, answers: Answers) -> None:
+        if message.number in self._submissions:
+            _, tasks = self._submissions.pop(message.number)
+            answers.refused.append((list(tasks), message))
+        elif message.number:
+            self._questions.pop(message.number, None)
+            answers.refused_questions.append(message)
+        else:
+            self.standing, self.refusal = Standing.REFUSED, message
+
+    def on_time(self, near: bytes, now: float) -> list[bytes]:
+        """Say hello again when nobody answers, or that we are still here."""
+        if self.standing is Standing.GREETING:
+            return [self.hello(near, now)] if now - self._said_at > 0.25 else []
+        if now - self._heard_at > 3 * self.heartbeat:
+            return [self.hello(near, now)]
+        if now - self._said_at >= self.heartbeat:
+            self._said_at = now
+            return [codec.encode(wire.Ping())]
+        return []

@@ -1,0 +1,78 @@
+"""From outcomes and refusals of the wire to what futures end with."""
+
+import functools
+from typing import Any
+
+from blockyard import errors
+from blockyard.blobs import BlobFolder
+from blockyard.futures import Ending
+from blockyard.ids import TaskId, task_name
+from blockyard.payload import load_value
+from blockyard.wire.client import Refused
+from blockyard.wire.records import Blob, Body, Bundle, Failure, Outcome, Status
+
+
+def ending_of(outcome: Outcome, blobs: BlobFolder | None) -> tuple[Ending, Any]:
+    """How a future ends. Blobs are opened at once: after this the interchange may free them."""
+    match outcome.status:
+        case Status.DONE:
+            if isinstance(outcome.body, Bundle):
+                return Ending.VALUE_FROM, functools.partial(_load, _opened(outcome.body, blobs))
+            return Ending.RESULT, _opened(outcome.body, blobs)
+        case Status.RAISED if outcome.body:
+            return Ending.ERROR, _opened(outcome.body, blobs)
+        case Status.CANCELLED:
+            return Ending.CANCELLED, None
+        case _:
+            return Ending.EXCEPTION, _error(outcome)
+
+
+def _opened(body: Body, blobs: BlobFolder | None) -> Any:
+    """The bytes of a body; for a bundle, the list of its parts' bytes."""
+    match body:
+        case bytes():
+            return body
+        case Blob():
+            if blobs is None:
+                raise errors.BlobMissing(f"blob {body.name} is kept on another machine than this client's")
+            return blobs.open(body.name)
+        case Bundle():
+            return [_opened(part, blobs) for part in body.parts]
+
+
+def _load(opened: Any) -> Any:
+    return [_load(part) for part in opened] if isinstance(opened, list) else load_value(opened)
+
+
+def _error(outcome: Outcome) -> Exception:
+    failure = outcome.failure or Failure("no reason was given")
+    name = f"task {task_name(TaskId(outcome.task))}"
+    evidence = f"; seen: {failure.evidence}" if failure.evidence else ""
+    message = f"{name}: {failure.message}{evidence}"
+    match outcome.status:
+        case Status.TIMEOUT:
+            return errors.TaskTimeout(message)
+        case Status.DEADLINE:
+            return errors.DeadlineExceeded(message)
+        case Status.OUT_OF_MEMORY:
+            return errors.OutOfMemory(message)
+        case Status.DEPENDENCY:
+            cause = failure.types[0] if failure.types else ""
+            return errors.DependencyError(f"{name} was not run: {failure.message}", outcome.task, cause)
+        case Status.REFUSED:
+            return errors.RequestTooLarge(message)
+        case _:
+            return errors.TaskLost(message)
+
+
+_REFUSALS: dict[str, type[errors.BlockyardError]] = {
+    "pool": errors.UnknownPool,
+    "request": errors.RequestTooLarge,
+    "python": errors.VersionMismatch,
+    "version": errors.VersionMismatch,
+}
+
+
+def refusal_error(refused: Refused) -> errors.BlockyardError:
+    """The exception for a refusal."""
+    return _REFUSALS.get(refused.kind, errors.BlockyardError)(refused.message)

@@ -1,0 +1,233 @@
+"""The thread that owns a client's socket.
+
+Other threads put things into its mailbox and wake it at most once until it has looked (one wake-up in flight); it
+takes all of them together, so that a loop of single submissions travels in batches. Results are handed over a batch
+at a time too.
+"""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from blockyard.errors import BadFrame
+from blockyard.ids import NUMBER_BITS
+from blockyard.session.core import Answers, SessionCore, Standing
+from blockyard.transport import Context, Dealer, KeyPair, Poller
+from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
+
+_log = logging.getLogger(__name__)
+
+_FRAMES_A_TURN = 64
+_MAX_GROUP_TASKS = 4096
+_MAX_SUBMIT_BYTES = 4 * 1024 * 1024
+
+
+class LinkSettings(NamedTuple):
+    """Where the interchange is and how to prove who we are."""
+
+    endpoint: str
+    server_key: bytes
+    keys: KeyPair
+    nonce: Path | None = None
+    """File in the blob folder that proves nearness."""
+
+
+class Submission(NamedTuple):
+    """Tasks handed over for submission: of one spec, with consecutive numbers from `first`."""
+
+    first: int
+    spec: TaskSpec
+    function: Function
+    bodies: list[Body]
+    needs: dict[int, list[int]] = {}
+    """Place of a body to the tasks that it needs."""
+    keys: list[str] = []
+    given: Callable[[], list[Need]] | None = None
+    """Results of needed tasks that were collected meanwhile; asked for at the moment of sending."""
+
+
+class Link:
+    """One connection. `on_answers` runs in the link's thread, with all that one turn brought."""
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        core: SessionCore,
+        on_answers: Callable[[Answers], list[int]],
+        on_broken: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._core = core
+        self._base = core.session << NUMBER_BITS
+        self._on_answers = on_answers
+        self._on_broken = on_broken
+        self._submissions: deque[Submission] = deque()
+        self._orders: deque[Callable[[SessionCore], list[bytes]]] = deque()
+        self._unsent: deque[bytes] = deque()
+        """Frames that the socket did not take yet."""
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Closed when nobody can wake the thread any more, not when it ends: the number might be another file's by then.
+        weakref.finalize(self, os.close, self._wake_fd)
+        self._awake = False
+        self._stopping = False
+        self._linger = 0.0
+        self._context = Context(max_sockets=16)
+        self._thread = threading.Thread(target=self._run, name="blockyard-link", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the caller is the link's thread, which must never wait for itself."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, submission: Submission) -> None:
+        """Hand over tasks; calls must come in the order of their numbers."""
+        self._submissions.append(submission)
+        if not self._awake:
+            self.wake()
+
+    def order(self, order: Callable[[SessionCore], list[bytes]]) -> None:
+        """Have something done with the core in the link's thread; it returns frames to send."""
+        self._orders.append(order)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the thread look into its mailbox."""
+        if not self._awake:
+            self._awake = True
+            os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self, *, linger: float) -> None:
+        """Let the thread end after what was handed over has been sent, or after `linger` seconds."""
+        self._linger = linger
+        self._stopping = True
+        self._awake = False
+        self.wake()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end."""
+        if not self.is_own_thread:
+            self._thread.join(timeout)
+
+    def _near(self) -> bytes:
+        try:
+            return self._settings.nonce.read_bytes() if self._settings.nonce is not None else b""
+        except OSError:
+            return b""
+
+    def _run(self) -> None:
+        dealer = Dealer(
+            self._context, self._settings.endpoint, server_key=self._settings.server_key, keys=self._settings.keys
+        )
+        try:
+            self._serve(dealer)
+        except Exception as error:  # noqa: BLE001 - the rim of this thread: nobody above it, and every future hangs on it
+            _log.exception("the link to the interchange failed")
+            self._on_broken(error)
+        finally:
+            dealer.close(self._linger)
+            self._context.close()
+
+    def _serve(self, dealer: Dealer) -> None:
+        core, poller = self._core, Poller()
+        poller.register(dealer)
+        poller.register(self._wake_fd)
+        self._unsent.append(core.hello(self._near(), time.monotonic()))
+        deadline = None
+        while True:
+            waiting = bool(self._unsent)
+            ready = poller.poll(0.01 if waiting else core.heartbeat / 4)
+            now = time.monotonic()
+            if self._wake_fd in ready:
+                os.eventfd_read(self._wake_fd)
+            self._awake = False
+            if dealer in ready:
+                self._read(dealer, now)
+            self._empty_mailbox()
+            for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
+                self._unsent.append(frame)
+            if core.standing is Standing.OPEN:
+                self._unsent.extend(core.credit())
+            self._write(dealer)
+            if core.refusal is not None and core.standing is Standing.REFUSED:
+                self._on_broken(ConnectionRefusedError(core.refusal.message))
+                return
+            if self._stopping:
+                deadline = deadline or now + self._linger
+                if now >= deadline or not (self._unsent or self._submissions or self._orders or core.unaccepted):
+                    return
+
+    def _read(self, dealer: Dealer, now: float) -> None:
+        frames = []
+        for _ in range(_FRAMES_A_TURN):
+            frame = dealer.receive()
+            if frame is None:
+                break
+            frames.append(frame)
+        answers = Answers()
+        try:
+            send = self._core.receive(frames, answers, now)
+        except BadFrame as error:
+            raise BadFrame(f"{error}; client and interchange differ in version") from error
+        self._unsent.extend(send)
+        self._core.collect(self._on_answers(answers))
+
+    def _empty_mailbox(self) -> None:
+        """Turn what other threads handed over into frames, if the session is open; else it stays where it is."""
+        core = self._core
+        if core.standing is not Standing.OPEN:
+            return
+        while self._orders:
+            self._unsent.extend(self._orders.popleft()(core))
+        pending = self._submissions
+        while pending:
+            groups: list[Group] = []
+            size = 0
+            first = pending[0].first
+            last: Submission | None = None
+            while pending and size < _MAX_SUBMIT_BYTES:
+                one = pending.popleft()
+                if last is None or one.function is not last.function:
+                    self._unsent.extend(core.register([one.function]))
+                size += _add(groups, one, last)
+                last = one
+            end = groups[-1].first + len(groups[-1].bodies)
+            self._unsent.append(core.submit(groups, range(self._base | first, self._base | end)))
+
+    def _write(self, dealer: Dealer) -> None:
+        unsent = self._unsent
+        while unsent:
+            if not dealer.send(unsent[0]):
+                return
+            unsent.popleft()
+
+
+def _add(groups: list[Group], one: Submission, last: Submission | None) -> int:
+    """Add a submission to the last group if it continues it, else as a group of its own; returns its bytes."""
+    bodies = one.bodies
+    plain = not one.needs and not one.keys
+    if plain and last is not None and last.spec is one.spec and not last.needs and not last.keys:
+        group = groups[-1]
+        if len(group.bodies) < _MAX_GROUP_TASKS and group.first + len(group.bodies) == one.first:
+            group.bodies.extend(bodies)
+            return sum(map(_body_size, bodies))
+    needs = [one.needs.get(place, []) for place in range(len(bodies))] if one.needs else []
+    given = one.given() if one.given is not None else []
+    groups.append(Group(one.spec, one.first, list(bodies), needs, one.keys, given))
+    return sum(map(_body_size, bodies))
+
+
+def _body_size(body: Body) -> int:
+    return len(body) if type(body) is bytes else 100
+
+
+__all__ = ["Link", "LinkSettings", "Submission"]

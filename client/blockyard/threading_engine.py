@@ -1,0 +1,45 @@
+"""The thread engine in the shape that `Client` wants."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from blockyard.futures import FutureHome, TaskFuture
+from blockyard.options import Options
+from blockyard.threads import ThreadEngine
+
+
+class ThreadedEngine:
+    """An `Engine` on threads of this process; `put` has nothing to send and gives the value itself."""
+
+    def __init__(self, threads: int, **settings: Any) -> None:
+        self._threads = ThreadEngine(threads, **settings)
+
+    @property
+    def home(self) -> FutureHome:
+        """See `Engine.home`."""
+        return self._threads.home
+
+    def submit(
+        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> TaskFuture[Any]:
+        """See `Engine.submit`."""
+        keys = [options.key] if options.key else []
+        return self._threads.submit(options.spec(b""), fn, [(args, kwargs)], keys)[0]
+
+    def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
+        """See `Engine.submit_items`."""
+        return self._threads.submit(options.spec(b""), fn, [((item,), {}) for item in items])
+
+    def submit_calls(
+        self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[TaskFuture[Any]]:
+        """See `Engine.submit_calls`."""
+        return self._threads.submit(options.spec(b""), fn, [(args, {}) for args in calls])
+
+    def put(self, value: Any) -> Any:
+        """See `Engine.put`."""
+        return value
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """See `Engine.shutdown`."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
