@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from blockyard import futures as futures_of
 from blockyard.aio import AsyncClient
@@ -21,7 +21,6 @@ from blockyard.mapping import map_results
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -32,7 +31,7 @@ class Submitter(Executor):
         self._engine = engine
         self._options = options
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Have ``fn(*args, **kwargs)`` run; futures among the arguments, inside containers too, are dependencies.
 
         Raises NotSendable, naming the path inside the object, when something can't be pickled; QueueFull when the

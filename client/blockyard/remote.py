@@ -167,9 +167,7 @@ class RemoteEngine:
         home = self.home
         for start in range(0, len(items), _ITEMS_A_FRAME):
             packed, needs = dump(items[start : start + _ITEMS_A_FRAME], home)
-            bodies = [
-                one if type(one) is bytes and len(one) < self._threshold else self._body(one) for one in packed
-            ]
+            bodies = [one if type(one) is bytes and len(one) < self._threshold else self._body(one) for one in packed]
             with self._lock:
                 self._admit(len(bodies))
                 first = self._next

@@ -101,7 +101,7 @@ class Router:
     @property
     def endpoint(self) -> str:
         """Where it is bound, with the port that was chosen for ``tcp://…:*``."""
-        return self._socket.last_endpoint.decode().rstrip("\0")
+        return bytes(self._socket.get(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
 
     def send(self, peer: bytes, frame: bytes) -> bool:
         """Send one frame to a peer; False when it is gone or does not read."""

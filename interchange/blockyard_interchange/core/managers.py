@@ -183,5 +183,3 @@ def stop(state: State, tasks: list[Task]) -> None:
         task.flags |= Flag.CANCELLING
     for name, manager in managers.items():
         state.effects.before.append((manager.peer, wire.Stop(leases[name], state.settings.stop_grace)))
-
-

@@ -155,4 +155,3 @@ def needs_of(task: Task) -> list[Need]:
         else Need(need.id)
         for need in task.needs
     ]
-

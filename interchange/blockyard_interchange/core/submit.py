@@ -199,4 +199,3 @@ def _claim_key(state: State, task: Task, key: str, now: float) -> bool:
 def echo(task: Task, outcome: Outcome) -> Outcome:
     """The outcome of a task with the same key, as this task's own."""
     return Outcome(task.id, task.epoch, outcome.status, outcome.body, outcome.seconds, outcome.failure)
-

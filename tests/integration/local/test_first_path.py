@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 
 import pytest
@@ -116,7 +116,7 @@ def test_a_running_task_can_be_cancelled(client: Client, tmp_path: Path) -> None
 
 
 def test_the_standard_library_waits_for_our_futures(client: Client) -> None:
-    futures = client.submit_many(abs, range(100))
+    futures: list[Future[int]] = [*client.submit_many(abs, range(100))]
     assert sorted(future.result() for future in as_completed(futures, WITHIN)) == list(range(100))
 
 
