@@ -102,9 +102,11 @@ class BlockLoop:
             if self._thread is not None:
                 return
             self._provider.start(self._provider_reports)
+            # Before the thread decides for the first time: a strategy must find the initial blocks there.
+            self._inbox.put(lambda now: self._perform(self._ledger.open(now), now))
             self._thread = threading.Thread(target=self._run, name=f"blockyard-blocks-{self._label}", daemon=True)
             self._thread.start()
-        self.ask(lambda now: self._perform(self._ledger.open(now), now))
+        self.ask(lambda now: None)
         self._unwatch = self._engine.watch(self._label, self._engine_demands)
 
     def stop(self, timeout: float, *, wait: bool) -> None:

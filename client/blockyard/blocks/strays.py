@@ -29,6 +29,14 @@ OWNER_MARK: Final = "BLOCKYARD_OWNER"
 ROUNDS: Final = 8
 """How often to look again: a stray may start another one while it is looked for."""
 
+LOOKS: Final = 4
+LOOK_AGAIN_SECONDS: Final = 0.002
+"""How often, and how soon, to look again at a process without an environment; an execve takes less."""
+
+STAT_FLAGS: Final = 6
+PF_KTHREAD: Final = 0x00200000
+"""Where the flags of a process are in `stat`, counted from its state, and which one marks threads of the kernel."""
+
 
 class Stray(msgspec.Struct, frozen=True, kw_only=True):
     """A process that carries the marks of a block. `command` is its command line, at most 200 characters."""
@@ -104,7 +112,7 @@ def _kill(stray: Stray, timeout: float) -> bool:
         return False
     try:
         # Only now is the number safe from being used again, so only now does the mark prove anything.
-        if _read_marks(Path("/proc") / str(stray.pid)) != (stray.block, stray.owner):
+        if _marks(_environment(Path("/proc") / str(stray.pid))) != (stray.block, stray.owner):
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         poller = select.poll()
@@ -119,18 +127,36 @@ def _kill(stray: Stray, timeout: float) -> bool:
 
 
 def _marked(proc: Path) -> Iterator[Stray]:
-    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
-        folder = proc / str(pid)
-        marks = _read_marks(folder)
-        if marks is not None:
-            yield Stray(pid=pid, block=marks[0], owner=marks[1], command=_command(folder))
+    """Yield the processes that carry marks, in order of their numbers.
+
+    A process that is just becoming another program (execve) has no environment for a moment; it is looked at again.
+    """
+    pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        blank = []
+        for pid in pids:
+            folder = proc / str(pid)
+            environment = _environment(folder)
+            if environment == b"" and _runs_a_program(folder):
+                blank.append(pid)
+            marks = _marks(environment)
+            if marks is not None:
+                yield Stray(pid=pid, block=marks[0], owner=marks[1], command=_command(folder))
+        pids = blank
+        if not pids:
+            break
 
 
-def _read_marks(folder: Path) -> tuple[BlockId, str] | None:
+def _environment(folder: Path) -> bytes:
     try:
-        environment = (folder / "environ").read_bytes()
+        return (folder / "environ").read_bytes()
     except OSError:  # it ended, or belongs to another user
-        return None
+        return b"?"
+
+
+def _marks(environment: bytes) -> tuple[BlockId, str] | None:
     if OWNER_MARK.encode() not in environment:
         return None
     values = dict(item.split(b"=", 1) for item in environment.split(b"\0") if b"=" in item)
@@ -138,6 +164,20 @@ def _read_marks(folder: Path) -> tuple[BlockId, str] | None:
     if block is None or owner is None:
         return None
     return BlockId(os.fsdecode(block)), os.fsdecode(owner)
+
+
+def _runs_a_program(folder: Path) -> bool:
+    """False for zombies and threads of the kernel, which never have an environment again."""
+    fields = _stat(folder)
+    return len(fields) > STAT_FLAGS and fields[0] not in "ZX" and not int(fields[STAT_FLAGS]) & PF_KTHREAD
+
+
+def _stat(folder: Path) -> list[str]:
+    """The fields of `stat` after the command's name, which may itself hold blanks and brackets (proc(5))."""
+    try:
+        return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _command(folder: Path) -> str:
@@ -151,9 +191,5 @@ def _command(folder: Path) -> str:
 def _ancestors(pid: int, proc: Path) -> Iterator[int]:
     while pid > 0:
         yield pid
-        try:
-            # The second field may hold blanks and brackets; what follows its last bracket is regular (proc(5)).
-            fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return
-        pid = int(fields[1])
+        fields = _stat(proc / str(pid))
+        pid = int(fields[1]) if fields else 0

@@ -46,6 +46,11 @@ CASES: Final = 400
 """How many drawn situations a pure plug-in is shown."""
 
 
+def local_program(line: str) -> tuple[str, ...]:
+    """The fixture `program` for providers whose blocks run where there is a `/bin/sh`."""
+    return ("/bin/sh", "-c", line)
+
+
 class LauncherSuite:
     """Fixture `launcher`: the function."""
 

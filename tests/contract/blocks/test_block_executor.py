@@ -1,0 +1,247 @@
+"""A pool over real processes and a fake engine: blocks follow demand, are replaced when they die, and end with it.
+
+What the strategies and error handlers decide is tested by tables elsewhere; here it is carried out.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from blockyard.blocks.errors import ErrorLimits
+from blockyard.blocks.executor import BlockExecutor
+from blockyard.blocks.faults import PoolFailed, ScalingRefused
+from blockyard.blocks.pool import LocalPool
+from blockyard.blocks.provider import LocalProvider
+from blockyard.blocks.states import JobId, JobState, JobStatus
+from blockyard.ids import BlockId
+from tests.contract.blocks.conftest import MakeExecutor
+from tests.contract.blocks.fake_engine import MANAGER, FakeEngine
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_initial_blocks_are_started_by_the_pool_itself(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(init_blocks=2, max_blocks=3, strategy="none"))
+    blocks = engine.wait_for_managers(2)
+    assert list(executor.status()) == sorted(blocks)
+    assert executor.status_polling_interval == 0
+
+
+def test_blocks_follow_demand_up_and_down_to_nothing(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(workers_per_node=2, max_blocks=3, idle_timeout=0.2))
+    assert executor.status() == {}
+    engine.want(5)
+    blocks = engine.wait_for_managers(3)
+    engine.want(0)
+    for block in blocks:
+        end = engine.wait_for_end(block)
+        assert (end.state, end.exit_code) == (JobState.SCALED_IN, 0), f"drained, its manager leaves: {end}"
+    assert {block for drained, _ in engine.drained for block in drained} == set(blocks)
+
+
+def test_a_killed_manager_is_replaced_at_once(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    make_executor(LocalPool(min_blocks=1, max_blocks=1))
+    (block,) = engine.wait_for_managers(1)
+    asked_at = time.monotonic()
+    os.kill(engine.pids(block)[0], signal.SIGKILL)
+    assert engine.wait_for_end(block).signal == signal.SIGKILL
+    engine.until("another block", lambda: bool(engine._links) and block not in engine._links, patience=5)
+    # Generous beside the promised second: the machine may be busy. The replacement is asked for without any wait.
+    assert time.monotonic() - asked_at < 5
+
+
+def test_a_user_scales_by_hand_within_the_maximum(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(max_blocks=2, strategy="none"))
+    started = executor.scale_out(2)
+    assert sorted(started) == sorted(engine.wait_for_managers(2))
+    with pytest.raises(ScalingRefused, match="maximum is 2"):
+        executor.scale_out(1)
+    engine.keep_busy(started[0], 1)
+    assert executor.scale_in(1) == [started[1]], "the idle one goes first"
+    assert engine.wait_for_end(started[1]).state is JobState.SCALED_IN
+    assert executor.status()[started[0]].state is JobState.RUNNING
+    with pytest.raises(ScalingRefused, match="no block 'nonesuch'"):
+        executor.scale_in([BlockId("nonesuch")])
+
+
+def test_a_busy_block_is_killed_only_at_its_deadline(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(max_blocks=1, strategy="none", drain_timeout=0.4))
+    (block,) = executor.scale_out()
+    engine.wait_for_managers(1)
+    engine.keep_busy(block, 1)
+    asked_at = time.monotonic()
+    assert executor.scale_in([block]) == [block]
+    end = engine.wait_for_end(block)
+    assert time.monotonic() - asked_at >= 0.4
+    assert (end.state, end.signal) == (JobState.SCALED_IN, signal.SIGTERM)
+
+
+def test_blocks_that_cannot_start_fail_the_pool_with_evidence(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    engine.hold = True
+    engine.argv = ("/bin/sh", "-c", "echo no such image >&2; exit 4")
+    pool = LocalPool(min_blocks=1, max_blocks=1, error_policy="windowed", error_limits=ErrorLimits(threshold=2))
+    executor = make_executor(pool)
+    waiting = executor.submit(pow, {}, 2, 10)
+    error = waiting.exception(timeout=20)
+    assert isinstance(error, PoolFailed)
+    assert "no such image" in str(error)
+    assert executor.bad_state_is_set
+    with pytest.raises(PoolFailed):
+        executor.submit(pow, {}, 2, 10)
+    ends = list(executor.status().values())
+    assert [(end.state, end.exit_code) for end in ends] == [(JobState.MISSING, 4)] * 2, "no manager ever registered"
+
+
+def test_a_breaker_pauses_and_the_pool_recovers_by_itself(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    engine.hold = True
+    engine.argv = ("/bin/false",)
+    limits = ErrorLimits(threshold=2, pause=0.3, max_pause=0.3)
+    executor = make_executor(LocalPool(min_blocks=1, max_blocks=1, error_limits=limits))
+    waiting = executor.submit(pow, {}, 2, 10)
+    engine.until("three bad blocks", lambda: len(engine.gone) >= 3)
+    engine.argv = None
+    engine.wait_for_managers(1)
+    assert not waiting.done(), "the breaker waits, it fails no task"
+    assert not executor.bad_state_is_set
+
+
+def test_a_block_without_a_manager_is_missing_in_the_end(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    engine.argv = ("/bin/sleep", "600")
+    executor = make_executor(LocalPool(max_blocks=1, strategy="none", register_timeout=0.2))
+    (block,) = executor.scale_out()
+    end = engine.wait_for_end(block)
+    assert (end.state, end.reason) == (JobState.MISSING, "NoManager")
+
+
+def test_a_block_is_drained_before_its_walltime_and_replaced(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    make_executor(LocalPool(min_blocks=1, max_blocks=2, walltime=1.0, drain_timeout=0.6))
+    (block,) = engine.wait_for_managers(1)
+    end = engine.wait_for_end(block)
+    assert (end.state, end.reason, end.exit_code) == (JobState.TIMEOUT, "Walltime", 0), "drained, so it left in time"
+    engine.until("another block", lambda: bool(set(engine._links) - {block}))
+
+
+def test_several_nodes_are_one_block(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(nodes_per_block=3, max_blocks=1, strategy="none"))
+    (block,) = executor.scale_out()
+    engine.until("three managers", lambda: len(engine._links.get(block, [])) == 3)
+    pids = engine.pids(block)
+    os.kill(pids[1], signal.SIGKILL)
+    end = engine.wait_for_end(block)
+    assert (end.state, end.exit_code) == (JobState.FAILED, 137), "what is lost in part is lost as a whole"
+    engine.until("no manager left", lambda: not engine._links)
+
+
+def test_shutdown_leaves_no_process_behind(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(init_blocks=2, max_blocks=2))
+    pids = [engine.pids(block)[0] for block in engine.wait_for_managers(2)]
+    executor.shutdown()
+    executor.shutdown()
+    assert [pid for pid in pids if is_alive(pid)] == []
+    assert {status.state for status in executor.status().values()} == {JobState.SCALED_IN}
+    with pytest.raises(ScalingRefused, match="does not run"):
+        executor.scale_out()
+
+
+def test_a_program_that_ignores_the_request_to_end_is_killed(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    engine.argv = (sys.executable, "-S", str(MANAGER), str(engine.path), "stubborn")
+    executor = make_executor(LocalPool(init_blocks=1, max_blocks=1))
+    engine.wait_for_managers(1)
+    executor.shutdown(timeout=0.2)
+    (end,) = executor.status().values()
+    assert (end.state, end.signal) == (JobState.SCALED_IN, signal.SIGKILL)
+
+
+def test_a_provider_that_pushes_is_never_asked(engine: FakeEngine, make_executor: MakeExecutor, tmp_path: Path) -> None:
+    class NeverAsked(LocalProvider):
+        def status(self, jobs: Sequence[JobId]) -> dict[JobId, JobStatus]:
+            raise AssertionError(f"asked about {jobs}")
+
+    provider = NeverAsked(owner="test-never-asked", log_dir=tmp_path / "logs")
+    executor = make_executor(LocalPool(init_blocks=1, max_blocks=1), provider=provider)
+    (block,) = engine.wait_for_managers(1)
+    assert executor.scale_in([block]) == [block]
+    assert engine.wait_for_end(block).state is JobState.SCALED_IN
+
+
+def test_a_provider_without_push_is_asked_in_its_interval(
+    engine: FakeEngine, make_executor: MakeExecutor, tmp_path: Path
+) -> None:
+    class Mute(LocalProvider):
+        """Sees everything and tells nothing of its own accord."""
+
+        def start(self, on_change: object) -> None:
+            super().start(lambda job, status: None)
+
+    provider = Mute(owner="test-mute", log_dir=tmp_path / "logs", status_polling_interval=0.05)
+    executor = make_executor(LocalPool(init_blocks=1, max_blocks=1, strategy="none"), provider=provider)
+    (block,) = engine.wait_for_managers(1)
+    engine.say(block, "crash 7")
+    assert engine.wait_for_end(block).exit_code == 7
+    assert executor.status_polling_interval == 0.05
+
+
+def test_every_change_of_a_block_is_told(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    told: list[tuple[BlockId, JobState]] = []
+    executor = make_executor(
+        LocalPool(init_blocks=1, max_blocks=1), on_block=lambda block, status: told.append((block, status.state))
+    )
+    (block,) = engine.wait_for_managers(1)
+    executor.shutdown()
+    assert told == [(block, JobState.PENDING), (block, JobState.RUNNING), (block, JobState.SCALED_IN)]
+
+
+def test_a_subclass_may_judge_errors_itself(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    class Lenient(BlockExecutor):
+        def handle_errors(self, status: Mapping[BlockId, JobStatus]) -> bool:
+            return True
+
+    engine.argv = ("/bin/false",)
+    pool = LocalPool(min_blocks=1, max_blocks=1, error_policy="simple", error_limits=ErrorLimits(threshold=1))
+    executor = make_executor(pool, kind=Lenient)
+    engine.until("three bad blocks", lambda: len(engine.gone) >= 3)
+    assert not executor.bad_state_is_set
+
+
+def test_a_faulty_strategy_does_not_end_the_loop(
+    engine: FakeEngine, make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blockyard.blocks.block_loop.RECOVER_SECONDS", 0.05)
+
+    def broken(*facts: object) -> object:
+        raise ZeroDivisionError
+
+    executor = make_executor(LocalPool(max_blocks=1, strategy=broken))  # type: ignore[arg-type]  # that is the point
+    (block,) = executor.scale_out()
+    assert engine.wait_for_managers(1) == [block]
+
+
+def test_the_launch_command_is_what_is_run(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(max_blocks=1, nodes_per_block=2, launcher="mpi", launcher_options=("-q",)))
+    argv = executor.launch_command(BlockId("b-0"))
+    assert argv[:3] == ("mpirun", "-n", "2")
+    assert "-q" in argv
+    assert argv[-1] == str(engine.path)
+
+
+def test_monitoring_is_told_which_job_a_block_is(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(init_blocks=1, max_blocks=1))
+    (block,) = engine.wait_for_managers(1)
+    (info,) = executor.create_monitoring_info(executor.status())
+    assert (info.block, info.state, info.pool) == (block, JobState.RUNNING, "default")
+    assert info.job is not None
+    assert info.job.startswith(block)
+
+
+def test_a_loop_that_was_stopped_stays_stopped(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool())
+    executor.shutdown()
+    with pytest.raises(ScalingRefused, match="was shut down"):
+        executor.start()
