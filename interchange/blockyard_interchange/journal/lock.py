@@ -1,7 +1,7 @@
 """The lock file that makes one process the writer of a journal on this machine, and names it to all others.
 
 The lock is `flock(2)` on the open file, so the kernel gives it back however the holder dies; the text inside is for
-people only. Never remove the file of a running interchange.
+people only. The database itself is locked as well (`lock_too`), so removing this file lets nobody else in.
 """
 
 from __future__ import annotations
@@ -41,6 +41,16 @@ class WriterLock:
                 return
             # Somebody removed the file between open and flock: a lock on it would exclude nobody.
             os.close(file)
+
+    def lock_too(self, file: int, path: str) -> None:
+        """Lock another open file in the same way; for as long as it is open."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalInUse(
+                f"open journal: {path!r} has a writer, though {self.path!r} names none (was it removed?). Find it with "
+                f"`lslocks` and stop it, or name another journal"
+            ) from None
 
     def name_holder(self, epoch: int) -> None:
         """Write who holds the lock, and since which epoch, into the file."""

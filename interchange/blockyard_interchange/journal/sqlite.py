@@ -139,6 +139,7 @@ class SQLiteStore:
         self._mark_is_written = True
         self._bounds = sqlite_file.inspect(self._path, mark)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock.lock_too(self._file, self._path)
         self._db = db = sqlite_file.connect(self._path, mode="rw")
         self._cursor = db.cursor()
         sqlite_file.prepare(db)

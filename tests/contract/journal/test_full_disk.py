@@ -63,7 +63,7 @@ def table_space_url(server: Postgres, folder: Path) -> str:
 
 def fill(store: AnyStore, *, sync: bool) -> list[tuple[int, bytes]]:
     """Commit until the disk is full; what was confirmed."""
-    confirmed = []
+    confirmed: list[tuple[int, bytes]] = []
     for turn in itertools.count():
         number = store.bounds()[1]
         body = bytes([turn % 256]) * BODY_BYTES
