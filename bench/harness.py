@@ -230,7 +230,8 @@ def cpu_model() -> str:
 def show(report: Report, subjects: Sequence[Subject]) -> None:
     """Print the median (and the spread) of every figure of every subject, then the goals."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=f"{report.question}\n[dim]{report.durability}[/dim]", title_justify="left")
+    console.print(f"[bold]{report.question.strip()}[/bold] [dim]({report.durability})[/dim]", highlight=False)
+    table = Table()
     table.add_column("figure")
     for subject in subjects:
         table.add_column(subject.name, justify="right")

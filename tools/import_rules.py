@@ -53,14 +53,14 @@ def strangers(graph: ImportGraph, third_party: Iterable[str], homes: Iterable[st
 
 
 def impurities(graph: ImportGraph, packages: Iterable[str], may_import: Iterable[str], ours: set[str]) -> list[str]:
-    """Imports by `packages` of impure modules, and of modules of ours (by their root) outside `may_import`."""
+    """Imports by `packages` of impure modules, and of modules of ours (by their root); `may_import` excepts some."""
     packages, allowed = list(packages), [*packages, *may_import]
     return [
         where(graph, importer, imported)
         for importer in sorted(graph.modules)
         if inside_any(importer, packages)
         for imported in sorted(graph.find_modules_directly_imported_by(importer))
-        if (not inside_any(imported, allowed) if imported.split(".")[0] in ours else inside_any(imported, IMPURE))
+        if (imported.split(".")[0] in ours or inside_any(imported, IMPURE)) and not inside_any(imported, allowed)
     ]
 
 
@@ -102,7 +102,7 @@ class HomeContract(_Listing):
 
 
 class PureContract(_Listing):
-    """`packages` import nothing impure, and of our own code only themselves and `may_import`."""
+    """`packages` import nothing impure, and of our own code only themselves; `may_import` lists the exceptions."""
 
     packages = fields.ListField(subfield=fields.StringField())
     may_import = fields.ListField(subfield=fields.StringField(), required=False)

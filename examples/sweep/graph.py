@@ -125,12 +125,12 @@ class Outcome:
     def digest(self) -> str:
         """SHA-256 over every score to its last bit; the same whichever process worked out what."""
         folds = [
-            [data_set, family, str(summary.candidate), [score.hex() for score in summary.scores]]
+            [data_set, family, summary.candidate.settings, [score.hex() for score in summary.scores]]
             for (data_set, family), summaries in self.summaries.items()
             for summary in summaries
         ]
         winners = [
-            [found.data_set, str(found.winner.candidate), found.score.hex(), found.low.hex(), found.high.hex()]
+            [found.data_set, found.winner.candidate.settings, found.score.hex(), found.low.hex(), found.high.hex()]
             for found in self.confirmed
         ]
         return hashlib.sha256(json.dumps([folds, winners]).encode()).hexdigest()
