@@ -1,0 +1,73 @@
+"""What the main job shows and remembers.
+
+Out of scope: the computation itself (`tests/integration/examples`).
+"""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from examples.sweep import record, show, watch
+from examples.sweep.graph import Measured
+
+
+def span(worker: int, began: float, ended: float) -> Measured[None]:
+    return Measured(None, worker, began, ended)
+
+
+def test_time_is_split_into_starting_computing_and_between() -> None:
+    spans = [span(1, 101, 105), span(2, 102, 106)]
+    time = show.where_time_went(spans, began=100, ended=106, workers=2)
+    assert (time.wall, time.starting, time.computing, time.between) == (6, 2, 8, 2)
+
+
+def test_a_worker_that_was_started_again_counts_as_another_process() -> None:
+    spans = [span(1, 101, 102), span(2, 102, 103), span(3, 104, 105)]
+    assert show.where_time_went(spans, began=100, ended=106, workers=2).processes == 3
+
+
+def test_counting_is_over_when_everything_is_submitted_and_done() -> None:
+    count = watch.Count()
+    tasks: list[Future[Measured[None]]] = [Future(), Future()]
+    count.add(tasks)
+    tasks[0].set_result(span(1, 0, 1))
+    count.close()
+    assert not count.all_done.is_set()
+    tasks[1].set_exception(ValueError("no"))
+    assert count.all_done.is_set()
+
+
+def test_counting_is_over_when_everything_was_done_before_the_last_was_announced() -> None:
+    count = watch.Count()
+    task: Future[Measured[None]] = Future()
+    count.add([task])
+    task.set_result(span(1, 0, 1))
+    assert not count.all_done.is_set()
+    count.close()
+    assert count.all_done.is_set()
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    rate = watch.Rate(0.0)
+    for second in range(1, 11):
+        rate.after(float(second), 100 * second)
+    assert rate.after(11.0, 1000 + 500) == pytest.approx(180, abs=30)
+
+
+def test_blocks_are_told_by_state() -> None:
+    assert watch.spoken({"RUNNING": 2, "SCALED_IN": 1}) == "2 running, 1 scaled in"
+    assert watch.spoken({}) == "none yet"
+
+
+def test_a_disturbed_run_is_held_against_an_undisturbed_one(tmp_path: Path) -> None:
+    kept = record.Record(tmp_path / "digests.json")
+    assert kept.compare("abc", disturbed=False).is_right
+    assert "identical to the undisturbed run" in kept.compare("abc", disturbed=True).sentence
+    assert not kept.compare("abd", disturbed=True).is_right
+
+
+def test_a_disturbed_run_is_never_what_others_are_held_against(tmp_path: Path) -> None:
+    kept = record.Record(tmp_path / "digests.json")
+    assert "no undisturbed run" in kept.compare("wrong", disturbed=True).sentence
+    assert kept.compare("right", disturbed=False).sentence == ""
