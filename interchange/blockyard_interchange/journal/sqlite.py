@@ -31,7 +31,7 @@ _LEAF_BYTES = PAGE_BYTES - 35
 _LEAF_LEAST_BYTES = (PAGE_BYTES - 12) * 32 // 255 - 23
 _ROW_BYTES = 24
 _SPARE_PAGES = 512
-_SHRINK_STEP_PAGES = 64
+_SHRINK_STEP_PAGES = 1024
 
 
 class SQLiteStore:
@@ -209,7 +209,7 @@ class SQLiteStore:
             excess = free - _SPARE_PAGES - (pages - free) // 8
             self._has_free_pages = excess > 0
             if self._has_free_pages:
-                step = max(excess // 2, _SHRINK_STEP_PAGES)
+                step = min(excess, max(excess // 2, _SHRINK_STEP_PAGES))
                 # A script, because `execute` takes one step of it, and each step frees one page.
                 self._cursor.executescript(f"PRAGMA incremental_vacuum({step})")
                 if step >= excess:  # the file itself ends earlier only after a checkpoint

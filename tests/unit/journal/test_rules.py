@@ -147,18 +147,17 @@ def test_an_unsafe_tail_repeats_what_is_asked_for() -> None:
 
 
 def test_an_unsafe_tail_knows_of_a_commit_that_only_dropped() -> None:
-    tail = UnsafeTail()
-    assert [bool(tail)] == [False]
+    tail, empty = UnsafeTail(), UnsafeTail()
     tail.add([])
-    assert [bool(tail)] == [True]
+    assert (bool(tail), bool(empty)) == (True, False)
 
 
 def test_an_unsafe_tail_is_long_by_commits_and_by_bytes() -> None:
     by_commits, by_bytes = UnsafeTail(), UnsafeTail()
     for number in range(255):
         by_commits.add([(number, b"")])
-    assert not by_commits.is_long
+    before = by_commits.is_long
     by_commits.add([])
-    assert by_commits.is_long
+    assert (before, by_commits.is_long) == (False, True)
     by_bytes.add([(1, bytes(5_000_000))])
     assert by_bytes.is_long
