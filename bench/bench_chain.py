@@ -69,7 +69,7 @@ def tree_by_hand(pool: Executor, leaves: int) -> float:
     return tasks / taken.wall
 
 
-def groups(futures: list[Future[int]]) -> list[list[Future[int]]]:
+def groups(futures: Sequence[Future[int]]) -> list[Sequence[Future[int]]]:
     return [futures[at : at + FAN_IN] for at in range(0, len(futures), FAN_IN)]
 
 
