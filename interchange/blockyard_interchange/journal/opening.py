@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import unquote
 
 from blockyard.errors import ConfigError
 from blockyard_interchange.journal.check import JournalReport, entries_in, report_on
@@ -17,14 +16,15 @@ DEFAULT_NAME = "default"
 def open_store(url: str, *, name: str = DEFAULT_NAME) -> MemoryStore | SQLiteStore | PostgresStore:
     """Make the store that a URL names; it is not opened yet.
 
-    `name` tells the journals of one PostgreSQL database apart; the others are told apart by their URL.
+    What follows ``sqlite://`` is the path as it is, nothing in it is decoded. `name` tells the journals of one PostgreSQL
+    database apart; the others are told apart by their URL.
     """
     scheme, _, rest = url.partition(":")
     match scheme:
         case "memory" if not rest:
             return MemoryStore()
         case "sqlite" if rest.startswith("///"):
-            return SQLiteStore("/" + unquote(rest).lstrip("/"))
+            return SQLiteStore("/" + rest.lstrip("/"))
         case "postgresql" | "postgres" if rest.startswith("//"):
             return PostgresStore(url, name)
     raise ConfigError(

@@ -67,16 +67,15 @@ class PostgresStore:
         try:
             self._create_tables(server)
             self._take_lock(server)
-            epoch, found = self._begin_epoch(server)
             server.prepare("append", tables.APPEND)
             server.prepare("drop", tables.DROP)
-            self._server, self._is_sync = server, True
-            self._restore(epoch, found)
+            self._begin_epoch(server, *self._look(server))
         except BaseException:
-            self._server = None
             server.close()
             raise
-        return epoch
+        self._server, self._is_sync = server, True
+        self._tail.clear()
+        return self._epoch
 
     def bounds(self) -> tuple[int, int]:
         return self._bounds
@@ -122,7 +121,7 @@ class PostgresStore:
         if server.is_usable and self._tail:
             try:
                 # An empty change under synchronous_commit=on makes every commit before it safe, too.
-                server.run(Statement("SET synchronous_commit = on"), self._drop_statement(self._bounds[0]))
+                server.run(Statement("SET synchronous_commit = on"), self._drop_statement(self._bounds[0], self._epoch))
                 self._tail.clear()
             except JournalError as error:
                 logger.warning("closing journal %s: its last commits may not be on disk yet: %s", self.location, error)
@@ -159,19 +158,19 @@ class PostgresStore:
             "that interchange, or use another name"
         )
 
-    def _begin_epoch(self, server: Server) -> tuple[int, tuple[int, int]]:
-        """Take the next epoch, and find out what is there; in one transaction, safe on disk when it returns."""
-        _, begun, extent = server.run(
+    def _look(self, server: Server) -> tuple[int, tuple[int, int]]:
+        """Epoch and bounds as they are; makes the journal when there is none of that name."""
+        _, head, extent = server.run(
             Statement(tables.REGISTER, (self._name, FORMAT)),
-            Statement(tables.BEGIN_EPOCH, (self._name, FORMAT)),
+            Statement(tables.HEAD, (self._name,)),
             Statement(tables.EXTENT, (self._name,)),
         )
-        if not begun.rows:
+        version, epoch, first = head.numbers()
+        if version != FORMAT:
             raise JournalVersion(
-                f"open journal {self.location}: it has another version than {FORMAT}, which this Blockyard reads. Use "
+                f"open journal {self.location}: it has version {version}, which this Blockyard reads as {FORMAT}. Use "
                 "the Blockyard that wrote it, or drain with that one and start a new journal"
             )
-        epoch, first = begun.numbers()
         lowest, highest, count = extent.numbers()
         if count and (lowest != first or highest - lowest + 1 != count):
             raise JournalDamaged(
@@ -179,26 +178,35 @@ class PostgresStore:
             )
         return epoch, (first, highest + 1 if count else first)
 
-    def _restore(self, epoch: int, found: tuple[int, int]) -> None:
-        """Write again what the server forgot, if nobody else has been the writer in between."""
-        is_ours = epoch == self._epoch + 1
-        confirmed = self._bounds
-        self._epoch, self._bounds = epoch, found
-        if self._tail and not is_ours:
-            logger.warning("journal %s had another writer since; what it may have forgotten stays so", self.location)
-        elif self._tail and (found[0] < confirmed[0] or found[1] < confirmed[1]):
-            self._write_again(confirmed)
-        self._tail.clear()
+    def _begin_epoch(self, server: Server, past: int, found: tuple[int, int]) -> None:
+        """Take the next epoch and write again what the server forgot, in one transaction that is safe on disk.
 
-    def _write_again(self, confirmed: tuple[int, int]) -> None:
-        first, end = self._bounds
-        forgotten = self._tail.since(end)
-        logger.warning("journal %s: the server forgot chunks %d to %d", self.location, end, confirmed[1] - 1)
-        if len(forgotten) != max(0, confirmed[1] - end):
-            raise JournalDamaged(self.location, end, "is missing, though the server had confirmed that it was on disk")
-        self._transact(forgotten, (), first, sync=True)
-        self._transact((), range(first, confirmed[0]), confirmed[0], sync=True)
-        self._bounds = confirmed
+        In one, because the two must not come apart: after a new epoch without the rest, this object would look to
+        itself like another writer.
+        """
+        epoch, bounds = past + 1, found
+        repairs: list[Statement] = []
+        if self._tail and past != self._epoch:
+            logger.warning("journal %s had another writer since; what it may have forgotten stays so", self.location)
+        elif self._tail and (found[0] < self._bounds[0] or found[1] < self._bounds[1]):
+            bounds = self._bounds
+            repairs = self._repairs(found, epoch)
+        begun, *_ = server.run(Statement(tables.BEGIN_EPOCH, (self._name, past)), *repairs)
+        if not begun.touched:
+            raise Fenced(f"open journal {self.location}: another process changed its epoch although it held no lock")
+        self._epoch, self._bounds = epoch, bounds
+
+    def _repairs(self, found: tuple[int, int], epoch: int) -> list[Statement]:
+        (first, end), (found_first, found_end) = self._bounds, found
+        forgotten = self._tail.since(found_end)
+        logger.warning(
+            "journal %s: the server forgot chunks %d to %d and dropping %d to %d; they are written again",
+            self.location, found_end, end - 1, found_first, first - 1,
+        )  # fmt: skip
+        if len(forgotten) != end - found_end:
+            raise JournalDamaged(self.location, found_end, "is missing, though the server had said it was on its disk")
+        appended = [self._append_statement(epoch, number, body) for number, body in forgotten]
+        return [*appended, self._drop_statement(first, epoch)]
 
     def _transact(self, append: Sequence[tuple[int, bytes]], drop: Sequence[int], first: int, *, sync: bool) -> None:
         server = self._opened("commit to")
@@ -206,11 +214,9 @@ class PostgresStore:
         if sync is not self._is_sync:
             statements.append(Statement(f"SET synchronous_commit = {'on' if sync else 'off'}"))
         skipped = len(statements)
-        for number, body in append:
-            row = (self._name, self._epoch, number, len(body), checksum(number, body), body)
-            statements.append(Statement("", row, "append"))
+        statements += [self._append_statement(self._epoch, number, body) for number, body in append]
         if drop:
-            statements.append(self._drop_statement(first))
+            statements.append(self._drop_statement(first, self._epoch))
         if len(statements) == skipped:
             return
         results = server.run(*statements)
@@ -244,8 +250,11 @@ class PostgresStore:
         (found,) = server.run(Statement(tables.READ, (self._name, first, end, limit)))
         return [Row(bigint(number), bigint(size), bigint(crc), body) for number, size, crc, body in found.rows]
 
-    def _drop_statement(self, first: int) -> Statement:
-        return Statement("", (self._name, self._epoch, first), "drop")
+    def _append_statement(self, epoch: int, number: int, body: bytes) -> Statement:
+        return Statement("", (self._name, epoch, number, len(body), checksum(number, body), body), "append")
+
+    def _drop_statement(self, first: int, epoch: int) -> Statement:
+        return Statement("", (self._name, epoch, first), "drop")
 
     def _opened(self, action: str) -> Server:
         if self._server is None or not self._server.is_usable:

@@ -60,9 +60,7 @@ LOCK_HOLDER = """
 REGISTER = """
     INSERT INTO blockyard_journal (name, version, epoch, first) VALUES ($1::text, $2::bigint, 0, 1)
     ON CONFLICT (name) DO NOTHING"""
-BEGIN_EPOCH = """
-    UPDATE blockyard_journal SET epoch = epoch + 1 WHERE name = $1::text AND version = $2::bigint
-    RETURNING epoch, first"""
+BEGIN_EPOCH = "UPDATE blockyard_journal SET epoch = epoch + 1 WHERE name = $1::text AND epoch = $2::bigint"
 HEAD = "SELECT version, epoch, first FROM blockyard_journal WHERE name = $1::text"
 EXTENT = """
     SELECT coalesce(min(number), 0), coalesce(max(number), 0), count(*) FROM blockyard_chunk WHERE journal = $1::text"""

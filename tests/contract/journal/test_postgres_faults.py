@@ -251,6 +251,45 @@ def test_a_clean_close_leaves_nothing_to_forget(slow_server: Postgres, slow_stor
     other.close()
 
 
+def test_a_log_goes_on_where_a_killed_server_forgot(slow_server: Postgres, slow_store: PostgresStore) -> None:
+    slow_store.close()
+    log = Log(slow_store)
+    log.open()
+    assert list(log.replay()) == []
+    slow_server.hold_writers()
+    for turn in range(20):
+        log.append(b"%d" % turn)
+        log.commit(sync=False)
+    log.replace_oldest([b"0 again"])
+    log.append(b"in doubt")
+    restart(slow_server)
+    with pytest.raises(JournalUnavailable):
+        log.commit(sync=False)
+    log.reopen()
+    log.commit(sync=True)
+    log.close()
+    log.open()
+    assert list(log.replay()) == [*(b"%d" % turn for turn in range(1, 20)), b"0 again", b"in doubt"]
+
+
+def test_what_a_server_forgot_is_not_written_below_what_another_writer_wrote(
+    slow_server: Postgres, slow_store: PostgresStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    extend(slow_store, b"safe", sync=True)
+    slow_server.hold_writers()
+    extend(slow_store, b"forgotten")
+    restart(slow_server)
+    other = PostgresStore(slow_server.url, slow_store._name)
+    other.open()
+    extend(other, b"theirs")
+    other.close()
+    slow_store.close()
+    with caplog.at_level(logging.WARNING):
+        assert slow_store.open() == 3
+    assert "had another writer since" in caplog.text
+    assert bodies(slow_store) == [b"safe", b"theirs"]
+
+
 def restart(server: Postgres) -> None:
     server.kill()
     server.start()

@@ -29,9 +29,9 @@ def test_each_scheme_has_its_store() -> None:
     assert isinstance(open_store("postgresql://u@h/db"), PostgresStore)
 
 
-@pytest.mark.parametrize("url", ["sqlite:///a%20folder/j.db", "sqlite:////a%20folder/j.db"])
+@pytest.mark.parametrize("url", ["sqlite:///a %20folder?/j.db", "sqlite:////a %20folder?/j.db"])
 def test_a_sqlite_url_names_an_absolute_path(url: str) -> None:
-    assert open_store(url).location == "/a folder/j.db"
+    assert open_store(url).location == "/a %20folder?/j.db"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,17 @@ def test_a_postgresql_journal_without_psycopg_names_the_pip_line(monkeypatch: py
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match=r"pip install 'blockyard\[interchange\]'"):
         open_store("postgresql://u@h/db").open()
+
+
+def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
+    folder = tmp_path / "50%20 #?&=ä"
+    folder.mkdir()
+    store = open_store(f"sqlite://{folder}/j.db")
+    store.open()
+    store.commit([(1, b"x")], (), sync=False)
+    store.close()
+    assert (folder / "j.db").stat().st_size > 0
+    assert check(f"sqlite://{folder}/j.db").epoch == 1
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
