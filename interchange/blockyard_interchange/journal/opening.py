@@ -16,8 +16,8 @@ DEFAULT_NAME = "default"
 def open_store(url: str, *, name: str = DEFAULT_NAME) -> MemoryStore | SQLiteStore | PostgresStore:
     """Make the store that a URL names; it is not opened yet.
 
-    What follows ``sqlite://`` is the path as it is, nothing in it is decoded. `name` tells the journals of one PostgreSQL
-    database apart; the others are told apart by their URL.
+    What follows ``sqlite://`` is the path as it is, nothing in it is decoded. `name` tells the journals of one
+    PostgreSQL database apart; the others are told apart by their URL.
     """
     scheme, _, rest = url.partition(":")
     match scheme:
