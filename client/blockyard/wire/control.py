@@ -56,7 +56,54 @@ class CancelTasks(Record, tag=8, frozen=True):
     tasks: list[int]
 
 
-Question = Status | Tasks | Task | Managers | Watch | Drain | BlockGone | CancelTasks
+class Blocks(Record, tag=9, frozen=True):
+    """Which blocks are there, and how do they fare? Living ones and the last ended ones."""
+
+    pool: str = ""
+
+
+class BlockReport(Record, frozen=True):
+    """A block as whoever keeps the pool's blocks sees it: `blocks.states.JobStatus` without its log."""
+
+    block: str
+    state: str
+    """Name of a `JobState`."""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    node: str = ""
+
+
+class ReportBlocks(Record, tag=10, frozen=True):
+    """What became of blocks of a pool, to be shown to whoever asks. Its keeper sends all of them to a new opening."""
+
+    pool: str
+    blocks: list[BlockReport]
+
+
+class CancelMatching(Record, tag=11, frozen=True):
+    """Cancel all unfinished tasks of a pool, of a run, or of both; '' matches any."""
+
+    pool: str = ""
+    run: str = ""
+
+
+Question = (
+    Status
+    | Tasks
+    | Task
+    | Managers
+    | Watch
+    | Drain
+    | BlockGone
+    | CancelTasks
+    | Blocks
+    | ReportBlocks
+    | CancelMatching
+)
 
 
 class PoolStatus(Record, tag=1, frozen=True):
@@ -164,6 +211,8 @@ class Demand(Record, tag=8, frozen=True):
     blocks: list[BlockLoad]
     at: float
     """When this was written."""
+    opening: int = 0
+    """Of the journal: another number means another interchange, which knows nothing of the pool's blocks yet."""
 
 
 class Unknown(Record, tag=9, frozen=True):
@@ -178,4 +227,23 @@ class Done(Record, tag=10, frozen=True):
     count: int
 
 
-Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done
+class BlockLine(Record, frozen=True):
+    """A block in a listing: what its keeper reported, and what its managers show."""
+
+    report: BlockReport
+    pool: str
+    managers: int
+    workers: int
+    busy: int
+    draining: bool
+    idle_seconds: float
+    """Since when it has had no try; 0 while it has one, or has no manager."""
+
+
+class BlocksAre(Record, tag=11, frozen=True):
+    """Answer to `Blocks`, oldest report first."""
+
+    blocks: list[BlockLine]
+
+
+Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done | BlocksAre

@@ -6,7 +6,7 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, managers, requests, sessions
+from blockyard_interchange.core import explain, listing, managers, requests, sessions
 from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
 
 _PUBLISH_SECONDS = 0.1
@@ -51,22 +51,57 @@ def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
             return asked.TaskIs(_line(task), explain.explain(state, task, now))
         case asked.Managers():
             return asked.ManagersAre([_manager(one, now) for one in _all_managers(state)])
-        case asked.Drain():
-            chosen = [one for one in _all_managers(state) if one.block in question.blocks and not one.draining]
-            for manager in chosen:
-                managers.drain(state, manager, question.grace)
-            return asked.Done(len(chosen))
-        case asked.BlockGone():
-            gone = [one for one in _all_managers(state) if one.block in question.blocks]
-            for manager in gone:
-                managers.gone(state, manager, Failure(f"block {manager.block} ended: {question.reason}"), now)
-            return asked.Done(len(gone))
-        case asked.CancelTasks():
-            tasks = [task for name in question.tasks if (task := state.tasks.get(TaskId(name))) is not None]
-            sessions.cancel(state, tasks, now)
-            return asked.Done(len(tasks))
+        case asked.Blocks() | asked.ReportBlocks():
+            return _blocks_answer(state, question, now)
         case asked.Watch():
-            return asked.Unknown(f"pool {question.pool!r}; there are: {', '.join(sorted(state.pools))}")
+            return _no_pool(state, question.pool)
+        case _:
+            return asked.Done(_carry_out(state, question, now))
+
+
+def _carry_out(
+    state: State, order: asked.Drain | asked.BlockGone | asked.CancelTasks | asked.CancelMatching, now: float
+) -> int:
+    """Do as told; returns how many managers or tasks it was done to."""
+    match order:
+        case asked.Drain():
+            chosen = [one for one in _all_managers(state) if one.block in order.blocks and not one.draining]
+            for manager in chosen:
+                managers.drain(state, manager, order.grace)
+            return len(chosen)
+        case asked.BlockGone():
+            gone = [one for one in _all_managers(state) if one.block in order.blocks]
+            for manager in gone:
+                managers.gone(state, manager, Failure(f"block {manager.block} ended: {order.reason}"), now)
+            return len(gone)
+        case asked.CancelTasks():
+            found = [task for name in order.tasks if (task := state.tasks.get(TaskId(name))) is not None]
+            return _cancel(state, found, now)
+        case asked.CancelMatching():
+            return _cancel(state, [task for task in state.tasks.values() if _is_of(task, order)], now)
+
+
+def _cancel(state: State, tasks: list[Task], now: float) -> int:
+    unfinished = [task for task in tasks if task.outcome is None]
+    sessions.cancel(state, unfinished, now)
+    return len(unfinished)
+
+
+def _blocks_answer(state: State, question: asked.Blocks | asked.ReportBlocks, now: float) -> asked.Answer:
+    if question.pool and question.pool not in state.pools:
+        return _no_pool(state, question.pool)
+    if isinstance(question, asked.ReportBlocks):
+        return asked.Done(listing.take_in(state.pools[question.pool], question.blocks) if question.pool else 0)
+    pools = [pool for pool in state.pools.values() if question.pool in ("", pool.name)]
+    return asked.BlocksAre([line for pool in pools for line in listing.lines(pool, now)])
+
+
+def _no_pool(state: State, pool: str) -> asked.Unknown:
+    return asked.Unknown(f"pool {pool!r}: there is none; there are: {', '.join(sorted(state.pools))}")
+
+
+def _is_of(task: Task, question: asked.Tasks | asked.CancelMatching) -> bool:
+    return question.pool in ("", task.order.pool.name) and question.run in ("", task.order.session.run.name)
 
 
 def _all_managers(state: State) -> list[Manager]:
@@ -74,12 +109,7 @@ def _all_managers(state: State) -> list[Manager]:
 
 
 def _matches(task: Task, question: asked.Tasks) -> bool:
-    order = task.order
-    return (
-        (not question.states or task.state.name in question.states)
-        and question.pool in ("", order.pool.name)
-        and question.run in ("", order.session.run.name)
-    )
+    return (not question.states or task.state.name in question.states) and _is_of(task, question)
 
 
 def _line(task: Task) -> asked.TaskLine:
@@ -127,10 +157,10 @@ def publish(state: State, now: float) -> None:
         pool.queued_since = (pool.queued_since or now) if pool.queue.size or pool.gangs else 0.0
         last = pool.published
         begins = last is None or (not last.queued_slots and pool.queue.size > 0)
-        if not begins and now < pool.publish_at and (last is None or len(last.blocks) == len(_blocks(pool))):
+        if not begins and now < pool.publish_at and (last is None or len(last.blocks) == len(listing.members(pool))):
             continue
         pool.publish_at = now + _PUBLISH_SECONDS
-        demand = _demand(pool, now)
+        demand = _demand(pool, state.opening, now)
         if last is not None and msgspec.structs.replace(demand, at=last.at) == last:
             continue
         pool.published = demand
@@ -140,7 +170,7 @@ def publish(state: State, now: float) -> None:
                 _reply(state, session, number, demand)
 
 
-def _demand(pool: Pool, now: float) -> asked.Demand:
+def _demand(pool: Pool, opening: int, now: float) -> asked.Demand:
     gangs = sum(
         task.order.slots * requests.managers_needed(task.order.spec)
         for task in pool.gangs
@@ -154,16 +184,10 @@ def _demand(pool: Pool, now: float) -> asked.Demand:
         counters.submitted - counters.done - counters.failed - counters.cancelled,
         pool.queued_since or -1.0,
         entry.seconds if entry is not None and entry.seconds is not None else -1.0,
-        [_load(block, members) for block, members in _blocks(pool).items()],
+        [_load(block, members) for block, members in listing.members(pool).items()],
         now,
+        opening,
     )
-
-
-def _blocks(pool: Pool) -> dict[str, list[Manager]]:
-    blocks: dict[str, list[Manager]] = {}
-    for manager in pool.managers.values():
-        blocks.setdefault(manager.block, []).append(manager)
-    return blocks
 
 
 def _load(block: str, members: list[Manager]) -> asked.BlockLoad:

@@ -10,7 +10,7 @@ from collections import deque
 import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
-from blockyard.wire.control import Demand
+from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.queue import FairQueue
@@ -245,7 +245,7 @@ class Pool:
 
     __slots__ = (
         "counters", "gangs", "idle", "last_entry", "managers", "name", "publish_at", "published", "queue",
-        "queued_since", "roomy", "settings", "watchers",
+        "queued_since", "reports", "roomy", "settings", "watchers",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: PoolSettings) -> None:
@@ -269,6 +269,8 @@ class Pool:
         self.last_entry: FunctionEntry | None = None
         """The function whose outcomes came last."""
         self.counters = Counters()
+        self.reports: dict[str, BlockReport] = {}
+        """The blocks as their keeper reported them: the living ones, and the last that ended."""
 
 
 class Counters(msgspec.Struct):
