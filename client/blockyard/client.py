@@ -19,7 +19,7 @@ from blockyard.futures import TaskFuture
 from blockyard.local import LocalSystem
 from blockyard.mapping import map_results
 from blockyard.options import Options
-from blockyard.remote import RemoteEngine
+from blockyard.remote import RemoteEngine, RemoteSettings
 
 T = TypeVar("T")
 
@@ -121,6 +121,42 @@ class Client(Submitter):
             system.stop()
             raise
         return cls(engine, system)
+
+    @classmethod
+    def connect(  # noqa: PLR0913 - keyword-only; each has a default that suits most
+        cls,
+        where: str | Path | None = None,
+        *,
+        run: str = "",
+        take_over: bool = False,
+        keep: bool | None = None,
+        on_full: str = "wait",
+        name: str = "",
+        timeout: float | None = None,
+        server_key: str = "",
+        client_key: str | Path | None = None,
+    ) -> Self:
+        """A running interchange: by profile name (None: the settings' own), path of a state folder, or URL.
+
+        `run`: attach to this run, whose tasks go on and whose results wait when this client is gone (`keep`).
+        `take_over`: become its owner, though another client is. `timeout`: seconds until no answer is an error.
+        `server_key`, `client_key` (a file) complete a URL ``tcp://host:port#SERVERKEY``, see `connect`.
+        Raises ConfigError, BadKey, or BrokenBlockyard when nobody answers there.
+        """
+        from blockyard import config, connect  # files are read, and modules loaded, only for those who connect
+
+        settings = config.load()
+        target = connect.find(where, settings, server_key=server_key, client_key=client_key)
+        remote = RemoteSettings(
+            target.link(),
+            run=run,
+            take_over=take_over,
+            keep=bool(run) if keep is None else keep,
+            name=name,
+            on_full=on_full,
+            patience=settings.timeout if timeout is None else timeout,
+        )
+        return cls(connect.open_engine(target, remote))
 
     @classmethod
     def threads(cls, threads: int, **settings: Any) -> Self:
