@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from blockyard.errors import BlockyardError, ConfigError
@@ -37,7 +36,7 @@ def main() -> int:
     try:
         settings = read_settings(sys.argv[1:], os.environ)
     except ConfigError as error:
-        print(f"blockyard_worker: {error}", file=sys.stderr)
+        sys.stderr.write(f"blockyard_worker: {error}\n")
         return CONFIG_EXIT_CODE
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     if settings.supervisor:
@@ -53,7 +52,7 @@ def main() -> int:
     try:
         return _serve(settings, nursery, mark, wakeup)
     except BlockyardError as error:
-        print(f"blockyard_worker: {error}", file=sys.stderr)
+        sys.stderr.write(f"blockyard_worker: {error}\n")
         return KEY_EXIT_CODE
 
 

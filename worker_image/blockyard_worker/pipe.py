@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from blockyard.wire.records import Assigned, Function, Outcome, Record
+from blockyard.wire.records import Assigned, Function, Outcome, Record, TaskSpec
 
 MAX_FRAME_BYTES = 1 << 30
 _LENGTH = struct.Struct("<I")
@@ -18,20 +18,19 @@ _READ_BYTES = 1 << 18
 
 
 class RunGroup(Record, frozen=True):
-    """Tries of one function."""
+    """Tries of one spec."""
 
-    function: bytes
+    spec: TaskSpec
     batch: bool
     """Outcomes may wait a few milliseconds for others. False: each is sent at once, before the next try starts."""
     tries: list[Assigned]
 
 
 class Run(Record, tag=1, frozen=True):
-    """Tries to run, in this order. `per_token` consecutive ones make a unit, see `tokens`; the last may be smaller."""
+    """Tries to run, in this order, each for a token; see `tokens`."""
 
     number: int
     """Counts up from 1 for each worker."""
-    per_token: int
     groups: list[RunGroup]
     environment: dict[str, str] = {}
     """Set while these tries run, and only then."""

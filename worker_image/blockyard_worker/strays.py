@@ -11,6 +11,7 @@ new program shows the template's environment instead, but shares its worker's `p
 namespaces are never touched: there the numbers mean something else.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -92,12 +93,10 @@ def end_all(search: Callable[[], Iterable[int]], patience: float = 5.0) -> int:
     return len(seen)
 
 
-def kill(pid: int, sig: signal.Signals = signal.SIGKILL) -> None:
+def kill(pid: int, sig: int = signal.SIGKILL) -> None:
     """Send a signal to a process that may be gone already."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or its number is somebody else's now
         os.kill(pid, sig)
-    except (ProcessLookupError, PermissionError):
-        pass  # gone, or its number now belongs to somebody else's process
 
 
 def _namespace(pid: str) -> str:

@@ -1,21 +1,23 @@
 """Who may start a try: tokens in an eventfd that a worker and its manager share.
 
-The manager hands a worker tries in *units* of one or more tries. An eventfd in semaphore mode counts the units that
-nobody has claimed. The rules:
+The eventfd, in semaphore mode, counts the tries that nobody has claimed. The rules:
 
-1. The manager adds n tokens **before** it sends a frame of n units.
-2. The worker takes one token before it starts a unit, head first. One token, one unit, in the order of arrival.
-3. The manager takes units back from the **tail**: for each token it takes, the last unit not yet taken back is its own
+1. The manager adds n tokens **before** it sends a frame of n tries.
+2. The worker takes one token before it starts a try, head first, in the order of arrival.
+3. The manager takes tries back from the **tail**: for each token it takes, the last try not yet taken back is its own
    again. After it took any, it adds none and sends no frame until the worker has said *idle* for the last frame sent.
-4. A worker that finds no token while it still has units drops all of them and says *idle*.
+4. A worker that finds no token while it still has tries drops all of them and says *idle*.
 
-Proof that every unit is claimed exactly once. Let u units have been sent since the worker was last idle; u tokens were
+Proof that every try is claimed exactly once. Let u tries have been sent since the worker was last idle; u tokens were
 added. A read of an eventfd in semaphore mode is atomic and takes one or fails with EAGAIN (eventfd(2)), so of the u
-tokens w went to the worker and m to the manager, w + m <= u. The worker claimed the units 1..w (rule 2), the manager
+tokens w went to the worker and m to the manager, w + m <= u. The worker claimed the tries 1..w (rule 2), the manager
 u-m+1..u (rule 3); as w <= u - m these sets are disjoint. The worker stops only when no token is left (rule 4), and then
-w + m = u, so together they are all. A token is there before its unit (rule 1), so a worker that sees a unit and finds
-no token knows that it was taken back. Nothing is added between a steal and *idle* (rule 3), so the tokens of a later
-frame can never be spent on units already taken back. No locks, and a side that dies in between leaves the count true.
+w + m = u, so together they are all. A token is there before its try (rule 1), so a worker that sees a try and finds no
+token knows that it was taken back. Nothing is added between a steal and *idle* (rule 3), so the tokens of a later frame
+can never be spent on tries already taken back. No locks, and a side that dies in between leaves the count true.
+
+The price is one system call a try, a quarter of a microsecond. One token for several short tries would save most of it,
+but then those behind one that turns out to be long could not be taken back.
 """
 
 import os
@@ -40,14 +42,20 @@ class Tokens:
             raise ValueError(f"tokens: {count} cannot be added, 1..{MAX_TOKENS} can")
         os.eventfd_write(self.descriptor, count)
 
-    def take(self, most: int = 1) -> int:
+    def take_one(self) -> bool:
+        """Take a token; False when there is none."""
+        try:
+            os.eventfd_read(self.descriptor)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take(self, most: int) -> int:
         """Take up to `most` tokens; return how many there were."""
-        for taken in range(most):
-            try:
-                os.eventfd_read(self.descriptor)
-            except BlockingIOError:
-                return taken
-        return most
+        taken = 0
+        while taken < most and self.take_one():
+            taken += 1
+        return taken
 
     def close(self) -> None:
         """Close this end."""

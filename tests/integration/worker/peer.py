@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,10 @@ class Peer:
     """Whether outcomes are answered by `Recorded`."""
     dropped: list[Lease] = field(default_factory=list)
     blobs: str = ""
+    answers: bool = True
+    """Whether anything is said at all."""
+    greeting: ToManager | None = None
+    """Said instead of `Joined`."""
 
     def __post_init__(self) -> None:
         self.keys = KeyPair.new()
@@ -91,7 +95,7 @@ class Peer:
         self.gate.close()
         self.context.close()
 
-    def start(self, **settings: Any) -> subprocess.Popen[bytes]:
+    def start(self, pass_fds: Sequence[int] = (), **settings: Any) -> subprocess.Popen[bytes]:
         """Start a manager; keywords are its settings."""
         given = {
             "endpoint": self.endpoint,
@@ -104,7 +108,8 @@ class Peer:
         }
         path = self.folder / "settings.json"
         path.write_text(json.dumps(given))
-        process = subprocess.Popen([sys.executable, "-m", "blockyard_worker", "--settings", str(path)])
+        command = [sys.executable, "-m", "blockyard_worker", "--settings", str(path)]
+        process = subprocess.Popen(command, pass_fds=pass_fds)
         self.processes.append(process)
         return process
 
@@ -141,7 +146,7 @@ class Peer:
         )
 
     def assign_spec(
-        self, spec: TaskSpec, bodies: list[Body], first: int, epoch: int, needs: dict[int, list[Need]]
+        self, spec: TaskSpec, bodies: Sequence[Body], first: int, epoch: int, needs: dict[int, list[Need]]
     ) -> list[int]:
         """Send tries with bodies as they are."""
         if spec.function not in self.sent_functions and spec.function in self.functions:
@@ -200,13 +205,17 @@ class Peer:
     def seen(self) -> str:
         """For messages of failing tests."""
         last = self.heartbeats[-1] if self.heartbeats else None
-        return f"{len(self.outcomes)} outcomes, {len(self.returned)} returned, joins {len(self.joins)}, left {self.left}, {last}"
+        counts = f"{len(self.outcomes)} outcomes, {len(self.returned)} returned, {len(self.joins)} joins"
+        return f"{counts}, left {self.left}, {last}"
 
     def _handle(self, peer: bytes, message: FromManager) -> None:
         if isinstance(message, Join):
-            self.manager = peer
             self.joins.append(message)
-            self.send(Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped))
+            self.manager = peer if self.answers else None
+            if self.answers:
+                self.send(self.greeting or Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped))
+        elif not self.answers:
+            return
         elif self.manager != peer:
             self.router.send(peer, codec.encode(NotJoined()))
         elif isinstance(message, Outcomes):

@@ -16,7 +16,7 @@ WORTHWHILE_SECONDS: Final = 0.002
 def on_watch(state: State, worker: Worker, seen: Now | None, now: float) -> None:
     """A worker has not finished when it should have: free what hides behind a try that takes long."""
     worker.watch_at = None
-    if not worker.sent or worker.stealing:
+    if not worker.sent:
         return
     running = now - seen.since if seen is not None and seen.running else 0.0
     if running < PATIENCE_SECONDS:
@@ -25,9 +25,8 @@ def on_watch(state: State, worker: Worker, seen: Now | None, now: float) -> None
     worker.is_stuck = True
     if worker.has_batches:
         state.effects.append(effects.Flush(worker.number))
-    if len(worker.units) > 1:
-        worker.stealing = True
-        state.effects.append(effects.Steal(worker.number, len(worker.units)))
+    if len(worker.sent) > 1:
+        state.effects.append(effects.Steal(worker.number, len(worker.sent)))
 
 
 def balance(state: State) -> None:
@@ -37,31 +36,28 @@ def balance(state: State) -> None:
     victims = [worker for worker in state.workers.values() if _is_victim(worker)]
     if victims:
         victim = max(victims, key=lambda worker: worker.expected)
-        victim.stealing = True
-        state.effects.append(effects.Steal(victim.number, (len(victim.units) + 1) // 2))
+        state.effects.append(effects.Steal(victim.number, (len(victim.sent) + 1) // 2))
 
 
 def _is_victim(worker: Worker) -> bool:
-    waits = worker.expected * (1 - 1 / len(worker.units)) if worker.units else 0.0
-    can_give = len(worker.units) > 1 and not worker.stealing and not worker.is_bare
+    waits = worker.expected * (1 - 1 / len(worker.sent)) if worker.sent else 0.0
+    can_give = len(worker.sent) > 1 and not worker.stealing and not worker.is_bare
     return worker.phase is Phase.READY and can_give and waits >= WORTHWHILE_SECONDS
 
 
-def on_stolen(state: State, worker: Worker, units: int) -> None:
-    """So many units were taken back from the tail; their tries wait again."""
-    worker.stealing = units > 0
-    worker.is_bare = units == 0
-    back = []
-    for _ in range(units):
-        for _ in range(worker.units.pop()):
-            back.append(worker.sent.pop())
+def on_stolen(state: State, worker: Worker, count: int) -> None:
+    """So many tries were taken back from the tail; they wait again."""
+    worker.stealing |= count > 0
+    worker.is_bare = count == 0
+    back = [worker.sent.pop() for _ in range(count)]
     back.reverse()
     requeue(state, back)
-    for attempt in back:
+    for attempt in reversed(back):
         if attempt.is_cancelled:
-            ending = worker.endings.pop(attempt.assigned.task)
-            outcomes.settle(state, attempt, outcomes.failure(attempt, ending.status, ending.message))
-        elif state.is_draining:
+            order = worker.endings.pop(attempt.assigned.task).order
+            outcomes.settle(state, attempt, outcomes.failure(attempt, order.status, order.message))
+        elif state.is_draining or state.owed:
+            state.owed = max(0, state.owed - 1)
             outcomes.hand_back(state, attempt)
 
 

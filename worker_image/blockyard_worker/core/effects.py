@@ -16,12 +16,10 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Give a worker `units` tokens, then functions it lacks, then a frame of tries."""
+    """Give a worker a token for each try, then functions it lacks, then a frame of tries."""
 
     worker: int
     number: int
-    units: int
-    per_token: int
     groups: list[RunGroup]
     functions: list[Function]
     dropped: list[bytes]
@@ -104,17 +102,5 @@ class Exit:
     reason: str
 
 
-Effect = (
-    Tell
-    | Feed
-    | Steal
-    | Flush
-    | Interrupt
-    | EndTree
-    | EndChildren
-    | StartWorker
-    | RetireWorker
-    | SetPlace
-    | ResetLink
-    | Exit
-)
+OnWorker = Feed | Steal | Flush | Interrupt | EndTree | EndChildren | RetireWorker
+Effect = OnWorker | Tell | StartWorker | SetPlace | ResetLink | Exit

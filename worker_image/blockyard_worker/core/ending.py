@@ -1,8 +1,8 @@
 """Stops tries that are to end before they are done: cancelled, over their time, over their memory, or left at a drain.
 
 The ladder: ask (`Interrupt` raises `Cancelled` in the task), after `grace` seconds SIGTERM to the worker and everything
-below it, half a second later SIGKILL. A grace of 0 kills at once. Only a try that runs is asked; one that still waits at
-a worker is taken back, and if it starts in that moment, the ladder begins when it is seen running.
+below it, half a second later SIGKILL. A grace of 0 kills at once. Only a try that runs is asked; one that still waits
+at a worker is taken back, and if it starts in that moment, the ladder begins when it is seen running.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from blockyard.wire.records import Lease, Outcome, Status
 from blockyard_worker.core import effects, outcomes
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
-from blockyard_worker.core.workers import Ending, Worker
+from blockyard_worker.core.workers import Ending, Order, Worker
 from blockyard_worker.page import Now
 
 LAST_WORDS_SECONDS: Final = 0.5
@@ -24,29 +24,18 @@ Seen = Mapping[int, Now | None]
 """What each worker does, by number, read when it is asked for."""
 
 
-def stop(
-    state: State,
-    attempt: Try,
-    status: Status,
-    message: str,
-    *,
-    grace: float,
-    now: float,
-    seen: Seen,
-    evidence: str = "",
-) -> None:
+def stop(state: State, attempt: Try, order: Order, now: float, seen: Seen) -> None:
     """End a try, wherever it is. Does nothing when it has ended or is being ended already."""
     if attempt.outcome is not None or attempt.is_cancelled:
         return
     if attempt.worker is None:
-        outcomes.settle(state, attempt, outcomes.failure(attempt, status, message, evidence))
+        outcomes.settle(state, attempt, outcomes.failure(attempt, order.status, order.message, order.evidence))
         return
     attempt.is_cancelled = True
     worker = state.workers[attempt.worker]
-    worker.endings[attempt.assigned.task] = Ending(attempt, status, message, evidence, grace, -1.0)
-    if not _runs(seen.get(worker.number), attempt) and len(worker.units) > 1 and not worker.stealing:
-        worker.stealing = True
-        state.effects.append(effects.Steal(worker.number, len(worker.units)))
+    worker.endings[attempt.assigned.task] = Ending(attempt, order)
+    if not _runs(seen.get(worker.number), attempt) and len(worker.sent) > 1:
+        state.effects.append(effects.Steal(worker.number, len(worker.sent)))
     advance(state, worker, seen.get(worker.number), now)
 
 
@@ -60,7 +49,7 @@ def stop_leases(state: State, leases: list[Lease], grace: float, now: float, see
             attempt.is_silent = True
             if attempt.outcome is not None:
                 outcomes.forget(state, attempt)
-        stop(state, attempt, Status.CANCELLED, "cancelled", grace=grace, now=now, seen=seen)
+        stop(state, attempt, Order(Status.CANCELLED, "cancelled", grace), now, seen)
 
 
 def advance(state: State, worker: Worker, running: Now | None, now: float) -> None:
@@ -68,13 +57,13 @@ def advance(state: State, worker: Worker, running: Now | None, now: float) -> No
     ending = worker.endings.get(running.task) if running is not None else None
     if ending is None or not _runs(running, ending.attempt) or ending.killed:
         return
-    if ending.since < 0:
+    if ending.since is None:
         ending.since = now
-    waited = now - ending.since
+    waited, grace = now - ending.since, ending.order.grace
     lease = ending.attempt.lease
-    if waited < ending.grace:
+    if waited < grace:
         state.effects.append(effects.Interrupt(worker.number, lease.task, lease.epoch))
-    elif ending.grace > 0 and waited < ending.grace + LAST_WORDS_SECONDS:
+    elif grace > 0 and waited < grace + LAST_WORDS_SECONDS:
         if not ending.terminated:
             ending.terminated = True
             state.effects.append(effects.EndTree(worker.number, kill=False))
@@ -93,7 +82,7 @@ def look_for_timeouts(state: State, worker: Worker, running: Now | None, now: fl
     ran = now - running.since
     if ran >= attempt.kind.timeout:
         message = f"ran {ran:.3g} s, its timeout is {attempt.kind.timeout:g} s"
-        stop(state, attempt, Status.TIMEOUT, message, grace=state.policy.stop_grace, now=now, seen=seen)
+        stop(state, attempt, Order(Status.TIMEOUT, message, state.policy.stop_grace), now, seen)
 
 
 def next_timeout(state: State, worker: Worker, running: Now | None, now: float) -> float | None:
@@ -110,10 +99,10 @@ def next_timeout(state: State, worker: Worker, running: Now | None, now: float) 
 
 def rewritten(worker: Worker, attempt: Try, outcome: Outcome) -> Outcome:
     """The outcome of a try that was to end: its own when it was done nevertheless, else what it was ended for."""
-    ending = worker.endings.pop(attempt.assigned.task)
+    order = worker.endings.pop(attempt.assigned.task).order
     if outcome.status is Status.DONE:
         return outcome
-    return outcomes.failure(attempt, ending.status, ending.message, ending.evidence, outcome.seconds)
+    return outcomes.failure(attempt, order.status, order.message, order.evidence, outcome.seconds)
 
 
 def _runs(running: Now | None, attempt: Try) -> bool:

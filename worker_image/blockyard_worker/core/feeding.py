@@ -1,55 +1,41 @@
-"""Gives waiting tries to workers: which, to whom, and how many at once.
+"""Gives waiting tries to workers: to whom, and when.
 
-The queue is first in, first out. A frame holds about `chunk_seconds` of work: many tries when they are known to be
-short, one when they are long or unknown, and then one more waits at the worker so that it never idles between two.
-A wide try (one that busies several workers, or takes accelerators) at the head of the queue is a reservation: nothing
-behind it starts until enough workers are free, so wide tries wait no longer than what already runs.
+The queue is first in, first out. `frames` says how much goes at once; behind a long try one more waits at its worker,
+so that this never idles between two. A wide try (one that busies several workers, takes accelerators, or is a part of
+a task that spans nodes) at the head of the queue is a reservation: nothing behind it starts until enough workers are
+free, so it waits no longer than for what already runs, and two wide tries never wait for each other.
 """
 
-import enum
-import math
 from collections.abc import Iterable
 from typing import Final
 
-from blockyard.wire.manager import Wanted
-from blockyard.wire.records import Need, Outcome, Part, Status
-from blockyard_worker.core import effects, outcomes
+from blockyard.wire.records import Outcome, Part, Status
+from blockyard_worker.core import effects, needs, outcomes
+from blockyard_worker.core.frames import MOST_TRIES, Frame, room_for_tries
 from blockyard_worker.core.state import State
-from blockyard_worker.core.tries import Kind, Try
+from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Phase, Worker
 from blockyard_worker.pipe import RunGroup
 
-MOST_TRIES: Final = 256
-"""In a frame."""
-MOST_BYTES: Final = 1 << 20
-"""Of arguments in a frame, unless a single try has more."""
-UNIT_SECONDS: Final = 0.0005
-"""Work that may hide behind one token, and so cannot be taken back in part."""
-BATCH_SECONDS: Final = 0.002
-"""Outcomes of tries shorter than this may wait for company at the worker."""
-WORTHWHILE_SECONDS: Final = 0.0003
-"""Less work than this is not spread over several workers."""
 PATIENCE_SECONDS: Final = 0.02
 """A worker is looked at when it takes so much longer than twice what was expected."""
-
-
-class _Fit(enum.Enum):
-    NOW = enum.auto()
-    LATER = enum.auto()
-    NEVER = enum.auto()
 
 
 def feed(state: State, now: float) -> None:
     """Give out what can be given out now."""
     while (head := _head(state)) is not None:
         if head.kind.is_wide:
-            if not _start_wide(state, head, now):
+            if not _start_wide(state, head):
                 return
         else:
             worker = _choose(state)
             if worker is None:
                 return
-            _fill(state, worker, now)
+            frame = Frame(state, worker)
+            frame.fill()
+            _send(state, worker, frame.groups, {})
+            worker.expected += frame.seconds
+            worker.watch_at = now + 2 * worker.expected + PATIENCE_SECONDS
 
 
 def requeue(state: State, tries: Iterable[Try]) -> None:
@@ -65,165 +51,54 @@ def _head(state: State) -> Try | None:
     ready = state.ready
     while ready:
         attempt = ready[0]
-        if _is_gone(state, attempt):
+        if needs.is_gone(state, attempt):
             ready.popleft()
         elif attempt.kind.too_large:
             ready.popleft()
             outcomes.settle(state, attempt, _refusal(attempt, state))
         elif attempt.kind.function not in state.functions:
             ready.popleft()
-            _await_function(state, attempt)
-        elif attempt.assigned.needs and (fit := _fit(state, attempt, None)) is not _Fit.NOW:
+            needs.await_function(state, attempt)
+        elif attempt.assigned.needs and (fit := needs.fit(state, attempt)) is not needs.Fit.NOW:
             ready.popleft()
-            if fit is _Fit.NEVER:
+            if fit is needs.Fit.NEVER:
                 outcomes.hand_back(state, attempt)
         else:
             return attempt
     return None
 
 
-def _is_gone(state: State, attempt: Try) -> bool:
-    return attempt.outcome is not None or state.held.get(attempt.assigned.task) is not attempt
-
-
-def _await_function(state: State, attempt: Try) -> None:
-    name = attempt.kind.function
-    if name not in state.unknown:
-        state.effects.append(effects.Tell(Wanted([name])))
-    state.unknown.setdefault(name, []).append(attempt)
-
-
-def _fit(state: State, attempt: Try, worker: Worker | None) -> _Fit:
-    """Look at what a try needs; bodies that are here are put in, and for others it is set aside (LATER).
-
-    `worker`: what is in the frame now being made for this worker (numbered ``frames + 1``) will be there in time.
-    """
-    needs = attempt.assigned.needs
-    for index, need in enumerate(needs):
-        if need.body is not None:
-            continue
-        other = state.held.get(need.task)
-        if other is None:
-            return _Fit.NEVER
-        if other.outcome is not None:
-            if other.outcome.status is not Status.DONE:
-                return _Fit.NEVER
-            needs[index] = Need(need.task, other.outcome.body)
-        elif worker is None or other.worker != worker.number or other.frame != worker.frames + 1:
-            if other.waiters is None:
-                other.waiters = []
-            other.waiters.append(attempt)
-            return _Fit.LATER
-    return _Fit.NOW
-
-
 def _choose(state: State) -> Worker | None:
+    """The worker to feed next: a free one, else the one that will be soonest done; None when all have enough."""
     best: Worker | None = None
     for worker in state.workers.values():
-        if _has_room(state, worker) and (
-            best is None or (len(worker.sent) > 0, worker.expected) < (len(best.sent) > 0, best.expected)
-        ):
+        if _has_room(state, worker) and (best is None or _load(worker) < _load(best)):
             best = worker
     return best
 
 
+def _load(worker: Worker) -> tuple[bool, float]:
+    return len(worker.sent) > 0, worker.expected
+
+
 def _has_room(state: State, worker: Worker) -> bool:
-    if (
-        worker.phase is not Phase.READY
-        or worker.stealing
-        or worker.is_stuck
-        or worker.is_wide
-        or worker.held_by is not None
-    ):
+    if worker.phase is not Phase.READY or worker.stealing or worker.is_stuck or worker.is_wide:
         return False
-    limit = state.policy.max_tasks_per_worker
-    if limit and worker.tries_done + len(worker.sent) >= limit:
+    if worker.held_by is not None or room_for_tries(state, worker) <= 0:
         return False
     count = len(worker.sent)
     return count < 2 or (worker.expected < state.policy.chunk_seconds and count <= MOST_TRIES)
 
 
-def _fill(state: State, worker: Worker, now: float) -> None:
-    """Make one frame for this worker from the head of the queue."""
-    ready, held, functions = state.ready, state.held, state.functions
-    budget = state.policy.chunk_seconds
-    most = MOST_TRIES
-    if limit := state.policy.max_tasks_per_worker:
-        most = min(most, limit - worker.tries_done - len(worker.sent))
-    share = math.ceil(len(ready) / max(1, len(state.workers)))
-    number, name = worker.frames + 1, worker.number
-    groups: list[RunGroup] = []
-    kind: Kind | None = None
-    priced: Kind | None = None
-    estimate: float | None = None
-    slowest = seconds = 0.0
-    count = size = fair = 0
-    previous = -1
-    while ready and count < most and size < MOST_BYTES:
-        attempt = ready[0]
-        assigned = attempt.assigned
-        if attempt.outcome is not None or held.get(assigned.task) is not attempt:
-            ready.popleft()
-            continue
-        if attempt.kind is not priced:
-            priced = attempt.kind
-            if priced.is_wide or priced.too_large or priced.function not in functions:
-                break
-            estimate = priced.pace.estimate()
-            if count and estimate is None:
-                break
-            fair = most if estimate is None else max(share, int(WORTHWHILE_SECONDS / estimate))
-        is_next = bool(count) and bool(assigned.needs) and assigned.needs[-1].task == previous
-        if count and not is_next and (estimate is None or seconds + estimate > budget or count >= fair):
-            break
-        ready.popleft()
-        if assigned.needs and (fit := _fit(state, attempt, worker)) is not _Fit.NOW:
-            if fit is _Fit.NEVER:
-                outcomes.hand_back(state, attempt)
-            continue
-        if attempt.kind is not kind or not groups:
-            kind = attempt.kind
-            batch = kind.idempotent and estimate is not None and estimate < BATCH_SECONDS
-            tries = [assigned]
-            groups.append(RunGroup(kind.function, batch, tries))
-            slowest = max(slowest, estimate or 1.0)
-            worker.has_batches |= batch
-            if kind.timeout:
-                worker.shortest_timeout = min(worker.shortest_timeout or kind.timeout, kind.timeout)
-        else:
-            tries.append(assigned)
-        attempt.worker, attempt.frame = name, number
-        worker.sent.append(attempt)
-        seconds += estimate or 0.0
-        count += 1
-        previous = assigned.task
-        if type(assigned.body) is bytes:
-            size += len(assigned.body)
-    if count:
-        per_token = max(1, min(64, int(UNIT_SECONDS / slowest)))
-        _send(state, worker, groups, count, per_token, {})
-        worker.expected += seconds
-        worker.watch_at = now + 2 * worker.expected + PATIENCE_SECONDS
-
-
-def _send(
-    state: State, worker: Worker, groups: list[RunGroup], count: int, per_token: int, environment: dict[str, str]
-) -> None:
-    whole, rest = divmod(count, per_token)
-    worker.units.extend([per_token] * whole)
-    if rest:
-        worker.units.append(rest)
+def _send(state: State, worker: Worker, groups: list[RunGroup], environment: dict[str, str]) -> None:
     worker.frames += 1
     worker.is_bare = False
-    lacking, dropped = worker.missing(group.function for group in groups)
-    units = whole + (rest > 0)
+    lacking, dropped = worker.missing(group.spec.function for group in groups)
     bodies = [state.functions[name] for name in lacking]
-    state.effects.append(
-        effects.Feed(worker.number, worker.frames, units, per_token, groups, bodies, dropped, environment)
-    )
+    state.effects.append(effects.Feed(worker.number, worker.frames, groups, bodies, dropped, environment))
 
 
-def _start_wide(state: State, attempt: Try, now: float) -> bool:
+def _start_wide(state: State, attempt: Try) -> bool:
     """Start a try that wants to be alone, if enough workers and accelerators are free."""
     kind = attempt.kind
     free = [worker for worker in state.workers.values() if worker.is_free()]
@@ -243,7 +118,7 @@ def _start_wide(state: State, attempt: Try, now: float) -> bool:
     environment = _part_environment(attempt.assigned.part)
     if kind.accelerators:
         environment[state.policy.accelerator_variable] = ",".join(map(str, worker.accelerators))
-    _send(state, worker, [RunGroup(kind.function, False, [attempt.assigned])], 1, 1, environment)
+    _send(state, worker, [RunGroup(kind.spec, batch=False, tries=[attempt.assigned])], environment)
     return True
 
 
@@ -276,6 +151,6 @@ def _refusal(attempt: Try, state: State) -> Outcome:
     return outcomes.failure(
         attempt,
         Status.REFUSED,
-        f"the task asks for more than this node has: {capacity.cores:g} cores, {capacity.memory_bytes} bytes of memory, "
-        f"{capacity.accelerators} accelerators; ask for at most that",
+        f"the task asks for more than this node has: {capacity.cores:g} cores, {capacity.memory_bytes} bytes of "
+        f"memory, {capacity.accelerators} accelerators; ask for at most that",
     )

@@ -21,11 +21,12 @@ from blockyard.wire.manager import (
     Stop,
     ToManager,
 )
-from blockyard.wire.records import PROTOCOL_VERSION, Lease, Running, Status, TaskSpec
-from blockyard_worker.core import effects, ending, outcomes
+from blockyard.wire.records import PROTOCOL_VERSION, Function, Lease, Running, Status, TaskSpec
+from blockyard_worker.core import effects, ending, needs, outcomes
 from blockyard_worker.core.ending import Seen
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Pace, Try
+from blockyard_worker.core.workers import Order
 
 MISSED_HEARTBEATS = 3
 JOIN_SECONDS = 1.0
@@ -150,7 +151,7 @@ def _kind(state: State, spec: TaskSpec) -> Kind:
     return Kind(spec, state.policy.capacity, pace)
 
 
-def _on_functions(state: State, functions: list) -> None:
+def _on_functions(state: State, functions: list[Function]) -> None:
     for function in functions:
         state.functions[function.id] = function
         state.functions.move_to_end(function.id)
@@ -160,13 +161,20 @@ def _on_functions(state: State, functions: list) -> None:
 
 
 def _on_retract(state: State, count: int) -> None:
-    """Hand back tries that wait, newest first."""
+    """Hand back tries that wait, newest first: those in the queue, then those that wait at workers."""
+    state.owes_answer = True
     for attempt in reversed(state.ready):
         if not count:
             break
-        if attempt.outcome is None and state.held.get(attempt.assigned.task) is attempt:
+        if not needs.is_gone(state, attempt):
             outcomes.hand_back(state, attempt)
             count -= 1
+    state.owed = count
+    for worker in state.workers.values():
+        if count and len(worker.sent) > 1 and not worker.is_bare:
+            most = min(count, len(worker.sent) - 1)
+            state.effects.append(effects.Steal(worker.number, most))
+            count -= most
 
 
 def drain(state: State, grace: float, reason: str, now: float) -> None:
@@ -179,9 +187,8 @@ def drain(state: State, grace: float, reason: str, now: float) -> None:
     state.drain_at = now + grace
     _hand_back_waiting(state)
     for worker in state.workers.values():
-        if len(worker.units) > 1 and not worker.stealing:
-            worker.stealing = True
-            state.effects.append(effects.Steal(worker.number, len(worker.units)))
+        if len(worker.sent) > 1:
+            state.effects.append(effects.Steal(worker.number, len(worker.sent)))
 
 
 def _hand_back_waiting(state: State) -> None:
@@ -197,8 +204,8 @@ def _leave_when_done(state: State, now: float, seen: Seen) -> None:
     if now >= state.drain_at:
         busy = [attempt for worker in state.workers.values() for attempt in worker.sent]
         for attempt in busy:
-            message = "the block was drained and its time was over"
-            ending.stop(state, attempt, Status.LOST, message, grace=0.0, now=now, seen=seen)
+            order = Order(Status.LOST, "the block was drained and its time was over", grace=0.0)
+            ending.stop(state, attempt, order, now, seen)
     if not state.held or now >= state.drain_at + LAST_RECORDS_SECONDS:
         leave(state, 0, state.leave_reason, tell=True)
 

@@ -13,7 +13,7 @@ from blockyard_worker.core.feeding import feed
 from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, State, new_state
 from blockyard_worker.core.tries import Try
-from blockyard_worker.core.workers import Worker
+from blockyard_worker.core.workers import Order, Worker
 from blockyard_worker.page import Now
 
 
@@ -43,9 +43,9 @@ class Manager:
         """A worker reports, in order; `idle`: the last frame it saw, when it dropped what was taken back from it."""
         reports.on_results(self.state, self.state.workers[number], reported, idle, now)
 
-    def on_stolen(self, number: int, units: int) -> None:
+    def on_stolen(self, number: int, count: int) -> None:
         """So many tokens could be taken from a worker, see `Steal`."""
-        balance.on_stolen(self.state, self.state.workers[number], units)
+        balance.on_stolen(self.state, self.state.workers[number], count)
 
     def on_ended(self, number: int, ended: Ended, last: Now | None, now: float) -> None:
         """A worker process is gone."""
@@ -55,9 +55,8 @@ class Manager:
         """A worker and its children use more memory than the try that runs there may."""
         attempt = self._running(number, seen)
         if attempt is not None:
-            ending.stop(
-                self.state, attempt, Status.OUT_OF_MEMORY, message, grace=0.0, now=now, seen=seen, evidence=evidence
-            )
+            order = Order(Status.OUT_OF_MEMORY, message, 0.0, evidence)
+            ending.stop(self.state, attempt, order, now, seen)
 
     def on_terminate(self, now: float) -> None:
         """SIGTERM: drain within the time that the settings give."""

@@ -57,7 +57,6 @@ def on_results(state: State, worker: Worker, reported: list[Outcome], idle: int,
             _settle_slowly(state, worker, attempt, outcome, now)
     if kind is not None and count:
         kind.pace.add(count, seconds)
-    worker.reported(len(reported))
     worker.tries_done += len(reported)
     state.failures = 0
     _count_down(worker, len(reported), now)
@@ -130,7 +129,7 @@ def _settle_victims(state: State, worker: Worker, ended: Ended, last: Now | None
             seconds = now - last.since if last is not None and last.running else 0.0
             outcomes.settle(state, attempt, _loss(worker, attempt, ended, seconds))
         elif attempt.is_cancelled:
-            order = worker.endings[attempt.assigned.task]
+            order = worker.endings[attempt.assigned.task].order
             outcomes.settle(state, attempt, outcomes.failure(attempt, order.status, order.message))
         elif state.is_draining:
             outcomes.hand_back(state, attempt)
@@ -141,13 +140,14 @@ def _is_it(attempt: Try, last: Now) -> bool:
 
 
 def _loss(worker: Worker, attempt: Try, ended: Ended, seconds: float) -> Outcome:
-    order = worker.endings.get(attempt.assigned.task)
-    if order is None and ended.out_of_memory:
+    stopped = worker.endings.get(attempt.assigned.task)
+    if stopped is None and ended.out_of_memory:
         message = "the kernel ended it because the node or container was out of memory; ask for more, or use less"
         return outcomes.failure(attempt, Status.OUT_OF_MEMORY, message, ended.evidence, seconds)
-    if order is None:
+    if stopped is None:
         message = f"its worker ended while it ran: {ended.description}"
         return outcomes.failure(attempt, Status.LOST, message, ended.evidence, seconds)
+    order = stopped.order
     evidence = "\n".join(part for part in (order.evidence, ended.description, ended.evidence) if part)
     return outcomes.failure(attempt, order.status, order.message, evidence, seconds)
 

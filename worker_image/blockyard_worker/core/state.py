@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from blockyard.wire.records import Function, Lease, Outcome
 from blockyard_worker.core.effects import Effect
-from blockyard_worker.core.tries import Capacity, Kind, Pace, Try
+from blockyard_worker.core.tries import Capacity, Pace, Try
 from blockyard_worker.core.workers import Phase, Worker
 
 
@@ -46,6 +46,10 @@ class State:
     paces: OrderedDict[bytes, Pace] = field(default_factory=OrderedDict)
     returned: list[Lease] = field(default_factory=list)
     """To be handed back with the next flush."""
+    owed: int = 0
+    """Tries still to be handed back for a `Retract`, from what is taken back from workers."""
+    owes_answer: bool = False
+    """A `Retract` is answered even when nothing can be handed back."""
     # outcomes
     pending: list[Outcome] = field(default_factory=list)
     """To be sent with the next flush."""
@@ -94,9 +98,6 @@ def check_invariants(state: State) -> None:
         assert attempt.outcome is None, f"{attempt.lease} is with a worker and has ended"
     assert len({id(attempt) for attempt in out}) == len(out), "a try is with two workers"
     for worker in state.workers.values():
-        assert sum(worker.units) == len(worker.sent), (
-            f"worker {worker.number}: units {worker.units}, {len(worker.sent)} tries"
-        )
         assert all(attempt.worker == worker.number for attempt in worker.sent)
         assert worker.phase is not Phase.RETIRING or not worker.sent
         if worker.held_by is not None:

@@ -53,11 +53,13 @@ class Kind:
         "memory_bytes",
         "pace",
         "slots",
+        "spec",
         "timeout",
         "too_large",
     )
 
     def __init__(self, spec: TaskSpec, capacity: Capacity, pace: Pace) -> None:
+        self.spec = spec
         self.function = spec.function
         self.idempotent = spec.idempotent
         self.timeout = spec.timeout
@@ -67,6 +69,7 @@ class Kind:
         share = max(
             _shares(spec.cores, capacity.cores, capacity.workers),
             _shares(spec.memory_bytes, capacity.memory_bytes, capacity.workers),
+            _shares(spec.accelerators, capacity.accelerators, capacity.workers),
         )
         self.slots = max(1, share)
         """Workers that a try busies: it runs on one, the others stay idle meanwhile."""
@@ -76,7 +79,7 @@ class Kind:
             or spec.accelerators > capacity.accelerators
         )
 
-        self.is_wide = self.slots > 1 or self.accelerators > 0 or spec.nodes > 1 or spec.ranks > 0
+        self.is_wide = self.slots > 1 or self.accelerators > 0 or spec.nodes > 0 or spec.ranks > 0
         """A try runs alone in its frame, on a worker that has nothing else."""
 
 

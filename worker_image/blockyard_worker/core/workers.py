@@ -22,18 +22,26 @@ class Phase(enum.StrEnum):
     """Told to exit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """That a try is to end, and as what."""
+
+    status: Status
+    """What its outcome will be: CANCELLED, TIMEOUT, OUT_OF_MEMORY or LOST."""
+    message: str
+    grace: float
+    """Seconds it has to end by itself; 0: it is killed."""
+    evidence: str = ""
+
+
 @dataclass(slots=True)
 class Ending:
     """A try that is being stopped while a worker has it: asked to end, then told by SIGTERM, then killed."""
 
     attempt: Try
-    status: Status
-    """What its outcome will be: CANCELLED, TIMEOUT, OUT_OF_MEMORY or LOST."""
-    message: str
-    evidence: str
-    grace: float
-    since: float
-    """When it was first seen running with this order on it; negative: not yet."""
+    order: Order
+    since: float | None = None
+    """When it was first seen running with this order on it; None: not yet."""
     terminated: bool = False
     killed: bool = False
 
@@ -59,7 +67,6 @@ class Worker:
         "shortest_timeout",
         "stealing",
         "tries_done",
-        "units",
         "watch_at",
     )
 
@@ -69,8 +76,6 @@ class Worker:
         self.phase = Phase.STARTING
         self.sent: deque[Try] = deque()
         """Given to it and not reported, in order."""
-        self.units: deque[int] = deque()
-        """The same in units: how many tries of each are not reported. Their sum is ``len(sent)``."""
         self.frames = 0
         """Number of the last frame."""
         self.expected = 0.0
@@ -98,16 +103,6 @@ class Worker:
     def is_free(self) -> bool:
         """Whether a try given now would start at once."""
         return self.phase is Phase.READY and not self.sent and not self.stealing and self.held_by is None
-
-    def reported(self, count: int) -> None:
-        """Count off reported tries from the units, head first."""
-        while count:
-            first = self.units[0]
-            if first > count:
-                self.units[0] = first - count
-                return
-            self.units.popleft()
-            count -= first
 
     def missing(self, functions: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Which of these functions it lacks, and which others it should drop for them. Counts them as its own then."""

@@ -22,7 +22,7 @@ class Child:
         self.tokens = Tokens()
         self.output = Stream(outputs, self.nonce)
         self.link, self._theirs = socket.socketpair()
-        self.link.setblocking(False)
+        self.link.setblocking(False)  # noqa: FBT003 - that is its signature
         descriptor = make_page()
         self.page_inode = os.fstat(descriptor).st_ino
         self.page = Page(descriptor)

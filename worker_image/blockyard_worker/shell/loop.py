@@ -1,4 +1,4 @@
-"""A manager's life: wait, hand events to the core, carry out effects. Everything with a clock or a descriptor is here."""
+"""A manager's life: wait, hand events to the core, carry out effects. The clock and all descriptors are here."""
 
 import logging
 import os
@@ -127,7 +127,7 @@ class Loop:
             elif (found := self._by_descriptor.get(descriptor)) is not None:
                 child, is_output = found
                 if is_output:
-                    child.output.read(child.now())
+                    child.output.read(child.now)
                 else:
                     self._hear(child)
 
@@ -147,12 +147,12 @@ class Loop:
 
     def _with_output(self, child: Child, outcome: Outcome, failure: Failure) -> Outcome:
         """Put the end of what the try printed into its failure, as evidence."""
-        child.output.read(child.now())
+        child.output.read(child.now)
         tail = self._outputs.tail(outcome.task, outcome.epoch, EVIDENCE_BYTES)
         return replace(outcome, failure=replace(failure, evidence=tail)) if tail else outcome
 
     def _hear_nursery(self) -> None:
-        before = self._nursery.descriptor
+        before = self._nursery.pid
         for said in self._nursery.receive():
             match said:
                 case Born(number, pid):
@@ -165,7 +165,7 @@ class Loop:
                     self._core.on_broken(message)
         if not self._nursery.is_waiting():
             self._statuses.clear()
-        if self._nursery.descriptor != before:
+        if self._nursery.pid != before:
             self._events.register(self._nursery.descriptor, select.EPOLLIN)
 
     def _on_signals(self, numbers: bytes) -> None:
@@ -252,25 +252,10 @@ class Loop:
 
     def _perform(self, effect: do.Effect) -> None:
         match effect:
-            case do.Feed():
-                self._feed(effect)
             case do.Tell(message):
                 self._unsent.append(codec.encode(message))
-            case do.Steal(number, most):
-                self._core.on_stolen(number, self._children[number].tokens.take(most))
-            case do.Flush(number):
-                self._signal(self._children[number], interrupts.FLUSH)
-            case do.Interrupt(number, task, epoch):
-                self._children[number].page.aim(task, epoch)
-                self._signal(self._children[number], interrupts.CANCEL)
-            case do.EndTree(number, kill):
-                self._trees.end(self._children[number], self._known(), signal.SIGKILL if kill else signal.SIGTERM)
-            case do.EndChildren(number, since):
-                self._trees.end_younger(self._children[number], self._known(), since + monotonic_to_boot())
             case do.StartWorker(number, place):
                 self._start(number, place)
-            case do.RetireWorker(number):
-                self._children[number].send(Exit())
             case do.SetPlace(blobs, blob_threshold):
                 self._place = Place(blobs, blob_threshold)
                 for child in self._children.values():
@@ -279,13 +264,32 @@ class Loop:
                 self._unsent.clear()
             case do.Exit():
                 self._exit = effect
+            case _:
+                self._perform_on(self._children[effect.worker], effect)
 
-    def _feed(self, feed: do.Feed) -> None:
-        child = self._children[feed.worker]
-        child.tokens.add(feed.units)
+    def _perform_on(self, child: Child, effect: do.OnWorker) -> None:
+        match effect:
+            case do.Feed():
+                self._feed(child, effect)
+            case do.Steal(number, most):
+                self._core.on_stolen(number, child.tokens.take(most))
+            case do.Flush():
+                self._signal(child, interrupts.FLUSH)
+            case do.Interrupt(_, task, epoch):
+                child.page.aim(task, epoch)
+                self._signal(child, interrupts.CANCEL)
+            case do.EndTree(_, kill):
+                self._trees.end(child, self._known(), signal.SIGKILL if kill else signal.SIGTERM)
+            case do.EndChildren(_, since):
+                self._trees.end_younger(child, self._known(), since + monotonic_to_boot())
+            case do.RetireWorker():
+                child.send(Exit())
+
+    def _feed(self, child: Child, feed: do.Feed) -> None:
+        child.tokens.add(sum(len(group.tries) for group in feed.groups))
         if feed.functions or feed.dropped:
             child.send(Load(feed.functions, feed.dropped))
-        child.send(Run(feed.number, feed.per_token, feed.groups, feed.environment))
+        child.send(Run(feed.number, feed.groups, feed.environment))
 
     def _start(self, number: int, place: int) -> None:
         child = self._children[number] = Child(number, self._outputs)
@@ -330,7 +334,7 @@ def reaped() -> Iterator[tuple[int, int]]:
 
 
 def share_of_cores(place: int, places: int) -> list[int]:
-    """The cores for one of so many workers: equal shares in order; shared ones when there are more workers than cores."""
+    """The cores for one of so many workers: equal shares, or one each when there are more workers than cores."""
     cores = sorted(os.sched_getaffinity(0))
     if places >= len(cores):
         return [cores[place % len(cores)]]

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-
 from blockyard_worker import strays, template
 from blockyard_worker.template import Born, Broken, Configuration, Spawn
 
@@ -49,7 +48,7 @@ class Nursery:
             except BlockingIOError:
                 return said
             except ConnectionResetError:
-                body = b""
+                continue  # it ended without reading all requests; what it said before comes next
             if not body:
                 return said if said else [*said, *self._restart()]
             reply = template.replies.decode(body)
@@ -73,7 +72,7 @@ class Nursery:
 
     def _start(self) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._link.setblocking(False)
+        self._link.setblocking(False)  # noqa: FBT003 - that is its signature
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKYARD_WORKER_")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "blockyard_worker.template", str(theirs.fileno())],

@@ -1,11 +1,12 @@
 """What tasks printed: read from the workers' pipes all the time, kept as tails, a bounded number of them.
 
 Marks in a pipe say where a task's output ends, see `worker.capture`. Until one comes, what was read belongs to the try
-that runs, or, when none runs, to the one that ran last.
+that the page names, if it names the same one before and after the reading; otherwise a mark is just being written.
 """
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 
 from blockyard_worker.page import Now
 from blockyard_worker.worker.capture import MARK_BYTES, NONCE_BYTES, read_mark
@@ -65,9 +66,10 @@ class Stream:
         self._open: bytearray = bytearray()
         """Read, and without a mark yet."""
 
-    def read(self, running: Now | None) -> None:
-        """Read what is there, a bounded amount; `running` is whom output without a mark is for."""
+    def read(self, look: Callable[[], Now | None]) -> None:
+        """Read what is there, a bounded amount; `look` reads the worker's page."""
         for _ in range(MOST_READS):
+            before = look()
             try:
                 data = os.read(self.descriptor, READ_BYTES)
             except BlockingIOError:
@@ -76,14 +78,15 @@ class Stream:
                 break
             self._open += data
             self._split()
-            if running is not None and self._open:
-                self._pass_on((running.task, running.epoch))
+            after = look()
+            if before is not None and after is not None and before[:2] == after[:2]:
+                self._pass_on((after.task, after.epoch))
 
-    def finish(self, running: Now | None) -> None:
+    def finish(self, last: Now | None) -> None:
         """Nothing more will come: what has no mark is of the try that ran last."""
-        self.read(running)
-        if running is not None:
-            self._outputs.add((running.task, running.epoch), self._open)
+        self.read(lambda: last)
+        if last is not None:
+            self._outputs.add((last.task, last.epoch), self._open)
         self._open = bytearray()
 
     def close(self) -> None:

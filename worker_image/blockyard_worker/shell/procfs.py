@@ -85,7 +85,7 @@ def resident_tree_bytes(pid: int) -> int:
 
 
 def proportional_tree_bytes(pid: int) -> int:
-    """The same with shared pages divided among those who share them; a hundred times slower. Source: proc_pid_smaps(5)."""
+    """The same with shared pages divided among those who share them; much slower. Source: proc_pid_smaps(5)."""
     total, waiting = 0, [pid]
     while waiting:
         one = waiting.pop()

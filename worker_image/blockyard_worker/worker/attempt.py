@@ -4,19 +4,23 @@ Bodies that are blobs are opened here and large results are put into the blob fo
 the manager. Pickling itself is `blockyard.payload`'s.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from blockyard.blobs import BlobFolder
-from blockyard.errors import BlobsFull, NotSendable, RequestTooLarge
+from blockyard.errors import BlobsFull, NotLoadable, RequestTooLarge
+from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
-from blockyard.wire.records import Assigned, Blob, Body, Failure, Need, Outcome, Status
+from blockyard.wire.records import Assigned, Blob, Body, Bundle, Failure, Need, Outcome, Status, TaskSpec
 from blockyard_worker.worker.interrupts import Cancelled, Gate
+from blockyard_worker.worker.joins import calls_of
 
 _monotonic = time.monotonic
 MAX_INLINE_BYTES = 128 * 1024 * 1024
 """Half of a frame on the wire; a larger result needs a blob folder."""
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Attempts:
@@ -27,6 +31,8 @@ class Attempts:
         self._folder: BlobFolder | None = None
         self._threshold = MAX_INLINE_BYTES
         self.needs: dict[int, Body | None] = {}
+        self.spec = TaskSpec(b"")
+        """Of the tries that are run now."""
 
     def place(self, folder: str, threshold: int) -> None:
         """Results of at least `threshold` bytes go into this folder; '' for none."""
@@ -38,18 +44,23 @@ class Attempts:
         gate = self._gate
         try:
             body = assigned.body
-            if type(body) is not bytes:
-                body = self._open(body)
+            payload = body if type(body) is bytes else self._open(body)
             gate.is_open = True
             if assigned.needs:
-                args, kwargs = load_call(body, lambda index: self._value(assigned.needs[index]))
+                args, kwargs = load_call(payload, lambda index: self._needed(assigned.needs[index]))
             else:
-                args, kwargs = load_call(body)
-            packed = dump_result(function(*args, **kwargs))
+                args, kwargs = load_call(payload)
+            value = function(*args, **kwargs)
+            if type(value) is Join:
+                calls = calls_of(value, self.spec, PYTHON, self._kept)
+                gate.is_open = False
+                seconds = _monotonic() - started
+                return Outcome(assigned.task, assigned.epoch, Status.JOIN, b"", seconds, None, calls)
+            packed = dump_result(value)
             gate.is_open = False
-            if type(packed) is not bytes or len(packed) >= self._threshold:
-                packed = self._kept(packed)
-            return Outcome(assigned.task, assigned.epoch, Status.DONE, packed, _monotonic() - started)
+            small = type(packed) is bytes and len(packed) < self._threshold
+            result: Body = packed if small else self._kept(packed)  # type: ignore[assignment]  # the type was tested
+            return Outcome(assigned.task, assigned.epoch, Status.DONE, result, _monotonic() - started)
         except Cancelled:
             gate.is_open = False
             failure = Failure("cancelled while it ran")
@@ -61,18 +72,26 @@ class Attempts:
             return Outcome(assigned.task, assigned.epoch, Status.RAISED, record.body, _monotonic() - started, failure)
 
     def _open(self, body: Body) -> bytes | memoryview:
-        if isinstance(body, bytes):
-            return body
+        match body:
+            case bytes():
+                return body
+            case Bundle():
+                raise NotLoadable(f"a call was expected, found the results of {len(body.parts)} others")
         if self._folder is None:
-            raise NotSendable(
+            raise NotLoadable(
                 f"blob {body.name} was sent by name, but this node shares no blob folder with the interchange"
             )
         return self._folder.open(body.name)
 
-    def _value(self, need: Need) -> object:
+    def _needed(self, need: Need) -> object:
         body = self.needs[need.task] if need.body is None else need.body
         if body is None:
             raise RuntimeError(f"task {need.task}, which this one needs, did not succeed in this frame")
+        return self._value(body)
+
+    def _value(self, body: Body) -> object:
+        if isinstance(body, Bundle):
+            return [self._value(part) for part in body.parts]
         return load_value(self._open(body))
 
     def _kept(self, packed: Packed) -> Body:

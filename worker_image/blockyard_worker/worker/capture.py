@@ -50,7 +50,7 @@ class Capture:
             for tap in self._taps
         )
         sys.stdout, sys.stderr = self._streams
-        sys.__stdout__, sys.__stderr__ = self._streams
+        sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]  # those of the template lead nowhere
 
     def end_of(self, task: int, epoch: int, seconds: float) -> None:
         """A try has ended; mark its output if there was any."""

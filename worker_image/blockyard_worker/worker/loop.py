@@ -33,7 +33,6 @@ class Worker:
         self._attempts = Attempts(gate)
         self._outcomes: list[Outcome] = []
         self._oldest = 0.0
-        self._left = 0
         self.is_forked = False
         """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
 
@@ -69,15 +68,13 @@ class Worker:
             self._manager.sendall(frame)
 
     def _run(self, run: Run) -> None:
-        if run.environment:
-            before = dict(os.environ)
-            os.environ.update(run.environment)
+        before = dict(os.environ) if run.environment else {}
+        os.environ.update(run.environment)
         needed = [
             need.task for group in run.groups for a in group.tries if a.needs for need in a.needs if need.body is None
         ]
         self._attempts.needs = dict.fromkeys(needed)
-        self._left = 0
-        complete = all(self._run_group(group, run.per_token) for group in run.groups)
+        complete = all(self._run_group(group) for group in run.groups)
         self._attempts.needs = {}
         if run.environment:
             os.environ.clear()
@@ -85,24 +82,22 @@ class Worker:
         if not complete:
             self.flush(idle=run.number)
 
-    def _run_group(self, group: RunGroup, per_token: int) -> bool:
+    def _run_group(self, group: RunGroup) -> bool:
         """Run the tries of a group; False when one's token was missing: it and all after it were taken back."""
         try:
-            function = self._functions.load(group.function)
+            function = self._functions.load(group.spec.function)
         except BaseException as error:  # noqa: BLE001 - the rim: unpickling runs user code
             unloadable = error
 
             def function(*_args: object, **_kwargs: object) -> None:
                 raise unloadable
 
-        needs, attempts, page = self._attempts.needs, self._attempts, self._page
+        needs, attempts, page, take_token = self._attempts.needs, self._attempts, self._page, self._tokens.take_one
+        attempts.spec = group.spec
         now = _monotonic()
         for assigned in group.tries:
-            if not self._left:
-                if not self._tokens.take():
-                    return False
-                self._left = per_token
-            self._left -= 1
+            if not take_token():
+                return False
             page.begin(assigned.task, assigned.epoch, now)
             if assigned.needs and self._lacks(assigned):
                 outcome = Outcome(assigned.task, assigned.epoch, Status.DEPENDENCY)
