@@ -5,6 +5,7 @@ that happens. The state folder holds keys, journal and logs; that of a named run
 """
 
 import atexit
+import fcntl
 import hashlib
 import logging
 import os
@@ -27,10 +28,12 @@ from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider
+from blockyard.blocks.states import JobStatus
+from blockyard.blocks.strays import end_strays
 from blockyard.engine import Engine
 from blockyard.errors import BrokenBlockyard
 from blockyard.ids import BlockId
-from blockyard.keyring import KeyRing
+from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.payload import dump_function
 from blockyard.pool_engine import PoolEngine
 from blockyard.remote import RemoteEngine, RemoteSettings
@@ -39,25 +42,47 @@ from blockyard.session import LinkSettings
 _log = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 0.2
-_MAX_QUICK_DEATHS: Final = 5
-"""An interchange that dies so often within `_QUICK_SECONDS` of its start is not started again."""
-_QUICK_SECONDS: Final = 2.0
+_MAX_VAIN_STARTS: Final = 5
+"""An interchange that ends so often in a row before it listens is not started again."""
+_JOURNAL_IN_USE: Final = 4
+"""Exit code of an interchange whose journal has a writer: here one of a killed client, which is about to end."""
 _STOP_SECONDS: Final = 5.0
 
 
-class LocalSystem:
-    """The processes and files of one `Client.local`."""
+class Serving(msgspec.Struct, frozen=True):
+    """What a system that serves several clients (`supervise`) asks for beyond `Client.local`'s own."""
 
-    def __init__(self, pools: Mapping[str, LocalPool], *, run: str = "", folder: Path | None = None) -> None:
+    journal: str = ""
+    """URL; '' for SQLite in the state folder."""
+    metrics: str = ""
+    """HOST:PORT; '' for none."""
+    client: str = DEFAULT_CLIENT
+    """Name of the key that the supervising process itself uses."""
+
+
+class LocalSystem:
+    """The processes and files of one `Client.local`, or of one ``blockyard local up``."""
+
+    def __init__(
+        self,
+        pools: Mapping[str, LocalPool],
+        *,
+        run: str = "",
+        folder: Path | None = None,
+        serving: Serving = Serving(),  # noqa: B008 - frozen
+    ) -> None:
         self.run = run
+        self._serving = serving
+        self.on_give_up: Callable[[Exception], None] = _ignore
+        """Told why, when the interchange cannot be kept running; the engine fails with the same error before."""
         self.folder = folder or _folder_of(run)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._temporary = not run and folder is None
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
-        name = hashlib.blake2b(str(self.folder).encode(), digest_size=8).hexdigest()
-        self._blobs = Path("/dev/shm") / f"blockyard-{os.getuid()}" / name
-        self._owner = f"local-{name}"
+        self._owner = owner_of(self.folder)
+        self._blobs = Path("/dev/shm") / f"blockyard-{os.getuid()}" / self._owner
+        self._lock = -1
         self._supervisor: _Supervisor | None = None
         self._executors: dict[str, BlockExecutor] = {}
         self._stopped = threading.Lock()
@@ -66,22 +91,27 @@ class LocalSystem:
     def start(self, on_full: str) -> RemoteEngine:
         """Start everything and return the engine, connected.
 
-        Raises BrokenBlockyard with the interchange's last words when it does not come up.
+        Raises BrokenBlockyard with the interchange's last words when it does not come up, or naming the process that
+        uses this folder.
         """
+        self._lock = _lock_folder(self.folder)
+        if not self._temporary:
+            end_strays(self._owner)  # of a process that was killed; all of them, because the folder is ours alone now
         self._ring.interchange("managers")
         server = self._ring.interchange("clients")
         for pool in self._pools:
             self._ring.pool(pool)
         endpoint = f"ipc://{self.folder}/clients.sock"
-        keys = self._ring.client()
-        self._supervisor = _Supervisor(self._interchange_command(), self.folder / "interchange.log")
-        self._supervisor.start()
+        keys = self._ring.client(self._serving.client)
+        self._supervisor = _Supervisor(self._interchange_command(), self.folder)
         link = LinkSettings(endpoint, server.public, keys, self._blobs / ".nonce")
         engine = RemoteEngine(
             RemoteSettings(link, run=self.run, keep=bool(self.run), take_over=bool(self.run), on_full=on_full)
         )
-        self._supervisor.on_give_up = engine.fail
+        self._supervisor.on_give_up = partial(self._give_up, engine)
+        self._supervisor.start()
         port = PoolEngine(engine, self._block_command)
+        port.on_opening = partial(self._report_blocks, port)
         start = f"{time.time_ns() // 1_000_000:x}"
         for name, settings in self._pools.items():
             self._write_worker_settings(name, settings)
@@ -91,11 +121,21 @@ class LocalSystem:
                 pool=settings,
                 label=name,
                 name_block=partial(_block_name, name, start),
+                on_block=partial(_report_block, port, name),
                 run_dir=self.folder,
             )
             self._executors[name].start()
         engine.connect()
         return engine
+
+    def _report_blocks(self, port: PoolEngine, pool: str) -> None:
+        executor = self._executors.get(pool)
+        if executor is not None:
+            port.report(pool, executor.status())
+
+    def _give_up(self, engine: RemoteEngine, error: Exception) -> None:
+        engine.fail(error)
+        self.on_give_up(error)
 
     def pool(self, name: str) -> BlockExecutor:
         """The handle on a pool's blocks."""
@@ -115,6 +155,8 @@ class LocalSystem:
             executor.shutdown(timeout=_STOP_SECONDS)
         if self._supervisor is not None:
             self._supervisor.stop()
+        if self._lock >= 0:
+            os.close(self._lock)
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
             shutil.rmtree(self._blobs, ignore_errors=True)
@@ -133,6 +175,8 @@ class LocalSystem:
         settings = {
             "folder": str(self.folder),
             "parent": os.getpid(),
+            "journal": self._serving.journal,
+            "metrics": self._serving.metrics,
             "core": {"pools": pools, "blobs": str(self._blobs)},
         }
         path = self.folder / "interchange.json"
@@ -184,10 +228,11 @@ class _Initializer:
 class _Supervisor(threading.Thread):
     """Keeps the interchange running. The kernel ties a child to the thread that started it, so this one starts it."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], folder: Path) -> None:
         super().__init__(name="blockyard-supervisor", daemon=True)
         self._command = command
-        self._log = log
+        self._log = folder / "interchange.log"
+        self._socket = folder / "clients.sock"
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.on_give_up: Callable[[Exception], None] = _ignore
@@ -199,46 +244,86 @@ class _Supervisor(threading.Thread):
 
     def run(self) -> None:
         """Start the interchange again and again."""
-        quick_deaths = 0
+        vain = 0
         while not self._ending.is_set():
-            started = time.monotonic()
-            with open(self._log, "ab") as log:
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "PYTHONPATH": _python_path()},
-                    start_new_session=True,
-                )
-            code = self._process.wait()
+            before = self._bound()
+            code = self._start().wait()
             if self._ending.is_set():
                 return
-            quick_deaths = quick_deaths + 1 if time.monotonic() - started < _QUICK_SECONDS else 1
+            # One that came up and was killed is simply started again, however often that happens.
+            vain = vain + 1 if self._bound() == before else 0
             _log.warning("interchange ended with %s; its log is %s", code, self._log)
-            if code > 0 or quick_deaths >= _MAX_QUICK_DEATHS:
+            if (code > 0 and code != _JOURNAL_IN_USE) or vain >= _MAX_VAIN_STARTS:
                 words = self._log.read_text(errors="replace")[-2000:]
                 sentence = f"the interchange ended with exit code {code}; its last words:\n{words}"
                 self.on_give_up(BrokenBlockyard(sentence))
                 return
             self._ending.wait(_RESTART_SECONDS)
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        return self._process
+
+    def _bound(self) -> tuple[int, int]:
+        """Which socket the clients' is: another one after each start that got as far as listening."""
+        try:
+            found = self._socket.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_ino, found.st_ctime_ns
+
     def stop(self) -> None:
         """End the interchange, in good order if it can."""
         self._ending.set()
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self.join(_STOP_SECONDS)
+        patience = time.monotonic() + _STOP_SECONDS
+        while self.is_alive():
+            # Looked at again each time: the thread may just have been about to start another one.
+            process = self._process
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM if time.monotonic() < patience else signal.SIGKILL)
+            self.join(0.05)
+
+
+def owner_of(folder: Path) -> str:
+    """The mark (`BLOCKYARD_OWNER`) of every process of the blocks of the system in this state folder."""
+    return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+
+
+def _lock_folder(folder: Path) -> int:
+    """Make this process the only one whose system is in the folder, until the descriptor is closed or it dies."""
+    path = folder / "client.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 100, 0).decode("ascii", "replace").strip() or "another process"
+        os.close(lock)
+        raise BrokenBlockyard(
+            f"{folder} is in use by {holder}, which supervises the run there; end that first, or connect to it"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
+    return lock
 
 
 def _block_name(pool: str, start: str, number: int) -> BlockId:
     """New in every process that uses the same journal: `start` is when this one began."""
     return BlockId(f"{pool}-{start}-{number}")
+
+
+def _report_block(port: PoolEngine, pool: str, block: BlockId, status: JobStatus) -> None:
+    port.report(pool, {block: status})
 
 
 def _ignore(_: Exception) -> None:
