@@ -20,12 +20,19 @@ class PoolEngine:
     def __init__(self, remote: RemoteEngine, command: Callable[[str, BlockId], BlockCommand]) -> None:
         self._remote = remote
         self._command = command
+        self._openings: dict[str, int] = {}
+        """The journal's opening that each pool's demand came from last."""
+        self.on_opening: Callable[[str], None] = _nothing
+        """Told the name of a pool whose demand comes from an interchange that knows nothing of its blocks yet."""
 
     def watch(self, pool: str, on_demand: Callable[[Demand], None]) -> Callable[[], None]:
         """See `Engine.watch`."""
 
         def on_answer(answer: control.Answer) -> None:
             if isinstance(answer, control.Demand):
+                if self._openings.get(pool) != answer.opening:
+                    self._openings[pool] = answer.opening
+                    self.on_opening(pool)
                 on_demand(demand_of(answer, time.monotonic()))
 
         return self._remote.watch(pool, on_answer)
@@ -41,6 +48,12 @@ class PoolEngine:
     def block_gone(self, pool: str, block: BlockId, status: JobStatus) -> None:
         """See `Engine.block_gone`."""
         self._remote.tell(control.BlockGone([block], status.reason or status.message or status.state.name))
+
+    def report(self, pool: str, statuses: Mapping[BlockId, JobStatus]) -> None:
+        """Tell the interchange how blocks fare, for those who ask it."""
+        if statuses:
+            reports = [report_of(block, status) for block, status in statuses.items()]
+            self._remote.tell(control.ReportBlocks(pool, reports))
 
     def submit(
         self,
@@ -61,6 +74,25 @@ class PoolEngine:
     def refuse(self, pool: str, error: BaseException) -> None:
         """See `Engine.refuse`."""
         self._remote.refuse(pool, error)
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def report_of(block: BlockId, status: JobStatus) -> control.BlockReport:
+    """A block's status as the wire carries it."""
+    return control.BlockReport(
+        block=block,
+        state=str(status.state),
+        reason=status.reason,
+        message=status.message,
+        exit_code=status.exit_code,
+        signal=status.signal,
+        started_at=status.started_at or 0.0,
+        ended_at=status.ended_at or 0.0,
+        node=status.node,
+    )
 
 
 def demand_of(answer: control.Demand, now: float) -> Demand:
