@@ -71,6 +71,4 @@ class KeyRing:
 
     def allowed(self, kind: str) -> dict[bytes, str]:
         """Public key to user id (``client:NAME``, ``pool:NAME``) for one kind, 'client' or 'pool'."""
-        return {
-            read_public_key(path): path.stem.replace("-", ":", 1) for path in self._allowed.glob(f"{kind}-*.pub")
-        }
+        return {read_public_key(path): path.stem.replace("-", ":", 1) for path in self._allowed.glob(f"{kind}-*.pub")}

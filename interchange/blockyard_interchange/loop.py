@@ -154,6 +154,7 @@ class Loop:
             self._hold(effects, error, now)
             return
         for held in (*self._held, effects):
+            reactor.on_committed(self.state, held)
             self._finish(held)
         self._held.clear()
 

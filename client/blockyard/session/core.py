@@ -14,6 +14,10 @@ from blockyard.wire import codec
 from blockyard.wire.records import Function, Group, Outcome
 
 
+_CREDIT_FRAMES = 8
+_CREDIT_SECONDS = 0.01
+
+
 class Standing(enum.Enum):
     """Of the session with the interchange."""
 
@@ -59,6 +63,7 @@ class SessionCore:
         self._frames = 0
         """Outcome frames to be credited back."""
         self._collected: list[int] = []
+        self._credit_at = 0.0
         self._heard_at = 0.0
         self._said_at = 0.0
 
@@ -72,6 +77,11 @@ class SessionCore:
     def session(self) -> int:
         """The upper half of its tasks' identifiers."""
         return self._hello.session
+
+    @property
+    def owes_credit(self) -> bool:
+        """Whether `credit` has something to say."""
+        return bool(self._frames or self._collected)
 
     @property
     def unaccepted(self) -> int:
@@ -116,9 +126,15 @@ class SessionCore:
         self._collected += tasks
         return []
 
-    def credit(self) -> list[bytes]:
-        """What was received and collected since the last call, as one message."""
+    def credit(self, now: float, *, speaking: bool) -> list[bytes]:
+        """What was received and collected, as one message: with others, or when it has become much or old.
+
+        The interchange does nothing with it that anybody waits for, so it is not worth waking it each time.
+        """
         if not self._frames and not self._collected:
+            self._credit_at = now + _CREDIT_SECONDS
+            return []
+        if not speaking and self._frames < _CREDIT_FRAMES and now < self._credit_at:
             return []
         frame = codec.encode(wire.Collect(self._frames, self._collected))
         self._frames, self._collected = 0, []
@@ -142,7 +158,8 @@ class SessionCore:
                 if self._cancelled:
                     self._cancelled.difference_update(outcome.task for outcome in message.outcomes)
             case wire.Accepted():
-                self._submissions.pop(message.number, None)
+                for number in [number for number in self._submissions if number <= message.number]:
+                    del self._submissions[number]
             case wire.Welcome():
                 return self._on_welcome(message, answers)
             case wire.Refused():

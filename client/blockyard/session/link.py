@@ -144,8 +144,8 @@ class Link:
         self._unsent.append(core.hello(self._near(), time.monotonic()))
         deadline = None
         while True:
-            waiting = bool(self._unsent)
-            ready = poller.poll(0.01 if waiting else core.heartbeat / 4)
+            soon = self._unsent or core.owes_credit
+            ready = poller.poll(0.01 if soon else core.heartbeat / 4)
             now = time.monotonic()
             if self._wake_fd in ready:
                 os.eventfd_read(self._wake_fd)
@@ -156,7 +156,7 @@ class Link:
             for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
                 self._unsent.append(frame)
             if core.standing is Standing.OPEN:
-                self._unsent.extend(core.credit())
+                self._unsent.extend(core.credit(now, speaking=bool(self._unsent)))
             self._write(dealer)
             if core.refusal is not None and core.standing is Standing.REFUSED:
                 self._on_broken(ConnectionRefusedError(core.refusal.message))

@@ -33,8 +33,8 @@ class Context:
         self.zmq.set(zmq.MAX_SOCKETS, max_sockets)
 
     def close(self) -> None:
-        """End the context; all its sockets must be closed."""
-        self.zmq.term()
+        """End the context, and with it sockets that an error left open; call it from the thread that used them."""
+        self.zmq.destroy(linger=0)
 
 
 class Dealer:

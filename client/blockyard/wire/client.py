@@ -173,6 +173,4 @@ class Started(Record, tag=11, frozen=True):
 
 
 FromClient = Hello | Register | Submit | Cancel | Collect | Reattach | Ping | Bye | Ask | Put
-ToClient = (
-    Welcome | Accepted | Outcomes | Refused | WhoAreYou | Pong | Credit | TakenOver | Attached | Reply | Started
-)
+ToClient = Welcome | Accepted | Outcomes | Refused | WhoAreYou | Pong | Credit | TakenOver | Attached | Reply | Started

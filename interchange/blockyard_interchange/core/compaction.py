@@ -24,7 +24,7 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
             leases = [lease for lease in entry.leases if _is_open(state, lease.task)]
             return entries.Given(leases) if leases else None
         case entries.Counted():
-            return entry if _is_open(state, entry.task) else None
+            return _counted(state, entry)
         case entries.SessionOpened():
             return _session(state, entry)
         case entries.RunOwned():
@@ -76,6 +76,14 @@ def _is_used(state: State, function: Function) -> bool:
     return found is not None and found.users > 0
 
 
+def _counted(state: State, entry: entries.Counted) -> entries.Counted | None:
+    """The task's counts as they are now: the copy comes behind entries that are younger than the original."""
+    task = state.tasks.get(TaskId(entry.task))
+    if task is None or task.outcome is not None:
+        return None
+    return entries.Counted(entry.task, task.failures, task.losses)
+
+
 def _is_open(state: State, name: int) -> bool:
     task = state.tasks.get(TaskId(name))
     return task is not None and task.outcome is None
@@ -85,7 +93,8 @@ def _session(state: State, entry: entries.SessionOpened) -> entries.SessionOpene
     session = state.sessions.get(SessionId(entry.session))
     if session is None:
         return None
+    children = state.sessions.get(SessionId(session.id | 1 << 31))
     return entries.SessionOpened(
         session.id, session.token, session.run.name, session.user, session.keep, session.python, session.name,
-        session.accepted, session.next_number,
+        session.accepted, session.next_number, children.next_number if children is not None else 0,
     )  # fmt: skip

@@ -7,6 +7,7 @@ it is in `after`.
 
 from dataclasses import dataclass, field
 
+from blockyard.ids import ManagerId
 from blockyard.wire import client as to_clients
 from blockyard.wire import manager as to_managers
 from blockyard_interchange.core.entries import Entry
@@ -23,10 +24,12 @@ class Effects:
     """The commit must survive power loss."""
     after_managers: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)
     after_clients: list[tuple[bytes, to_clients.ToClient]] = field(default_factory=list)
+    recorded: dict[ManagerId, int] = field(default_factory=dict)
+    """Number of the last `Outcomes` of each manager that the commit holds; told to them when there is occasion."""
     unlink: list[str] = field(default_factory=list)
     """Blobs that nobody needs after the commit."""
 
     @property
     def empty(self) -> bool:
         """Nothing to do."""
-        return not (self.before or self.entries or self.after_managers or self.after_clients or self.unlink)
+        return not (self.before or self.entries or self.recorded or self.after_managers or self.after_clients or self.unlink)

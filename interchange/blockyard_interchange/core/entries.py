@@ -21,6 +21,8 @@ class SessionOpened(Record, tag=1, frozen=True):
     name: str
     accepted: int = 0
     next_number: int = 0
+    next_child: int = 0
+    """Numbers below are used up by tasks that `join` made for this session."""
 
 
 class RunOwned(Record, tag=2, frozen=True):

@@ -102,10 +102,25 @@ def on_manager_lost(state: State, manager: Manager, failure: Failure, now: float
 
 
 def on_cancel(state: State, task: Task) -> None:
-    """A wide task ends before it started: let its managers go."""
+    """A wide task ends by other means than its parts: let its managers go."""
     gang = state.gangs.get(task.id)
     if gang is not None:
         _dissolve(state, gang, stop=True)
+
+
+def on_part_back(state: State, task: Task) -> None:
+    """A manager does not have its part, or gave it back unstarted: start anew with managers that take all parts."""
+    gang = state.gangs.get(task.id)
+    if gang is not None:
+        _dissolve(state, gang, stop=True)
+        outcomes.requeue(state, task)
+
+
+def on_drain(state: State, manager: Manager) -> None:
+    """A manager that a wide task waits for shall take nothing more: let the task choose again."""
+    gang = state.gangs.get(manager.reserved.id) if manager.reserved is not None else None
+    if gang is not None and not gang.started:
+        _dissolve(state, gang, stop=False)
 
 
 def _dissolve(state: State, gang: Gang, *, stop: bool) -> None:

@@ -71,7 +71,7 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
     """Agree on what a manager holds; return the leases it must drop.
 
     After a restart of the interchange the manager knows better what runs, so tasks that wait here are given to it.
-    What it was sent and does not hold got lost on the way, so it never ran.
+    What it was sent and does not hold got lost on the way, or comes later and is refused as the result of a lost try.
     """
     dropped = []
     held: dict[TaskId, Task] = {}
@@ -90,7 +90,12 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
     manager.leases = held
     manager.load = sum(task.order.slots for task in held.values())
     for task in missing:
-        outcomes.lost(state, task, Failure("its manager never received it"), now, suspected=False)
+        if task.flags & Flag.GANG:
+            gangs.on_part_back(state, task)
+        else:
+            # It may have been on its way when the manager said what it holds: not to be run twice means not again now.
+            failure = Failure("its manager joined again and did not have it")
+            outcomes.lost(state, task, failure, now, suspected=not task.order.spec.idempotent)
     return dropped
 
 
@@ -107,6 +112,9 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
     for lease in message.leases:
         task = manager.leases.get(TaskId(lease.task))
         if task is None or task.epoch != lease.epoch:
+            continue
+        if task.flags & Flag.GANG:
+            gangs.on_part_back(state, task)
             continue
         outcomes.forget(manager, task)
         if task.flags & Flag.CANCELLING:
@@ -139,7 +147,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
     pool = manager.pool
     pool.managers.pop(manager.id, None)
     state.manager_peers.pop(manager.peer, None)
-    state.reporters.pop(manager.id, None)
+    state.unconfirmed.pop(manager.id, None)
     no_room(manager)
     state.effects.entries.append(ManagerLeft(manager.id))
     manager.draining = True
@@ -156,6 +164,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
 def drain(state: State, manager: Manager, grace: float) -> None:
     """Give a manager nothing more; it hands back what waits and finishes what runs, at most `grace` seconds long."""
     manager.draining = True
+    gangs.on_drain(state, manager)
     no_room(manager)
     state.effects.before.append((manager.peer, wire.Drain(grace)))
 

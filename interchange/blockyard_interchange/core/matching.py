@@ -71,6 +71,7 @@ class _Dealer:
             *((manager, groups, self._state.effects.after_managers) for manager, groups in self._held.items()),
         ):
             effects.append((pool.managers[name].peer, wire.Assign(groups)))
+            self._state.addressed.add(name)
 
     def _fill(self, manager: Manager, share: int, *, only_idle: bool) -> None:
         """Give a manager at most `share` tasks; it leaves `roomy` when it can take no more."""

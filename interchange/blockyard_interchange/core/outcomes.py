@@ -2,11 +2,11 @@
 
 import heapq
 
-from blockyard.ids import FunctionId, SessionId, TaskId, task_name
+from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_names, body_bytes
-from blockyard_interchange.core import gangs, submit
-from blockyard_interchange.core.entries import Counted, Registered, Submitted
+from blockyard_interchange.core import functions, gangs, submit
+from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
 
 _OVERHEAD_BYTES = 16
@@ -15,7 +15,7 @@ _OVERHEAD_BYTES = 16
 
 def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: float) -> None:
     """Take in what a manager reports; what its lease no longer covers is refused and counted."""
-    manager.recorded = message.number
+    state.effects.recorded[manager.id] = message.number
     manager.heard_of = now
     manager.retracting = False
     leases, load = manager.leases, 0
@@ -44,7 +44,6 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
         _learn(entry, seconds, ran)
         manager.pool.last_entry = entry
     manager.load -= load
-    state.reporters[manager.id] = manager
     has_room(manager)
     state.hungry[manager.pool.name] = manager.pool
 
@@ -61,8 +60,10 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
     match outcome.status:
         case Status.LOST:
             lost(state, task, outcome.failure or Failure("its worker was lost"), now, suspected=True)
-        case Status.JOIN if outcome.calls is not None:
-            _join(state, task, outcome.calls, now)
+        case Status.JOIN if task.flags & Flag.CANCELLING:
+            finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
+        case Status.JOIN:
+            _join(state, task, outcome.calls or Calls([], []), now)
         case Status.RAISED | Status.TIMEOUT | Status.OUT_OF_MEMORY if (
             not task.flags & Flag.CANCELLING and task.failures < task.order.spec.retries and _may_retry(task, outcome)
         ):
@@ -153,7 +154,6 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     if task.state is TaskState.QUEUED:
         withdraw(state, task)
     task.state, task.outcome, task.manager = TaskState.ENDED, outcome, None
-    order.entry.users -= 1
     if not order.volatile:
         state.ended.append(outcome)
         state.effects.sync |= pool.settings.durability == "fsync"
@@ -217,8 +217,7 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
                 case TaskState.WAITING:
                     requeue(state, other)
                 case TaskState.JOINING:
-                    parts = [need.outcome.body for need in other.needs if need.outcome is not None]
-                    finish(state, other, Outcome(other.id, other.epoch, Status.DONE, Bundle(parts)), now)
+                    _finish_join(state, other, now)
 
 
 def first_cause(task: Task) -> Failure:
@@ -253,7 +252,10 @@ def _release(state: State, need: Task) -> None:
     need.users -= 1
     if need.users:
         return
-    if need.flags & Flag.COLLECTED:
+    if need.outcome is None:
+        if need.flags & Flag.CHILD:  # what `join` made goes on when the join has failed, but for nobody
+            need.flags |= Flag.ABANDONED
+    elif need.flags & Flag.COLLECTED:
         free(state, need)
     elif need.flags & Flag.GIVEN and need.outcome is not None:
         state.effects.unlink += blob_names(need.outcome.body)
@@ -281,16 +283,14 @@ def free(state: State, task: Task) -> None:
         state.freed.append(task.id)
     if task.flags & Flag.KEYED:
         del state.keys[state.key_of.pop(task.id)]
+    functions.release(state, order.entry)
 
 
 def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     """A task left others to be done: make them tasks of its run; its result will be theirs, its slot is free."""
     session = children_of(state, task.order.session)
     base = session.next_number
-    for function in calls.functions:
-        if FunctionId(function.id) not in state.functions:
-            state.functions[FunctionId(function.id)] = FunctionEntry(function)
-            state.effects.entries.append(Registered([function]))
+    functions.learn(state, calls.functions)
     groups: list[Group] = []
     for group in calls.groups:
         groups.append(Group(group.spec, base, group.bodies))
@@ -298,14 +298,17 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     at = now + state.wall_offset
     task.manager = None
     children = submit.add(state, session, groups, at, now)
-    join(state, task, children)
     if not task.order.volatile:
         state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id))
-    if not children:
-        finish(state, task, Outcome(task.id, task.epoch, Status.DONE, Bundle([])), now)
+    join(state, task, children, now)
 
 
-def join(state: State, task: Task, children: list[Task]) -> None:
+def _finish_join(state: State, task: Task, now: float) -> None:
+    parts = [need.outcome.body for need in task.needs if need.outcome is not None]
+    finish(state, task, Outcome(task.id, task.epoch, Status.DONE, Bundle(parts)), now)
+
+
+def join(state: State, task: Task, children: list[Task], now: float) -> None:
     """Make a task wait for its children; its result will be the list of theirs."""
     withdraw(state, task)
     for need in task.needs:
@@ -319,6 +322,11 @@ def join(state: State, task: Task, children: list[Task]) -> None:
             child.flags |= Flag.CHILD | Flag.COLLECTED
             child.users += 1
             child.dependents = [task]
+    failed = next((child for child in children if child.outcome and child.outcome.status is not Status.DONE), None)
+    if failed is not None:
+        fail_dependent(state, task, first_cause(failed), now)
+    elif not task.waiting:
+        _finish_join(state, task, now)
 
 
 def children_of(state: State, session: Session) -> Session:

@@ -72,7 +72,7 @@ def from_manager(
 
 def turn(state: State, now: float) -> Effects:
     """Everything that follows from the events since the last turn, and from the time."""
-    timers.on_time(state, now)
+    swept = timers.on_time(state, now)
     outcomes.settle(state, now)
     if not state.awaited:
         matching.match(state, now)
@@ -87,11 +87,33 @@ def turn(state: State, now: float) -> Effects:
     if state.freed:
         effects.entries.append(Freed(state.freed))
         state.freed = []
-    for manager in state.reporters.values():
-        effects.after_managers.append((manager.peer, manager_wire.Recorded(manager.recorded)))
-    state.reporters.clear()
+    _confirm(state, effects, everybody=swept)
     _send_outcomes(state, effects)
     return effects
+
+
+def on_committed(state: State, effects: Effects) -> None:
+    """The commit of these effects succeeded. To be called before the next turn."""
+    for name, number in effects.recorded.items():
+        for pool in state.pools.values():
+            manager = pool.managers.get(name)
+            if manager is not None:
+                manager.recorded = number
+                state.unconfirmed[name] = manager
+
+
+def _confirm(state: State, effects: Effects, *, everybody: bool) -> None:
+    """Tell managers and clients what the journal holds, together with something else or by and by.
+
+    It only lets them forget, so it is not worth waking them for.
+    """
+    for manager in [one for one in state.unconfirmed.values() if everybody or one.id in state.addressed]:
+        effects.before.append((manager.peer, manager_wire.Recorded(manager.recorded)))
+        del state.unconfirmed[manager.id]
+    state.addressed.clear()
+    for session in [one for one in state.unaccepted.values() if everybody or one.id in state.talkative]:
+        effects.after_clients.append((session.peer, client_wire.Accepted(session.accepted)))
+        del state.unaccepted[session.id]
 
 
 def _send_outcomes(state: State, effects: Effects) -> None:

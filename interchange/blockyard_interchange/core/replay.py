@@ -4,19 +4,23 @@ What happens when the interchange restarts: every task that was acknowledged is 
 are queued, but nothing is handed out until the managers of before are back or have had their time (`State.awaited`),
 because they may still run some of them.
 
-Compaction moves old entries to the journal's end, so an entry may come before what it builds on. Replay therefore
-gathers first and builds afterwards. Frees are the exception that makes dropping safe: chunks are dropped oldest first,
-so a `Freed` outlives every entry of its tasks.
+Compaction moves old entries to the journal's end, so an entry may come before what it builds on, and what an ended task
+once needed may be gone altogether. Replay therefore gathers first and builds afterwards: all tasks that are not freed, then how they ended, and only then what the others
+wait for. Frees are the exception that makes dropping safe: chunks are dropped oldest first, so a `Freed` outlives every
+entry of its tasks.
 """
 
+import bisect
+import itertools
 from collections.abc import Iterable
 
 import msgspec
 
-from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
-from blockyard.wire.records import Outcome, Status
-from blockyard_interchange.core import entries, outcomes, submit
-from blockyard_interchange.core.state import Counters, FunctionEntry, Run, Session, State, Task, TaskState
+from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId
+from blockyard.wire.records import Group, Outcome, Status
+from blockyard_interchange.core import entries, functions, outcomes, submit
+from blockyard_interchange.core.settings import PoolSettings
+from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
 
 
 class _Gathered(msgspec.Struct):
@@ -28,6 +32,8 @@ class _Gathered(msgspec.Struct):
     counted: dict[int, entries.Counted] = {}
     freed: set[int] = set()
     closed: set[int] = set()
+    children: dict[int, int] = {}
+    """Outer session to the next number of its inner one."""
     counters: dict[str, Counters] = {}
     pool_of: dict[int, str] = {}
 
@@ -37,14 +43,18 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     gathered = _Gathered()
     for entry in journal:
         _gather(state, gathered, entry, now)
-    _build(state, gathered, now)
-    _end(state, gathered, now)
-    for pool in state.pools.values():
-        pool.counters = gathered.counters.get(pool.name, Counters())
     for name in gathered.closed:
-        session = state.sessions.pop(SessionId(name), None)
-        if session is not None:
-            session.run.sessions.discard(session.id)
+        _forget_session(state, SessionId(name))
+    for pool in {group.spec.pool for entry in gathered.submitted for group in entry.groups} - state.pools.keys():
+        state.pools[pool] = Pool(pool, PoolSettings())  # not in the settings any more: its tasks wait to be cancelled
+    _build(state, gathered, now)
+    _mark(state, gathered)
+    for known in state.pools.values():
+        known.counters = gathered.counters.get(known.name, Counters())
+    _account_for_volatile(state)
+    functions.forget_unused(state)
+    for run in [run for run in state.runs.values() if not run.sessions]:
+        del state.runs[run.name]
 
 
 def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
@@ -52,6 +62,8 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
 ) -> None:
     match entry:
         case entries.SessionOpened():
+            gathered.closed.discard(entry.session)
+            gathered.children[entry.session] = max(entry.next_child, gathered.children.get(entry.session, 0))
             _open_session(state, entry, now)
         case entries.RunOwned():
             run = _run(state, entry.run)
@@ -59,8 +71,7 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
                 run.owner, run.epoch = SessionId(entry.session), entry.epoch
         case entries.Registered():
             for function in entry.functions:
-                state.functions.setdefault(FunctionId(function.id), FunctionEntry(function))
-                state.live_bytes += len(function.body)
+                functions.restore(state, function)
         case entries.Submitted():
             gathered.submitted.append(entry)
             for group in entry.groups:
@@ -121,19 +132,39 @@ def _open_session(state: State, entry: entries.SessionOpened, now: float) -> Non
     run.sessions.add(name)
 
 
+def _forget_session(state: State, name: SessionId) -> None:
+    session = state.sessions.pop(name, None)
+    if session is not None:
+        session.run.sessions.discard(name)
+
+
 def _build(state: State, gathered: _Gathered, now: float) -> None:
-    """Make all tasks that were not freed, then connect them."""
-    made = []
-    for entry in sorted(gathered.submitted, key=lambda one: (one.at, one.session, one.number)):
+    """Make all tasks, end those that had ended, then connect the others with what they wait for."""
+    made: list[tuple[Group, list[Task]]] = []
+    children: dict[int, list[Task]] = {}
+    for name, number in gathered.children.items():
+        outer = state.sessions.get(SessionId(name))
+        if number and outer is not None:
+            outcomes.children_of(state, outer).next_number = number
+    for entry in sorted(gathered.submitted, key=lambda one: one.at):
         session = _session_of(state, entry)
         if session is None:
             continue
         session.accepted = max(session.accepted, entry.number)
-        made += [(entry, group, submit.make(state, session, group, entry.at)) for group in entry.groups]
-    for entry, group, tasks in made:
-        submit.enqueue(state, tasks, group, now)
-        if entry.parent in state.tasks:
-            _adopt(state, entry, tasks)
+        for group in entry.groups:
+            for part in _not_freed(gathered, session, group):
+                tasks = submit.make(state, session, part, entry.at)
+                made.append((part, tasks))
+                children.setdefault(entry.parent, []).extend(tasks)
+    for group, tasks in made:
+        _end(state, gathered, group, tasks, now)
+    for group, tasks in made:
+        _connect(state, group, tasks, now)
+    for name, tasks in children.items():
+        parent = state.tasks.get(TaskId(name))
+        if parent is not None and parent.outcome is None:
+            outcomes.join(state, parent, tasks, now)
+    outcomes.settle(state, now)
 
 
 def _session_of(state: State, entry: entries.Submitted) -> Session | None:
@@ -144,40 +175,76 @@ def _session_of(state: State, entry: entries.Submitted) -> Session | None:
     return session
 
 
-def _adopt(state: State, entry: entries.Submitted, tasks: list[Task]) -> None:
-    parent = state.tasks[TaskId(entry.parent)]
-    siblings = parent.needs if parent.state is TaskState.JOINING else ()
-    outcomes.join(state, parent, [*siblings, *tasks])
+def _not_freed(gathered: _Gathered, session: Session, group: Group) -> Iterable[Group]:
+    """The stretches of a group that are not freed; they are as good as groups of their own."""
+    session.next_number = max(session.next_number, group.first + len(group.bodies))
+    base = session.id << NUMBER_BITS | group.first
+    if gathered.freed.isdisjoint(range(base, base + len(group.bodies))):
+        return (group,)
+    kept = [place for place in range(len(group.bodies)) if base + place not in gathered.freed]
+    stretches = itertools.groupby(kept, key=lambda place: place - bisect.bisect_left(kept, place))
+    return [_part(group, list(places)) for _, places in stretches]
 
 
-def _end(state: State, gathered: _Gathered, now: float) -> None:
-    for name, outcome in gathered.ended.items():
-        task = state.tasks.get(TaskId(name))
-        if task is not None and task.outcome is None:
+def _part(group: Group, places: list[int]) -> Group:
+    """The tasks of a group at these places, which need not be neighbours if only their order is used."""
+    return Group(
+        group.spec,
+        group.first + places[0] if places else group.first,
+        [group.bodies[place] for place in places],
+        [group.needs[place] for place in places] if group.needs else [],
+        [group.keys[place] for place in places] if group.keys else [],
+        group.given,
+    )
+
+
+def _end(state: State, gathered: _Gathered, group: Group, tasks: list[Task], now: float) -> None:
+    for place, task in enumerate(tasks):
+        task.state = TaskState.WAITING
+        outcome = gathered.ended.get(task.id)
+        if outcome is not None:
             outcomes.finish(state, task, outcome, now)
-    outcomes.settle(state, now)
+            if group.keys and group.keys[place]:
+                submit.claim_key(state, task, group.keys[place], now)
+
+
+def _connect(state: State, group: Group, tasks: list[Task], now: float) -> None:
+    """Wire and queue those tasks of a group that have not ended."""
+    places = [place for place, task in enumerate(tasks) if task.outcome is None]
+    if len(places) < len(tasks):
+        group = _part(group, places)
+    for place in places:
+        tasks[place].state = TaskState.QUEUED
+    submit.enqueue(state, [tasks[place] for place in places], group, now)
+
+
+def _mark(state: State, gathered: _Gathered) -> None:
+    """What is known of tasks besides: tries so far, and tries that may still run somewhere."""
     for counted in gathered.counted.values():
         task = state.tasks.get(TaskId(counted.task))
         if task is not None:
             task.failures, task.losses = counted.failures, counted.losses
     for name, epoch in gathered.given.items():
         task = state.tasks.get(TaskId(name))
-        if task is not None and task.outcome is None:
+        if task is not None and task.state is TaskState.QUEUED:
             outcomes.withdraw(state, task)
             task.epoch = max(task.epoch, epoch - 1)
             state.orphans[TaskId(name)] = task
-    for name in gathered.freed:
-        task = state.tasks.get(TaskId(name))
-        if task is not None and task.outcome is not None:
-            outcomes.free(state, task)
     _forget_effects(state, gathered)
 
 
 def _forget_effects(state: State, gathered: _Gathered) -> None:
     """What building did again has been done before; only what the journal lacks is new."""
     state.ended = [outcome for outcome in state.ended if outcome.task not in gathered.ended]
-    state.freed = [name for name in state.freed if name not in gathered.freed]
     state.effects.entries.clear()
     state.effects.unlink.clear()
     state.effects.sync = False
     state.talkative.clear()
+
+
+def _account_for_volatile(state: State) -> None:
+    """Count tasks of pools that are not journaled as failed: they ended with the interchange that held them."""
+    for pool in state.pools.values():
+        if pool.settings.durability == "memory":
+            counters = pool.counters
+            counters.failed = counters.submitted - counters.done - counters.cancelled

@@ -3,9 +3,9 @@
 from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
-from blockyard_interchange.core import gangs, managers, outcomes
-from blockyard_interchange.core.entries import Registered, RunOwned, SessionClosed, SessionOpened
-from blockyard_interchange.core.state import Flag, FunctionEntry, Run, Session, State, Task, TaskState
+from blockyard_interchange.core import functions, gangs, managers, outcomes
+from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionOpened
+from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
 
 def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: float, *, near: bool) -> None:
@@ -91,18 +91,18 @@ def _settle_ownership(state: State, session: Session, *, take_over: bool) -> Non
 
 def on_register(state: State, session: Session, message: wire.Register) -> None:
     """Keep functions that this session's tasks will name."""
-    fresh = []
+    for function in message.functions:
+        if not functions.is_genuine(function):
+            sentence = f"function {function.name}: its name {function.id.hex()} is not the hash of its body"
+            state.counters.refused += 1
+            state.effects.after_clients.append((session.peer, wire.Refused(0, "protocol", sentence)))
+            return
+    functions.learn(state, message.functions)
     for function in message.functions:
         key = FunctionId(function.id)
-        if key not in state.functions:
-            state.functions[key] = FunctionEntry(function)
-            state.live_bytes += len(function.body)
-            fresh.append(function)
         if key not in session.functions:
             session.functions.add(key)
             state.functions[key].users += 1
-    if fresh:
-        state.effects.entries.append(Registered(fresh))
 
 
 def on_collect(state: State, session: Session, message: wire.Collect) -> None:
@@ -205,7 +205,7 @@ def close_if_empty(state: State, session: Session) -> None:
     if session.connected or session.tasks or session.id not in state.sessions:
         return
     for key in session.functions:
-        state.functions[key].users -= 1
+        functions.release(state, state.functions[key])
     del state.sessions[session.id]
     session.run.sessions.discard(session.id)
     if not session.run.sessions:

@@ -86,15 +86,14 @@ class Run:
 class FunctionEntry:
     """A function and how long it usually runs."""
 
-    __slots__ = ("function", "journaled", "seconds", "users")
+    __slots__ = ("function", "seconds", "users")
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.seconds: float | None = None
         """Moving average of the running time; None before the first outcome."""
         self.users = 0
-        """Sessions that registered it, and unfinished tasks that call it."""
-        self.journaled = False
+        """Sessions that registered it, and tasks that call it and are not freed."""
 
 
 class Order:
@@ -174,7 +173,7 @@ class Manager:
     __slots__ = (
         "accelerators", "block", "busy", "cores", "draining", "functions", "heard_of", "id", "index",
         "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
-        "python", "queued", "recorded", "reported", "reserved", "resident_bytes", "retracting", "running", "workers",
+        "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
@@ -204,9 +203,7 @@ class Manager:
         """The wide task that this manager is being emptied for, or runs."""
         self.retracting = False
         self.recorded = 0
-        """Number of its last `Outcomes` taken in."""
-        self.reported = 0
-        """The number last confirmed by `Recorded`."""
+        """Number of its last `Outcomes` that the journal holds."""
         self.busy = 0
         self.queued = 0
         self.resident_bytes = 0
@@ -321,6 +318,8 @@ class State:
         self.bytes = 0
         """Bodies of tasks and results that are not freed."""
         self.next_sweep = 0.0
+        self.swept_at = 0.0
+        """Of the last look at everything; 0: never yet."""
         self.effects = Effects()
         self.ended: list[Outcome] = []
         self.freed: list[int] = []
@@ -329,8 +328,12 @@ class State:
         """Ended tasks whose dependents were not told yet."""
         self.gangs: dict[TaskId, Gang] = {}
         """Wide tasks that hold managers."""
-        self.reporters: dict[ManagerId, Manager] = {}
-        """Managers whose outcomes are to be confirmed after the commit."""
+        self.unconfirmed: dict[ManagerId, Manager] = {}
+        """Managers whose outcomes the journal holds and that were not told so yet."""
+        self.unaccepted: dict[SessionId, Session] = {}
+        """Sessions whose submissions the journal holds and that were not told so yet."""
+        self.addressed: set[ManagerId] = set()
+        """Managers that are written to in this turn."""
         self.talkative: dict[SessionId, Session] = {}
         """Sessions with outcomes to send."""
         self.hungry: dict[str, Pool] = {}

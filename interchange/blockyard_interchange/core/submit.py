@@ -19,7 +19,7 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
     effects = state.effects
     if message.number <= session.accepted:
         state.counters.duplicates += 1
-        effects.after_clients.append((session.peer, wire.Accepted(message.number)))
+        state.unaccepted[session.id] = session
         return
     fault = _fault(state, session, message)
     if fault is not None:
@@ -33,7 +33,7 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
         effects.entries.append(Submitted(session.id, at, lasting, message.number))
         effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
     session.accepted = message.number
-    effects.after_clients.append((session.peer, wire.Accepted(message.number)))
+    state.unaccepted[session.id] = session
 
 
 def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, str] | None:
@@ -137,7 +137,7 @@ def _wire(state: State, fresh: list[Task], group: Group, now: float) -> list[Tas
     for place, task in enumerate(fresh):
         task.state = TaskState.WAITING
         key = group.keys[place] if group.keys else ""
-        if key and not _claim_key(state, task, key, now):
+        if key and not claim_key(state, task, key, now):
             continue
         if not group.needs or _needs_met(state, task, group.needs[place], given, now):
             task.state = TaskState.QUEUED
@@ -177,7 +177,7 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
     return not task.waiting
 
 
-def _claim_key(state: State, task: Task, key: str, now: float) -> bool:
+def claim_key(state: State, task: Task, key: str, now: float) -> bool:
     """Give the key to this task; when another has it, this one becomes its shadow: it ends as that one ends."""
     holder = state.tasks.get(state.keys.get((task.order.pool.name, key), TaskId(-1)))
     if holder is None:
@@ -188,6 +188,8 @@ def _claim_key(state: State, task: Task, key: str, now: float) -> bool:
     task.flags |= Flag.SHADOW
     task.needs = (holder,)
     holder.users += 1
+    if task.outcome is not None:
+        return False  # replayed
     if holder.outcome is not None:
         outcomes.finish(state, task, echo(task, holder.outcome), now)
         return False

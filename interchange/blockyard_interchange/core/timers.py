@@ -5,6 +5,7 @@ import heapq
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_interchange.core import gangs, managers, outcomes, sessions
+from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
@@ -19,11 +20,13 @@ def next_wake(state: State, now: float) -> float:
 
 
 def _is_busy(state: State) -> bool:
-    return any(manager.load for pool in state.pools.values() for manager in pool.roomy.values())
+    return bool(state.unaccepted or state.unconfirmed) or any(
+        manager.load for pool in state.pools.values() for manager in pool.roomy.values()
+    )
 
 
-def on_time(state: State, now: float) -> None:
-    """Do what is due."""
+def on_time(state: State, now: float) -> bool:
+    """Do what is due; True when it was time for a look at everything."""
     timers = state.timers
     while timers and timers[0][0] <= now:
         _, name, epoch = heapq.heappop(timers)
@@ -34,25 +37,40 @@ def on_time(state: State, now: float) -> None:
             _deadline(state, task, now)
         elif task.state is TaskState.DELAYED and task.epoch == epoch:
             outcomes.requeue(state, task)
-    if now >= state.next_sweep:
-        state.next_sweep = now + _SWEEP_SECONDS
-        _sweep(state, now)
+    if now < state.next_sweep:
+        return False
+    state.next_sweep = now + _SWEEP_SECONDS
+    _sweep(state, now)
+    return True
 
 
 def _deadline(state: State, task: Task, now: float) -> None:
     sentence = f"it was not finished within {task.order.spec.deadline:g} s of its submission"
-    if task.manager is not None:
-        if task.flags & Flag.GANG:
-            gangs.on_cancel(state, task)
-        else:
-            managers.stop(state, [task])
-            outcomes.forget(task.manager, task)
+    if task.flags & Flag.GANG:
+        gangs.on_cancel(state, task)
+    elif task.manager is not None:
+        managers.stop(state, [task])
+        outcomes.forget(task.manager, task)
     failure = Failure(sentence, ["blockyard.errors.DeadlineExceeded"])
     outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DEADLINE, failure=failure), now)
 
 
+def excuse(state: State, seconds: float) -> None:
+    """Nobody was listened to for so long: their silence is not their own."""
+    for pool in state.pools.values():
+        for manager in pool.managers.values():
+            manager.last_seen += seconds
+    for session in state.sessions.values():
+        session.last_seen += seconds
+    for name in state.awaited:
+        state.awaited[name] += seconds
+
+
 def _sweep(state: State, now: float) -> None:
     settings = state.settings
+    pause, state.swept_at = now - (state.swept_at or now), now
+    if pause > settings.heartbeat:  # this process was stopped, or its machine slept
+        excuse(state, pause)
     for pool in state.pools.values():
         managers.retract(state, pool, now)
         for manager in [one for one in pool.managers.values() if now - one.last_seen > settings.lease]:
@@ -74,6 +92,7 @@ def _give_up_waiting(state: State, now: float) -> None:
     late: list[ManagerId] = [name for name, until in state.awaited.items() if now > until]
     for name in late:
         del state.awaited[name]
+        state.effects.entries.append(ManagerLeft(name))
     if not state.awaited and state.orphans:
         orphans, state.orphans = state.orphans, {}
         for task in orphans.values():
