@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,8 @@ class Kind:
     has_buffersize: bool
     script: str
     """An expression that makes one with two workers in a script, after the imports."""
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    """Tests that it is known to fail, and why; one that passes all the same fails, so that its line here goes."""
 
 
 KINDS = [
@@ -36,6 +38,17 @@ KINDS = [
         script="concurrent.futures.ThreadPoolExecutor(2)",
     ),
     Kind("threads", Client.threads, shares_memory=True, has_buffersize=True, script="blockyard.Client.threads(2)"),
+    Kind(
+        "local",
+        Client.local,
+        shares_memory=False,
+        has_buffersize=True,
+        script="blockyard.Client.local(2)",
+        gaps={
+            "test_shutdown_can_cancel_what_has_not_begun": "the client is not told what runs, and cancels that too",
+            "test_what_was_submitted_is_run_before_the_interpreter_exits": "nobody waits for the tasks at exit",
+        },
+    ),
 ]
 
 
@@ -43,6 +56,9 @@ KINDS = [
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each kind in turn."""
     found: Kind = request.param
+    test = request.node.originalname
+    if test in found.gaps:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=found.gaps[test]))
     return found
 
 
