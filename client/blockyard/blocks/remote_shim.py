@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 GRACE = 5.0
 ROUNDS = 8
+ROUND_SECONDS = 0.01
 PR_SET_PDEATHSIG = 1
 
 
@@ -56,32 +57,33 @@ def obey(control: BinaryIO, leader: int) -> None:
 def end_marked(marks: list[bytes]) -> int:
     """Kill the processes whose environment carries all of `marks`, and return how many there were.
 
-    Looks again as long as it finds some, at most `ROUNDS` times: a stray may start another one meanwhile.
+    Looks again as long as it finds some, at most `ROUNDS` times: a stray may start another one, or take a moment to
+    die.
     """
-    killed = 0
+    killed: set[int] = set()
     for _ in range(ROUNDS):
-        found = kill_marked(marks)
+        found = find_marked(marks)
         if not found:
             break
-        killed += found
-    return killed
+        killed |= found
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(ROUND_SECONDS)
+    return len(killed)
 
 
-def kill_marked(marks: list[bytes]) -> int:
+def find_marked(marks: list[bytes]) -> set[int]:
     """Look through all processes once."""
-    killed = 0
+    found = set()
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                environment = file.read().split(b"\0")
+        with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+            environment = file.read().split(b"\0")
             if all(mark in environment for mark in marks):
-                os.kill(int(name), signal.SIGKILL)
-                killed += 1
-        except OSError:
-            continue
-    return killed
+                found.add(int(name))
+    return found
 
 
 def run(control: BinaryIO) -> None:

@@ -95,8 +95,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `slots_per_block`: workers per node times nodes per block, above 0. `parallelism`, 0 to 1: slots wanted for each
     slot's worth of tasks; with 0 one block serves any number of them. `idle_timeout`: seconds that a block may be
     idle. `warm_blocks`: blocks kept beyond demand, while there is any block to be warm beside. `start_cost`: seconds
-    until a new block works; less waiting work than that is not worth one. `hysteresis`: share of the demand that must
-    fit into what remains before a block is given up.
+    until a new block works; less waiting work than that is not worth one. `hysteresis`: spare blocks that are kept
+    once they are there, as a share of those needed; whole ones only, so small pools keep none.
     """
 
     min_blocks: int = 0
@@ -153,21 +153,17 @@ def auto(demand: Demand, blocks: Sequence[BlockView], policy: Policy, now: float
     if lower > len(supply):
         grown = _grow(blocks, lower - len(supply), policy, _why_grow(demand, lower, policy))
         return msgspec.structs.replace(grown, wake_at=wake_at)
-    upper = needed_blocks(demand, policy, margin=policy.hysteresis)
+    upper = max(needed_blocks(demand, policy), floor(_share(demand, policy) * (1.0 + policy.hysteresis)))
     upper = max(lower, _bounded(upper + (policy.warm_blocks if upper else 0), policy))
     shrunk = _shrink(supply, upper, policy, now, together=False)
     return msgspec.structs.replace(shrunk, wake_at=earliest(shrunk.wake_at, wake_at))
 
 
-def needed_blocks(demand: Demand, policy: Policy, margin: float = 0.0) -> int:
-    """Return how many blocks hold `parallelism` of the demand, enlarged by the share `margin`.
-
-    At least one while there is any task, at most `max_blocks`.
-    """
+def needed_blocks(demand: Demand, policy: Policy) -> int:
+    """Return how many blocks hold `parallelism` of the demand: at least one for any, at most `max_blocks`."""
     if demand.slots <= 0:
         return 0
-    slots = demand.slots * policy.parallelism * (1.0 + margin)
-    return min(policy.max_blocks, max(1, ceil(slots / policy.slots_per_block - SLACK)))
+    return min(policy.max_blocks, max(1, ceil(_share(demand, policy) - SLACK)))
 
 
 def choose_victims(blocks: Sequence[BlockView], count: int) -> tuple[BlockId, ...]:
@@ -204,10 +200,15 @@ def _worthwhile(demand: Demand, policy: Policy, now: float) -> tuple[int, float 
     if now - demand.oldest_since >= policy.start_cost:
         return needed, None
     work_seconds = demand.queued_slots * demand.task_seconds
-    worth = max(1, floor(work_seconds / (policy.slots_per_block * policy.start_cost)))
+    worth = work_seconds / (policy.slots_per_block * policy.start_cost)
     if worth >= needed:
         return needed, None
-    return worth, demand.oldest_since + policy.start_cost
+    return max(1, floor(worth)), demand.oldest_since + policy.start_cost
+
+
+def _share(demand: Demand, policy: Policy) -> float:
+    """The demand in blocks."""
+    return demand.slots * policy.parallelism / policy.slots_per_block
 
 
 def _bounded(count: int, policy: Policy) -> int:
