@@ -15,7 +15,10 @@ _OVERHEAD_BYTES = 16
 
 def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: float) -> None:
     """Take in what a manager reports; what its lease no longer covers is refused and counted."""
-    state.effects.recorded[manager.id] = message.number
+    known = max(manager.recorded, state.effects.recorded.get(manager.id, 0))
+    state.effects.recorded[manager.id] = max(known, message.number)
+    if message.number <= known:
+        return  # sent again with each `Joined`; it was taken in under its lease, so it is not late
     manager.heard_of = now
     manager.retracting = False
     leases, load = manager.leases, 0

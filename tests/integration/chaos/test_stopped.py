@@ -1,0 +1,85 @@
+"""A process that is stopped for longer than its lease and goes on as if nothing had happened.
+
+A stopped manager's tries are given to others; what it reports afterwards is refused and counted. A stopped interchange
+hears nobody, which is nobody's fault: no lease may end by it.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client, LocalPool
+from tests.integration.chaos.journal import times_recorded
+from tests.integration.chaos.workload import executions, mark
+from tests.integration.processes import WITHIN, House, Process, kill, wait_until
+from tests.integration.questions import pool_status
+
+pytestmark = pytest.mark.timeout(300)
+
+LEASE = 3.0
+"""Of a system with the default heartbeat."""
+TWO_BLOCKS = {"default": LocalPool(min_blocks=2, init_blocks=2, max_blocks=2, workers_per_node=1)}
+
+
+def _slow(path: str, number: int) -> int:
+    mark(path, number)
+    time.sleep(0.2)
+    return number
+
+
+@contextlib.contextmanager
+def _stopped(process: Process) -> Iterator[None]:
+    """The process does not run meanwhile; it goes on afterwards, whatever happens."""
+    assert kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        kill(process, signal.SIGCONT)
+
+
+def _two_managers(client: Client) -> None:
+    wait_until("both blocks have registered", lambda: pool_status(client), lambda pool: pool.managers == 2)
+
+
+def test_what_a_stopped_manager_reports_late_is_refused_and_counted(house: House, tmp_path: Path) -> None:
+    with Client.local(pools=TWO_BLOCKS, folder=house.folder) as client:
+        _two_managers(client)
+        futures = client.starmap(_slow, ((str(tmp_path / "marks"), number) for number in range(30)))
+        wait_until("two tasks ended", lambda: sum(future.done() for future in futures), lambda ended: ended >= 2)
+        stopped = house.managers()[0]
+        with _stopped(stopped):
+            assert [future.result(WITHIN) for future in futures] == list(range(30))
+            assert pool_status(client).managers == 1
+        after = wait_until(
+            "it is back, and what it reported is counted as late",
+            lambda: pool_status(client),
+            lambda pool: pool.managers == 2 and pool.late > 0,
+        )
+        assert (after.done, after.failed) == (30, 0)
+        assert after.lost >= 1
+        more = client.starmap(_slow, ((str(tmp_path / "marks"), number) for number in range(30, 40)))
+        assert [future.result(WITHIN) for future in more] == list(range(30, 40))
+    assert set(times_recorded(house.folder).values()) == {1}
+    assert set(executions(tmp_path / "marks")) == set(range(40))
+
+
+def test_a_stopped_interchange_ends_no_lease(house: House, tmp_path: Path) -> None:
+    with Client.local(pools=TWO_BLOCKS, folder=house.folder) as client:
+        _two_managers(client)
+        futures = client.options(idempotent=False).starmap(
+            _slow, ((str(tmp_path / "marks"), number) for number in range(30))
+        )
+        wait_until("two tasks ended", lambda: sum(future.done() for future in futures), lambda ended: ended >= 2)
+        (interchange,) = house.interchanges()
+        with _stopped(interchange):
+            time.sleep(2 * LEASE)
+        assert [future.result(WITHIN) for future in futures] == list(range(30))
+        after = pool_status(client)
+        assert (after.done, after.lost, after.late) == (30, 0, 0), after
+        assert house.interchanges()[0].pid == interchange.pid
+    assert set(times_recorded(house.folder).values()) == {1}
+    assert max(executions(tmp_path / "marks").values()) == 1
