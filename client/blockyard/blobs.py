@@ -67,6 +67,11 @@ def content_name(packed: Packed) -> str:
     return f"c{digest.hexdigest()}"
 
 
+def is_content_name(name: str) -> bool:
+    """Tell whether a blob is named by its content, so that the name always means the same value."""
+    return name.startswith("c")
+
+
 class BlobFolder:
     """A folder of blobs, used by several processes at once; every method may be called from any thread.
 

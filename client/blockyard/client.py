@@ -12,9 +12,10 @@ from typing import Any, Self, TypeVar
 
 from blockyard import futures as futures_of
 from blockyard.aio import AsyncClient
+from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, UnknownPool
 from blockyard.futures import TaskFuture
 from blockyard.local import LocalSystem
 from blockyard.mapping import map_results
@@ -170,6 +171,15 @@ class Client(Submitter):
         if not isinstance(self._engine, RemoteEngine):
             raise ConfigError("reattach: threads of this process have no run that outlives them")
         return self._engine.reattach()
+
+    def pool(self, name: str = "default") -> BlockExecutor:
+        """The handle on the blocks of one of this client's own pools.
+
+        Raises UnknownPool with the nearest name.
+        """
+        if self._system is None:
+            raise UnknownPool(f"pool {name!r}: this client started no pools; those of others are theirs to handle")
+        return self._system.pool(name)
 
     @property
     def folder(self) -> Path | None:

@@ -51,6 +51,7 @@ class _Served(msgspec.Struct, frozen=True):
     """What a client needs of an interchange's own settings file."""
 
     clients: str = ""
+    journal: str = ""
     core: dict[str, object] = {}
 
 
@@ -106,15 +107,7 @@ def _of_profile(name: str, settings: config.Settings) -> Target:
 def of_folder(folder: Path, name: str = "") -> Target:
     """The interchange whose state folder this is. Raises ConfigError when the folder is none."""
     folder = folder.absolute()
-    path = folder / "interchange.json"
-    try:
-        served = msgspec.json.decode(path.read_bytes(), type=_Served)
-    except OSError as error:
-        raise ConfigError(
-            f"state folder {folder}: {path.name}: {error.strerror}; no interchange was ever started there"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"state folder {folder}: {path.name}: {error}") from error
+    served = _served(folder)
     ring = KeyRing(folder / "keys")
     blobs = served.core.get("blobs")
     return Target(
@@ -125,6 +118,23 @@ def of_folder(folder: Path, name: str = "") -> Target:
         nonce=Path(str(blobs)) / ".nonce" if blobs else None,
         folder=folder,
     )
+
+
+def journal_url(folder: Path) -> str:
+    """The journal of the interchange whose state folder this is. Raises ConfigError when the folder is none."""
+    return _served(folder).journal or f"sqlite:///{quote(str(folder.absolute()).lstrip('/'))}/journal.db"
+
+
+def _served(folder: Path) -> _Served:
+    path = folder / "interchange.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Served)
+    except OSError as error:
+        raise ConfigError(
+            f"state folder {folder}: {path.name}: {error.strerror}; no interchange was ever started there"
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"state folder {folder}: {path.name}: {error}") from error
 
 
 def _of_url(url: str, server_key: str, client_key: str | Path | None) -> Target:

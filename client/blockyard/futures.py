@@ -73,7 +73,7 @@ class FutureHome:
     Futures keep their home alive, so a hook should refer to its client weakly.
     """
 
-    __slots__ = ("__weakref__", "cancels_running", "condition", "explain", "on_cancel", "on_collect", "on_wait")
+    __slots__ = ("__weakref__", "cancels_running", "explain", "lock", "on_cancel", "on_collect", "on_wait")
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class FutureHome:
         explain: Callable[[TaskFuture[Any]], str] = _no_explanation,
         cancels_running: bool = True,
     ) -> None:
-        self.condition = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
         self.on_cancel = on_cancel
         self.on_collect = on_collect
         self.on_wait = on_wait
@@ -98,7 +98,7 @@ class FutureHome:
         """
         completed = 0
         with_callbacks: list[TaskFuture[Any]] = []
-        with self.condition:
+        with self.lock:
             for future, ending, body in batch:
                 state = future._state
                 if state is FINISHED or state is CANCELLED_AND_NOTIFIED:
@@ -117,21 +117,21 @@ class FutureHome:
 
     def started(self, futures: Iterable[TaskFuture[Any]]) -> None:
         """Mark those of the futures as running that have not ended."""
-        with self.condition:
+        with self.lock:
             for future in futures:
                 if future._state is PENDING:
                     future._state = RUNNING
 
     def waiting_again(self, futures: Iterable[TaskFuture[Any]]) -> None:
         """Mark those of the futures as pending that were running: their try ended, the next one waits."""
-        with self.condition:
+        with self.lock:
             for future in futures:
                 if future._state is RUNNING:
                     future._state = PENDING
 
     def after_fork_in_child(self) -> None:
         """Replace the lock, which a thread that does not exist here may have held when the process was forked."""
-        self.condition = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
 
 
 class TaskFuture(Future[T]):
@@ -176,8 +176,8 @@ class TaskFuture(Future[T]):
         return "cancelled" if self._state is CANCELLED_AND_NOTIFIED else self._state.lower()
 
     @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]  # an attribute in the base
-        return self.home.condition
+    def _condition(self) -> Any:  # type: ignore[override]  # concurrent.futures.wait takes and releases it, and no more
+        return self.home.lock
 
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]  # concurrent.futures.wait appends to it, under the lock
@@ -213,7 +213,7 @@ class TaskFuture(Future[T]):
         A running task is cancelled too if its client can end it; code that is running may still have its effects.
         """
         home = self.home
-        with home.condition:
+        with home.lock:
             state = self._state
             if state is CANCELLED_AND_NOTIFIED:
                 return True
@@ -260,7 +260,7 @@ class TaskFuture(Future[T]):
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn` with this future when it ends, at once if it has; what `fn` raises is logged."""
-        with self.home.condition:
+        with self.home.lock:
             if not self.done():
                 if self._callbacks is None:
                     self._callbacks = []
@@ -270,7 +270,7 @@ class TaskFuture(Future[T]):
 
     def set_running_or_notify_cancel(self) -> bool:
         """Mark the task as running; return `False` if it was cancelled. For executors, as in the standard library."""
-        with self.home.condition:
+        with self.home.lock:
             if self._state is CANCELLED_AND_NOTIFIED:
                 return False
             if self._state is not PENDING:
@@ -297,7 +297,7 @@ class TaskFuture(Future[T]):
             return None
         if self.has_failed():
             raise dependency_error(self)
-        with self.home.condition:
+        with self.home.lock:
             ending, body = self._ending, self._body
         if ending is _RESULT:
             packed = body() if callable(body) else body
@@ -331,7 +331,7 @@ class TaskFuture(Future[T]):
 
     def _wait_for_end(self, timeout: float | None) -> bool:
         waiter = _Waiter()
-        with self.home.condition:
+        with self.home.lock:
             if self.done():
                 return True
             self._waiters.append(waiter)
@@ -339,7 +339,7 @@ class TaskFuture(Future[T]):
             self.home.on_wait(self)
             waiter.wait(timeout)
         finally:
-            with self.home.condition:
+            with self.home.lock:
                 self._waiters.remove(waiter)
         return self.done()
 
@@ -349,19 +349,20 @@ class TaskFuture(Future[T]):
         Two threads may unpack at the same time, because user code must not run under the lock; the first one's object
         is what both get.
         """
-        condition = self.home.condition
-        with condition:
+        home = self.home
+        with home.lock:
             ending, body = self._ending, self._body
         assert ending is not None
         if ending is not _VALUE and ending is not _EXCEPTION:
             ending, body = _unpack(self.task, ending, body)
-        with condition:
+        with home.lock:
             if self._seen:
                 return
             self._body = body
             self._ending = ending
             self._seen = True
-        self.home.on_collect(self)
+        if home.on_collect is not _nothing:
+            home.on_collect(self)
 
     def _wake_waiters(self) -> None:
         assert self._waiter_list is not None
@@ -392,7 +393,7 @@ def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
     try:
         if ending is _VALUE_FROM:
             return _VALUE, body()
-        packed: Buffer = body() if callable(body) else body
+        packed: Buffer = body if type(body) is bytes else body() if callable(body) else body
         if ending is _ERROR:
             return _EXCEPTION, load_error(packed)
         return _VALUE, load_value(packed)
@@ -511,7 +512,7 @@ def _as_completed(futures: list[TaskFuture[T]], timeout: float | None) -> Iterat
             waiting.difference_update(ended)
     finally:
         for future in waiting:
-            with future.home.condition:
+            with future.home.lock:
                 future._waiters.remove(stream)
 
 
@@ -520,7 +521,7 @@ def _register(futures: list[TaskFuture[T]], stream: _Stream) -> tuple[list[TaskF
     ended: list[TaskFuture[T]] = []
     waiting: set[TaskFuture[T]] = set()
     for home in {future.home for future in futures}:
-        with home.condition:
+        with home.lock:
             for future in futures:
                 if future.home is not home:
                     continue

@@ -5,6 +5,7 @@ that happens. The state folder holds keys, journal and logs; that of a named run
 """
 
 import atexit
+import difflib
 import fcntl
 import hashlib
 import logging
@@ -31,7 +32,7 @@ from blockyard.blocks.provider import LocalProvider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
 from blockyard.engine import Engine
-from blockyard.errors import BrokenBlockyard
+from blockyard.errors import BrokenBlockyard, UnknownPool
 from blockyard.ids import BlockId
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.payload import dump_function
@@ -138,7 +139,13 @@ class LocalSystem:
         self.on_give_up(error)
 
     def pool(self, name: str) -> BlockExecutor:
-        """The handle on a pool's blocks."""
+        """The handle on a pool's blocks.
+
+        Raises UnknownPool with the nearest name.
+        """
+        if name not in self._executors:
+            near = difflib.get_close_matches(name, self._executors, 1, 0.0)
+            raise UnknownPool(f"pool {name!r}; did you mean {near[0]!r}?" if near else f"pool {name!r}: there are none")
         return self._executors[name]
 
     @property

@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -20,15 +21,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors
-from blockyard.blobs import BlobFolder
+from blockyard.blobs import BlobFolder, content_name
 from blockyard.futures import Ending, FutureHome, TaskFuture
 from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
 from blockyard.options import Options
-from blockyard.payload import FunctionCache, Packed, Registered, dump_call, dump_items, packed_bytes
+from blockyard.payload import FunctionCache, Packed, Registered, dump_call, dump_items, dump_value, packed_bytes
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.session.endings import ending_of, refusal_error
-from blockyard.session.link import Submission
+from blockyard.session.link import PutValue, Submission
+from blockyard.stored import Stored
 from blockyard.wire import client as wire
 from blockyard.wire import control
 from blockyard.wire.records import PROTOCOL_VERSION, Blob, Body, Function, Need, Outcome, TaskSpec
@@ -201,7 +203,7 @@ class RemoteEngine:
         """Results that ended after their futures were packed as arguments: by now they may be collected."""
         given: dict[int, Need] = {}
         for future in needed:
-            if future.done() and future.task not in given:
+            if type(future) is TaskFuture and future.done() and future.task not in given:
                 try:
                     packed = future.embedded()
                 except errors.DependencyError:
@@ -419,9 +421,27 @@ class RemoteEngine:
 
     # ------------------------------------------------------------------ the end
 
-    def put(self, value: Any) -> Any:
-        """A stand-in for a value that is packed once."""
-        raise NotImplementedError
+    def put(self, value: Any) -> Stored:
+        """A stand-in for a value, which is packed now and sent once. Raises what packing raises, `QueueFull`."""
+        packed = dump_value(value)
+        body: Body = b""
+        if self._blobs is not None and len(packed) >= self._threshold:
+            blob = self._blobs.create(packed, content_name(packed))
+            body = Blob(blob.name, blob.size_bytes)
+        else:
+            body = packed_bytes(packed)
+        with self._lock:
+            self._check_open()
+            number = self._next
+            self._next = number + 1
+            self._link.submit(PutValue(number, body))
+        stored = Stored(self.home, self._base | number, len(packed))
+        finalizer = weakref.finalize(stored, self._drop, stored.task)
+        finalizer.atexit = False
+        return stored
+
+    def _drop(self, task: int) -> None:
+        self._link.order(lambda core: core.collect([task]))
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""

@@ -11,8 +11,7 @@ import msgspec
 
 from blockyard.wire import client as wire
 from blockyard.wire import codec
-from blockyard.wire.records import Function, Group, Outcome
-
+from blockyard.wire.records import Body, Function, Group, Outcome
 
 _CREDIT_FRAMES = 8
 _CREDIT_SECONDS = 0.01
@@ -103,6 +102,13 @@ class SessionCore:
         self._number += 1
         frame = codec.encode(wire.Submit(self._number, groups))
         self._submissions[self._number] = (frame, tasks)
+        return frame
+
+    def put(self, task: int, body: Body) -> bytes:
+        """Number a value and keep it until it is accepted, like a submission."""
+        self._number += 1
+        frame = codec.encode(wire.Put(self._number, task, body))
+        self._submissions[self._number] = (frame, range(0))
         return frame
 
     def ask(self, number: int, question: msgspec.Raw, *, watch: bool) -> bytes:

@@ -52,6 +52,13 @@ class Submission(NamedTuple):
     """Results of needed tasks that were collected meanwhile; asked for at the moment of sending."""
 
 
+class PutValue(NamedTuple):
+    """A value handed over; it has its place between the submissions, because later ones may need it."""
+
+    first: int
+    body: Body
+
+
 class Link:
     """One connection. `on_answers` runs in the link's thread, with all that one turn brought."""
 
@@ -67,7 +74,7 @@ class Link:
         self._base = core.session << NUMBER_BITS
         self._on_answers = on_answers
         self._on_broken = on_broken
-        self._submissions: deque[Submission] = deque()
+        self._submissions: deque[Submission | PutValue] = deque()
         self._orders: deque[Callable[[SessionCore], list[bytes]]] = deque()
         self._unsent: deque[bytes] = deque()
         """Frames that the socket did not take yet."""
@@ -89,7 +96,7 @@ class Link:
         """Whether the caller is the link's thread, which must never wait for itself."""
         return threading.current_thread() is self._thread
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission | PutValue) -> None:
         """Hand over tasks; calls must come in the order of their numbers."""
         self._submissions.append(submission)
         if not self._awake:
@@ -190,12 +197,20 @@ class Link:
             self._unsent.extend(self._orders.popleft()(core))
         pending = self._submissions
         while pending:
+            head = pending[0]
+            if isinstance(head, PutValue):
+                self._unsent.append(core.put(head.first, head.body))
+                pending.popleft()
+                continue
             groups: list[Group] = []
             size = 0
-            first = pending[0].first
+            first = head.first
             last: Submission | None = None
             while pending and size < _MAX_SUBMIT_BYTES:
-                one = pending.popleft()
+                one = pending[0]
+                if isinstance(one, PutValue):
+                    break
+                pending.popleft()
                 if last is None or one.function is not last.function:
                     self._unsent.extend(core.register([one.function]))
                 size += _add(groups, one, last)

@@ -77,10 +77,12 @@ class Ask(Record, tag=9, frozen=True):
 
 
 class Put(Record, tag=10, frozen=True):
-    """A value sent once, content-addressed: `id` names it in later submissions."""
+    """A value that tasks will need: from now on `task`, a number like any other's, is a task that ended with it."""
 
     number: int
-    id: bytes
+    """Of the submission; answered like one."""
+    task: int
+    """The task's number within its session."""
     body: Body
 
 

@@ -20,6 +20,8 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
         case entries.Registered():
             functions = [function for function in entry.functions if _is_used(state, function)]
             return entries.Registered(functions) if functions else None
+        case entries.Stored():
+            return entry if TaskId(entry.session << NUMBER_BITS | entry.task) in state.tasks else None
         case entries.Given():
             leases = [lease for lease in entry.leases if _is_open(state, lease.task)]
             return entries.Given(leases) if leases else None
@@ -30,6 +32,9 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
         case entries.RunOwned():
             run = state.runs.get(entry.run)
             return entry if run is not None and run.epoch == entry.epoch else None
+        case entries.SubmissionRefused():
+            session = state.sessions.get(SessionId(entry.session))
+            return entry if session is not None and entry.number in session.refusals else None
         case entries.ManagerJoined():
             name = ManagerId(entry.manager)
             known = name in state.awaited or any(name in pool.managers for pool in state.pools.values())

@@ -32,4 +32,4 @@ class Effects:
     @property
     def empty(self) -> bool:
         """Nothing to do."""
-        return not (self.before or self.entries or self.recorded or self.after_managers or self.after_clients or self.unlink)
+        return not any((self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink))

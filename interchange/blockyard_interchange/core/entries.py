@@ -6,7 +6,7 @@ oldest chunk that still matter (see `replay.surviving`).
 
 import msgspec
 
-from blockyard.wire.records import Function, Group, Lease, Outcome, Record
+from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
 
 
 class SessionOpened(Record, tag=1, frozen=True):
@@ -112,6 +112,25 @@ class PoolCounted(Record, tag=12, frozen=True):
     late: int
 
 
+class SubmissionRefused(Record, tag=13, frozen=True):
+    """A submission that was not taken in. Later ones may have been, so a client that comes back must hear of it."""
+
+    session: int
+    number: int
+    kind: str
+    message: str
+
+
+class Stored(Record, tag=14, frozen=True):
+    """A value that a client put."""
+
+    session: int
+    at: float
+    number: int
+    task: int
+    body: Body
+
+
 Entry = (
     SessionOpened
     | RunOwned
@@ -125,6 +144,8 @@ Entry = (
     | ManagerJoined
     | ManagerLeft
     | PoolCounted
+    | Stored
+    | SubmissionRefused
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -4,8 +4,8 @@ import heapq
 
 from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
-from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_names, body_bytes
-from blockyard_interchange.core import functions, gangs, submit
+from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, body_bytes
+from blockyard_interchange.core import functions, gangs, stored, submit
 from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
 
@@ -170,7 +170,7 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     body = task.body
     shrunk = _size(outcome.body) - _size(body)
     if type(body) is not bytes:
-        state.effects.unlink += blob_names(body)
+        stored.unlink(state, body)
     task.body = b""
     session.bytes += shrunk
     state.bytes += shrunk
@@ -184,7 +184,7 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     if session.connected:
         session.out.append(outcome)
         state.talkative[session.id] = session
-    for watcher in session.run.watchers:
+    for watcher in session.run.watchers if not task.flags & Flag.CHILD else ():
         if watcher != session.id and (other := state.sessions.get(watcher)) is not None and other.connected:
             other.out.append(outcome)
             state.talkative[watcher] = other
@@ -261,7 +261,7 @@ def _release(state: State, need: Task) -> None:
     elif need.flags & Flag.COLLECTED:
         free(state, need)
     elif need.flags & Flag.GIVEN and need.outcome is not None:
-        state.effects.unlink += blob_names(need.outcome.body)
+        stored.unlink(state, need.outcome.body)
 
 
 def free(state: State, task: Task) -> None:
@@ -281,7 +281,7 @@ def free(state: State, task: Task) -> None:
     if task.flags & Flag.SHADOW:
         _release(state, task.needs[0])
     elif type(outcome.body) is not bytes and not task.flags & Flag.CHILD:
-        state.effects.unlink += blob_names(outcome.body)
+        stored.unlink(state, outcome.body)
     if not order.volatile:
         state.freed.append(task.id)
     if task.flags & Flag.KEYED:

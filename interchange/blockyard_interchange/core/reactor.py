@@ -8,7 +8,7 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import control, managers, matching, outcomes, sessions, submit, timers
+from blockyard_interchange.core import control, managers, matching, outcomes, sessions, stored, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.entries import Ended, Freed, Given
 from blockyard_interchange.core.state import State
@@ -39,6 +39,8 @@ def from_client(
             sessions.on_reattach(state, session, message)
         case client_wire.Ask():
             control.on_ask(state, session, message, now)
+        case client_wire.Put():
+            stored.on_put(state, session, message, now)
         case client_wire.Bye():
             sessions.on_bye(state, session, message, now)
         case client_wire.Ping():
@@ -70,9 +72,12 @@ def from_manager(
             managers.gone(state, manager, Failure(f"its manager left: {message.reason}"), now)
 
 
-def turn(state: State, now: float) -> Effects:
-    """Everything that follows from the events since the last turn, and from the time."""
-    swept = timers.on_time(state, now)
+def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
+    """Everything that follows from the events since the last turn, and from the time.
+
+    `hears_clients`: False while clients are not read because the journal can't be written; then none is given up.
+    """
+    swept = timers.on_time(state, now, hears_clients=hears_clients)
     outcomes.settle(state, now)
     if not state.awaited:
         matching.match(state, now)

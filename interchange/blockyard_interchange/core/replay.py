@@ -5,9 +5,9 @@ are queued, but nothing is handed out until the managers of before are back or h
 because they may still run some of them.
 
 Compaction moves old entries to the journal's end, so an entry may come before what it builds on, and what an ended task
-once needed may be gone altogether. Replay therefore gathers first and builds afterwards: all tasks that are not freed, then how they ended, and only then what the others
-wait for. Frees are the exception that makes dropping safe: chunks are dropped oldest first, so a `Freed` outlives every
-entry of its tasks.
+once needed may be gone altogether. Replay therefore gathers first and builds afterwards: all tasks that are not freed,
+then how they ended, and only then what the others wait for. Frees are the exception that makes dropping safe: chunks
+are dropped oldest first, so a `Freed` outlives every entry of its tasks.
 """
 
 import bisect
@@ -16,9 +16,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId
+from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
 from blockyard.wire.records import Group, Outcome, Status
-from blockyard_interchange.core import entries, functions, outcomes, submit
+from blockyard_interchange.core import entries, functions, outcomes, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
 
@@ -26,6 +26,7 @@ from blockyard_interchange.core.state import Counters, Pool, Run, Session, State
 class _Gathered(msgspec.Struct):
     """The journal's content, not yet connected."""
 
+    stored: list[entries.Stored] = []
     submitted: list[entries.Submitted] = []
     ended: dict[int, Outcome] = {}
     given: dict[int, int] = {}
@@ -36,6 +37,7 @@ class _Gathered(msgspec.Struct):
     """Outer session to the next number of its inner one."""
     counters: dict[str, Counters] = {}
     pool_of: dict[int, str] = {}
+    refused: list[entries.SubmissionRefused] = []
 
 
 def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
@@ -45,6 +47,10 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
         _gather(state, gathered, entry, now)
     for name in gathered.closed:
         _forget_session(state, SessionId(name))
+    for refused in gathered.refused:
+        session = state.sessions.get(SessionId(refused.session))
+        if session is not None:
+            session.refusals[refused.number] = (refused.kind, refused.message)
     for pool in {group.spec.pool for entry in gathered.submitted for group in entry.groups} - state.pools.keys():
         state.pools[pool] = Pool(pool, PoolSettings())  # not in the settings any more: its tasks wait to be cancelled
     _build(state, gathered, now)
@@ -84,6 +90,8 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
                 gathered.ended.setdefault(outcome.task, outcome)
                 if not entry.copy:
                     _count(_counters(gathered, gathered.pool_of.get(outcome.task, "default")), outcome.status)
+        case entries.Stored():
+            gathered.stored.append(entry)
         case entries.Given():
             gathered.given.update((lease.task, lease.epoch) for lease in entry.leases)
         case entries.Counted():
@@ -96,6 +104,8 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
             state.awaited[ManagerId(entry.manager)] = now + state.settings.rejoin_grace
         case entries.ManagerLeft():
             state.awaited.pop(ManagerId(entry.manager), None)
+        case entries.SubmissionRefused():
+            gathered.refused.append(entry)
         case entries.PoolCounted():
             gathered.counters[entry.pool] = Counters(
                 entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late
@@ -156,6 +166,8 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
                 tasks = submit.make(state, session, part, entry.at)
                 made.append((part, tasks))
                 children.setdefault(entry.parent, []).extend(tasks)
+    for value in gathered.stored:
+        _keep(state, gathered, value)
     for group, tasks in made:
         _end(state, gathered, group, tasks, now)
     for group, tasks in made:
@@ -165,6 +177,14 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         if parent is not None and parent.outcome is None:
             outcomes.join(state, parent, tasks, now)
     outcomes.settle(state, now)
+
+
+def _keep(state: State, gathered: _Gathered, value: entries.Stored) -> None:
+    session = state.sessions.get(SessionId(value.session))
+    if session is not None:
+        session.accepted = max(session.accepted, value.number)
+        if task_id(session.id, value.task) not in gathered.freed:
+            stored.keep(state, session, value.task, value.body, value.at)
 
 
 def _session_of(state: State, entry: entries.Submitted) -> Session | None:

@@ -20,9 +20,12 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
         session = _open(state, user, message)
     state.peers.pop(session.peer, None)
     session.peer, session.near, session.connected, session.last_seen = peer, near, True, now
-    session.frames = 0
+    session.frames, session.has_claims = 0, True
     state.peers[peer] = session
-    _settle_ownership(state, session, take_over=message.take_over)
+    _settle_ownership(state, session, now, take_over=message.take_over)
+    # Before the welcome, which lets the client forget all submissions up to the last one taken in.
+    for number, refused in session.refusals.items():
+        state.effects.after_clients.append((peer, wire.Refused(number, *refused)))
     settings = state.settings
     pools = [
         wire.Pool(pool.name, tuple(sorted({manager.python for manager in pool.managers.values()})))
@@ -41,7 +44,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     session.out = [
         task.outcome
         for task in state.tasks.values()
-        if task.outcome is not None and task.order.session is session and not task.flags & Flag.COLLECTED
+        if task.outcome is not None and task.order.session is session and not task.flags & _DONE_WITH
     ]
     if session.out:
         state.talkative[session.id] = session
@@ -75,15 +78,27 @@ def _open(state: State, user: str, message: wire.Hello) -> Session:
     return session
 
 
-def _settle_ownership(state: State, session: Session, *, take_over: bool) -> None:
-    """A run has one owner: its first client, until that one is gone or another takes over."""
+_DONE_WITH = Flag.COLLECTED | Flag.CLIENT_DONE
+
+
+def _settle_ownership(state: State, session: Session, now: float, *, take_over: bool) -> None:
+    """A run has one owner: its first client, until that one is gone or another takes over.
+
+    A moment's absence does not count: after a restart of the interchange, the owner need not be the first to be back.
+    """
     run = session.run
     owner = state.sessions.get(run.owner) if run.owner is not None else None
-    if owner is session or (owner is not None and owner.connected and not take_over):
+    if owner is session:
         return
-    if owner is not None and owner.connected:
-        sentence = f"run {run.name!r} was taken over by client {session.name or session.id!r}"
-        state.effects.after_clients.append((owner.peer, wire.TakenOver(sentence)))
+    if owner is not None and not take_over:
+        is_there = owner.connected or (owner.has_claims and now - owner.last_seen <= state.settings.lease)
+        if is_there:
+            return
+    if owner is not None:
+        if owner.connected:
+            sentence = f"run {run.name!r} was taken over by client {session.name or session.id!r}"
+            state.effects.after_clients.append((owner.peer, wire.TakenOver(sentence)))
+        give_up_claims(state, owner)
     run.owner = session.id
     run.epoch += 1
     state.effects.entries.append(RunOwned(run.name, session.id, run.epoch))
@@ -110,13 +125,30 @@ def on_collect(state: State, session: Session, message: wire.Collect) -> None:
     session.frames = max(0, session.frames - message.frames)
     if session.out:
         state.talkative[session.id] = session
-    run = session.run
-    if run.owner != session.id:
-        return
-    tasks = state.tasks
+    run, tasks = session.run, state.tasks
+    is_owner = run.owner == session.id
     for name in message.tasks:
         task = tasks.get(TaskId(name))
-        if task is not None and task.state is TaskState.ENDED and task.order.session.run is run:
+        if task is None or task.state is not TaskState.ENDED or task.order.session.run is not run:
+            continue
+        submitter = task.order.session
+        if is_owner and (submitter is session or not submitter.has_claims or task.flags & Flag.CLIENT_DONE):
+            outcomes.free(state, task)
+        elif is_owner:
+            task.flags |= Flag.OWNER_DONE
+        elif submitter is session and task.flags & Flag.OWNER_DONE:
+            outcomes.free(state, task)
+        elif submitter is session:
+            task.flags |= Flag.CLIENT_DONE
+
+
+def give_up_claims(state: State, session: Session) -> None:
+    """A client will not collect what it submitted: the word of its run's owner is enough from now on."""
+    if not session.has_claims:
+        return
+    session.has_claims = False
+    for task in [task for task in state.tasks.values() if task.order.session is session]:
+        if task.flags & Flag.OWNER_DONE:
             outcomes.free(state, task)
 
 
@@ -170,6 +202,7 @@ def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
 def on_bye(state: State, session: Session, message: wire.Bye, now: float) -> None:
     """A client ends its session in good order."""
     detach(state, session)
+    give_up_claims(state, session)
     if message.cancel or not session.keep:
         abandon(state, session, now)
 
@@ -180,19 +213,24 @@ def detach(state: State, session: Session) -> None:
     state.peers.pop(session.peer, None)
     session.peer = b""
     session.out = []
+    state.unaccepted.pop(session.id, None)
     session.run.watchers.discard(session.id)
     for pool in state.pools.values():
         pool.watchers.pop(session.id, None)
 
 
 def abandon(state: State, session: Session, now: float) -> None:
-    """A client is gone for good, and nobody else is attached to its run: end its tasks and free its results."""
+    """A client is gone for good, and nobody else is attached to its run: end its tasks and free its results.
+
+    What another run needs goes on, for that one. A run that another client wanted to be kept goes on as a whole.
+    """
     run = session.run
-    others = [one for name in run.sessions if name != session.id and (one := state.sessions[name]).connected]
-    if others:
+    others = [state.sessions[name] for name in run.sessions if name != session.id]
+    if any(one.connected or one.keep for one in others):
         return
     tasks = [task for task in state.tasks.values() if task.order.session.run is run]
-    cancel(state, [task for task in tasks if task.outcome is None], now)
+    needed = _needed_elsewhere(tasks)
+    cancel(state, [task for task in tasks if task.outcome is None and task.id not in needed], now)
     outcomes.settle(state, now)
     for task in tasks:
         task.flags |= Flag.ABANDONED
@@ -200,10 +238,32 @@ def abandon(state: State, session: Session, now: float) -> None:
             outcomes.free(state, task)
 
 
+def _needed_elsewhere(tasks: list[Task]) -> set[TaskId]:
+    """Unfinished tasks of one run that tasks of other runs wait for, and what these in turn wait for."""
+    found: set[TaskId] = set()
+    left = [
+        task
+        for task in tasks
+        if any(
+            other.outcome is None and other.order.session.run is not task.order.session.run
+            for other in task.dependents or ()
+        )
+    ]
+    while left:
+        task = left.pop()
+        if task.outcome is None and task.id not in found:
+            found.add(task.id)
+            left += task.needs
+    return found
+
+
 def close_if_empty(state: State, session: Session) -> None:
     """Forget a session that is gone and has no tasks left."""
-    if session.connected or session.tasks or session.id not in state.sessions:
+    inner = state.sessions.get(SessionId(session.id | 1 << 31))
+    if session.connected or session.tasks or (inner and inner.tasks) or session.id not in state.sessions:
         return
+    if inner is not None:
+        del state.sessions[inner.id]
     for key in session.functions:
         functions.release(state, state.functions[key])
     del state.sessions[session.id]

@@ -37,8 +37,8 @@ class Session:
     """A client, across reconnects."""
 
     __slots__ = (
-        "accepted", "bytes", "connected", "frames", "functions", "id", "keep", "last_seen", "name", "near",
-        "next_number", "out", "peer", "python", "run", "tasks", "token", "user",
+        "accepted", "bytes", "connected", "frames", "functions", "has_claims", "id", "keep", "last_seen", "name",
+        "near", "next_number", "out", "peer", "python", "refusals", "run", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -65,6 +65,10 @@ class Session:
         """Number of the last submission taken in."""
         self.next_number = 0
         """Numbers below are used up."""
+        self.has_claims = True
+        """It may still collect what it submitted: not when it said goodbye, lost its run, or was away for long."""
+        self.refusals: dict[int, tuple[str, str]] = {}
+        """Number to (kind, sentence) of its last refused submissions; said again when it comes back."""
 
 
 class Run:
@@ -165,6 +169,10 @@ class Flag(enum.IntFlag):
     """Nobody wants its outcome: it is freed as it ends."""
     GIVEN = 128
     """No task of the interchange's: a result that a client brought along for those that need it."""
+    OWNER_DONE = 256
+    """The run's owner needs the outcome no more, but the client that submitted it has not confirmed it."""
+    CLIENT_DONE = 512
+    """The client that submitted it needs the outcome no more, but it does not own the run."""
 
 
 class Manager:
@@ -324,6 +332,8 @@ class State:
         self.ended: list[Outcome] = []
         self.freed: list[int] = []
         self.given: list[Lease] = []
+        self.shared: dict[str, int] = {}
+        """Blobs named by their content, and how many values they are."""
         self.settling: list[Task] = []
         """Ended tasks whose dependents were not told yet."""
         self.gangs: dict[TaskId, Gang] = {}

@@ -7,8 +7,11 @@ from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
 from blockyard.wire.records import Group, Need, Outcome, Status, body_bytes
 from blockyard_interchange.core import outcomes, requests
-from blockyard_interchange.core.entries import Submitted
+from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
+
+_MOST_REFUSALS = 64
+"""Refused submissions of one client that are remembered."""
 
 
 def on_submit(state: State, session: Session, message: wire.Submit, now: float) -> None:
@@ -24,6 +27,7 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
     fault = _fault(state, session, message)
     if fault is not None:
         state.counters.refused += 1
+        _remember_refusal(state, session, message.number, fault)
         effects.after_clients.append((session.peer, wire.Refused(message.number, *fault)))
         return
     at = now + state.wall_offset
@@ -34,6 +38,14 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
         effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
     session.accepted = message.number
     state.unaccepted[session.id] = session
+
+
+def _remember_refusal(state: State, session: Session, number: int, fault: tuple[str, str]) -> None:
+    """Keep a refusal until it is known to have arrived, which nobody says: so keep the last few."""
+    session.refusals[number] = fault
+    state.effects.entries.append(SubmissionRefused(session.id, number, *fault))
+    while len(session.refusals) > _MOST_REFUSALS:
+        del session.refusals[next(iter(session.refusals))]
 
 
 def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, str] | None:

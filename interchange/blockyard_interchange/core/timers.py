@@ -25,7 +25,7 @@ def _is_busy(state: State) -> bool:
     )
 
 
-def on_time(state: State, now: float) -> bool:
+def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
     """Do what is due; True when it was time for a look at everything."""
     timers = state.timers
     while timers and timers[0][0] <= now:
@@ -40,7 +40,7 @@ def on_time(state: State, now: float) -> bool:
     if now < state.next_sweep:
         return False
     state.next_sweep = now + _SWEEP_SECONDS
-    _sweep(state, now)
+    _sweep(state, now, hears_clients=hears_clients)
     return True
 
 
@@ -55,22 +55,29 @@ def _deadline(state: State, task: Task, now: float) -> None:
     outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DEADLINE, failure=failure), now)
 
 
-def excuse(state: State, seconds: float) -> None:
-    """Nobody was listened to for so long: their silence is not their own."""
+def _excuse_managers(state: State, seconds: float, now: float) -> None:
+    """Managers were not listened to for so long: their silence is not their own."""
     for pool in state.pools.values():
         for manager in pool.managers.values():
-            manager.last_seen += seconds
-    for session in state.sessions.values():
-        session.last_seen += seconds
+            manager.last_seen = min(now, manager.last_seen + seconds)
     for name in state.awaited:
         state.awaited[name] += seconds
 
 
-def _sweep(state: State, now: float) -> None:
+def _excuse_clients(state: State, seconds: float, now: float) -> None:
+    """The same for clients, those that wait to be let in again too."""
+    for session in state.sessions.values():
+        session.last_seen = min(now, session.last_seen + seconds)
+
+
+def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
     settings = state.settings
     pause, state.swept_at = now - (state.swept_at or now), now
-    if pause > settings.heartbeat:  # this process was stopped, or its machine slept
-        excuse(state, pause)
+    was_stopped = pause > settings.heartbeat  # or its machine slept
+    if was_stopped:
+        _excuse_managers(state, pause, now)
+    if was_stopped or not hears_clients:
+        _excuse_clients(state, pause, now)
     for pool in state.pools.values():
         managers.retract(state, pool, now)
         for manager in [one for one in pool.managers.values() if now - one.last_seen > settings.lease]:
@@ -80,8 +87,10 @@ def _sweep(state: State, now: float) -> None:
         if session.connected and now - session.last_seen > settings.lease:
             sessions.detach(state, session)
         elif not session.connected and session.token:
-            patience = settings.result_ttl if session.keep else settings.client_grace
-            if now - session.last_seen > patience:
+            away = now - session.last_seen
+            if away > settings.client_grace:
+                sessions.give_up_claims(state, session)
+            if away > (settings.result_ttl if session.keep else settings.client_grace):
                 sessions.abandon(state, session, now)
                 sessions.close_if_empty(state, session)
     _give_up_waiting(state, now)

@@ -144,3 +144,10 @@ def test_pools_run_side_by_side() -> None:
     with Client.local(pools=pools) as client:
         left, right = (client.options(pool=name).submit(os.getppid).result(WITHIN) for name in pools)
         assert left != right
+
+
+def test_a_value_is_put_once_and_needed_often(client: Client) -> None:
+    table = client.put(list(range(100_000)))
+    small = client.put("small")
+    assert client.starmap(lambda rows, at: rows[at], [(table, at) for at in range(500)])[499].result(WITHIN) == 499
+    assert client.submit(dict, {"x": [small, table]}).result(WITHIN) == {"x": ["small", list(range(100_000))]}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from blockyard.blobs import BlobFolder
+from blockyard.blobs import BlobFolder, is_content_name
 from blockyard.errors import BlobsFull, NotLoadable, RequestTooLarge
 from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
@@ -22,6 +22,9 @@ MAX_INLINE_BYTES = 128 * 1024 * 1024
 """Half of a frame on the wire; a larger result needs a blob folder."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
+MOST_PUT_VALUES = 16
+"""Values of `Client.put` that a worker keeps unpickled."""
+
 
 class Attempts:
     """Runs tries. `needs` holds the bodies of tries of the current frame that later ones in it need."""
@@ -31,6 +34,7 @@ class Attempts:
         self._folder: BlobFolder | None = None
         self._threshold = MAX_INLINE_BYTES
         self.needs: dict[int, Body | None] = {}
+        self._put: dict[str, object] = {}
         self.spec = TaskSpec(b"")
         """Of the tries that are run now."""
 
@@ -87,7 +91,19 @@ class Attempts:
         body = self.needs[need.task] if need.body is None else need.body
         if body is None:
             raise RuntimeError(f"task {need.task}, which this one needs, did not succeed in this frame")
+        if isinstance(body, Blob) and is_content_name(body.name):
+            return self._put_value(body)
         return self._value(body)
+
+    def _put_value(self, blob: Blob) -> object:
+        """A value that a client put: unpickled once for all tries that need it, the last few of them kept."""
+        if blob.name in self._put:
+            self._put[blob.name] = value = self._put.pop(blob.name)
+        else:
+            value = self._put[blob.name] = self._value(blob)
+            if len(self._put) > MOST_PUT_VALUES:
+                del self._put[next(iter(self._put))]
+        return value
 
     def _value(self, body: Body) -> object:
         if isinstance(body, Bundle):

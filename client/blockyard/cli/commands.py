@@ -1,0 +1,61 @@
+"""The tree of commands. A command's module is imported when it is called or its help is shown."""
+
+from importlib import import_module
+
+import click
+
+from blockyard.cli import options
+
+_HOMES = {
+    "status": "tasks",
+    "tasks": "tasks",
+    "task": "tasks",
+    "explain": "tasks",
+    "cancel": "tasks",
+    "blocks": "blocks",
+    "drain": "blocks",
+    "local": "local",
+    "keys": "keys",
+    "journal": "journal",
+    "doctor": "doctor",
+    "interchange": "programs",
+    "worker": "programs",
+    "completion": "completion",
+}
+"""Command to the module below this package that holds it under the same name."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOMES:
+            return None
+        command = getattr(import_module(f"blockyard.cli.{_HOMES[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _HOMES and not args[0].startswith("-"):
+            from blockyard.config import nearest
+
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], _HOMES)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]},
+             epilog="Exit codes: 0 done, 1 bad news, 2 wrong usage, 3 no answer, 4 not found, 5 refused, "
+                    "6 not installed. Settings also come from BLOCKYARD_* and blockyard.toml.")  # fmt: skip
+@click.version_option(package_name="blockyard", message="%(prog)s %(version)s")
+@options.connected
+def blockyard() -> None:
+    """Blocks of warm Python workers behind a durable queue.
+
+    \b
+    blockyard local up --workers 4     start a system on this machine
+    blockyard status                   see how it is
+    blockyard local down               end it
+    """

@@ -1,0 +1,79 @@
+"""``blockyard journal check`` and ``export``: looks at a journal, in use or not, and changes nothing."""
+
+import base64
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from blockyard import connect
+from blockyard.cli import deployables, options, show
+from blockyard.cli.exits import Exit
+from blockyard.cli.options import Call
+from blockyard.errors import ConfigError
+
+
+@click.group(epilog="Examples: blockyard journal check; blockyard journal export > entries.jsonl")
+def journal() -> None:
+    """Check a journal, or save what is in it."""
+
+
+@journal.command(epilog="Examples: blockyard journal check; blockyard journal check sqlite:///var/lib/journal.db")
+@click.argument("url", required=False)
+@options.output
+@options.profile
+@options.pass_call
+def check(call: Call, url: str | None) -> int:
+    """Read a whole journal and report every fault; exit code 1 when there is one."""
+    opening = deployables.load("blockyard_interchange.journal.opening", "interchange")
+    report = opening.check(url or _url(call))
+    sentence = (
+        f"{report.location}: {report.chunks} sound chunks with {report.entries} entries, "
+        f"{show.bytes_of(report.size_bytes)}, opened {report.epoch} times"
+    )
+    faults = [f"  chunk {fault.chunk}: {fault.text}" if fault.chunk is not None else f"  {fault.text}"
+              for fault in report.faults]  # fmt: skip
+    verdict = f"{len(faults)} faults:" if faults else "no faults"
+    show.answer(call.settings.output, report, sentence, verdict, *faults)
+    return Exit.FOUND_FAULTS if faults else Exit.DONE
+
+
+@journal.command(epilog="Example: blockyard journal export --skip-damaged > entries.jsonl")
+@click.argument("url", required=False)
+@click.option("--skip-damaged", is_flag=True, help="Go on behind what can't be read.")
+@options.profile
+@options.pass_call
+def export(call: Call, url: str | None, skip_damaged: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Print each entry as one line of JSON, oldest first. Bytes come as base64."""
+    opening = deployables.load("blockyard_interchange.journal.opening", "interchange")
+    entries = deployables.load("blockyard_interchange.core.entries", "interchange")
+    write = sys.stdout.write
+    for chunk, raw in opening.export(url or _url(call), skip_damaged=skip_damaged):
+        entry = entries.decode(raw)
+        line = {"chunk": chunk, "type": type(entry).__name__, "fields": plain(entry)}
+        write(msgspec.json.encode(line).decode() + "\n")
+
+
+def plain(value: object) -> Any:
+    """Records as objects with named fields, bytes as base64, all the way down."""
+    match value:
+        case msgspec.Struct():
+            return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        case bytes():
+            return base64.b64encode(value).decode()
+        case list() | tuple():
+            return [plain(one) for one in value]
+        case dict():
+            return {str(key): plain(one) for key, one in value.items()}
+        case _:
+            return value
+
+
+def _url(call: Call) -> str:
+    target = connect.find(None, call.settings)
+    if target.folder is None:
+        raise ConfigError(
+            f"{target.name}: its journal is on another machine; run this there, or give the journal's URL"
+        )
+    return connect.journal_url(target.folder)

@@ -1,0 +1,47 @@
+"""The rim of the command line: one call of a command in, one exit code out, and no traceback on the way."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from blockyard.cli.exits import Exit, exit_of
+from blockyard.config import DEBUG_VARIABLE
+from blockyard.errors import BlockyardError
+
+
+def main() -> None:
+    """Entry point of the program ``blockyard``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command; returns its exit code."""
+    from blockyard.cli.commands import blockyard  # inside, so that Ctrl-C during the imports ends cleanly, too
+
+    try:
+        code = blockyard.main(list(arguments), prog_name="blockyard", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The interpreter would try to flush at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PIPE_CLOSED
+    except BlockyardError as error:
+        return _say(str(error), exit_of(error))
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        return _say(f"unexpected error, a fault of Blockyard's: {what}; {DEBUG_VARIABLE}=1 shows where", Exit.BUG)
+    return int(code or 0)
+
+
+def _say(sentence: str, code: Exit) -> Exit:
+    click.echo(f"blockyard: {sentence}", err=True)
+    return code

@@ -1,0 +1,147 @@
+"""``blockyard status``, ``tasks``, ``task``, ``explain`` and ``cancel``."""
+
+import sys
+import time
+
+import click
+
+from blockyard.cli import options, show, views
+from blockyard.cli.asking import Asking, TaskName, asking
+from blockyard.cli.exits import Exit, NotFound
+from blockyard.cli.options import Call
+from blockyard.ids import TaskId, task_name
+from blockyard.wire import control
+
+STATES = ("WAITING", "QUEUED", "ASSIGNED", "DELAYED", "JOINING", "ENDED")
+"""Of a task, see docs/states.md."""
+
+
+@click.command(epilog="Example: blockyard status -o json")
+@options.connected
+@click.option("-w", "--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@options.pass_call
+def status(call: Call, watch: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Show how the interchange and its pools are."""
+    with asking(call) as interchange:
+        while True:
+            view = _status(interchange)
+            if watch and sys.stdout.isatty():
+                click.clear()
+            show.answer(call.settings.output, view, *_status_parts(view))
+            if not watch:
+                return
+            time.sleep(1.0)
+
+
+def _status(interchange: Asking) -> views.StatusView:
+    found = interchange.ask(control.Status(), control.StatusIs)
+    return views.StatusView(
+        profile=interchange.target.name,
+        endpoint=interchange.target.endpoint,
+        opening=found.opening,
+        tasks=found.tasks,
+        bytes=found.bytes,
+        sessions=found.sessions,
+        pools=[views.pool_of(pool) for pool in found.pools],
+    )
+
+
+def _status_parts(view: views.StatusView) -> list[show.Table | str]:
+    sentence = (
+        f"{view.profile}: {view.tasks} tasks kept ({show.bytes_of(view.bytes)}), {view.sessions} clients, "
+        f"journal opened {view.opening} times"
+    )
+    columns = ("POOL", "QUEUED>", "ASSIGNED>", "MANAGERS>", "WORKERS>", "SUBMITTED>", "DONE>", "FAILED>",
+               "CANCELLED>", "RETRIED>", "LOST>", "LATE>")  # fmt: skip
+    rows = [
+        (pool.pool, pool.queued, pool.assigned, pool.managers, pool.workers, pool.submitted, pool.done, pool.failed,
+         pool.cancelled, pool.retried, pool.lost, pool.late)
+        for pool in view.pools
+    ]  # fmt: skip
+    return [sentence, show.Table(columns, rows, "no pools")]
+
+
+@click.command(epilog="Example: blockyard tasks --state queued --pool gpu --limit 20")
+@options.connected
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES, case_sensitive=False),
+              help="Only tasks in this state; may be given several times.")  # fmt: skip
+@click.option("--pool", default="", help="Only tasks of this pool.")
+@click.option("--run", default="", help="Only tasks of this run.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@options.pass_call
+def tasks(call: Call, states: tuple[str, ...], pool: str, run: str, limit: int) -> None:
+    """List tasks that are not collected yet, oldest first."""
+    with asking(call) as interchange:
+        question = control.Tasks([state.upper() for state in states], pool, run, limit)
+        found = interchange.ask(question, control.TasksAre)
+    view = views.TasksView(total=found.total, tasks=[views.task_of(line) for line in found.tasks])
+    parts: list[show.Table | str] = [_task_table(view.tasks)]
+    if view.total > len(view.tasks):
+        parts.append(f"{len(view.tasks)} of {view.total} tasks; --limit shows more")
+    show.answer(call.settings.output, view, *parts)
+
+
+def _task_table(lines: list[views.TaskView]) -> show.Table:
+    columns = ("TASK", "NAME", "POOL", "RUN", "STATE", "AGE>", "BLOCK")
+    rows = [
+        (
+            line.task,
+            line.name,
+            line.pool,
+            line.run,
+            line.status or line.state,
+            show.since(line.submitted_at),
+            line.block,
+        )
+        for line in lines
+    ]
+    return show.Table(columns, rows, "no tasks")
+
+
+@click.command(epilog="Example: blockyard task 1f3a-42")
+@options.connected
+@click.argument("task", type=TaskName())
+@options.pass_call
+def task(call: Call, task: TaskId) -> None:
+    """Show a task and, in words, why it waits or how it ended."""
+    view = _explained(call, task)
+    show.answer(call.settings.output, view, _task_table([view.task]), *view.sentences)
+
+
+@click.command(epilog="Example: blockyard explain 1f3a-42")
+@options.connected
+@click.argument("task", type=TaskName())
+@options.pass_call
+def explain(call: Call, task: TaskId) -> None:
+    """Say why a task waits, or how it ended."""
+    view = _explained(call, task)
+    show.answer(call.settings.output, view, *view.sentences)
+
+
+def _explained(call: Call, task: TaskId) -> views.ExplainedView:
+    with asking(call) as interchange:
+        found = interchange.ask(control.Task(task), control.TaskIs)
+    return views.ExplainedView(task=views.task_of(found.line), sentences=found.sentences)
+
+
+@click.command(epilog="Examples: blockyard cancel 1f3a-42 1f3a-43; blockyard cancel --run sweep-7")
+@options.connected
+@click.argument("tasks", nargs=-1, type=TaskName())
+@click.option("--pool", default="", help="All unfinished tasks of this pool.")
+@click.option("--run", default="", help="All unfinished tasks of this run.")
+@options.pass_call
+def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
+    """Cancel tasks: those that wait at once; those that run are asked to end, and killed when they do not."""
+    if bool(tasks) == bool(pool or run):
+        raise click.UsageError("give the tasks to cancel, or --pool, or --run")
+    with asking(call) as interchange:
+        order = control.CancelTasks([*tasks]) if tasks else control.CancelMatching(pool, run)
+        count = interchange.ask(order, control.Done).count
+    if tasks and count == 0:
+        names = show.listed(task_name(task) for task in tasks)
+        raise NotFound(f"nothing was cancelled: {names}: ended, or never submitted here; 'blockyard task' says which")
+    noun = "task" if count == 1 else "tasks"
+    show.answer(call.settings.output, views.CountView(count=count), f"{count} {noun} cancelled")
+
+
+__all__ = ["STATES", "Exit", "cancel", "explain", "status", "task", "tasks"]

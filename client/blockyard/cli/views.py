@@ -1,0 +1,134 @@
+"""What ``-o json`` prints: records whose field names are a promise. New fields are added, none is renamed.
+
+Times are UTC epoch seconds, durations seconds, sizes bytes; 0 where something has not happened.
+"""
+
+import msgspec
+
+from blockyard.ids import TaskId, task_name
+from blockyard.wire import control
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all: a JSON object."""
+
+
+class PoolView(View, frozen=True):
+    """A pool in numbers; `submitted` to `late` count since the journal began."""
+
+    pool: str
+    queued: int
+    assigned: int
+    managers: int
+    workers: int
+    submitted: int
+    done: int
+    failed: int
+    cancelled: int
+    retried: int
+    lost: int
+    late: int
+
+
+class StatusView(View, frozen=True):
+    """An interchange in numbers."""
+
+    profile: str
+    endpoint: str
+    opening: int
+    tasks: int
+    bytes: int
+    sessions: int
+    pools: list[PoolView]
+
+
+class TaskView(View, frozen=True):
+    """A task. `status` says how it ended, and is empty while it has not."""
+
+    task: str
+    name: str
+    pool: str
+    run: str
+    state: str
+    status: str
+    block: str
+    submitted_at: float
+
+
+class TasksView(View, frozen=True):
+    """Tasks in order of submission; `total` counts those that match, `tasks` holds at most the limit."""
+
+    total: int
+    tasks: list[TaskView]
+
+
+class ExplainedView(View, frozen=True):
+    """A task, and in words why it waits or how it ended."""
+
+    task: TaskView
+    sentences: list[str]
+
+
+class BlockView(View, frozen=True):
+    """A block. `state` is one of the ten names of JobState."""
+
+    block: str
+    pool: str
+    state: str
+    reason: str
+    message: str
+    exit_code: int | None
+    signal: int | None
+    started_at: float
+    ended_at: float
+    node: str
+    managers: int
+    workers: int
+    busy: int
+    draining: bool
+    idle_seconds: float
+
+
+class CountView(View, frozen=True):
+    """How many tasks or managers an order reached."""
+
+    count: int
+
+
+class SystemView(View, frozen=True):
+    """A system of this machine. `state`: running, starting, stopped or crashed."""
+
+    name: str
+    state: str
+    pid: int
+    since: float
+    folder: str
+    endpoint: str
+    url: str
+
+
+class KeyView(View, frozen=True):
+    """A key that is allowed, or whose file is there though it is not."""
+
+    name: str
+    kind: str
+    allowed: bool
+    public: str
+    file: str
+
+
+def pool_of(status: control.PoolStatus) -> PoolView:
+    """From the wire."""
+    return PoolView(**{name: getattr(status, name) for name in PoolView.__struct_fields__})
+
+
+def task_of(line: control.TaskLine) -> TaskView:
+    """From the wire; the identifier as people write it."""
+    values = {name: getattr(line, name) for name in TaskView.__struct_fields__}
+    return TaskView(**{**values, "task": task_name(TaskId(line.task))})
+
+
+def block_of(line: control.BlockLine) -> BlockView:
+    """From the wire."""
+    own = {name: getattr(line, name) for name in ("pool", "managers", "workers", "busy", "draining", "idle_seconds")}
+    return BlockView(**own, **{name: getattr(line.report, name) for name in control.BlockReport.__struct_fields__})

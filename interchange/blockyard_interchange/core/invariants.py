@@ -1,0 +1,254 @@
+"""What always holds between the tables of the state. For tests: `check` after every event, `check_turn` after a turn.
+
+Every count that the core keeps beside the thing counted is counted again here. A breach raises `Broken`, which names
+the rule, what was found and what was expected.
+"""
+
+from collections import Counter
+
+from blockyard.ids import TaskId, task_name
+from blockyard.wire.records import Body, Status, body_bytes
+from blockyard_interchange.core.matching import is_queued
+from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState
+
+OVERHEAD_BYTES = 16
+"""What a submission, and again an outcome, is taken to cost in the journal besides its body."""
+
+
+class Broken(AssertionError):
+    """A rule between tables does not hold."""
+
+
+def check(state: State) -> None:
+    """Walk all tables; raises `Broken` at the first rule that does not hold."""
+    _check_tasks(state)
+    _check_graph(state)
+    for pool in state.pools.values():
+        _check_pool(state, pool)
+    _check_gangs(state)
+    _check_sessions(state)
+    _check_functions(state)
+    _check_keys(state)
+    _check_sizes(state)
+    _check_timers(state)
+
+
+def check_turn(state: State) -> None:
+    """What holds besides when a turn is over: nothing is left to tell, and nobody idles beside work that fits."""
+    _require(not state.settling, "after a turn nothing settles", state.settling, [])
+    for table in ("ended", "freed", "given"):
+        _require(not getattr(state, table), f"after a turn {table} was handed on", getattr(state, table), [])
+    if state.awaited:
+        return
+    for pool in state.pools.values():
+        least = min((task.order.slots for task in pool.queue if is_queued(task)), default=0)
+        idle = [one.id for one in pool.idle.values() if one.workers >= least]
+        _require(not (least and idle), f"pool {pool.name}: no manager idles while tasks are queued", idle, [])
+
+
+def _require(holds: object, rule: str, found: object, expected: object) -> None:
+    if not holds:
+        raise Broken(f"{rule}: found {found!r}, expected {expected!r}")
+
+
+def _equal(found: object, expected: object, rule: str) -> None:
+    if found != expected:
+        raise Broken(f"{rule}: found {found!r}, expected {expected!r}")
+
+
+def size_of(body: Body) -> int:
+    """Bytes of a body."""
+    return len(body) if type(body) is bytes else body_bytes(body)
+
+
+def _check_tasks(state: State) -> None:
+    for name, task in state.tasks.items():
+        where = f"task {task_name(name)}"
+        _equal(task.id, name, f"{where} stands under its own name")
+        ended = task.state is TaskState.ENDED
+        _equal(task.outcome is not None, ended, f"{where} ({task.state.name}) has an outcome just when it ended")
+        if task.outcome is not None:
+            _equal(task.outcome.task, name, f"{where}: its outcome is its own")
+            _require(task.outcome.status is not Status.JOIN, f"{where}: JOIN is not how a task ends", "JOIN", "other")
+            _equal(size_of(task.body), 0, f"{where}: an ended task keeps no arguments")
+        assigned = task.state is TaskState.ASSIGNED
+        _equal(task.manager is not None, assigned, f"{where} ({task.state.name}) has a manager just when assigned")
+        if task.manager is not None and not task.flags & Flag.GANG:
+            holder = task.manager.leases.get(name)
+            _require(holder is task, f"{where}: its manager holds its lease", holder, task)
+        if name in state.orphans:
+            _equal(task.state, TaskState.WAITING, f"{where}: an orphan waits")
+
+
+def _check_graph(state: State) -> None:
+    """Needs, dependents, and the counts kept of both."""
+    settling = {id(task) for task in state.settling if task.dependents is not None}
+    users: Counter[int] = Counter()
+    for name, task in state.tasks.items():
+        shadow = bool(task.flags & Flag.SHADOW)
+        if task.outcome is not None and not shadow:
+            _equal(task.needs, (), f"task {task_name(name)}: an ended task needs nothing")
+            continue
+        open_needs = 0
+        for need in task.needs:
+            users[id(need)] += 1
+            known = need.flags & Flag.GIVEN or state.tasks.get(need.id) is need
+            _require(known, f"task {task_name(name)}: what it needs is kept", task_name(need.id), "a known task")
+            is_open = need.outcome is None or id(need) in settling
+            open_needs += is_open
+            if is_open and task.outcome is None:
+                told = sum(other is task for other in need.dependents or ())
+                wanted = sum(other is need for other in task.needs)
+                _equal(told, wanted, f"task {task_name(name)} is told by {task_name(need.id)} as often as it needs it")
+        if task.outcome is None:
+            _equal(task.waiting, open_needs, f"task {task_name(name)} ({task.state.name}): waiting")
+            _check_waiting(state, task, shadow=shadow)
+    for name, task in state.tasks.items():
+        _equal(task.users, users[id(task)], f"task {task_name(name)}: users")
+        for other in task.dependents or ():
+            tied = any(need is task for need in other.needs) or other.outcome is not None
+            _require(tied, f"task {task_name(name)}: a dependent needs it", task_name(other.id), "a task that needs it")
+
+
+def _check_waiting(state: State, task: Task, *, shadow: bool) -> None:
+    where = f"task {task_name(task.id)}"
+    match task.state:
+        case TaskState.QUEUED | TaskState.DELAYED:
+            _equal(task.waiting, 0, f"{where} ({task.state.name}) waits for nothing")
+        case TaskState.WAITING:
+            _require(task.waiting or task.id in state.orphans, f"{where} waits for something", task.waiting, "> 0")
+        case TaskState.JOINING:
+            _require(all(need.flags & Flag.CHILD for need in task.needs), f"{where} waits for children", task.needs, "")
+    _require(not shadow or task.state is TaskState.WAITING, f"{where}: a shadow waits", task.state.name, "WAITING")
+
+
+def _check_pool(state: State, pool: Pool) -> None:
+    where = f"pool {pool.name}"
+    mine = [task for task in state.tasks.values() if task.order.pool is pool]
+    queued = {task.id for task in mine if is_queued(task) and not task.flags & Flag.GANG}
+    _equal({task.id for task in pool.queue if is_queued(task)}, queued, f"{where}: queued tasks are in its queue")
+    _equal(pool.queue.size, len(queued), f"{where}: queue.size")
+    wide = {task.id for task in mine if is_queued(task) and task.flags & Flag.GANG}
+    _equal({task.id for task in pool.gangs if is_queued(task)}, wide, f"{where}: queued wide tasks are in line")
+    open_tasks = sum(task.outcome is None for task in mine)
+    counters = pool.counters
+    counted = counters.submitted - counters.done - counters.failed - counters.cancelled
+    _equal(counted, open_tasks, f"{where}: submitted less ended")
+    for manager in pool.managers.values():
+        _check_manager(state, pool, manager)
+    for table in (pool.idle, pool.roomy):
+        strangers = [name for name in table if name not in pool.managers]
+        _equal(strangers, [], f"{where}: only its managers are idle or roomy")
+
+
+def _check_manager(state: State, pool: Pool, manager: Manager) -> None:
+    where = f"manager {manager.id}"
+    _require(
+        state.manager_peers.get(manager.peer) is manager, f"{where} is known by its peer", manager.peer, manager.id
+    )
+    _equal(manager.load, sum(task.order.slots for task in manager.leases.values()), f"{where}: load")
+    for name, task in manager.leases.items():
+        _require(state.tasks.get(name) is task, f"{where}: leased tasks are known", task_name(name), "a known task")
+        _equal(task.state, TaskState.ASSIGNED, f"{where}: state of its task {task_name(name)}")
+        own = task.manager is manager or manager.reserved is task
+        _require(own, f"{where}: task {task_name(name)} is with it", task.manager and task.manager.id, manager.id)
+    usable = not manager.draining and manager.reserved is None
+    _equal(manager.id in pool.idle, usable and manager.load < manager.workers, f"{where} ({manager.load=}) is idle")
+    _require(usable or manager.id not in pool.roomy, f"{where}: one that is given nothing is not roomy", "roomy", "")
+    if usable and not manager.leases:
+        _require(manager.id in pool.roomy, f"{where}: one that holds nothing is roomy", "not roomy", "roomy")
+
+
+def _check_gangs(state: State) -> None:
+    reserved = {
+        (manager.reserved.id, manager.id)
+        for pool in state.pools.values()
+        for manager in pool.managers.values()
+        if manager.reserved is not None
+    }
+    held = {(name, manager.id) for name, gang in state.gangs.items() for manager in gang.managers}
+    _equal(reserved, held, "managers are reserved for the wide tasks that have them")
+    for name, gang in state.gangs.items():
+        where = f"wide task {task_name(name)}"
+        wanted = TaskState.ASSIGNED if gang.started else TaskState.QUEUED
+        _equal(gang.task.state, wanted, f"{where}: state")
+        for manager in gang.managers if gang.started else ():
+            has = name in manager.leases or manager.id in gang.outcomes
+            _require(has, f"{where}: manager {manager.id} has its part, or had it", "neither", "one of both")
+    for task in state.tasks.values():
+        if task.flags & Flag.GANG and task.state is TaskState.ASSIGNED:
+            _require(task.id in state.gangs, f"wide task {task_name(task.id)} has its managers", "none", "a gang")
+
+
+def _check_sessions(state: State) -> None:
+    tasks: Counter[int] = Counter()
+    sizes: Counter[int] = Counter()
+    for task in state.tasks.values():
+        name = task.order.session.id
+        tasks[name] += 1
+        sizes[name] += size_of(task.body) + (size_of(task.outcome.body) if task.outcome is not None else 0)
+        _require(state.sessions.get(name) is task.order.session, f"session {name:x} of a task is open", None, "open")
+    for name, session in state.sessions.items():
+        where = f"session {name:x}"
+        _equal(session.tasks, tasks[name], f"{where}: tasks")
+        _equal(session.bytes, sizes[name], f"{where}: bytes")
+        known = state.peers.get(session.peer) is session
+        _equal(known, session.connected, f"{where} is known by its peer just when it is connected")
+        _require(state.runs.get(session.run.name) is session.run, f"{where}: its run is known", session.run.name, "")
+        if session.token:
+            _require(name in session.run.sessions, f"{where} is of its run", session.run.sessions, name)
+        _require(session.connected or not session.out, f"{where}: nothing waits for one that is away", session.out, [])
+    for peer, session in state.peers.items():
+        _require(state.sessions.get(session.id) is session, f"the session of peer {peer!r} is open", session.id, "open")
+    for run in state.runs.values():
+        _require(run.sessions, f"run {run.name!r} has sessions", run.sessions, "some")
+        _require(run.watchers <= run.sessions, f"run {run.name!r}: watchers are of it", run.watchers, run.sessions)
+        lost = [name for name in run.sessions if name not in state.sessions]
+        _equal(lost, [], f"run {run.name!r}: its sessions are open")
+
+
+def _check_functions(state: State) -> None:
+    users: Counter[bytes] = Counter(task.order.spec.function for task in state.tasks.values())
+    for session in state.sessions.values():
+        users.update(session.functions)
+    for key, entry in state.functions.items():
+        _equal(entry.function.id, key, "a function stands under its own name")
+        _equal(entry.users, users[key], f"function {entry.function.name}: users")
+        _require(entry.users, f"function {entry.function.name} is kept for somebody", entry.users, "> 0")
+    missing = [name.hex() for name in users if name not in state.functions]
+    _equal(missing, [], "functions that are used are known")
+
+
+def _check_keys(state: State) -> None:
+    for key, name in state.keys.items():
+        task = state.tasks.get(name)
+        _require(task is not None and task.flags & Flag.KEYED, f"key {key} belongs to a task", task_name(name), "KEYED")
+        _equal(state.key_of.get(name), key, f"key {key}: the way back")
+    _equal(len(state.key_of), len(state.keys), "keys and the way back")
+    for task in state.tasks.values():
+        _equal(bool(task.flags & Flag.KEYED), task.id in state.key_of, f"task {task_name(task.id)} holds a key")
+
+
+def _check_sizes(state: State) -> None:
+    bodies = live = 0
+    for task in state.tasks.values():
+        size = size_of(task.body) + (size_of(task.outcome.body) if task.outcome is not None else 0)
+        bodies += size
+        if not task.order.volatile:
+            live += size + OVERHEAD_BYTES * (1 + (task.outcome is not None))
+    live += sum(len(entry.function.body) for entry in state.functions.values())
+    _equal(state.bytes, bodies, "bytes of bodies")
+    _equal(state.live_bytes, live, "live bytes of the journal")
+
+
+def _check_timers(state: State) -> None:
+    timed = {(name, epoch) for _, name, epoch in state.timers}
+    for task in state.tasks.values():
+        if task.outcome is not None:
+            continue
+        if task.state is TaskState.DELAYED:
+            _require((task.id, task.epoch) in timed, f"task {task_name(task.id)}: its back-off ends", "no timer", "one")
+        if task.order.deadline:
+            _require((task.id, -1) in timed, f"task {task_name(task.id)}: its deadline comes", "no timer", "one")
+    for name in state.orphans:
+        _require(TaskId(name) in state.tasks, f"orphan {task_name(name)} is known", None, "a task")
