@@ -190,8 +190,8 @@ def test_callbacks_run_without_the_lock() -> None:
 
     def try_lock(_: object) -> None:
         def attempt() -> None:
-            free.append(home.condition.acquire(timeout=LONG))
-            home.condition.release()
+            free.append(home.lock.acquire(timeout=LONG))
+            home.lock.release()
 
         thread = threading.Thread(target=attempt)
         thread.start()
@@ -360,7 +360,7 @@ def test_a_future_is_small() -> None:
 def test_a_forked_process_gets_a_free_lock() -> None:
     home = FutureHome()
     (future,) = some(home, 1)
-    thread = threading.Thread(target=home.condition.acquire)
+    thread = threading.Thread(target=home.lock.acquire)
     thread.start()
     thread.join()
     home.after_fork_in_child()
