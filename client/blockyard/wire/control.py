@@ -130,6 +130,7 @@ class StatusIs(Record, tag=2, frozen=True):
     tasks: int
     bytes: int
     sessions: int
+    """Clients that are connected."""
     pools: list[PoolStatus]
 
 

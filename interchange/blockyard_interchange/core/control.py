@@ -40,7 +40,8 @@ def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
     match question:
         case asked.Status():
             pools = [_pool(pool) for pool in state.pools.values()]
-            return asked.StatusIs(state.opening, len(state.tasks), state.bytes, len(state.sessions), pools)
+            clients = sum(session.connected for session in state.sessions.values())
+            return asked.StatusIs(state.opening, len(state.tasks), state.bytes, clients, pools)
         case asked.Tasks():
             found = [task for task in state.tasks.values() if _matches(task, question)]
             return asked.TasksAre([_line(task) for task in found[: question.limit]], len(found))
