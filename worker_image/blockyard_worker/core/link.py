@@ -163,9 +163,8 @@ def _on_functions(state: State, functions: list[Function]) -> None:
 def _on_retract(state: State, count: int) -> None:
     """Hand back tries that wait, newest first: those in the queue, then those that wait at workers."""
     state.owes_answer = True
-    for attempt in reversed(state.ready):
-        if not count:
-            break
+    while count and state.ready:
+        attempt = state.ready.pop()
         if not needs.is_gone(state, attempt):
             outcomes.hand_back(state, attempt)
             count -= 1

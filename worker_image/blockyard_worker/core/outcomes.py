@@ -46,18 +46,19 @@ def forget(state: State, attempt: Try) -> None:
 
 
 def flush(state: State) -> None:
-    """Put what has gathered into messages. While there is no link, outcomes wait; what is returned is simply gone.
+    """Put what has gathered into messages, while there is a link; otherwise it waits.
 
     Outcomes go first: who gets back a try because what it needs failed must know of the failure by then.
     """
-    if state.pending and state.is_joined:
+    if not state.is_joined:
+        return
+    if state.pending:
         state.outcomes_number += 1
         state.unrecorded[state.outcomes_number] = state.pending
         state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending)))
         state.pending = []
     if state.returned or state.owes_answer:
-        if state.is_joined:
-            state.effects.append(effects.Tell(Returned(state.returned)))
+        state.effects.append(effects.Tell(Returned(state.returned)))
         state.returned, state.owes_answer = [], False
 
 
