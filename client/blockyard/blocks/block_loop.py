@@ -155,6 +155,8 @@ class BlockLoop:
                 raise ScalingRefused(
                     f"pool {self._label} does not run: start it first, and do not use it once shut down"
                 )
+            if not self._thread.is_alive():
+                raise ScalingRefused(f"pool {self._label} does not run in this process: it was forked; open one here")
             answer: Future[T] = Future()
             self._inbox.put(lambda now: _answer(answer, question, now))
         return answer.result()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -41,8 +40,7 @@ class Ending(StrEnum):
     UNREGISTERED = "unregistered"
 
 
-@dataclass(slots=True)
-class Block:
+class Block(msgspec.Struct):
     """One living block. `working_since`: since when it has managers; `silent_since`: since when it runs without any."""
 
     id: BlockId
@@ -130,8 +128,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a pool that the ledger keeps to; see `pool.LocalPool` for their meaning."""
 
     policy: Policy
@@ -141,22 +138,22 @@ class Terms:
     register_timeout: float = 60.0
 
 
-@dataclass(slots=True)
 class BlockLedger:
     """The blocks of one pool. `name_block` makes the name of the n-th block, from 0; a name never comes twice."""
 
-    terms: Terms
-    name_block: Callable[[int], BlockId]
-    living: dict[BlockId, Block] = field(default_factory=dict)
-    ended: dict[BlockId, JobStatus] = field(default_factory=dict)
-    demand: Demand = field(default_factory=Demand)
-    closing: bool = False
-    _jobs: dict[JobId, BlockId] = field(default_factory=dict)
-    _outcomes: deque[Outcome] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    _good: int = 0
-    _bad: int = 0
-    _count: int = 0
-    _stumbled_at: float | None = None
+    def __init__(self, terms: Terms, name_block: Callable[[int], BlockId]) -> None:
+        self.terms = terms
+        self.name_block = name_block
+        self.living: dict[BlockId, Block] = {}
+        self.ended: dict[BlockId, JobStatus] = {}
+        self.demand = Demand()
+        self.closing = False
+        self._jobs: dict[JobId, BlockId] = {}
+        self._outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)
+        self._good = 0
+        self._bad = 0
+        self._count = 0
+        self._stumbled_at: float | None = None
 
     # --- what is known ----------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ What a plug-in of a group must look like is said where the group's port is: `lau
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Final
 
@@ -53,35 +53,54 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 """Known without installed metadata, so that a source tree works as it is."""
 
 
+def is_known(group: str, name: str) -> bool:
+    """Tell whether there is a plug-in of that name, without a look at other distributions if it is our own."""
+    return name in BUILT_IN.get(group, {}) or name in registered(group)
+
+
 def registered(group: str) -> dict[str, str]:
     """Return every name of `group` with its `module:attribute`, sorted by name.
 
     Raises PluginError when two distributions claim one name for different things.
     """
     found = dict(BUILT_IN.get(group, {}))
-    for point in entry_points(group=group):
-        known = found.setdefault(point.name, point.value)
-        if known != point.value:
+    for name, value in _entry_points(group):
+        known = found.setdefault(name, value)
+        if known != value:
             raise PluginError(
-                f"two plug-ins of group {group!r} are called {point.name!r}: {known} and {point.value}; "
+                f"two plug-ins of group {group!r} are called {name!r}: {known} and {value}; "
                 f"uninstall one of them or rename it"
             )
     return dict(sorted(found.items()))
 
 
 def load(group: str, name: str) -> object:
-    """Import the plug-in `name` of `group`.
+    """Import the plug-in `name` of `group`; one of our own is found at once and cannot be replaced by others.
 
     Raises PluginError, listing what there is, when the name is unknown, and naming the cause when it does not import.
     """
+    value = BUILT_IN.get(group, {}).get(name) or _look_up(group, name)
+    module, _, attribute = value.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"plug-in {name!r} of group {group!r} does not load from {value}: {error}") from error
+    return found
+
+
+def _look_up(group: str, name: str) -> str:
     known = registered(group)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise PluginError(f"no plug-in {name!r} in group {group!r}; {hint}there are: {', '.join(known) or 'none'}")
-    point = EntryPoint(name=name, value=known[name], group=group)
-    try:
-        found: object = point.load()
-        return found
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"plug-in {name!r} of group {group!r} does not load from {point.value}: {error}") from error
+    return known[name]
+
+
+def _entry_points(group: str) -> list[tuple[str, str]]:
+    # Imported late: reading the metadata of everything installed costs more than all else that starts a pool.
+    from importlib.metadata import entry_points
+
+    return [(point.name, point.value) for point in entry_points(group=group)]

@@ -221,10 +221,12 @@ def _plugin(group: str) -> Check:
         if not isinstance(value, str):
             return f"is {value!r}; give a name or a function"
         try:
+            if plugins.is_known(group, value):
+                return ""
             known = plugins.registered(group)
         except PluginError as error:
             return str(error)
-        return "" if value in known else f"is {value!r}; there are: {', '.join(known)}{_nearest(value, known)}"
+        return f"is {value!r}; there are: {', '.join(known)}{_nearest(value, known)}"
 
     return check
 

@@ -100,6 +100,8 @@ class ProcessWatch:
         with self._lock:
             if self._thread is None or self._stopping:
                 raise ChannelError(f"{self._name} does not run; open the channel first, and do not use it once closed")
+            if not self._thread.is_alive():
+                raise ChannelError(f"{self._name} does not run in this process: it was forked; make a new one here")
             self._calls.append(callback)
             self._poke()
 

@@ -224,7 +224,7 @@ class ProviderSuite:
             jobs = [provider.submit(request) for request in requests]
             for job in jobs:
                 seen.end_of(job)
-        for job in jobs:
+        for job in jobs:  # what only a poll sees may skip states, and still has to follow the table
             states = [JobState.PENDING, *(status.state for status in seen.of(job))]
             assert all(is_legal(*pair) for pair in pairwise(states)), f"{job}: {states}"
             assert sum(state.terminal for state in states) == 1, f"{job}: {states}"

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from blockyard.blocks.states import JobId, JobState, JobStatus
 from blockyard.ids import BlockId
 from tests.contract.blocks.conftest import MakeExecutor
 from tests.contract.blocks.fake_engine import MANAGER, FakeEngine
+from tests.contract.blocks.test_providers import Mute
 
 
 def is_alive(pid: int) -> bool:
@@ -174,12 +176,6 @@ def test_a_provider_that_pushes_is_never_asked(engine: FakeEngine, make_executor
 def test_a_provider_without_push_is_asked_in_its_interval(
     engine: FakeEngine, make_executor: MakeExecutor, tmp_path: Path
 ) -> None:
-    class Mute(LocalProvider):
-        """Sees everything and tells nothing of its own accord."""
-
-        def start(self, on_change: object) -> None:
-            super().start(lambda job, status: None)
-
     provider = Mute(owner="test-mute", log_dir=tmp_path / "logs", status_polling_interval=0.05)
     executor = make_executor(LocalPool(init_blocks=1, max_blocks=1, strategy="none"), provider=provider)
     (block,) = engine.wait_for_managers(1)
@@ -245,3 +241,20 @@ def test_a_loop_that_was_stopped_stays_stopped(engine: FakeEngine, make_executor
     executor.shutdown()
     with pytest.raises(ScalingRefused, match="was shut down"):
         executor.start()
+
+
+def test_a_forked_process_is_told_that_the_pool_is_not_its_own(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+    executor = make_executor(LocalPool(init_blocks=1, max_blocks=2))
+    (block,) = engine.wait_for_managers(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of exactly what is tested here
+        child = os.fork()
+    if child == 0:
+        try:
+            executor.scale_out()
+        except ScalingRefused as error:
+            os._exit(0 if "forked" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert engine.registered() == [block]

@@ -1,21 +1,19 @@
 """How plug-ins are found: built in or registered by others, and never skipped in silence."""
 
-from collections.abc import Sequence
-from importlib.metadata import EntryPoint
+import os.path
+from pathlib import Path
 
 import pytest
 
 from blockyard.blocks import plugins
 from blockyard.blocks.faults import PluginError
+from blockyard.blocks.pool import LocalPool
 
 
-def register(monkeypatch: pytest.MonkeyPatch, points: Sequence[EntryPoint]) -> None:
-    """Let other distributions have registered these."""
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
-
-
-def strategy(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name=name, value=value, group=plugins.STRATEGIES)
+def register(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Let another distribution have registered a strategy."""
+    points = {plugins.STRATEGIES: [(name, value)]}
+    monkeypatch.setattr(plugins, "_entry_points", lambda group: points.get(group, []))
 
 
 def test_every_built_in_plugin_loads() -> None:
@@ -25,25 +23,25 @@ def test_every_built_in_plugin_loads() -> None:
 
 
 def test_a_third_party_is_found_beside_the_built_in_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, [strategy("seesaw", "os.path:join")])
+    register(monkeypatch, "seesaw", "os.path:join")
     assert list(plugins.registered(plugins.STRATEGIES)) == ["auto", "none", "seesaw", "simple"]
-    assert plugins.load(plugins.STRATEGIES, "seesaw") is __import__("os").path.join
+    assert plugins.load(plugins.STRATEGIES, "seesaw") is os.path.join
 
 
 def test_a_name_that_is_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, [strategy("auto", "my_package:auto")])
+    register(monkeypatch, "auto", "my_package:auto")
     with pytest.raises(PluginError, match=r"two plug-ins .* are called 'auto': .*blockyard.* and my_package:auto"):
         plugins.registered(plugins.STRATEGIES)
 
 
 def test_our_own_entry_points_are_no_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, [strategy("auto", "blockyard.blocks.scaling:auto")])
+    register(monkeypatch, "auto", "blockyard.blocks.scaling:auto")
     assert list(plugins.registered(plugins.STRATEGIES)) == ["auto", "none", "simple"]
 
 
 @pytest.mark.parametrize("value", ["nonesuch_package:f", "os.path:nonesuch"])
 def test_a_plugin_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    register(monkeypatch, [strategy("broken", value)])
+    register(monkeypatch, "broken", value)
     with pytest.raises(PluginError, match=f"'broken' .* does not load from {value}: .*nonesuch"):
         plugins.load(plugins.STRATEGIES, "broken")
 
@@ -51,3 +49,19 @@ def test_a_plugin_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, v
 def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(PluginError, match=r"no plug-in 'autoo' .*did you mean 'auto'.* there are: auto, none, simple"):
         plugins.load(plugins.STRATEGIES, "autoo")
+
+
+def test_metadata_of_installed_distributions_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "seesaw-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: seesaw\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[blockyard.strategies]\nseesaw = os.path:join\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plugins.registered(plugins.STRATEGIES)["seesaw"] == "os.path:join"
+    assert plugins.is_known(plugins.STRATEGIES, "seesaw")
+
+
+def test_a_plugin_of_our_own_costs_no_look_at_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_entry_points", lambda group: pytest.fail("it looked"))
+    assert callable(plugins.load(plugins.STRATEGIES, "auto"))
+    LocalPool()
