@@ -70,7 +70,8 @@ def test_a_process_that_is_just_becoming_another_program_is_looked_at_again(
 ) -> None:
     processes.add(7, b"")
     monkeypatch.setattr(
-        "blockyard.blocks.strays.time.sleep", lambda seconds: (processes.folder / "7" / "environ").write_bytes(marks("b-0"))
+        "blockyard.blocks.strays.time.sleep",
+        lambda seconds: (processes.folder / "7" / "environ").write_bytes(marks("b-0")),
     )
     assert found(processes) == [7]
 
