@@ -113,7 +113,7 @@ class BlocklessExecutor:
         """Start no block, and name none."""
         return []
 
-    def scale_in(self, blocks: int | Iterable[BlockId] = 1) -> list[BlockId]:
+    def scale_in(self, blocks: int | BlockId | Iterable[BlockId] = 1) -> list[BlockId]:
         """End no block, and name none."""
         return []
 

@@ -172,11 +172,13 @@ class BlockExecutor:
         """
         return self._loop.scale_out(blocks)
 
-    def scale_in(self, blocks: int | Iterable[BlockId] = 1) -> list[BlockId]:
-        """Drain blocks by hand, so many or these, and return their names; they end within `drain_timeout`.
+    def scale_in(self, blocks: int | BlockId | Iterable[BlockId] = 1) -> list[BlockId]:
+        """Drain blocks by hand, so many, this one or these, and return their names; they end within `drain_timeout`.
 
         Of a number, pending blocks go first, then the longest idle, busy ones last. The strategy may start others.
         """
+        if isinstance(blocks, str):
+            blocks = [blocks]
         return self._loop.scale_in(blocks if isinstance(blocks, int) else list(blocks))
 
     def status(self) -> dict[BlockId, JobStatus]:

@@ -68,6 +68,7 @@ def test_a_user_scales_by_hand_within_the_maximum(engine: FakeEngine, make_execu
     engine.keep_busy(started[0], 1)
     assert executor.scale_in(1) == [started[1]], "the idle one goes first"
     assert engine.wait_for_end(started[1]).state is JobState.SCALED_IN
+    assert executor.scale_in(started[1]) == [], "it has ended"
     assert executor.status()[started[0]].state is JobState.RUNNING
     with pytest.raises(ScalingRefused, match="no block 'nonesuch'"):
         executor.scale_in([BlockId("nonesuch")])

@@ -1,11 +1,14 @@
 """The words that the OpenSSH client is started with."""
 
+import ast
 import shlex
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from blockyard.blocks import remote_shim
 from blockyard.blocks.ssh_command import BOOTSTRAP, SSHTarget, read_fault, ssh_argv
 
 
@@ -69,3 +72,20 @@ def test_no_configuration_is_read_unless_one_is_named(target: SSHTarget, tmp_pat
 )
 def test_what_ssh_says_is_named_in_one_word(said: str, reason: str) -> None:
     assert read_fault(said) == reason
+
+
+def test_what_is_sent_to_the_far_side_is_older_python_with_the_standard_library_alone() -> None:
+    source = Path(remote_shim.__file__).read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= sys.stdlib_module_names
