@@ -8,7 +8,8 @@ thing, which try a signal is meant for. Reads may race with a write, so they are
 import mmap
 import os
 import struct
-from typing import NamedTuple
+
+from blockyard_worker.records import Now
 
 SIZE_BYTES = mmap.PAGESIZE
 _NOW = struct.Struct("<QQdQ")
@@ -16,15 +17,6 @@ _NOW = struct.Struct("<QQdQ")
 _TARGET = struct.Struct("<QQ")
 _TARGET_OFFSET = 64
 _IDLE, _RUNNING, _ENDED = 0, 1, 2
-
-
-class Now(NamedTuple):
-    """What a worker does: the try it started last, and whether that has ended."""
-
-    task: int
-    epoch: int
-    since: float
-    running: bool
 
 
 def make_page() -> int:

@@ -17,7 +17,7 @@ from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, check_invariants
 from blockyard_worker.core.tries import Capacity
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 
 NAMES = [bytes([number]) * 16 for number in range(3)]
 

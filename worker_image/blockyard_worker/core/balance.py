@@ -7,7 +7,7 @@ from blockyard_worker.core import effects, outcomes
 from blockyard_worker.core.feeding import PATIENCE_SECONDS, requeue
 from blockyard_worker.core.state import State
 from blockyard_worker.core.workers import Phase, Worker
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 
 WORTHWHILE_SECONDS: Final = 0.002
 """Less waiting work than this is not moved to another worker."""

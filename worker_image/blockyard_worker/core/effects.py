@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from blockyard.wire.manager import FromManager
 from blockyard.wire.records import Function
-from blockyard_worker.pipe import RunGroup
+from blockyard_worker.records import RunGroup
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from blockyard_worker.core import effects, outcomes
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Ending, Order, Worker
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 
 LAST_WORDS_SECONDS: Final = 0.5
 """Between SIGTERM and SIGKILL."""

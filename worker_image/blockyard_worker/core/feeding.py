@@ -15,7 +15,7 @@ from blockyard_worker.core.frames import MOST_TRIES, Frame, room_for_tries
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Phase, Worker
-from blockyard_worker.pipe import RunGroup
+from blockyard_worker.records import RunGroup
 
 PATIENCE_SECONDS: Final = 0.02
 """A worker is looked at when it takes so much longer than twice what was expected."""

@@ -12,7 +12,7 @@ from blockyard_worker.core import needs, outcomes
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Try
 from blockyard_worker.core.workers import Worker
-from blockyard_worker.pipe import RunGroup
+from blockyard_worker.records import RunGroup
 
 MOST_TRIES: Final = 256
 """In a frame."""
@@ -100,8 +100,11 @@ class Frame:
         attempt.worker, attempt.frame = worker.number, worker.frames + 1
         worker.sent.append(attempt)
         self._last = assigned.task
+        if self._estimate is not None:
+            self.seconds += self._estimate
+        elif not self.count:
+            self.seconds = self._state.policy.chunk_seconds  # unknown: enough for one frame, for all we know
         self.count += 1
-        self.seconds += self._estimate or 0.0
         if type(assigned.body) is bytes:
             self._bytes += len(assigned.body)
 

@@ -29,7 +29,7 @@ from blockyard_worker.core.tries import Kind, Pace, Try
 from blockyard_worker.core.workers import Order
 
 MISSED_HEARTBEATS = 3
-JOIN_SECONDS = 1.0
+JOIN_SECONDS = 0.5
 """Between two `Join`s while there is no answer."""
 MOST_FUNCTIONS = 4096
 """Functions a manager keeps for its workers."""
@@ -206,6 +206,8 @@ def _leave_when_done(state: State, now: float, seen: Seen) -> None:
             order = Order(Status.LOST, "the block was drained and its time was over", grace=0.0)
             ending.stop(state, attempt, order, now, seen)
     if not state.held or now >= state.drain_at + LAST_RECORDS_SECONDS:
+        state.return_at = now
+        outcomes.flush(state, now)
         leave(state, 0, state.leave_reason, tell=True)
 
 
@@ -214,7 +216,6 @@ def leave(state: State, code: int, reason: str, *, tell: bool) -> None:
     if not state.has_left:
         state.has_left = True
         if tell:
-            outcomes.flush(state)
             state.effects.append(effects.Tell(Leave(reason)))
         state.effects.append(effects.Exit(code, reason))
 

@@ -14,7 +14,7 @@ from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, State, new_state
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order, Worker
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 
 
 class Manager:
@@ -77,11 +77,11 @@ class Manager:
                 ending.advance(state, worker, look, now)
         balance.watched(state, now, seen)
         link.tick(state, now, seen)
-        reports.retire_worn_out(state, too_big)
+        reports.retire_worn_out(state, too_big, now)
         reports.keep_staffed(state, now)
         feed(state, now)
         balance.balance(state)
-        outcomes.flush(state)
+        outcomes.flush(state, now)
 
     def next_tick(self, now: float, seen: Seen) -> float:
         """When `tick` is needed at the latest, if nothing happens before."""
@@ -92,6 +92,8 @@ class Manager:
         for worker in state.workers.values():
             if worker.watch_at is not None:
                 due = min(due, worker.watch_at)
+            if worker.retire_by is not None:
+                due = min(due, worker.retire_by)
             if worker.endings or worker.shortest_timeout:
                 look = ending.next_timeout(state, worker, seen.get(worker.number), now)
                 due = due if look is None else min(due, look)

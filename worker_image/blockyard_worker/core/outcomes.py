@@ -1,10 +1,15 @@
 """How tries leave the worker's side: as an outcome, held until it is recorded, or handed back unstarted."""
 
+from typing import Final
+
 from blockyard.wire.manager import Outcomes, Returned
 from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_worker.core import effects
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
+
+DRAIN_RETURN_SECONDS: Final = 0.25
+"""While draining, what is still assigned goes back at most so often: the interchange may not know of the drain yet."""
 
 
 def failure(attempt: Try, status: Status, message: str, evidence: str = "", seconds: float = 0.0) -> Outcome:
@@ -45,7 +50,7 @@ def forget(state: State, attempt: Try) -> None:
     attempt.worker = None
 
 
-def flush(state: State) -> None:
+def flush(state: State, now: float) -> None:
     """Put what has gathered into messages, while there is a link; otherwise it waits.
 
     Outcomes go first: who gets back a try because what it needs failed must know of the failure by then.
@@ -57,7 +62,9 @@ def flush(state: State) -> None:
         state.unrecorded[state.outcomes_number] = state.pending
         state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending)))
         state.pending = []
-    if state.returned or state.owes_answer:
+    if (state.returned or state.owes_answer) and now >= state.return_at:
+        if state.is_draining:
+            state.return_at = now + DRAIN_RETURN_SECONDS
         state.effects.append(effects.Tell(Returned(state.returned)))
         state.returned, state.owes_answer = [], False
 

@@ -1,6 +1,7 @@
 """What workers report, how they die, and when others are started in their place."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from blockyard.wire.records import Outcome, Status
@@ -9,14 +10,20 @@ from blockyard_worker.core.feeding import PATIENCE_SECONDS, release_wide, requeu
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Try
 from blockyard_worker.core.workers import Phase, Worker
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 
 FREE_FAILURES: Final = 3
 """Workers that may die in a row before the next one is held back."""
 UNFIT_EXIT_CODE: Final = 3
+EXIT_SECONDS: Final = 5.0
+"""For the exit handlers of a worker that is replaced."""
 MOST_BACKOFF_SECONDS: Final = 10.0
 MOST_UNSEEN_LOSSES: Final = 3
 """A try at whose turn so many workers died, with nothing known to run, is taken for the cause."""
+
+
+class WorkerConfused(Exception):
+    """A worker reports something it was not given: its memory or its link was damaged. It must be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,8 @@ def on_ready(state: State, worker: Worker) -> None:
 
 
 def on_results(state: State, worker: Worker, reported: list[Outcome], idle: int, now: float) -> None:
-    """Outcomes have come, in the order in which the tries were sent."""
+    """Outcomes have come, in the order in which the tries were sent. Raises WorkerConfused when they are others."""
+    _check(worker, reported)
     sent, pending = worker.sent, state.pending
     kind: Kind | None = None
     seconds, count = 0.0, 0
@@ -64,6 +72,12 @@ def on_results(state: State, worker: Worker, reported: list[Outcome], idle: int,
         balance.on_idle(worker, idle)
     if not sent:
         _is_dry(state, worker)
+
+
+def _check(worker: Worker, reported: list[Outcome]) -> None:
+    expected = [attempt.assigned.task for attempt in islice(worker.sent, len(reported))]
+    if expected != [outcome.task for outcome in reported]:
+        raise WorkerConfused(f"worker {worker.number} reports {len(reported)} tries that are not those it was given")
 
 
 def _count_down(worker: Worker, count: int, now: float) -> None:
@@ -170,10 +184,14 @@ def keep_staffed(state: State, now: float) -> None:
             state.effects.append(effects.StartWorker(number, place))
 
 
-def retire_worn_out(state: State, too_big: frozenset[int]) -> None:
+def retire_worn_out(state: State, too_big: frozenset[int], now: float) -> None:
     """Replace idle workers that ran as many tries as they may, or that hold too much memory (`too_big`, by number)."""
     limit = state.policy.max_tasks_per_worker
     for worker in state.workers.values():
+        if worker.retire_by is not None and now >= worker.retire_by:
+            worker.retire_by = None
+            state.effects.append(effects.EndTree(worker.number, kill=True))
         if worker.is_free() and (worker.number in too_big or (limit and worker.tries_done >= limit)):
             worker.phase = Phase.RETIRING
+            worker.retire_by = now + EXIT_SECONDS
             state.effects.append(effects.RetireWorker(worker.number))

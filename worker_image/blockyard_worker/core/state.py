@@ -46,6 +46,8 @@ class State:
     paces: OrderedDict[bytes, Pace] = field(default_factory=OrderedDict)
     returned: list[Lease] = field(default_factory=list)
     """To be handed back with the next flush."""
+    return_at: float = 0.0
+    """Not to hand anything back before."""
     owed: int = 0
     """Tries still to be handed back for a `Retract`, from what is taken back from workers."""
     owes_answer: bool = False

@@ -63,6 +63,7 @@ class Worker:
         "number",
         "phase",
         "place",
+        "retire_by",
         "sent",
         "shortest_timeout",
         "stealing",
@@ -99,6 +100,8 @@ class Worker:
         self.endings: dict[int, Ending] = {}
         self.functions: OrderedDict[bytes, None] = OrderedDict()
         self.tries_done = 0
+        self.retire_by: float | None = None
+        """Killed if it has not exited by then."""
 
     def is_free(self) -> bool:
         """Whether a try given now would start at once."""

@@ -5,8 +5,9 @@ import secrets
 import socket
 
 from blockyard_worker import pipe
-from blockyard_worker.page import Now, Page, make_page
-from blockyard_worker.pipe import FrameBuffer, FromWorker, ToWorker
+from blockyard_worker.page import Page, make_page
+from blockyard_worker.pipe import FrameBuffer
+from blockyard_worker.records import FromWorker, Now, ToWorker
 from blockyard_worker.shell.output import Outputs, Stream
 from blockyard_worker.tokens import Tokens
 from blockyard_worker.worker.capture import NONCE_BYTES

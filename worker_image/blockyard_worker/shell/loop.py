@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 
+import msgspec
 from msgspec.structs import replace
 
 from blockyard.errors import BadFrame
@@ -16,9 +17,9 @@ from blockyard.wire.records import Failure, Outcome
 from blockyard_worker import strays
 from blockyard_worker.core import effects as do
 from blockyard_worker.core.manager import Manager
-from blockyard_worker.core.reports import Ended
-from blockyard_worker.page import Now
-from blockyard_worker.pipe import Exit, Load, Place, Ready, Results, Run, Unfit
+from blockyard_worker.core.reports import Ended, WorkerConfused
+from blockyard_worker.pipe import FrameError
+from blockyard_worker.records import Exit, FromWorker, Load, Now, Place, Ready, Results, Run, Unfit
 from blockyard_worker.settings import Settings
 from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
@@ -36,6 +37,9 @@ MOST_FRAMES = 64
 """Read from the interchange in one round."""
 RETRY_SECONDS = 0.005
 """Until something is tried again that would have blocked."""
+SLOW_RETRY_SECONDS = 0.05
+"""The same for messages to the interchange, when it has been away for a while."""
+FAST_RETRIES_SECONDS = 2.0
 
 
 class Seen(Mapping[int, Now | None]):
@@ -71,6 +75,7 @@ class Loop:
         """Of children that ended before it was known what they were; kept only while workers are being born."""
         self._unsent: list[bytes] = []
         self._place = Place("", 1 << 62)
+        self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
         self._exit: do.Exit | None = None
         self._memory_at = 0.0
         self._oom_kills = memory.oom_kills()
@@ -78,6 +83,11 @@ class Loop:
         self._events = select.epoll()
         self._by_descriptor: dict[int, tuple[Child, bool]] = {}
         self._poller = Poller()
+
+    @property
+    def outputs(self) -> Outputs:
+        """What tasks printed."""
+        return self._outputs
 
     def run(self, wakeup: int) -> do.Exit:
         """Live until the core says `Exit`. `wakeup`: readable when a signal came, see `signal.set_wakeup_fd`."""
@@ -102,8 +112,10 @@ class Loop:
         due = self._core.next_tick(now, self._seen)
         if self._settings.memory_period and self._watches_memory():
             due = min(due, self._memory_at)
-        if self._unsent or not all(child.send_more() for child in self._children.values()):
+        if not all(child.send_more() for child in self._children.values()):
             due = min(due, now + RETRY_SECONDS)
+        if self._unsent:
+            due = min(due, now + (RETRY_SECONDS if now < self._retry_fast_until else SLOW_RETRY_SECONDS))
         return max(0.0, due - now)
 
     def _hear_interchange(self) -> None:
@@ -132,7 +144,15 @@ class Loop:
                     self._hear(child)
 
     def _hear(self, child: Child, *, to_end: bool = False) -> None:
-        for said in child.receive(to_end=to_end):
+        try:
+            self._hear_all(child, child.receive(to_end=to_end))
+        except (WorkerConfused, msgspec.MsgspecError, FrameError) as error:
+            log.error("worker %d is ended: %s", child.number, error, extra={"action": "worker_confused"})
+            if child.pid is not None:
+                strays.kill(child.pid)
+
+    def _hear_all(self, child: Child, everything: list[FromWorker]) -> None:
+        for said in everything:
             match said:
                 case Results(outcomes, idle):
                     for index, outcome in enumerate(outcomes):
@@ -311,6 +331,8 @@ class Loop:
                 break
             sent += 1
         del self._unsent[:sent]
+        if sent or not self._unsent:
+            self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
 
     def say_goodbye(self, patience: float) -> bool:
         """Send what is left, for at most `patience` seconds; False when some of it stays unsent."""

@@ -8,7 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 
-from blockyard_worker.page import Now
+from blockyard_worker.records import Now
 from blockyard_worker.worker.capture import MARK_BYTES, NONCE_BYTES, read_mark
 
 READ_BYTES = 1 << 17
@@ -53,6 +53,10 @@ class Outputs:
         missing = self._dropped.get(name, 0) + len(tail) - len(shown)
         text = shown.decode(errors="replace")
         return f"[{missing} bytes before this were dropped]\n{text}" if missing else text
+
+    def of_task(self, task: int) -> dict[int, str]:
+        """What is known of a task's tries, by epoch."""
+        return {epoch: self.tail(task, epoch) for one, epoch in self._tails if one == task}
 
 
 class Stream:

@@ -8,7 +8,8 @@ import time
 from blockyard.wire.records import Assigned, Outcome, Status
 from blockyard_worker import pipe
 from blockyard_worker.page import Page
-from blockyard_worker.pipe import Exit, FrameBuffer, Load, Place, Results, Run, RunGroup, to_worker
+from blockyard_worker.pipe import FrameBuffer, to_worker
+from blockyard_worker.records import Exit, Load, Place, Results, Run, RunGroup
 from blockyard_worker.tokens import Tokens
 from blockyard_worker.worker.attempt import Attempts
 from blockyard_worker.worker.capture import Capture

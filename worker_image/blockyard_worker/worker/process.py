@@ -15,7 +15,7 @@ import msgspec
 from blockyard.payload import load_function
 from blockyard_worker import linux, pipe, strays
 from blockyard_worker.page import Page
-from blockyard_worker.pipe import Ready, Unfit
+from blockyard_worker.records import Ready, Unfit
 from blockyard_worker.tokens import Tokens
 from blockyard_worker.worker import interrupts
 from blockyard_worker.worker.capture import Capture
