@@ -44,12 +44,6 @@ class Collector:
         self.failure: Exception | None = None
         self._index: dict[int, int] | None = None
 
-    def reset(self) -> None:
-        """Forget what was found, before the same call is pickled once more in another way."""
-        self.found.clear()
-        self._index = None
-        self.failure = None
-
     def index_of(self, dependency: Dependency) -> int:
         """Return the number of a dependency, the same one for the same object."""
         if self._index is None:

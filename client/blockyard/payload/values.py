@@ -88,8 +88,6 @@ def pickle_any(value: object, views: list[memoryview]) -> bytes:
         if collector is not None and collector.failure is not None:
             raise collector.failure from None
     views.clear()
-    if collector is not None:
-        collector.reset()
     return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)  # type: ignore[no-any-return]  # it is untyped
 
 

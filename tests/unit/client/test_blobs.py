@@ -1,5 +1,6 @@
 """Blobs are whole or absent, private to their owner, used again when small, and never mixed up."""
 
+import contextlib
 import errno
 import mmap
 import os
@@ -151,6 +152,27 @@ def test_a_reader_that_is_overtaken_finds_out(folder: BlobFolder, monkeypatch: p
     monkeypatch.setattr(os, "preadv", slow_read)
     with pytest.raises(BlobMissing):
         folder.open(blob.name)
+
+
+def test_a_reader_is_not_fooled_by_a_name_of_content_that_came_back(
+    folder: BlobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, other = b"right" * 1000, b"wrong" * 1000
+    name = content_name(content)
+    folder.create(content, name)
+    read = os.preadv
+
+    def slow_read(fd: int, buffers: Any, offset: int) -> int:
+        folder.unlink(name)
+        passing = folder.create(other)
+        count = read(fd, buffers, offset)
+        folder.unlink(passing.name)
+        folder.create(content, name)
+        return count
+
+    monkeypatch.setattr(os, "preadv", slow_read)
+    with contextlib.suppress(BlobMissing):  # as good as the right content: the reader knows
+        assert bytes(folder.open(name)) == content
 
 
 def test_a_reader_whose_file_became_shorter_finds_out(folder: BlobFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,6 +218,17 @@ def test_as_completed_is_woken_once_for_a_batch(monkeypatch: pytest.MonkeyPatch)
     assert len(woken.seen) == 1
 
 
+def test_an_abandoned_as_completed_leaves_no_waiter_behind() -> None:
+    home = FutureHome()
+    ended, waiting = some(home, 2)
+    ended.set_result(1)
+    iterator: Any = as_completed([ended, waiting])
+    assert next(iterator) is ended
+    assert len(waiting._waiters) == 1
+    iterator.close()
+    assert waiting._waiters == []
+
+
 def test_as_completed_takes_futures_of_several_homes_and_of_the_standard_library() -> None:
     homes = [FutureHome(), FutureHome()]
     ours = [TaskFuture[int](home, 1) for home in homes]

@@ -166,7 +166,7 @@ class Model:
 
 model = Model()
 model.weight = 5
-sys.stdout.buffer.write(packed_bytes(dump_call((model, lambda x: x + 1, "__main__"), {})[0]))
+sys.stdout.buffer.write(packed_bytes(dump_call(({argument},), {{}})[0]))
 """
 
 
@@ -183,9 +183,26 @@ def run_script(source: str, *, stdin: bytes = b"") -> bytes:
     ).stdout
 
 
-def test_classes_and_lambdas_of_a_script_are_usable_elsewhere() -> None:
-    (model, function, text), _ = load_call(run_script(MAIN_SCRIPT))
-    assert (model.predict(2), function(1), text) == (10, 2, "__main__")
+def test_an_object_of_a_class_of_a_script_is_usable_elsewhere() -> None:
+    (model,), _ = load_call(run_script(MAIN_SCRIPT.format(argument="model")))
+    assert model.predict(2) == 10
+
+
+def test_a_lambda_of_a_script_is_usable_elsewhere() -> None:
+    (function,), _ = load_call(run_script(MAIN_SCRIPT.format(argument="lambda x: model.weight + x")))
+    assert function(1) == 6
+
+
+def test_what_was_gathered_before_cloudpickle_took_over_is_not_gathered_twice() -> None:
+    home = FutureHome()
+    future = TaskFuture[int](home, 1)
+    arrays = [np.arange(LARGE), np.arange(LARGE) + 1]
+    packed, dependencies = dump_call((future, *arrays, lambda x: x), {}, home)
+    assert len(take_apart(packed_bytes(packed))[1]) == 2
+    assert list(dependencies) == [future]
+    args, _ = load_call(packed_bytes(packed), resolve=lambda index: index)
+    assert args[0] == 0
+    assert all((sent == array).all() for sent, array in zip(args[1:3], arrays, strict=True))
 
 
 def test_data_that_contain_the_word_main_are_just_data() -> None:

@@ -235,6 +235,22 @@ def test_all_threads_work_when_there_is_work_for_all() -> None:
     engine.shutdown()
 
 
+def test_a_second_task_does_not_wait_for_a_thread_that_was_idle_before(engine: ThreadEngine) -> None:
+    submit(engine, abs, 1).result(LONG)
+    busy = Busy(engine)
+    assert submit(engine, abs, -2).result(LONG) == 2
+    busy.release()
+
+
+def test_all_threads_that_a_wide_task_frees_are_used(engine: ThreadEngine) -> None:
+    submit(engine, abs, 1).result(LONG)
+    busy = Busy(engine, cores=2)
+    together = threading.Barrier(2, timeout=LONG)
+    futures = [submit(engine, together.wait) for _ in range(2)]
+    busy.release()
+    assert sorted(future.result(LONG) for future in futures) == [0, 1]
+
+
 def test_the_same_key_is_the_same_task(engine: ThreadEngine) -> None:
     flaky = Flaky(0)
     first, second = submit(engine, flaky, key="k"), submit(engine, flaky, key="k")
