@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from blockyard import futures as futures_of
@@ -28,9 +29,10 @@ T = TypeVar("T")
 class Submitter(Executor):
     """Submits tasks with certain options. A `Client` is one with the defaults; `options` makes others."""
 
-    def __init__(self, engine: Engine, options: Options) -> None:
+    def __init__(self, engine: Engine, options: Options, of: "Submitter | None" = None) -> None:
         self._engine = engine
         self._options = options
+        self._of = of  # a client that only its views are left of is still in use
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Have ``fn(*args, **kwargs)`` run; futures among the arguments, inside containers too, are dependencies.
@@ -64,7 +66,7 @@ class Submitter(Executor):
 
         Raises ConfigError naming the option at fault.
         """
-        return Submitter(self._engine, self._options.but(**changes))
+        return Submitter(self._engine, self._options.but(**changes), self._of or self)
 
     def put(self, value: T) -> T:
         """Send a large value once; pass what is returned as an argument, as often as you like."""
@@ -148,13 +150,15 @@ class Client(Submitter):
 
         settings = config.load()
         target = connect.find(where, settings, server_key=server_key, client_key=client_key)
+        keep = bool(run) if keep is None else keep
         remote = RemoteSettings(
             target.link(),
             run=run,
             take_over=take_over,
-            keep=bool(run) if keep is None else keep,
+            keep=keep,
             name=name,
             on_full=on_full,
+            finish=not keep,
             patience=settings.timeout if timeout is None else timeout,
         )
         return cls(connect.open_engine(target, remote))
@@ -187,7 +191,25 @@ class Client(Submitter):
         return self._system.folder if self._system is not None else None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
-        """As `Executor.shutdown`; a local system ends with it."""
+        """As `Executor.shutdown`; a local system ends with it.
+
+        It is how a program ends in good order: results of a named run that nobody looked at are freed. They are kept
+        when a ``with`` block ends by an exception, and when the program ends without a word.
+        """
+        if isinstance(self._engine, RemoteEngine):
+            self._engine.release()
+        self._end(wait, cancel_futures=cancel_futures)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if kind is None:
+            self.shutdown()
+        else:
+            self._end(wait=True, cancel_futures=False)
+        return None
+
+    def _end(self, wait: bool, *, cancel_futures: bool) -> None:  # noqa: FBT001 - as Executor.shutdown
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait and self._system is not None:
             self._system.stop()

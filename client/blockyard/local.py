@@ -4,7 +4,6 @@ This process supervises: what dies is started again within a second, and all of 
 that happens. The state folder holds keys, journal and logs; that of a named run is kept and resumed.
 """
 
-import atexit
 import difflib
 import fcntl
 import hashlib
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from blockyard import lifetime
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
@@ -86,8 +85,9 @@ class LocalSystem:
         self._lock = -1
         self._supervisor: _Supervisor | None = None
         self._executors: dict[str, BlockExecutor] = {}
-        self._stopped = threading.Lock()
-        _running.add(self)
+        self._stopping = threading.Lock()
+        self._stopped = threading.Event()
+        lifetime.register(self)
 
     def start(self, on_full: str) -> RemoteEngine:
         """Start everything and return the engine, connected.
@@ -155,9 +155,27 @@ class LocalSystem:
 
     def stop(self) -> None:
         """End all processes, and remove the files unless they belong to a named run; idempotent."""
-        if not self._stopped.acquire(blocking=False):
+        if not self._stopping.acquire(blocking=False):
+            self._stopped.wait(3 * _STOP_SECONDS)
             return
-        _running.discard(self)
+        try:
+            self._stop()
+        finally:
+            self._stopped.set()
+
+    def finish(self) -> None:
+        """At the interpreter's exit; its engine has seen its tasks to their end by then."""
+        self.stop()
+
+    def disown(self) -> None:
+        """In a forked child: processes, files and the lock on the folder are the parent's."""
+        self._stopping = threading.Lock()
+        self._stopping.acquire()
+        self._stopped.set()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _stop(self) -> None:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
         if self._supervisor is not None:
@@ -365,14 +383,3 @@ def _write_private(path: Path, content: bytes) -> None:
 def _python_path() -> str:
     """This process's own module search path: what it can import, its workers can."""
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path if not entry.endswith(".zip"))
-
-
-_running: "weakref.WeakSet[LocalSystem]" = weakref.WeakSet()
-
-
-def _stop_all() -> None:
-    for system in list(_running):
-        system.stop()
-
-
-atexit.register(_stop_all)

@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from blockyard import errors
+from blockyard import errors, lifetime
 from blockyard.blobs import BlobFolder, content_name
 from blockyard.futures import Ending, FutureHome, TaskFuture
 from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
@@ -43,6 +44,8 @@ PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
 _ITEMS_A_FRAME: Final = 4096
 _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
+_LOOK_SECONDS: Final = 0.5
+"""How often it is looked, at the interpreter's exit, whether the interchange still answers."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(control.Answer).decode
 
@@ -58,7 +61,9 @@ class RemoteSettings(msgspec.Struct, frozen=True):
     on_full: str = "wait"
     """'wait', or 'raise' `QueueFull`, when a limit of unfinished tasks is reached."""
     patience: float = 10.0
-    """Seconds until an interchange that does not answer is an error, at the start."""
+    """Seconds until an interchange that does not answer is an error, at the start; and at the interpreter's exit."""
+    finish: bool = True
+    """At the interpreter's exit, wait for what was submitted; False when it goes on without this process."""
 
 
 class RemoteEngine:
@@ -93,16 +98,23 @@ class RemoteEngine:
         self._numbers = itertools.count(1)
         self._closed = False
         self._left = False
+        self._releases = False
+        self._disowned = False
         self._refused: dict[str, BaseException] = {}
         self._pools: dict[int, str] = {}
         """Pools of unfinished tasks, of all that are not of pool 'default'."""
         self._broken: Exception | None = None
+        self._unseen: set[int] = set()
+        """Of a kept run: tasks that ended and whose outcome nobody has looked at."""
+        self._let_go: set[int] = set()
+        """Tasks of other clients of the run that were collected or cancelled here."""
         hello = wire.Hello(
             PROTOCOL_VERSION, self._session, secrets.token_bytes(16), settings.run, PYTHON, b"", settings.take_over,
             settings.keep, settings.name or f"{platform.node()}:{os.getpid()}",
         )  # fmt: skip
         self._link = Link(settings.link, SessionCore(hello), self._on_answers, self._on_broken)
         self._link.start()
+        lifetime.register(self)
 
     def connect(self) -> wire.Welcome:
         """Wait for the interchange's welcome.
@@ -255,6 +267,8 @@ class RemoteEngine:
         collected: list[int] = []
         if answers.welcome is not None:
             self._on_welcome(answers.welcome)
+        for attached in answers.attached:  # before their outcomes, which may have come along
+            self._on_attached(attached)
         if answers.outcomes:
             collected = self._complete(answers.outcomes)
         for tasks, refused in answers.refused:
@@ -267,8 +281,6 @@ class RemoteEngine:
             question = self._questions.pop(refused.number, None)
             if question is not None:
                 question.set_exception(refusal_error(refused))
-        for attached in answers.attached:
-            self._on_attached(attached)
         if answers.credit is not None:
             self._max_tasks = answers.credit.max_tasks
         if answers.taken_over:
@@ -296,8 +308,9 @@ class RemoteEngine:
             task = outcome.task
             future = futures.pop(task, None)
             if future is None:
-                # Sent again after a reconnect, or cancelled here: nobody waits for it.
-                collected.append(task)
+                # Cancelled here; or sent again after a reconnect; or another client's, who may still want it.
+                if task not in self._unseen and (task >> NUMBER_BITS == self._session or task in self._let_go):
+                    collected.append(task)
                 continue
             body = outcome.body
             if outcome.status == 0 and type(body) is bytes:
@@ -306,7 +319,9 @@ class RemoteEngine:
                 batch.append((future, *ending_of(outcome, self._blobs)))
             if self._pools:
                 self._pools.pop(task, None)
-            if not keep:
+            if keep:
+                self._unseen.add(task)
+            else:
                 collected.append(task)
         self.home.complete(batch)
         return collected
@@ -314,11 +329,15 @@ class RemoteEngine:
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         task = future.task
         self._futures.pop(task, None)
+        self._let_go.add(task)
         if self._broken is None:
             self._link.order(lambda core: [core.cancel([task])])
 
     def _on_collect(self, future: TaskFuture[Any]) -> None:
         task = future.task
+        self._unseen.discard(task)
+        if task >> NUMBER_BITS != self._session:
+            self._let_go.add(task)
         self._link.order(lambda core: core.collect([task]))
 
     def _on_broken(self, cause: Exception) -> None:
@@ -412,12 +431,17 @@ class RemoteEngine:
         return future.result(self._settings.patience)
 
     def _on_attached(self, attached: wire.Attached) -> None:
-        known = self._futures
-        fresh = {task: TaskFuture[Any](self.home, task) for task in attached.tasks if task not in known}
-        known.update(fresh)
         question = self._questions.pop(attached.number, None)
-        if question is not None:
-            question.set_result(list(fresh.values()))
+        if question is None:
+            return  # asked again after a reconnect, for the interchange's sake
+        known = self._futures
+        fresh = {
+            task: TaskFuture[Any](self.home, task)
+            for task in attached.tasks
+            if task not in known and task not in self._unseen and task not in self._let_go
+        }
+        known.update(fresh)
+        question.set_result(list(fresh.values()))
 
     # ------------------------------------------------------------------ the end
 
@@ -445,6 +469,8 @@ class RemoteEngine:
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""
+        if self._disowned:
+            return
         with self._lock:
             self._closed = True
             self._room.notify_all()
@@ -458,11 +484,50 @@ class RemoteEngine:
         else:
             self._leave_when_done()
 
+    def release(self) -> None:
+        """The program ends in good order: free the results of ended tasks, those that nobody looked at too."""
+        self._releases = True
+
     def _leave_when_done(self) -> None:
         if not self._futures and not self._left:
             self._left = True
-            self._link.order(lambda _: [_encode(wire.Bye(cancel=False))])
+            self._link.order(self._goodbye)
             self._link.stop(linger=_LINGER)
+
+    def _goodbye(self, core: SessionCore) -> list[bytes]:
+        if self._releases:
+            core.collect(list(self._unseen))
+        return [*core.credit(time.monotonic(), speaking=True), _encode(wire.Bye(cancel=False))]
+
+    def finish(self) -> None:
+        """At the interpreter's exit: see what was submitted to its end, while there is an interchange that answers."""
+        if self._left or self._disowned:
+            return
+        self.shutdown(wait=False, cancel_futures=False)
+        if self._settings.finish:
+            while self._futures and self._link.is_heard(self._settings.patience):
+                wait_for(list(self._futures.values()), _LOOK_SECONDS)
+        self._left = True
+        self._link.order(self._goodbye)
+        self._link.stop(linger=_LINGER)
+        self._link.join(_LINGER + 3.0)
+
+    def disown(self) -> None:
+        """In a forked child: the link's thread and socket are the parent's, and so are the tasks."""
+        self._disowned = True
+        self._broken = errors.BrokenBlockyard(
+            f"this client belongs to process {os.getppid()}, of which process {os.getpid()} is a fork: its connection "
+            "cannot be shared; open a new client in the child, or fork before there is one"
+        )
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self.home.after_fork_in_child()
+        self.home.on_wait = self._raise_broken
+        self.home.on_cancel = self.home.on_collect = _nothing
+
+    def _raise_broken(self, _: object) -> None:
+        if self._broken is not None:
+            raise self._broken
 
 
 def _nothing(_: object) -> None:

@@ -63,13 +63,13 @@ class SessionCore:
         """Outcome frames to be credited back."""
         self._collected: list[int] = []
         self._credit_at = 0.0
-        self._heard_at = 0.0
+        self.heard_at = 0.0
         self._said_at = 0.0
 
     def hello(self, near: bytes, now: float) -> bytes:
         """The frame that opens the session on a new connection."""
         self.standing = Standing.GREETING
-        self._said_at = self._heard_at = now
+        self._said_at = now
         return codec.encode(msgspec.structs.replace(self._hello, near=near))
 
     @property
@@ -150,7 +150,7 @@ class SessionCore:
         """Take in frames; what they mean for others goes to `answers`."""
         send: list[bytes] = []
         for frame in frames:
-            self._heard_at = now
+            self.heard_at = now
             send += self._on_message(codec.to_client.decode(frame), answers, now)
         return send
 
@@ -217,7 +217,7 @@ class SessionCore:
         """Say hello again when nobody answers, or that we are still here."""
         if self.standing is Standing.GREETING:
             return [self.hello(near, now)] if now - self._said_at > 0.25 else []
-        if now - self._heard_at > 3 * self.heartbeat:
+        if now - self.heard_at > 3 * self.heartbeat:
             return [self.hello(near, now)]
         if now - self._said_at >= self.heartbeat:
             self._said_at = now

@@ -96,6 +96,10 @@ class Link:
         """Whether the caller is the link's thread, which must never wait for itself."""
         return threading.current_thread() is self._thread
 
+    def is_heard(self, patience: float) -> bool:
+        """Whether the thread runs and the interchange has said something within so many seconds."""
+        return self._thread.is_alive() and time.monotonic() - self._core.heard_at < patience
+
     def submit(self, submission: Submission | PutValue) -> None:
         """Hand over tasks; calls must come in the order of their numbers."""
         self._submissions.append(submission)

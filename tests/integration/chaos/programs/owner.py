@@ -1,0 +1,33 @@
+"""A program that owns a run: ``owner.py RUN COUNT MARKS``. It submits, collects a few results, says so, and waits.
+
+`numbered` is what its tasks do; those who reattach know by the result which task it was.
+"""
+
+import sys
+import time
+
+from blockyard import Client
+
+
+def numbered(path: str, number: int) -> int:
+    """Leave a mark and return the number, after a while for every tenth."""
+    from tests.integration.chaos.workload import mark
+
+    mark(path, number)
+    if number % 10 == 0:
+        time.sleep(0.05)
+    return number
+
+
+def main(run: str, count: int, marks: str) -> None:
+    """Own the run until killed."""
+    client = Client.local(workers=2, run=run)
+    futures = client.starmap(numbered, ((marks, number) for number in range(count)))
+    for future in futures[:20]:
+        print("collected", future.result(), flush=True)
+    print("ready", flush=True)
+    time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

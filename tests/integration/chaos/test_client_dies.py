@@ -1,0 +1,154 @@
+"""The client's process is killed: what it supervised ends with it, and another process goes on with its run.
+
+Also who owns a run when there are several clients.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import BrokenBlockyard, RunTakenOver
+from tests.integration.chaos.programs import owner
+from tests.integration.chaos.workload import executions
+from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import status_of
+from tests.machine import ROOT
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def run_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """The folder of the run 'sweep'."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
+    house = House(tmp_path / "states" / "blockyard" / "runs" / "sweep")
+    yield house
+    house.wait_until_empty()
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """Where tasks leave their marks."""
+    return tmp_path / "marks"
+
+
+def _own(marks: Path, count: int) -> tuple["subprocess.Popen[str]", set[int]]:
+    """Start the program, wait until it has submitted `count` tasks, and return it with what it collected."""
+    process = subprocess.Popen(
+        [sys.executable, owner.__file__, "sweep", str(count), str(marks)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    collected = set()
+    for line in process.stdout:
+        if line.startswith("ready"):
+            return process, collected
+        collected.add(int(line.split()[1]))
+    raise AssertionError(f"the program ended with {process.wait()}")
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_all_that_a_killed_client_supervised_is_gone_soon(run_house: House, marks: Path) -> None:
+    process, _ = _own(marks, 2000)
+    try:
+        assert len(run_house.everything()) >= 4, "interchange, manager, workers"
+    finally:
+        _kill(process)
+    run_house.wait_until_empty()
+
+
+def test_another_process_goes_on_with_the_run_of_a_killed_one(run_house: House, marks: Path) -> None:
+    process, collected = _own(marks, 2000)
+    _kill(process)
+    with Client.local(workers=2, run="sweep") as client:
+        futures = client.reattach()
+        results = [future.result(WITHIN) for future in futures]
+        assert len(results) == len(set(results)), "a task came twice"
+        # What was collected may still come if the kill was faster than its message.
+        assert set(range(2000)) - collected <= set(results) <= set(range(2000))
+        assert client.submit(pow, 2, 10).result(WITHIN) == 1024
+    assert set(executions(marks)) == set(range(2000))
+
+
+def test_a_clean_exit_removes_what_is_finished(run_house: House) -> None:
+    with Client.local(workers=2, run="sweep") as client:
+        looked_at, other = client.submit(abs, -1), client.submit(abs, -2)
+        assert looked_at.result(WITHIN) == 1
+    assert other.result(WITHIN) == 2, "it stays with the client that waited for it"
+    with Client.local(workers=2, run="sweep") as client:
+        assert client.reattach() == []
+        assert status_of(client).tasks == 0
+
+
+def test_results_not_looked_at_are_kept_when_the_program_fails(run_house: House) -> None:
+    with pytest.raises(ZeroDivisionError), Client.local(workers=2, run="sweep") as client:
+        looked_at, other = client.submit(abs, -1), client.submit(abs, -2)
+        assert looked_at.result(WITHIN) == 1
+        assert 1 // (other.result(WITHIN) - 2)
+    with Client.local(workers=2, run="sweep") as client:
+        assert client.reattach() == []
+    with pytest.raises(ZeroDivisionError), Client.local(workers=2, run="sweep") as client:
+        client.submit_many(abs, [-3, -4])
+        assert 1 // 0
+    with Client.local(workers=2, run="sweep") as client:
+        assert sorted(future.result(WITHIN) for future in client.reattach()) == [3, 4]
+
+
+def test_a_run_in_use_is_refused_by_name_and_not_disturbed(run_house: House) -> None:
+    with Client.local(workers=1, run="sweep") as client:
+        with pytest.raises(BrokenBlockyard, match=f"process {os.getpid()}"):
+            Client.local(workers=1, run="sweep")
+        assert client.submit(abs, -1).result(WITHIN) == 1
+
+
+def test_two_clients_see_all_results_and_only_the_owners_collection_frees_them(house: House) -> None:
+    with (
+        Client.local(workers=2, folder=house.folder),
+        Client.connect(house.folder, run="shared") as first,
+        Client.connect(house.folder, run="shared") as second,
+    ):
+        theirs = first.submit_many(abs, range(-10, 0))
+        seen = second.reattach()
+        assert [future.result(WITHIN) for future in seen] == list(range(10, 0, -1))
+        assert status_of(first).tasks == 10, "the second client's collection frees nothing"
+        assert [future.result(WITHIN) for future in theirs] == list(range(10, 0, -1))
+        wait_until("the owner's collection has freed them", lambda: status_of(first).tasks, lambda left: left == 0)
+
+
+def test_the_old_owner_is_told_that_its_run_was_taken_over(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder):
+        old = Client.connect(house.folder, run="shared")
+        waiting = old.submit(time.sleep, 1.0)
+        done = old.submit(abs, -1)
+        with Client.connect(house.folder, run="shared", take_over=True) as new:
+            taken = new.reattach()
+            with pytest.raises(RunTakenOver, match="shared"):
+                waiting.result(WITHIN)
+            with pytest.raises(RunTakenOver, match="shared"):
+                old.submit(abs, -2)
+            assert {future.result(WITHIN) for future in taken} == {None, 1}
+            assert done.done()
+        old.shutdown(wait=False)
+
+
+def test_the_signal_of_a_terminal_ends_a_client_and_all_that_it_started(run_house: House, marks: Path) -> None:
+    process, _ = _own(marks, 100)
+    process.send_signal(signal.SIGTERM)
+    process.wait(WITHIN)
+    _kill(process)
+    run_house.wait_until_empty()
