@@ -38,10 +38,15 @@ def release(state: State, entry: FunctionEntry) -> None:
         _forget(state, entry)
 
 
-def forget_unused(state: State) -> None:
-    """After a replay: drop functions that only sessions used. They register them again when they come back."""
-    for entry in [entry for entry in state.functions.values() if not entry.users]:
-        _forget(state, entry)
+def forget_unused(state: State, names: Iterable[bytes] | None = None) -> None:
+    """Drop functions without users, of these or of all; after a replay those that only sessions used.
+
+    Clients register theirs again when they come back.
+    """
+    found = state.functions if names is None else state.functions.keys() & set(names)
+    for entry in [state.functions[FunctionId(name)] for name in found]:
+        if not entry.users:
+            _forget(state, entry)
 
 
 def _forget(state: State, entry: FunctionEntry) -> None:

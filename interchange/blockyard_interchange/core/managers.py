@@ -116,7 +116,7 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
         if task.flags & Flag.GANG:
             gangs.on_part_back(state, task)
             continue
-        outcomes.forget(manager, task)
+        outcomes.forget(state, manager, task)
         if task.flags & Flag.CANCELLING:
             outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False)
         else:

@@ -11,6 +11,8 @@ from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Sessi
 
 _OVERHEAD_BYTES = 16
 """What an outcome costs in the journal besides its body, roughly."""
+_MOST_DOUBLINGS = 30
+"""Of a back-off: more would be centuries, and in the end no number any more."""
 
 
 def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: float) -> None:
@@ -93,7 +95,7 @@ def _retry(state: State, task: Task, now: float) -> None:
         requeue(state, task)
         return
     task.state = TaskState.DELAYED
-    heapq.heappush(state.timers, (now + spec.backoff * 2 ** (task.failures - 1), task.id, task.epoch))
+    heapq.heappush(state.timers, (now + spec.backoff * 2 ** min(task.failures - 1, _MOST_DOUBLINGS), task.id, task.epoch))
 
 
 def _count(state: State, task: Task) -> None:
@@ -240,15 +242,16 @@ def fail_dependent(state: State, task: Task, cause: Failure | str, now: float) -
     """End a task that can't run because of another one."""
     failure = cause if isinstance(cause, Failure) else Failure(cause)
     if task.manager is not None:
-        forget(task.manager, task)  # the manager sees the failure itself and hands the try back
+        forget(state, task.manager, task)  # the manager sees the failure itself and hands the try back
     finish(state, task, Outcome(task.id, task.epoch, Status.DEPENDENCY, failure=failure), now)
 
 
-def forget(manager: Manager, task: Task) -> None:
+def forget(state: State, manager: Manager, task: Task) -> None:
     """End a lease; what the manager still sends for it is late."""
     if manager.leases.pop(task.id, None) is not None:
         manager.load -= task.order.slots
         has_room(manager)
+        state.hungry[manager.pool.name] = manager.pool
 
 
 def _release(state: State, need: Task) -> None:
@@ -291,19 +294,37 @@ def free(state: State, task: Task) -> None:
 
 def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     """A task left others to be done: make them tasks of its run; its result will be theirs, its slot is free."""
+    task.manager = None
+    functions.learn(state, [function for function in calls.functions if functions.is_genuine(function)])
+    fault = _join_fault(state, task, calls)
+    if fault:
+        finish(state, task, Outcome(task.id, task.epoch, Status.REFUSED, failure=Failure(fault)), now)
+        functions.forget_unused(state, [function.id for function in calls.functions])
+        return
     session = children_of(state, task.order.session)
     base = session.next_number
-    functions.learn(state, calls.functions)
     groups: list[Group] = []
     for group in calls.groups:
         groups.append(Group(group.spec, base, group.bodies))
         base += len(group.bodies)
     at = now + state.wall_offset
-    task.manager = None
     children = submit.add(state, session, groups, at, now)
     if not task.order.volatile:
         state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id))
+    functions.forget_unused(state, [function.id for function in calls.functions])
     join(state, task, children, now)
+
+
+def _join_fault(state: State, task: Task, calls: Calls) -> str:
+    """What is wrong with calls that a task left: a worker may be of any kind, and may speak for its own pool only."""
+    for place, group in enumerate(calls.groups):
+        where = f"join of task {task_name(task.id)}, group {place}"
+        if group.spec.pool != task.order.pool.name:
+            return f"{where}: pool {group.spec.pool!r} was named, the task is of pool {task.order.pool.name!r}"
+        fault = submit.group_fault(state, group, where)
+        if fault is not None:
+            return fault[1]
+    return ""
 
 
 def _finish_join(state: State, task: Task, now: float) -> None:

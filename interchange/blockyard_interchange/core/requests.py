@@ -5,6 +5,9 @@ import math
 from blockyard.wire.records import TaskSpec
 from blockyard_interchange.core.settings import PoolSettings
 
+_MOST = 1e9
+"""Seconds, or cores: more than 30 years, or than there are."""
+
 
 def slots(spec: TaskSpec, pool: PoolSettings) -> int:
     """How many workers of one manager a task keeps busy: the largest of its shares of cores, memory, accelerators."""
@@ -16,6 +19,21 @@ def slots(spec: TaskSpec, pool: PoolSettings) -> int:
     if spec.accelerators and pool.accelerators:
         shares.append(math.ceil(spec.accelerators * pool.workers / pool.accelerators))
     return max(shares)
+
+
+def nonsense(spec: TaskSpec) -> str:
+    """Which number no task can ask for; '' when all are sound. Sums are made of them, so none may be out of range."""
+    for field in ("backoff", "timeout", "deadline", "cores"):
+        value = getattr(spec, field)
+        if not 0 <= value <= _MOST:  # false for NaN, too
+            return f"{field}={value!r} is not a number from 0 to {_MOST:g}"
+    for field in ("retries", "memory_bytes", "accelerators", "nodes", "ranks", "ranks_per_node"):
+        count = getattr(spec, field)
+        if not 0 <= count < 1 << 63:
+            return f"{field}={count!r} is not a number from 0 to 2^63-1"
+    if not -(1 << 31) <= spec.priority < 1 << 31:
+        return f"priority={spec.priority!r} is not a number from -2^31 to 2^31-1"
+    return ""
 
 
 def managers_needed(spec: TaskSpec) -> int:

@@ -30,6 +30,7 @@ def on_put(state: State, session: Session, message: wire.Put, now: float) -> Non
 def keep(state: State, session: Session, number: int, body: Body, at: float) -> None:
     """Make the task that ended with this value. Also used by replay."""
     entry = state.functions.setdefault(FunctionId(_PUT.id), FunctionEntry(_PUT))
+    entry.users += 1
     pool = next(iter(state.pools.values()))
     task = Task(TaskId(task_id(session.id, number)), Order(TaskSpec(_PUT.id), session, pool, entry, 1, at), b"")
     task.state, task.outcome = TaskState.ENDED, Outcome(task.id, 0, Status.DONE, body)

@@ -53,25 +53,38 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
     number = session.next_number
     for place, group in enumerate(message.groups):
         where = f"submission {message.number}, group {place}"
-        spec = group.spec
-        pool = state.pools.get(spec.pool)
-        if pool is None:
-            near = difflib.get_close_matches(spec.pool, state.pools, 1, 0.0)
-            return "pool", f"{where}: unknown pool {spec.pool!r}; did you mean {near[0]!r}?" if near else "no pools"
         if group.first < number or group.first + len(group.bodies) > MAX_NUMBER:
             return "protocol", f"{where}: first={group.first} is out of order; expected at least {number}"
         number = group.first + len(group.bodies)
-        if FunctionId(spec.function) not in state.functions:
-            return "function", f"{where}: function {spec.function.hex()} was not registered"
         for field, values in (("needs", group.needs), ("keys", group.keys)):
             if values and len(values) != len(group.bodies):
                 return "protocol", f"{where}: {len(values)} {field} for {len(group.bodies)} tasks"
-        sentence = requests.impossible(spec, spec.pool, pool.settings)
-        if sentence:
-            return "request", f"{where}: {sentence}"
-        sentence = _wrong_python(state, group)
-        if sentence:
-            return "python", f"{where}: {sentence}"
+        if group.needs:
+            base = task_id(session.id, group.first)
+            for own, needs in enumerate(group.needs):
+                if needs and max(needs) >= base + own and any(base + own <= need <= base | MAX_NUMBER for need in needs):
+                    return "protocol", f"{where}: task {task_name(TaskId(base + own))} needs itself or a later one"
+        fault = group_fault(state, group, where)
+        if fault is not None:
+            return fault
+    return None
+
+
+def group_fault(state: State, group: Group, where: str) -> tuple[str, str] | None:
+    """(kind, sentence) of what is wrong with what a group asks for, whoever made it."""
+    spec = group.spec
+    pool = state.pools.get(spec.pool)
+    if pool is None:
+        near = difflib.get_close_matches(spec.pool, state.pools, 1, 0.0)
+        return "pool", f"{where}: unknown pool {spec.pool!r}; did you mean {near[0]!r}?" if near else "no pools"
+    if FunctionId(spec.function) not in state.functions:
+        return "function", f"{where}: function {spec.function.hex()} was not registered"
+    sentence = requests.nonsense(spec) or requests.impossible(spec, spec.pool, pool.settings)
+    if sentence:
+        return "request", f"{where}: {sentence}"
+    sentence = _wrong_python(state, group)
+    if sentence:
+        return "python", f"{where}: {sentence}"
     return None
 
 

@@ -50,7 +50,7 @@ def _deadline(state: State, task: Task, now: float) -> None:
         gangs.on_cancel(state, task)
     elif task.manager is not None:
         managers.stop(state, [task])
-        outcomes.forget(task.manager, task)
+        outcomes.forget(state, task.manager, task)
     failure = Failure(sentence, ["blockyard.errors.DeadlineExceeded"])
     outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DEADLINE, failure=failure), now)
 

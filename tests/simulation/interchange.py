@@ -1,0 +1,164 @@
+"""The interchange's process: the real core, the real log, the real shell but for its sockets and its clock."""
+
+from collections import deque
+from collections.abc import Callable
+
+from blockyard.wire import codec
+from blockyard_interchange import loop
+from blockyard_interchange.core import entries, invariants, reactor, replay, timers
+from blockyard_interchange.core.settings import Settings
+from blockyard_interchange.core.state import State
+from blockyard_interchange.journal.log import Log
+from tests.simulation.ledger import Ledger, SimulatedStore
+from tests.simulation.network import Network
+from tests.simulation.world import Crash, Node, World
+
+_WAKE_SECONDS = 0.0002
+FLOOR_BYTES = 600
+"""So small that compaction is always at work."""
+
+
+class _Socket:
+    """What the shell takes for its router."""
+
+    def __init__(self, network: Network, crash: Callable[[], bool]) -> None:
+        self.inbox: deque[tuple[bytes, str, bytes]] = deque()
+        self._network = network
+        self._crash = crash
+
+    def receive(self) -> tuple[bytes, str, bytes] | None:
+        return self.inbox.popleft() if self.inbox else None
+
+    def send(self, peer: bytes, frame: bytes) -> bool:
+        if self._crash():
+            raise Crash("between two sends")
+        self._network.to_peer(peer, frame)
+        return True
+
+
+class _Shell(loop.Loop):
+    """The real shell's turn, on simulated sockets."""
+
+    def __init__(self, state: State, log: Log, clients: _Socket, managers: _Socket) -> None:
+        self.state = state
+        self._log = log
+        self._clients = clients  # type: ignore[assignment]
+        self._managers = managers  # type: ignore[assignment]
+        self._nonce = b""
+        self._blobs = None
+        self._held = []
+        self._retry_at = 0.0
+        self.bad_frames = 0
+
+    def turn(self, now: float) -> None:
+        """One round, as in `Loop.run`."""
+        self._read_managers(now)
+        if not self._held:
+            self._read_clients(now)
+        invariants.check(self.state)
+        effects = reactor.turn(self.state, now, hears_clients=not self._held)
+        invariants.check(self.state)
+        invariants.check_turn(self.state)
+        self._perform(effects, now)
+
+    def wake_at(self, now: float) -> float:
+        """When it wants its next turn."""
+        wake = now + timers.next_wake(self.state, now)
+        return min(wake, max(now, self._retry_at)) if self._held else wake
+
+
+class Interchange(Node):
+    """One process after another over one journal."""
+
+    def __init__(self, world: World, network: Network, settings: Settings, ledger: Ledger) -> None:
+        super().__init__(world, "interchange")
+        self.network = network
+        self.settings = settings
+        self.ledger = ledger
+        self.store = SimulatedStore(ledger)
+        self.crash_at_send = 0
+        """The process dies at its so-manieth send from now; 0: not."""
+        self.restarts = 0
+        self.alive = False
+        self._turn_due = False
+        self._timer = 0
+        network.receive = self._receive
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        self.alive = True
+        self.restarts += 1
+        world = self.world
+        self.log = Log(self.store, floor_bytes=FLOOR_BYTES)
+        self.state = State(self.settings, self.log.open(), 5000.0)
+        replay.replay(self.state, [entries.decode(entry) for entry in self.log.replay()], world.now)
+        invariants.check(self.state)
+        world.note(f"interchange starts, opening {self.state.opening}: {len(self.state.tasks)} tasks")
+        self.clients = _Socket(self.network, self._crashes_now)
+        self.managers = _Socket(self.network, self._crashes_now)
+        self.shell = _Shell(self.state, self.log, self.clients, self.managers)
+        self.network.listens = True
+        self._turn_due = False
+        self._wake(0.0)
+
+    def die(self) -> None:
+        """SIGKILL; starts again by and by."""
+        if not self.alive:
+            return
+        self.world.note("interchange is killed")
+        self.kill()
+        self.network.listens = False
+        self.network.cut_all()
+        self.store.close()
+        self.store.crash_before = self.store.crash_after = False
+        self.crash_at_send = 0
+        self.world.at(self.world.between(0.05, 1.0), self._start_again)
+
+    def _start_again(self) -> None:
+        if self.store.is_away:
+            self.world.at(0.2, self._start_again)
+        elif not self.alive:
+            self.start()
+
+    def _crashes_now(self) -> bool:
+        if not self.crash_at_send:
+            return False
+        self.crash_at_send -= 1
+        return not self.crash_at_send
+
+    def _receive(self, peer: bytes, user: str, frame: bytes) -> None:
+        socket = self.managers if user.startswith("pool:") else self.clients
+        socket.inbox.append((peer, user, frame))
+        self._wake(_WAKE_SECONDS)
+
+    def _wake(self, delay: float) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            restarts = self.restarts
+            self.world.at(delay, lambda: self.do(lambda: self._turn(restarts)))
+
+    def _turn(self, restarts: int) -> None:
+        if restarts != self.restarts:
+            return
+        self._turn_due = False
+        world = self.world
+        try:
+            self.shell.turn(world.now)
+        except Crash as where:
+            world.note(f"interchange dies {where}")
+            self.die()
+            return
+        if self.clients.inbox and not self.shell._held or self.managers.inbox:
+            self._wake(_WAKE_SECONDS)
+        self._timer += 1
+        timer = self._timer
+        wake = max(self.shell.wake_at(world.now), world.now + 0.0001)
+        world.at(wake - world.now, lambda: self._on_timer(timer, restarts))
+
+    def _on_timer(self, timer: int, restarts: int) -> None:
+        if timer == self._timer and restarts == self.restarts:
+            self._wake(0.0)
+
+
+__all__ = ["Interchange", "codec"]

@@ -1,0 +1,359 @@
+"""One whole system for one seed: who takes part, what is asked for, what breaks, and what must be true at rest."""
+
+import functools
+from collections.abc import Callable
+
+from blockyard.ids import TaskId, task_name
+from blockyard.wire.records import TaskSpec
+from blockyard_interchange.core import entries, explain, invariants, replay
+from blockyard_interchange.core.settings import PoolSettings, Settings
+from blockyard_interchange.core.state import State
+from blockyard_interchange.journal.log import Log
+from tests.simulation import plans
+from tests.simulation.clients import Call, Client
+from tests.simulation.interchange import Interchange
+from tests.simulation.ledger import Ledger, Wrong
+from tests.simulation.managers import Manager
+from tests.simulation.network import Network
+from tests.simulation.plans import Plan
+from tests.simulation.world import World
+
+REST_SECONDS = 90.0
+"""Longer than anything takes to come to rest when nothing breaks any more."""
+EVENTS = 400_000
+"""More events than a system that gets anywhere needs."""
+
+
+class Scenario:
+    """A system and its fate."""
+
+    def __init__(self, seed: int) -> None:
+        world = self.world = World(seed)
+        random = world.random
+        self.network = Network(world)
+        self.ledger = Ledger(world)
+        self.calls: dict[int, Call] = {}
+        self.workers = random.randint(1, 3)
+        self.pools = ["default", "other"] if world.chance(0.3) else ["default"]
+        pool = PoolSettings(workers=self.workers, nodes_per_block=2, max_losses=50)
+        self.settings = Settings(
+            pools=dict.fromkeys(self.pools, pool),
+            heartbeat=0.3,
+            client_grace=3.0,
+            result_ttl=6.0,
+            rejoin_grace=random.choice((0.5, 1.5)),
+            max_frames=random.choice((1, 2, 64)),
+            max_frame_tasks=random.choice((1, 3, 4096)),
+            stop_grace=0.1,
+        )
+        self.interchange = Interchange(world, self.network, self.settings, self.ledger)
+        self.managers: dict[tuple[str, str, int], Manager] = {}
+        self.clients: list[Client] = []
+        self.horizon = world.now + world.between(1.0, 4.0)
+        self.serial = 0
+        self.faults = world.chance(0.9)
+        self._people()
+        if self.faults:
+            self._trouble()
+
+    # ------------------------------------------------------------------ who takes part
+
+    def _people(self) -> None:
+        world = self.world
+        for pool in self.pools:
+            for number in range(world.random.randint(1, 2)):
+                for index in range(world.random.choice((1, 2, 2))):
+                    self._staff(pool, f"{pool}-{number}", index)
+        for _ in range(world.random.randint(1, 3)):
+            run = world.random.choice(("", "", "shared"))
+            world.at(world.between(0.0, 1.0), functools.partial(self._arrive, run))
+
+    def _staff(self, pool: str, block: str, index: int) -> None:
+        self.serial += 1
+        self.managers[pool, block, index] = Manager(
+            self.world, self.network, self.ledger, f"m{self.serial}", pool=pool, block=block, index=index,
+            workers=self.workers,
+        )  # fmt: skip
+
+    def _arrive(self, run: str, *, successor: bool = False) -> None:
+        """A client comes; as a successor it takes the run over and attaches to what is left of it."""
+        self.serial += 1
+        keep = successor or self.world.chance(0.4)
+        client = Client(
+            self.world, self.network, self.ledger, self.calls, f"c{self.serial}", run=run, keep=keep, successor=successor
+        )
+        self.clients.append(client)
+        self._plan_user(client)
+
+    def _plan_user(self, client: Client) -> None:
+        """All that this client's user will do."""
+        world = self.world
+        stop = max(0.2, self.horizon - world.now)
+        for _ in range(world.random.randint(1, 6)):
+            client.later(world.between(0.0, stop), lambda: self._ask(client))
+        for _ in range(world.random.choice((0, 0, 1, 3))):
+            client.later(world.between(0.0, stop), lambda: self._cancel(client))
+        client.later(stop, lambda: self._stop_asking(client))
+
+    def _stop_asking(self, client: Client) -> None:
+        client.submitting = False
+        client.pump()
+
+    def _cancel(self, client: Client) -> None:
+        candidates = [call for call in client.futures.values() if not call.key and call in client.mine]
+        if candidates and not client.broken:
+            client.cancel(self.world.random.choice(candidates))
+
+    # ------------------------------------------------------------------ what is asked for
+
+    def _ask(self, client: Client) -> None:
+        if client.broken or client.left:
+            return
+        kinds: list[Callable[[Client], None]] = [
+            self._plain, self._plain, self._failing, self._needing, self._needing, self._chain, self._keyed, self._once,
+            self._joining, self._joining, self._deadly, self._timed, self._wide, self._astray, self._large,
+        ]  # fmt: skip
+        self.world.random.choice(kinds)(client)
+
+    def _spec(self, **fields: object) -> TaskSpec:
+        random = self.world.random
+        fields.setdefault("pool", random.choice(self.pools))
+        fields.setdefault("priority", random.choice((0, 0, 0, 1, -1)))
+        return TaskSpec(plans.function(random.randint(0, 3)).id, **fields)  # type: ignore[arg-type]
+
+    def _plan(self, **fields: object) -> Plan:
+        random = self.world.random
+        fields.setdefault("seconds", random.choice((0.001, 0.001, 0.01, 0.05, 0.3)))
+        fields.setdefault("result_bytes", random.choice((16, 16, 400)))
+        return Plan(random.randint(0, 1 << 30), **fields)  # type: ignore[arg-type]
+
+    def _plain(self, client: Client) -> None:
+        client.call(self._spec(), [self._plan() for _ in range(self.world.random.choice((1, 3, 12)))])
+
+    def _failing(self, client: Client) -> None:
+        random = self.world.random
+        spec = self._spec(
+            retries=random.randint(0, 3), backoff=random.choice((0.0, 0.05)),
+            retry_on=random.choice(((), (), ("RuntimeError",), ("simulated.Unlucky",), ("KeyError",))),
+        )  # fmt: skip
+        client.call(spec, [self._plan(failures=random.randint(0, 3)) for _ in range(2)])
+
+    def _needing(self, client: Client) -> None:
+        random = self.world.random
+        choices = [call for call in client.mine if not call.broken][-12:]
+        needs = [random.choice(choices) for _ in range(random.randint(1, 3))] if choices else []
+        client.call(self._spec(), [self._plan() for _ in range(random.randint(1, 2))], needs=needs)
+
+    def _chain(self, client: Client) -> None:
+        last = client.call(self._spec(), [self._plan()])
+        for _ in range(self.world.random.randint(1, 6)):
+            last = client.call(last[0].spec, [self._plan(seconds=0.001)], needs=last)
+
+    def _keyed(self, client: Client) -> None:
+        number = self.world.random.randint(0, 2)
+        client.call(self._spec(pool="default"), [Plan(number, seconds=0.05)], key=f"key-{number}")
+
+    def _once(self, client: Client) -> None:
+        client.call(self._spec(idempotent=False), [self._plan() for _ in range(self.world.random.randint(1, 4))])
+
+    def _joining(self, client: Client) -> None:
+        random = self.world.random
+        spec = self._spec(retries=random.choice((0, 2)), idempotent=random.choice((True, True, False)))
+
+        def grown(depth: int) -> Plan:
+            if depth == 0:
+                return self._plan(failures=random.choice((0, 0, 0, 0, 1)))
+            return self._plan(joins=True, children=[grown(random.randint(0, depth - 1)) for _ in range(random.randint(0, 3))])
+
+        client.call(spec, [grown(2)])
+
+    def _deadly(self, client: Client) -> None:
+        client.call(self._spec(), [self._plan(deaths=self.world.random.choice((0, 1, 2))) for _ in range(2)])
+
+    def _timed(self, client: Client) -> None:
+        random = self.world.random
+        spec = self._spec(timeout=random.choice((0.0, 0.1)), deadline=random.choice((0.0, 0.2, 0.6)), retries=1)
+        client.call(spec, [self._plan(stubborn=self.world.chance(0.5)) for _ in range(3)])
+
+    def _wide(self, client: Client) -> None:
+        random = self.world.random
+        spec = self._spec(
+            nodes=random.randint(1, 2), ranks_per_node=random.randint(0, 2), idempotent=True,
+            deadline=random.choice((0.0, 0.3)) or 20.0,
+        )  # fmt: skip
+        client.call(spec, [self._plan()])
+
+    def _astray(self, client: Client) -> None:
+        (call,) = client.call(self._spec(pool="nowhere"), [self._plan()])
+        del call
+
+    def _large(self, client: Client) -> None:
+        client.call(self._spec(cores=float(self.workers)), [self._plan() for _ in range(2)])
+
+    # ------------------------------------------------------------------ what breaks
+
+    def _trouble(self) -> None:
+        world = self.world
+        for _ in range(world.random.randint(1, 8)):
+            world.at(world.between(0.1, self.horizon - world.now), self._break_something)
+
+    def _break_something(self) -> None:
+        world, interchange = self.world, self.interchange
+        manager = world.random.choice(sorted(self.managers.items()))
+        client = world.random.choice(self.clients) if self.clients else None
+        store = interchange.store
+        what = world.random.choice((
+            "kill", "before", "after", "send", "freeze", "manager", "manager", "still", "term", "worker", "worker",
+            "cut", "cut", "cut", "client", "dream", "full", "away", "doubt", "block",
+        ))  # fmt: skip
+        match what:
+            case "kill":
+                interchange.die()
+            case "before":
+                store.crash_before = True
+            case "after":
+                store.crash_after = True
+            case "send":
+                interchange.crash_at_send = world.random.randint(1, 6)
+            case "freeze":
+                interchange.freeze(world.between(0.2, 2.5))
+            case "manager":
+                self._lose(*manager)
+            case "block":
+                for place in [place for place in self.managers if place[:2] == manager[0][:2]]:
+                    self._lose(place, self.managers[place])
+            case "still":
+                manager[1].freeze(world.between(0.2, 2.5))
+            case "term":
+                manager[1].do(manager[1].terminate)
+                self._restaff_later(manager[0], 1.0)
+            case "worker" if manager[1].workers:
+                world.note(f"a worker of {manager[1].name} is killed")
+                manager[1].workers[world.random.choice(sorted(manager[1].workers))].die("killed by SIGKILL")
+            case "cut":
+                links = sorted(self.network.peers)
+                if links:
+                    self.network.peers[world.random.choice(links)].cut()
+            case "client" if client is not None and not client.left:
+                client.die()
+                if client.run and client.keep and world.chance(0.7):
+                    world.at(world.between(0.1, 1.0), functools.partial(self._arrive, client.run, successor=True))
+            case "dream" if client is not None:
+                client.freeze(world.between(0.2, 2.5))
+            case "full":
+                store.is_full = True
+                world.at(world.between(0.1, 2.0), lambda: setattr(store, "is_full", False))
+            case "away":
+                store.is_away = True
+                world.at(world.between(0.1, 1.0), lambda: setattr(store, "is_away", False))
+            case "doubt":
+                store.doubt = world.chance(0.5)
+        world.note(f"fault: {what}")
+
+    def _lose(self, place: tuple[str, str, int], manager: Manager) -> None:
+        manager.die()
+        self._restaff_later(place, 0.1)
+
+    def _restaff_later(self, place: tuple[str, str, int], soonest: float) -> None:
+        self.world.at(self.world.between(soonest, soonest + 1.0), lambda: self._restaff(place))
+
+    def _restaff(self, place: tuple[str, str, int]) -> None:
+        if not self.managers[place].alive:
+            self._staff(*place)
+        elif self.managers[place].exit or self.managers[place].core.state.is_draining:
+            self._restaff_later(place, 0.5)
+
+    # ------------------------------------------------------------------ how it must end
+
+    def run(self) -> None:
+        """Let it happen; raises `Wrong` or `invariants.Broken`, from the event that showed it."""
+        world = self.world
+        world.run(self.horizon)
+        for place in self.managers:
+            self._restaff(place)
+        if not world.run(world.now + REST_SECONDS, self._is_at_rest):
+            raise Wrong(f"no rest {REST_SECONDS:g} s after the last fault: {self._what_is_left()}")
+        self._check_calls()
+        self._check_empty(self.interchange.state)
+        self._check_restart()
+
+    def _is_at_rest(self) -> bool:
+        if self.world.events > EVENTS:
+            raise Wrong(f"{EVENTS} events and no end: {self._what_is_left()}")
+        if any(client.alive for client in self.clients) or not self.interchange.alive:
+            return False
+        state, shell = self.interchange.state, self.interchange.shell
+        if state.tasks or state.sessions or state.unconfirmed or shell._held:
+            return False
+        return all(not manager.alive or manager.exit or not manager.core.state.held for manager in self.managers.values())
+
+    def _what_is_left(self) -> str:
+        state = self.interchange.state
+        lines = [f"clients {[(c.name, c.core.standing, sorted(c.futures)) for c in self.clients if c.alive]}"]
+        lines += [f"session {name:x}: {one.tasks} tasks, connected={one.connected}" for name, one in state.sessions.items()]
+        for task in list(state.tasks.values())[:10]:
+            lines.append(f"{task_name(task.id)} {task.state.name}: {' '.join(explain.explain(state, task, self.world.now))}")
+        for manager in self.managers.values():
+            held = [one.lease for one in manager.core.state.held.values()]
+            lines.append(f"{manager.name}: alive={manager.alive} exit={manager.exit!r} holds {held}")
+        return "\n  ".join(lines)
+
+    def _check_calls(self) -> None:
+        for client in self.clients:
+            for call in client.mine:
+                name = task_name(TaskId(call.task))
+                if call.task in self.ledger.accepted:
+                    if call.task not in self.ledger.ended:
+                        raise Wrong(f"task {name} was taken in and never ended")
+                    if call.refused:
+                        raise Wrong(f"task {name} was taken in and refused")
+                if client.left and not call.is_done:
+                    raise Wrong(f"the future of task {name} never ended")
+
+    def _check_empty(self, state: State) -> None:
+        for table in ("tasks", "sessions", "peers", "runs", "functions", "keys", "key_of", "orphans", "gangs"):
+            if getattr(state, table):
+                raise Wrong(f"at rest {table} is not empty: {getattr(state, table)!r}")
+        for figure in ("bytes", "live_bytes"):
+            if getattr(state, figure):
+                raise Wrong(f"at rest {figure} is {getattr(state, figure)}")
+        for pool in state.pools.values():
+            if pool.queue.size or pool.gangs:
+                raise Wrong(f"at rest pool {pool.name} has {pool.queue.size} queued, {len(pool.gangs)} wide tasks")
+            for manager in pool.managers.values():
+                if manager.leases or manager.load:
+                    raise Wrong(f"at rest manager {manager.id} holds {list(manager.leases)}")
+            counters = pool.counters
+            if counters.submitted != self.ledger.submitted[pool.name]:
+                raise Wrong(f"pool {pool.name} counts {counters.submitted} tasks, not {self.ledger.submitted[pool.name]}")
+            if counters.submitted != counters.done + counters.failed + counters.cancelled:
+                raise Wrong(f"the counters of pool {pool.name} do not add up: {counters}")
+
+    def _check_restart(self) -> None:
+        """Another process reads the same from the journal."""
+        before = self.interchange.state
+        self.interchange.kill()
+        self.interchange.store.close()
+        log = Log(self.interchange.store)
+        after = State(self.settings, log.open(), 5000.0)
+        replay.replay(after, [entries.decode(entry) for entry in log.replay()], self.world.now)
+        invariants.check(after)
+        self._check_empty(after)
+        for name, pool in before.pools.items():
+            mine, its = pool.counters, after.pools[name].counters
+            for figure in ("submitted", "done", "failed", "cancelled"):
+                if getattr(mine, figure) != getattr(its, figure):
+                    raise Wrong(f"pool {name}: {figure} was {getattr(mine, figure)}, is {getattr(its, figure)} after a restart")
+
+
+def play(seed: int) -> Scenario:
+    """Run one seed. What it raises is the proof of a fault, and the same seed raises it again."""
+    scenario = Scenario(seed)
+    try:
+        scenario.run()
+    except AssertionError as error:
+        tail = "\n".join(scenario.world.trace[-60:])
+        error.add_note(f"seed {seed}, at {scenario.world.now:.4f}; last events:\n{tail}")
+        error.add_note(f"replay it: BLOCKYARD_SEED={seed} python -m pytest tests/simulation -k seed")
+        raise
+    return scenario
