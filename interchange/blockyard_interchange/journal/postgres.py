@@ -118,13 +118,17 @@ class PostgresStore:
         server, self._server = self._server, None
         if server is None:
             return
-        if server.is_usable and self._tail:
+        if server.is_usable:
             try:
-                # An empty change under synchronous_commit=on makes every commit before it safe, too.
-                server.run(Statement("SET synchronous_commit = on"), self._drop_statement(self._bounds[0], self._epoch))
-                self._tail.clear()
+                if self._tail:
+                    # An empty change under synchronous_commit=on makes every commit before it safe, too.
+                    begin = self._drop_statement(self._bounds[0], self._epoch)
+                    server.run(Statement("SET synchronous_commit = on"), begin)
+                    self._tail.clear()
+                # The server would do it, too, but only once it has noticed that the connection is closed.
+                server.run(Statement(tables.UNLOCK, (tables.advisory_key(self._name),)))
             except JournalError as error:
-                logger.warning("closing journal %s: its last commits may not be on disk yet: %s", self.location, error)
+                logger.warning("closing journal %s, which was lost: %s", self.location, error)
         server.close()
 
     @contextmanager

@@ -50,6 +50,7 @@ CREATE = (
 )
 
 TRY_LOCK = "SELECT 1 WHERE pg_try_advisory_lock($1::bigint)"
+UNLOCK = "SELECT 1 WHERE pg_advisory_unlock($1::bigint)"
 LOCK_HOLDER = """
     SELECT a.pid::text, a.application_name, coalesce(a.client_addr::text, 'this machine')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)

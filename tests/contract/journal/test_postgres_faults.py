@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -24,7 +25,7 @@ from blockyard_interchange.journal import (
     postgres_server,
 )
 from tests.contract.journal.places import extend
-from tests.contract.journal.test_killed_writer import open_patiently
+from tests.contract.journal.test_killed_writer import OPEN_SECONDS, open_patiently
 from tests.fixtures.postgres import Postgres, running_postgres
 
 pytestmark = pytest.mark.needs_postgres
@@ -66,6 +67,20 @@ def backend_of(postgres: Postgres, store: PostgresStore) -> int:
     return int(
         postgres.run(f"SELECT pid FROM pg_stat_activity WHERE application_name = 'blockyard interchange {name}'")
     )
+
+
+def reopen_patiently(log: Log) -> None:
+    """A server may need a moment to notice that its client is gone."""
+    deadline = time.monotonic() + OPEN_SECONDS
+    while True:
+        try:
+            log.reopen()
+        except JournalUnavailable as refused:
+            if time.monotonic() > deadline:
+                pytest.fail(f"still refused after {OPEN_SECONDS:g} s: {refused}")
+            time.sleep(0.01)
+        else:
+            return
 
 
 # --- fencing ----------------------------------------------------------------------------------------------------------
@@ -180,13 +195,7 @@ def test_a_server_that_hangs_is_unavailable_in_time_and_the_commit_in_doubt_is_k
     finally:
         os.kill(backend, signal.SIGCONT)
     monkeypatch.undo()
-    log._store.close()
-    while True:
-        try:
-            log.reopen()
-            break
-        except JournalInUse:
-            continue  # the server has not yet noticed; the test's own time limit ends this
+    reopen_patiently(log)
     log.append(b"after")
     log.commit(sync=False)
     log.close()
@@ -265,7 +274,7 @@ def test_a_log_goes_on_where_a_killed_server_forgot(slow_server: Postgres, slow_
     restart(slow_server)
     with pytest.raises(JournalUnavailable):
         log.commit(sync=False)
-    log.reopen()
+    reopen_patiently(log)
     log.commit(sync=True)
     log.close()
     log.open()

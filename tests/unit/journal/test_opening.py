@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from blockyard.errors import ConfigError
 from blockyard_interchange.journal import (
+    Fenced,
     JournalInUse,
     JournalUnavailable,
     Log,
@@ -95,6 +98,20 @@ def test_a_removed_lock_file_lets_no_second_writer_in(tmp_path: Path) -> None:
     first.close()
     assert second.open() == 2
     second.close()
+
+
+def test_a_writer_that_got_in_by_other_ways_is_noticed_and_fences_this_one(tmp_path: Path) -> None:
+    store = open_store(f"sqlite://{tmp_path}/j.db")
+    store.open()
+    store.commit([(1, b"mine")], (), sync=False)
+    with closing(sqlite3.connect(tmp_path / "j.db")) as other, other:
+        other.execute("INSERT INTO chunk VALUES (3, 0, 0, x'')")
+    for _ in range(2):
+        with pytest.raises(Fenced, match="Another process has written"):
+            store.commit([(2, b"late"), (3, b"later")], [1], sync=False)
+    assert store.bounds() == (1, 2)
+    assert list(store.chunks()) == [(1, b"mine")]
+    store.close()
 
 
 def test_the_report_counts_what_a_sound_journal_holds(tmp_path: Path) -> None:
