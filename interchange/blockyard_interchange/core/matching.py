@@ -90,16 +90,17 @@ class _Dealer:
                 if not only_idle:
                     pool.roomy.pop(manager.id, None)
                 return
-            self._give(manager, task, room)
+            self._give(manager, task)
             share -= 1
 
-    def _give(self, manager: Manager, task: Task, room: int) -> None:
+    def _give(self, manager: Manager, task: Task) -> None:
         """Assign a task, and behind it those that wait for nothing else than what this manager holds."""
         self._assign(manager, task)
-        while task.dependents is not None and manager.load < room:
+        while task.dependents is not None:
             follower = task.dependents[0]
             if (
                 len(task.dependents) > 1
+                or manager.load >= manager.workers * (1 + ahead(self._state, follower.order))
                 or follower.state is not TaskState.WAITING
                 or follower.order.slots > 1
                 or follower.order.pool is not manager.pool

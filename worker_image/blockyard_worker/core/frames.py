@@ -63,6 +63,10 @@ class Frame:
                     outcomes.hand_back(self._state, attempt)
                 continue
             self._add(attempt, assigned)
+            if attempt.waiters:
+                # They were set aside for this one, which is in the frame now: a long chain goes on frame by frame.
+                ready.extendleft(reversed(attempt.waiters))
+                attempt.waiters = None
 
     def _price(self, kind: Kind) -> bool:
         """Look at another kind of tries; False when they cannot be in this frame."""
