@@ -10,7 +10,6 @@ What a client does about cancelling, collecting and explaining is its own busine
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import as_completed as _standard_as_completed
@@ -21,6 +20,7 @@ from typing import Any, Final, TypeVar
 from blockyard.errors import BlockyardError, DependencyError, NotLoadable
 from blockyard.payload import dump_value, load_error, load_value, packed_bytes, reduce_dependency
 from blockyard.payload.layout import Buffer
+from blockyard.waiting import Waiter, ended_first
 
 T = TypeVar("T")
 
@@ -50,7 +50,6 @@ _RESULT: Final = Ending.RESULT
 _ERROR: Final = Ending.ERROR
 _VALUE_FROM: Final = Ending.VALUE_FROM
 _FAILURES: Final = frozenset({_EXCEPTION, _ERROR})
-_LONGEST_WAIT: Final = threading.TIMEOUT_MAX
 
 Body = Any
 """What an `Ending` says: a value, an exception, packed bytes, or a function that returns one of these."""
@@ -330,7 +329,7 @@ class TaskFuture(Future[T]):
             raise CancelledError
 
     def _wait_for_end(self, timeout: float | None) -> bool:
-        waiter = _Waiter()
+        waiter = Waiter()
         with self.home.lock:
             if self.done():
                 return True
@@ -421,61 +420,6 @@ def dependency_error(future: TaskFuture[Any]) -> DependencyError:
     return failure
 
 
-class _Waiter:
-    """Wakes one thread, once, when a future ends; takes the part of the standard library's `_Waiter`."""
-
-    __slots__ = ("_lock", "_woken")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._woken = False
-
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until woken or for `timeout` seconds; return whether it was woken."""
-        if timeout is None:
-            return self._lock.acquire()
-        if timeout <= 0:
-            return self._lock.acquire(blocking=False)
-        return self._lock.acquire(timeout=min(timeout, _LONGEST_WAIT))
-
-    def add_result(self, future: Future[Any]) -> None:  # called under the lock of the future's home
-        if not self._woken:
-            self._woken = True
-            self._lock.release()
-
-    add_exception = add_result
-    add_cancelled = add_result
-
-
-class _Stream(_Waiter):
-    """Gathers futures as they end and wakes its thread once for all that end together."""
-
-    __slots__ = ("_ended", "_guard")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._guard = threading.Lock()  # futures of several clients, and so of several locks, may be in one stream
-        self._ended: list[TaskFuture[Any]] = []
-
-    def add_result(self, future: Future[Any]) -> None:
-        with self._guard:
-            self._ended.append(future)  # type: ignore[arg-type]  # only ever registered with TaskFutures
-            super().add_result(future)
-
-    add_exception = add_result
-    add_cancelled = add_result
-
-    def take(self) -> list[TaskFuture[Any]]:
-        """Return those that have ended since the last call, in order; the next to end wakes the thread again."""
-        with self._guard:
-            ended, self._ended = self._ended, []
-            if self._woken:
-                self._woken = False
-                self._lock.acquire(blocking=False)
-            return ended
-
-
 def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
     """Yield futures in the order in which they end, each once; those that have ended already come first.
 
@@ -487,47 +431,4 @@ def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> 
     ours = [future for future in unique if isinstance(future, TaskFuture)]
     if len(ours) != len(unique):
         return _standard_as_completed(unique, timeout)
-    return _as_completed(ours, timeout)
-
-
-def _as_completed(futures: list[TaskFuture[T]], timeout: float | None) -> Iterator[Future[T]]:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    total = len(futures)
-    stream = _Stream()
-    ended, waiting = _register(futures, stream)
-    futures.clear()
-    try:
-        while True:
-            ended.reverse()
-            while ended:
-                yield ended.pop()  # not held here any longer while the caller works with it
-            if not waiting:
-                return
-            next(iter(waiting)).home.on_wait(next(iter(waiting)))
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if not stream.wait(remaining) and not stream._ended:
-                msg = f"{len(waiting)} of {total} futures had not ended after {timeout} seconds"
-                raise TimeoutError(msg)
-            ended = stream.take()
-            waiting.difference_update(ended)
-    finally:
-        for future in waiting:
-            with future.home.lock:
-                future._waiters.remove(stream)
-
-
-def _register(futures: list[TaskFuture[T]], stream: _Stream) -> tuple[list[TaskFuture[T]], set[TaskFuture[T]]]:
-    """Return the futures that have ended, and register with the others, which are returned too."""
-    ended: list[TaskFuture[T]] = []
-    waiting: set[TaskFuture[T]] = set()
-    for home in {future.home for future in futures}:
-        with home.lock:
-            for future in futures:
-                if future.home is not home:
-                    continue
-                if future.done():
-                    ended.append(future)
-                else:
-                    future._waiters.append(stream)
-                    waiting.add(future)
-    return ended, waiting
+    return ended_first(ours, timeout)

@@ -18,19 +18,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from blockyard.errors import (
-    BrokenBlockyard,
-    DeadlineExceeded,
-    DependencyError,
-    RequestTooLarge,
-    TaskTimeout,
-    UnknownPool,
-)
+from blockyard.errors import BrokenBlockyard, DependencyError
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error
 from blockyard.joining import Join
 from blockyard.payload import type_names
 from blockyard.threads.arguments import find_futures, with_values
-from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, Timer, may_retry, slots_of
+from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
 from blockyard.wire.records import TaskSpec
 
 CallArguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -344,33 +337,6 @@ class Core:
         self._break(
             f"process {os.getpid()} was forked: a client on threads works only in the process that made it", None
         )
-
-
-def check_request(spec: TaskSpec, threads: int) -> None:
-    """Raise `UnknownPool` or `RequestTooLarge` for what threads of this process can never offer."""
-    if spec.pool != "default":
-        msg = f"pool={spec.pool!r}: a client on threads has one pool, 'default'"
-        raise UnknownPool(msg)
-    asked_and_most = (
-        ("cores", slots_of(spec), threads),
-        ("accelerators", spec.accelerators, 0),
-        ("nodes", spec.nodes, 1),
-        ("ranks", spec.ranks, 1),
-    )
-    for name, asked, most in asked_and_most:
-        if asked > most:
-            msg = f"{name}={asked}: a task of this client on threads can have at most {most}"
-            raise RequestTooLarge(msg)
-
-
-def too_late(task: ThreadTask, timer: Timer) -> Exception:
-    """Return the error of a task that has passed a limit of time."""
-    if timer is Timer.DEADLINE:
-        return DeadlineExceeded(f"task {task.number} had not ended {task.spec.deadline:g} s after it was submitted")
-    return TaskTimeout(
-        f"task {task.number} ran longer than its timeout of {task.spec.timeout:g} s; a thread cannot be ended, "
-        f"so its function goes on and its result is dropped"
-    )
 
 
 def _attempt(

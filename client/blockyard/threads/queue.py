@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from blockyard.errors import DeadlineExceeded, RequestTooLarge, TaskTimeout, UnknownPool
 from blockyard.wire.records import TaskSpec
 
 
@@ -167,3 +168,30 @@ class TaskQueue:
     def _make_ready(self, task: ThreadTask) -> None:
         task.stage = Stage.READY
         heapq.heappush(self._ready, (-task.spec.priority, task.number, task))
+
+
+def check_request(spec: TaskSpec, threads: int) -> None:
+    """Raise `UnknownPool` or `RequestTooLarge` for what threads of this process can never offer."""
+    if spec.pool != "default":
+        msg = f"pool={spec.pool!r}: a client on threads has one pool, 'default'"
+        raise UnknownPool(msg)
+    asked_and_most = (
+        ("cores", slots_of(spec), threads),
+        ("accelerators", spec.accelerators, 0),
+        ("nodes", spec.nodes, 1),
+        ("ranks", spec.ranks, 1),
+    )
+    for name, asked, most in asked_and_most:
+        if asked > most:
+            msg = f"{name}={asked}: a task of this client on threads can have at most {most}"
+            raise RequestTooLarge(msg)
+
+
+def too_late(task: ThreadTask, timer: Timer) -> Exception:
+    """Return the error of a task that has passed a limit of time."""
+    if timer is Timer.DEADLINE:
+        return DeadlineExceeded(f"task {task.number} had not ended {task.spec.deadline:g} s after it was submitted")
+    return TaskTimeout(
+        f"task {task.number} ran longer than its timeout of {task.spec.timeout:g} s; a thread cannot be ended, "
+        f"so its function goes on and its result is dropped"
+    )

@@ -14,6 +14,7 @@ import pytest
 from blockyard.errors import BlobMissing, DependencyError, NotLoadable, RemoteTraceback
 from blockyard.futures import Ending, FutureHome, TaskFuture, as_completed, dependency_error
 from blockyard.payload import dump_error, dump_result, packed_bytes
+from blockyard.waiting import Stream
 
 LONG = 30.0
 
@@ -203,16 +204,14 @@ def test_callbacks_run_without_the_lock() -> None:
 
 
 def test_as_completed_is_woken_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from blockyard import futures as module
-
     home = FutureHome()
     futures = some(home, 100)
     iterator = as_completed(futures, timeout=LONG)
     home.complete([(futures[0], Ending.VALUE, None)])
     next(iterator)
     woken = Calls()
-    take = module._Stream.take
-    monkeypatch.setattr(module._Stream, "take", lambda stream: (woken(stream), take(stream))[1])
+    take = Stream.take
+    monkeypatch.setattr(Stream, "take", lambda stream: (woken(stream), take(stream))[1])
     home.complete([(future, Ending.VALUE, None) for future in futures[1:]])
     assert list(iterator) == futures[1:]
     assert len(woken.seen) == 1
