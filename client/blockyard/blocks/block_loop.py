@@ -8,6 +8,7 @@ deadline comes: there is no period, and a provider with push is never asked for 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -40,6 +41,9 @@ OnBlock: TypeAlias = Callable[[BlockId, JobStatus], None]
 
 PLANS_PER_STEP: Final = 8
 """A plan carried out leaves nothing to do unless the provider refused a block; more rounds mean a faulty plug-in."""
+
+DEMAND_SECONDS: Final = 0.02
+"""Demand is looked at no more often than this: at once after a calm, and then with what is newest."""
 
 RECOVER_SECONDS: Final = 1.0
 """When to decide again after a plug-in failed."""
@@ -79,6 +83,9 @@ class BlockLoop:
         self._stopped = False
         self._stop_by: float | None = None
         self._next_poll: float | None = None
+        self._demand: Demand | None = None
+        self._demand_after = -math.inf
+        self._demand_due: float | None = None
         self._statuses: dict[BlockId, JobStatus] = {}
         self._job_of: dict[BlockId, JobId] = {}
         self._unwatch: Callable[[], None] = _nothing
@@ -140,6 +147,7 @@ class BlockLoop:
         """See `BlockExecutor.scale_in`."""
 
         def shrink(now: float) -> list[BlockId]:
+            self._take_newest_demand(now)  # who is idle may have changed just now
             names, effects = self._ledger.scale_in(which, now)
             self._perform(effects, now)
             return names
@@ -198,26 +206,28 @@ class BlockLoop:
 
     def _step(self, now: float) -> float | None:
         """Decide and act once; return when to come again by oneself, None for never."""
-        wakes: list[float | None] = []
+        self._guarded(self._take_demand)
+        self._guarded(self._poll)
+        self._guarded(self._keep_up)
         try:
-            self._poll(now)
-            wakes = [self._carry_out(now), self._next_poll, self._stop_by]
-        except Exception:  # a faulty plug-in (strategy, handler, provider) must not end the thread
+            wake_at = self._carry_out(now)
+        except Exception:  # a faulty strategy or handler must not end the thread, nor what needs neither
             log.exception("pool %s: deciding failed; trying again in %g s", self._label, RECOVER_SECONDS)
-            wakes = [now + RECOVER_SECONDS]
+            wake_at = now + RECOVER_SECONDS
         if self._stop_by is not None and (not self._ledger.living or self._stop_by <= now):
             self._stopped = True
-        return earliest(*wakes)
+        return earliest(wake_at, self._ledger.next_due(), self._next_poll, self._demand_due, self._stop_by)
+
+    def _keep_up(self, now: float) -> None:
+        self._perform(self._ledger.upkeep(now), now)
 
     def _carry_out(self, now: float) -> float | None:
         """Carry out plans until there is nothing more to do; return when to ask again."""
-        wake_at = None
         for _ in range(PLANS_PER_STEP):
             plan = self._ledger.plan(self._judge(now), now)
-            wake_at = plan.wake_at
             if not plan.effects:
-                return wake_at
-            log.info("pool %s: %s: %s", self._label, plan.why or "in time", plan.effects)
+                return plan.wake_at
+            log.info("pool %s: %s: %s", self._label, plan.why, plan.effects)
             self._perform(plan.effects, now)
         return now + RECOVER_SECONDS
 
@@ -295,7 +305,28 @@ class BlockLoop:
         self._perform(self._ledger.reported(job, status, now), now)
 
     def _engine_demands(self, demand: Demand) -> None:
-        self._inbox.put(lambda now: self._ledger.demanded(demand, now))
+        """Keep the newest demand; wake the loop for the first one since it looked.
+
+        Demand may be pushed a thousand times a second while tasks are short; between two looks only the last counts.
+        """
+        with self._lock:
+            waiting, self._demand = self._demand is not None, demand
+        if not waiting:
+            self._inbox.put(_just_wake)
+
+    def _take_demand(self, now: float) -> None:
+        if now < self._demand_after:
+            self._demand_due = self._demand_after if self._demand is not None else None
+            return
+        self._take_newest_demand(now)
+
+    def _take_newest_demand(self, now: float) -> None:
+        with self._lock:
+            demand, self._demand = self._demand, None
+        self._demand_due = None
+        if demand is not None:
+            self._demand_after = now + DEMAND_SECONDS
+            self._ledger.demanded(demand, now)
 
 
 def _answer(answer: Future[T], question: Callable[[float], T], now: float) -> None:
@@ -307,3 +338,7 @@ def _answer(answer: Future[T], question: Callable[[float], T], now: float) -> No
 
 def _nothing() -> None:
     """Stand for a subscription that was never made."""
+
+
+def _just_wake(now: float) -> None:
+    """Stand for an event that only wakes the loop."""

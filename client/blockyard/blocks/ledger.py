@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
 from typing import Final, TypeAlias
 
 import msgspec
 
-from blockyard.blocks.errors import BAD, CarryOn, FailAll, History, Outcome, PauseUntil, Verdict
+from blockyard.blocks.errors import CarryOn, FailAll, History, Outcome, PauseUntil, Verdict
 from blockyard.blocks.faults import ScalingRefused
 from blockyard.blocks.scaling import BlockLoad, BlockView, Demand, Policy, Strategy, choose_victims, earliest
-from blockyard.blocks.states import JobId, JobState, JobStatus, advance
+from blockyard.blocks.states import Ending, JobId, JobState, JobStatus, advance, read_end
 from blockyard.ids import BlockId
 
 PROOF_SECONDS: Final = 2.0
@@ -30,14 +29,6 @@ STUMBLE_SECONDS: Final = 0.25
 
 REMEMBERED: Final = 256
 """How many ended blocks are kept, for `status` and for the error handler."""
-
-
-class Ending(StrEnum):
-    """Why the pool itself ends a block."""
-
-    SCALE_IN = "scale-in"
-    WALLTIME = "walltime"
-    UNREGISTERED = "unregistered"
 
 
 class Block(msgspec.Struct):
@@ -201,7 +192,7 @@ class BlockLedger:
             return []
         block = self.living[name]
         if new.terminal:
-            return self._end(block, read_end(block, new), now)
+            return self._end(block, read_end(new, block.ending, registered=block.working_since is not None), now)
         before = block.status.state
         block.status = advance(block.status, new)
         if block.status.state is JobState.RUNNING and block.silent_since is None and block.working_since is None:
@@ -260,21 +251,32 @@ class BlockLedger:
 
     # --- what to do -------------------------------------------------------------------------------------------------
 
+    def upkeep(self, now: float) -> list[Effect]:
+        """What is due whatever strategy and error handler say: give up silent and expiring blocks, end overdue ones.
+
+        Apart from `plan` so that a faulty plug-in cannot lose it.
+        """
+        return [*self._silent(now), *self._expiring(now), *self._overdue(now)]
+
+    def next_due(self) -> float | None:
+        """When `upkeep` will have something to do, as far as is known now."""
+        return earliest(*self._deadlines())
+
     def plan(self, verdict: Verdict, now: float) -> Plan:
-        """Decide what to do now. Carrying the plan out and asking again at the same instant yields an empty plan."""
-        effects = [*self._silent(now), *self._expiring(now), *self._overdue(now)]
-        wakes: list[float | None] = list(self._deadlines())
+        """Decide how many blocks there should be. Once that is carried out, the same question has an empty answer."""
         if self.closing:
-            return Plan(effects=tuple(effects), wake_at=earliest(*wakes))
+            return Plan()
         if isinstance(verdict, FailAll):
-            return Plan(effects=(*effects, GiveUp(verdict.reason)), wake_at=earliest(*wakes), why=verdict.reason)
+            return Plan(effects=(GiveUp(verdict.reason),), why=verdict.reason)
         views = [block.view() for block in self.living.values()]
         decision = self.terms.strategy(self.demand, views, self.terms.policy, now)
-        effects += self._give_up([self.living[name] for name in decision.drain], Ending.SCALE_IN, now)
+        drained = self._give_up([self.living[name] for name in decision.drain], Ending.SCALE_IN, now)
         start, held_until = self._allowed(decision.start, verdict, now)
-        effects += self._launch(start, now)
-        wakes += [decision.wake_at, held_until]
-        return Plan(effects=tuple(effects), wake_at=earliest(*wakes), why=decision.why)
+        return Plan(
+            effects=(*drained, *self._launch(start, now)),
+            wake_at=earliest(decision.wake_at, held_until),
+            why=decision.why,
+        )
 
     def _allowed(self, wanted: int, verdict: Verdict, now: float) -> tuple[int, float | None]:
         """How many blocks may be started now, and when to ask again for the others."""
@@ -371,32 +373,3 @@ class BlockLedger:
         if outcome.bad or proved:
             self._outcomes.append(outcome)
         return [Gone(block.id, block.status, block.job)]
-
-
-def read_end(block: Block, end: JobStatus) -> JobStatus:
-    """Read a provider's report of an end as the pool sees it.
-
-    What the pool drained is SCALED_IN (or TIMEOUT, at its walltime), however its program ended. What ended by itself
-    before any manager registered is MISSING, as in Parsl; the provider's evidence is kept.
-    """
-    said = f"{end.state}: {end.message}" if end.message else str(end.state)
-    match block.ending:
-        case Ending.SCALE_IN:
-            return _reread(end, JobState.SCALED_IN, "ScaledIn", f"removed by its pool ({said})")
-        case Ending.WALLTIME:
-            return _reread(end, JobState.TIMEOUT, "Walltime", f"drained before its walltime ({said})")
-        case Ending.UNREGISTERED:
-            return _reread(
-                end, JobState.MISSING, "NoManager", f"ran without a registered manager for too long ({said})"
-            )
-        case None:
-            pass
-    if block.working_since is None and (end.state in BAD or end.state is JobState.COMPLETED):
-        if end.state is JobState.MISSING:
-            return end
-        return _reread(end, JobState.MISSING, "NeverRegistered", f"ended before a manager registered ({said})")
-    return end
-
-
-def _reread(end: JobStatus, state: JobState, reason: str, message: str) -> JobStatus:
-    return msgspec.structs.replace(end, state=state, reason=reason, message=message)

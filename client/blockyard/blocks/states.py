@@ -11,7 +11,7 @@ MISSING is also the end of a block whose link was lost, and an end is final: not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final, NewType
 
@@ -171,3 +171,35 @@ def advance(old: JobStatus, new: JobStatus) -> JobStatus:
         node=first.node or second.node,
         log_tail=first.log_tail or second.log_tail,
     )
+
+
+class Ending(StrEnum):
+    """Why a pool itself ends a block."""
+
+    SCALE_IN = "scale-in"
+    WALLTIME = "walltime"
+    UNREGISTERED = "unregistered"
+
+
+def read_end(end: JobStatus, ending: Ending | None, *, registered: bool) -> JobStatus:
+    """Read a provider's report of an end as the pool sees it. `registered`: a manager of the block ever was.
+
+    What the pool drained is SCALED_IN (or TIMEOUT, before its walltime), however its program ended. What ended by
+    itself before any manager registered is MISSING, as in Parsl. The provider's evidence is kept.
+    """
+    said = f"{end.state}: {end.message}" if end.message else str(end.state)
+    match ending:
+        case Ending.SCALE_IN:
+            return _reread(end, JobState.SCALED_IN, "ScaledIn", f"removed by its pool ({said})")
+        case Ending.WALLTIME:
+            return _reread(end, JobState.TIMEOUT, "Walltime", f"drained before its walltime ({said})")
+        case Ending.UNREGISTERED:
+            return _reread(end, JobState.MISSING, "NoManager", f"ran too long without a registered manager ({said})")
+        case None:
+            if registered or end.state not in (JobState.FAILED, JobState.COMPLETED):
+                return end
+            return _reread(end, JobState.MISSING, "NeverRegistered", f"ended before a manager registered ({said})")
+
+
+def _reread(end: JobStatus, state: JobState, reason: str, message: str) -> JobStatus:
+    return msgspec.structs.replace(end, state=state, reason=reason, message=message)

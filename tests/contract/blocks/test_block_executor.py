@@ -18,6 +18,7 @@ from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.faults import PoolFailed, ScalingRefused
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider
+from blockyard.blocks.scaling import BlockView, Decision, Demand, Policy, auto
 from blockyard.blocks.states import JobId, JobState, JobStatus
 from blockyard.ids import BlockId
 from tests.contract.blocks.conftest import MakeExecutor
@@ -218,6 +219,24 @@ def test_a_faulty_strategy_does_not_end_the_loop(
     executor = make_executor(LocalPool(max_blocks=1, strategy=broken))  # type: ignore[arg-type]  # that is the point
     (block,) = executor.scale_out()
     assert engine.wait_for_managers(1) == [block]
+
+
+def test_a_flood_of_demand_is_looked_at_now_and_then_and_the_last_word_counts(
+    engine: FakeEngine, make_executor: MakeExecutor
+) -> None:
+    seen: list[float] = []
+
+    def watching(demand: Demand, blocks: Sequence[BlockView], policy: Policy, now: float) -> Decision:
+        seen.append(demand.queued_slots)
+        return auto(demand, blocks, policy, now)
+
+    make_executor(LocalPool(max_blocks=1, strategy=watching))
+    for number in range(5000):
+        engine.want(0.001 * (number % 2))
+    engine.want(0.5)
+    engine.wait_for_managers(1)
+    assert seen[-1] == 0.5
+    assert len(seen) < 500, "fifty times a second, not once for each"
 
 
 def test_the_launch_command_is_what_is_run(engine: FakeEngine, make_executor: MakeExecutor) -> None:

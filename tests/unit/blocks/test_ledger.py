@@ -71,7 +71,7 @@ def registered(book: BlockLedger, names: Sequence[str], now: float = 0.0, busy: 
 
 
 def effects_of(book: BlockLedger, now: float) -> tuple[Effect, ...]:
-    return book.plan(CarryOn(), now).effects
+    return (*book.upkeep(now), *book.plan(CarryOn(), now).effects)
 
 
 def test_the_pool_opens_with_its_initial_blocks() -> None:
@@ -86,7 +86,7 @@ def test_what_is_scaled_in_is_drained_first_and_then_cancelled_at_its_deadline()
     names = running(book, 2)
     registered(book, names, busy=1.0)
     assert book.scale_in([B0], 5.0) == (["0"], [Drain((BlockId("0"),), 10.0)])
-    assert book.plan(CarryOn(), 6.0).wake_at == 15.0
+    assert book.next_due() == 15.0
     assert effects_of(book, 14.9) == ()
     assert effects_of(book, 15.0) == (Cancel((JobId("j-0"),)),)
     assert effects_of(book, 15.0) == ()
@@ -153,7 +153,7 @@ def test_a_report_that_cannot_be_is_refused_and_changes_nothing() -> None:
 def test_a_block_that_no_manager_registers_for_is_given_up() -> None:
     book = ledger(register_timeout=60.0)
     running(book, 1, now=10.0)
-    assert book.plan(CarryOn(), 11.0).wake_at == 70.0
+    assert book.next_due() == 70.0
     assert effects_of(book, 70.0) == (Cancel((JobId("j-0"),)),)
     (gone,) = book.reported(JobId("j-0"), JobStatus(state=JobState.CANCELLED), 71.0)
     assert isinstance(gone, Gone)
@@ -180,7 +180,7 @@ def test_a_block_waits_in_the_queue_of_its_provider_for_as_long_as_it_takes() ->
 def test_a_block_is_drained_in_time_for_its_walltime() -> None:
     book = ledger(walltime=100.0, drain_timeout=30.0)
     registered(book, running(book, 1, now=10.0), now=11.0, busy=1.0)
-    assert book.plan(CarryOn(), 12.0).wake_at == 80.0
+    assert book.next_due() == 80.0
     assert effects_of(book, 80.0) == (Drain((BlockId("0"),), 30.0),)
     (gone,) = book.reported(JobId("j-0"), EXITED, 90.0)
     assert isinstance(gone, Gone)
@@ -218,9 +218,9 @@ def test_a_pause_holds_starts_back_and_nothing_else() -> None:
     book = ledger(min_blocks=1, drain_timeout=5.0)
     registered(book, running(book, 2), busy=1.0)
     book.scale_in([B0, B1], 0.0)
+    assert book.upkeep(5.0) == [Cancel((JobId("j-0"), JobId("j-1")))]
     plan = book.plan(PauseUntil(9.0, "bad"), 5.0)
-    assert plan.effects == (Cancel((JobId("j-0"), JobId("j-1"))),)
-    assert plan.wake_at == 9.0
+    assert (plan.effects, plan.wake_at) == ((), 9.0)
     assert Launch(BlockId("2")) in effects_of(book, 9.0)
 
 
@@ -252,6 +252,18 @@ def test_what_was_removed_before_it_could_prove_itself_is_neither_good_nor_bad()
     book.scale_in(1, 0.0)
     book.reported(JobId("j-0"), JobStatus(state=JobState.CANCELLED), 0.1)
     assert (book.history(1.0).good, book.history(1.0).bad) == (0, 0)
+
+
+def test_what_is_due_is_not_lost_when_the_strategy_fails() -> None:
+    def broken(*facts: object) -> object:
+        raise ZeroDivisionError
+
+    book = ledger(strategy=broken, drain_timeout=5.0)
+    registered(book, running(book, 1), busy=1.0)
+    book.scale_in(1, 0.0)
+    assert book.upkeep(5.0) == [Cancel((JobId("j-0"),))]
+    with pytest.raises(ZeroDivisionError):
+        book.plan(CarryOn(), 5.0)
 
 
 def test_giving_up_is_said_and_starts_nothing() -> None:
@@ -361,11 +373,14 @@ class PoolLife(RuleBasedStateMachine):
     def time_passes_and_plans_are_carried_out(self, seconds: float) -> None:
         self.now += seconds
         verdict = self.handler(self.book.history(self.now), ErrorLimits(), self.now)
-        plan = self.book.plan(verdict, self.now)
-        self.carry_out(plan.effects)
+        self.carry_out(self.book.upkeep(self.now))
+        self.carry_out(self.book.plan(verdict, self.now).effects)
+        assert self.book.upkeep(self.now) == [], "a repeat changes nothing"
         again = self.book.plan(verdict, self.now)
         assert again.effects == (), "a repeat changes nothing"
         assert again.wake_at is None or again.wake_at > self.now, "it would spin"
+        due = self.book.next_due()
+        assert due is None or due > self.now, "it would spin"
 
     @rule(slots=st.sampled_from([0.0, 1.0, 3.0, 50.0]))
     def demand_changes(self, slots: float) -> None:
@@ -436,7 +451,7 @@ class PoolLife(RuleBasedStateMachine):
             assert set(self.jobs) <= self.cancelled
 
 
-PoolLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PoolLife.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestPoolLife = PoolLife.TestCase
 
 

@@ -215,7 +215,7 @@ def supply(blocks: Sequence[BlockView]) -> int:
 
 
 @every_strategy
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(pool=pools())
 def test_bounds_hold_whatever_the_situation(strategy: Strategy, pool: DrawnPool) -> None:
     decision = strategy(pool.demand, pool.blocks, pool.policy, pool.now)
@@ -231,7 +231,7 @@ def test_bounds_hold_whatever_the_situation(strategy: Strategy, pool: DrawnPool)
 
 
 @every_strategy
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(pool=pools())
 def test_a_repeat_changes_nothing(strategy: Strategy, pool: DrawnPool) -> None:
     first = strategy(pool.demand, pool.blocks, pool.policy, pool.now)
@@ -241,14 +241,14 @@ def test_a_repeat_changes_nothing(strategy: Strategy, pool: DrawnPool) -> None:
 
 
 @every_strategy
-@settings(max_examples=150)
+@settings(max_examples=80, deadline=None)
 @given(pool=pools())
 def test_constant_demand_never_makes_a_pool_swing(strategy: Strategy, pool: DrawnPool) -> None:
     directions = list(live_on(strategy, pool))
     assert directions in (sorted(directions), sorted(directions, reverse=True)), directions
 
 
-@settings(max_examples=200)
+@settings(max_examples=100, deadline=None)
 @given(pool=pools())
 def test_auto_serves_every_demand_in_the_end(pool: DrawnPool) -> None:
     """With no block at all, whatever the guess about the tasks' length, waiting tasks get a block at once."""

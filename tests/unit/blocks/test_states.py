@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blockyard.blocks import states_page
@@ -95,6 +95,7 @@ def test_a_program_ends_by_its_own_code_or_by_a_signal() -> None:
         JobStatus(state=JobState.FAILED, exit_code=1, signal=9)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=5000))
 def test_a_log_tail_is_bounded_and_is_the_end_of_the_log(text: str) -> None:
     tail = JobStatus(state=JobState.FAILED, log_tail=text).log_tail
