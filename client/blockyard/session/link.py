@@ -80,7 +80,8 @@ class Link:
         """Frames that the socket did not take yet."""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Closed when nobody can wake the thread any more, not when it ends: the number might be another file's by then.
-        weakref.finalize(self, os.close, self._wake_fd)
+        # At the interpreter's exit the thread is still at work.
+        weakref.finalize(self, os.close, self._wake_fd).atexit = False
         self._awake = False
         self._stopping = False
         self._linger = 0.0
