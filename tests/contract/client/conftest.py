@@ -46,7 +46,6 @@ KINDS = [
         script="blockyard.Client.local(2)",
         gaps={
             "test_shutdown_can_cancel_what_has_not_begun": "the client is not told what runs, and cancels that too",
-            "test_what_was_submitted_is_run_before_the_interpreter_exits": "nobody waits for the tasks at exit",
         },
     ),
 ]
