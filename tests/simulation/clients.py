@@ -48,6 +48,8 @@ class Call:
                 found.add(Status.DEPENDENCY)
         if self.may_be_cancelled:
             found.add(Status.CANCELLED)
+            if plan.failures:
+                found.add(Status.RAISED)
         if spec.deadline:
             found.add(Status.DEADLINE)
         if spec.timeout:

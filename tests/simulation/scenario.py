@@ -254,14 +254,17 @@ class Scenario:
         manager.die()
         self._restaff_later(place, 0.1)
 
+    def _keep_staffed(self) -> None:
+        for place in list(self.managers):
+            self._restaff(place)
+        self.world.at(1.0, self._keep_staffed)
+
     def _restaff_later(self, place: tuple[str, str, int], soonest: float) -> None:
         self.world.at(self.world.between(soonest, soonest + 1.0), lambda: self._restaff(place))
 
     def _restaff(self, place: tuple[str, str, int]) -> None:
         if not self.managers[place].alive:
             self._staff(*place)
-        elif self.managers[place].exit or self.managers[place].core.state.is_draining:
-            self._restaff_later(place, 0.5)
 
     # ------------------------------------------------------------------ how it must end
 
@@ -269,8 +272,7 @@ class Scenario:
         """Let it happen; raises `Wrong` or `invariants.Broken`, from the event that showed it."""
         world = self.world
         world.run(self.horizon)
-        for place in self.managers:
-            self._restaff(place)
+        self._keep_staffed()
         if not world.run(world.now + REST_SECONDS, self._is_at_rest):
             raise Wrong(f"no rest {REST_SECONDS:g} s after the last fault: {self._what_is_left()}")
         self._check_calls()

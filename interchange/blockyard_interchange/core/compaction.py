@@ -86,7 +86,7 @@ def _counted(state: State, entry: entries.Counted) -> entries.Counted | None:
     task = state.tasks.get(TaskId(entry.task))
     if task is None or task.outcome is not None:
         return None
-    return entries.Counted(entry.task, task.failures, task.losses)
+    return entries.Counted(entry.task, task.failures, task.losses, entry.epoch)
 
 
 def _is_open(state: State, name: int) -> bool:

@@ -73,6 +73,8 @@ class Counted(Record, tag=7, frozen=True):
     task: int
     failures: int
     losses: int
+    epoch: int = 0
+    """Of its last lease that is over."""
 
 
 class Freed(Record, tag=8, frozen=True):

@@ -120,6 +120,8 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
         if task.flags & Flag.CANCELLING:
             outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False)
         else:
+            if not task.order.spec.idempotent:
+                outcomes.count(state, task)  # or it would be taken for lost after a restart
             outcomes.requeue(state, task)
     has_room(manager)
     state.hungry[manager.pool.name] = manager.pool

@@ -11,7 +11,7 @@ from blockyard.ids import FunctionId, ManagerId
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Lease, Need, Status
 from blockyard_interchange.core import gangs
-from blockyard_interchange.core.state import Manager, Order, Pool, State, Task, TaskState
+from blockyard_interchange.core.state import Flag, Manager, Order, Pool, State, Task, TaskState
 
 _PER_TASK_SECONDS = 5e-6
 """What a task costs a worker besides its own running time."""
@@ -102,6 +102,7 @@ class _Dealer:
                 len(task.dependents) > 1
                 or manager.load >= manager.workers * (1 + ahead(self._state, follower.order))
                 or follower.state is not TaskState.WAITING
+                or follower.flags & Flag.SHADOW
                 or follower.order.slots > 1
                 or follower.order.pool is not manager.pool
                 or not follower.order.spec.idempotent

@@ -90,7 +90,7 @@ def _retry(state: State, task: Task, now: float) -> None:
     task.failures += 1
     task.manager = None
     task.order.pool.counters.retried += 1
-    _count(state, task)
+    count(state, task)
     if not spec.backoff:
         requeue(state, task)
         return
@@ -98,9 +98,10 @@ def _retry(state: State, task: Task, now: float) -> None:
     heapq.heappush(state.timers, (now + spec.backoff * 2 ** min(task.failures - 1, _MOST_DOUBLINGS), task.id, task.epoch))
 
 
-def _count(state: State, task: Task) -> None:
+def count(state: State, task: Task) -> None:
+    """Journal a task's tries so far, and that the last of them is over: a manager may tell of it again."""
     if not task.order.volatile:
-        state.effects.entries.append(Counted(task.id, task.failures, task.losses))
+        state.effects.entries.append(Counted(task.id, task.failures, task.losses, task.epoch))
 
 
 def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: bool) -> None:
@@ -112,7 +113,7 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
     task.order.pool.counters.lost += 1
     if suspected:
         task.losses += 1
-        _count(state, task)
+        count(state, task)
     most = task.order.pool.settings.max_losses
     if task.flags & Flag.CANCELLING:
         finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
@@ -158,6 +159,10 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     pool, session = order.pool, order.session
     if task.state is TaskState.QUEUED:
         withdraw(state, task)
+    if state.orphans:
+        state.orphans.pop(task.id, None)
+    if task.flags & Flag.GANG:
+        state.hungry[pool.name] = pool  # the next in line may be first now
     task.state, task.outcome, task.manager = TaskState.ENDED, outcome, None
     if not order.volatile:
         state.ended.append(outcome)

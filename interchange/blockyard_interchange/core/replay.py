@@ -95,7 +95,9 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
         case entries.Given():
             gathered.given.update((lease.task, lease.epoch) for lease in entry.leases)
         case entries.Counted():
-            gathered.counted[entry.task] = entry
+            before = gathered.counted.get(entry.task, entry)
+            epoch = max(before.epoch, entry.epoch)
+            gathered.counted[entry.task] = entries.Counted(entry.task, entry.failures, entry.losses, epoch)
         case entries.Freed():
             gathered.freed.update(entry.tasks)
         case entries.SessionClosed():
@@ -243,10 +245,10 @@ def _mark(state: State, gathered: _Gathered) -> None:
     for counted in gathered.counted.values():
         task = state.tasks.get(TaskId(counted.task))
         if task is not None:
-            task.failures, task.losses = counted.failures, counted.losses
+            task.failures, task.losses, task.epoch = counted.failures, counted.losses, counted.epoch
     for name, epoch in gathered.given.items():
         task = state.tasks.get(TaskId(name))
-        if task is not None and task.state is TaskState.QUEUED:
+        if task is not None and task.state is TaskState.QUEUED and task.epoch < epoch:
             outcomes.withdraw(state, task)
             task.epoch = max(task.epoch, epoch - 1)
             state.orphans[TaskId(name)] = task

@@ -226,7 +226,7 @@ def abandon(state: State, session: Session, now: float) -> None:
     """
     run = session.run
     others = [state.sessions[name] for name in run.sessions if name != session.id]
-    if any(one.connected or one.keep for one in others):
+    if any(one.connected or (one.keep and now - one.last_seen <= state.settings.result_ttl) for one in others):
         return
     tasks = [task for task in state.tasks.values() if task.order.session.run is run]
     needed = _needed_elsewhere(tasks)
