@@ -28,8 +28,12 @@ from blockyard.ids import BlockId
 
 log = logging.getLogger(__name__)
 
-STRAYS_TIMEOUT: Final = 2.0
-"""Seconds to wait for the strays of one block to die; SIGKILL takes milliseconds."""
+STRAYS_GRACE: Final = 0.05
+"""Seconds in which what was bound to a block's program may end by itself before it counts as a stray."""
+
+STRAYS_TIMEOUT: Final = 0.5
+"""Seconds to wait for the strays of one block to die: SIGKILL takes milliseconds, and a replacement is to be there
+within a second."""
 
 
 class BlockRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,7 +275,7 @@ class LocalProvider:
 
     def _with_strays(self, status: JobStatus, block: BlockId) -> JobStatus:
         """End what the block left behind here, and say so."""
-        ended = end_strays(self._owner, blocks=(block,), timeout=STRAYS_TIMEOUT)
+        ended = end_strays(self._owner, blocks=(block,), grace=STRAYS_GRACE, timeout=STRAYS_TIMEOUT)
         if not ended:
             return status
         named = ", ".join(f"{stray.pid} ({stray.command[:60]})" for stray in ended[:3])

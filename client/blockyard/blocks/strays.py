@@ -75,22 +75,25 @@ def end_strays(
     *,
     blocks: Collection[BlockId] | None = None,
     spare: Collection[BlockId] = (),
+    grace: float = 0.0,
     timeout: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Stray]:
     """Kill what `find_strays` finds, wait until it is gone, and return it; each process once, in order of its pid.
 
-    They get SIGKILL: what they belonged to is lost already, and nobody is left who could take their results. Waits at
-    most `timeout` seconds in all. What will not die in that time is logged and returned all the same.
+    They get SIGKILL: what they belonged to is lost already, and nobody is left who could take their results. What ends
+    by itself within `grace` seconds, as those bound to a parent that just died do, is no stray. Waits at most `timeout`
+    seconds in all. What will not die in that time is logged and returned all the same.
     """
     deadline = clock() + timeout
+    spared_until = clock() + grace
     ended: dict[int, Stray] = {}
     for _ in range(ROUNDS):
         found = find_strays(owner, blocks=blocks, spare=spare)
         if not found:
             break
         for stray in found:
-            if _kill(stray, max(0.0, deadline - clock())):
+            if _kill(stray, spared_until - clock(), deadline - clock()):
                 ended[stray.pid] = stray
         if clock() >= deadline:
             break
@@ -104,8 +107,8 @@ def end_strays(
     return [ended[pid] for pid in sorted(ended)]
 
 
-def _kill(stray: Stray, timeout: float) -> bool:
-    """Kill one stray; return False when it had ended meanwhile or its number belongs to another process now."""
+def _kill(stray: Stray, grace: float, timeout: float) -> bool:
+    """Kill one stray; return False when it ended by itself or its number belongs to another process now."""
     try:
         pidfd = os.pidfd_open(stray.pid)
     except ProcessLookupError:
@@ -114,10 +117,12 @@ def _kill(stray: Stray, timeout: float) -> bool:
         # Only now is the number safe from being used again, so only now does the mark prove anything.
         if _marks(_environment(Path("/proc") / str(stray.pid))) != (stray.block, stray.owner):
             return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        if not poller.poll(timeout * 1000):
+        if poller.poll(max(0.0, grace) * 1000):
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if not poller.poll(max(0.0, timeout) * 1000):
             log.error("process %d (%s) was killed and is still there", stray.pid, stray.command)
         return True
     except ProcessLookupError:

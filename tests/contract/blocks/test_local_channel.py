@@ -203,3 +203,13 @@ def test_a_copy_that_fails_ends_those_that_would_go_on() -> None:
     argv = [sys.executable, "-m", "blockyard.blocks.fanout", "2"]
     line = '[ "$BLOCKYARD_NODE_INDEX" = 1 ] && exit 6; exec sleep 600'
     assert subprocess.run([*argv, *local_program(line)], timeout=60, check=False).returncode == 6
+
+
+def test_what_ends_by_itself_within_the_grace_is_no_stray(owner: str) -> None:
+    env = {**os.environ, "BLOCKYARD_BLOCK": "b-0", "BLOCKYARD_OWNER": owner}
+    with subprocess.Popen(["/bin/sleep", "0.1"], env=env) as process:
+        assert end_strays(owner, grace=PATIENCE) == []
+        assert process.wait(PATIENCE) == 0
+    with subprocess.Popen(["/bin/sleep", "600"], env=env) as process:
+        assert [stray.pid for stray in end_strays(owner)] == [process.pid]
+        assert process.wait(PATIENCE) == -signal.SIGKILL
