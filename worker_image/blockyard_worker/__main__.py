@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard_worker import linux
+from blockyard_worker.births import Configuration, WorkerConfiguration
 from blockyard_worker.settings import Settings, default_cores, default_memory_bytes, read_settings
 from blockyard_worker.shell.nursery import Nursery, marks
-from blockyard_worker.template import Configuration
-from blockyard_worker.worker import process
 
 if TYPE_CHECKING:
     from blockyard.transport import KeyPair
@@ -44,7 +43,7 @@ def main() -> int:
     linux.become_subreaper()
     wakeup = _listen_for_signals(settings)
     configuration = Configuration(
-        os.getpid(), settings.preload, process.Configuration(settings.flush_period, settings.worker_init)
+        os.getpid(), settings.preload, WorkerConfiguration(settings.flush_period, settings.worker_init)
     )
     mark = marks(settings.block)
     nursery = Nursery(configuration, mark)  # first, so that it imports while this process does

@@ -19,44 +19,8 @@ import traceback
 import msgspec
 
 from blockyard_worker import strays
+from blockyard_worker.births import DESCRIPTORS, MAX_MESSAGE_BYTES, Born, Broken, Configuration, Spawn, encode
 from blockyard_worker.worker import process
-
-
-class Configuration(msgspec.Struct, frozen=True):
-    """First message to the template."""
-
-    manager: int
-    preload: list[str]
-    worker: process.Configuration
-
-
-class Spawn(msgspec.Struct, frozen=True):
-    """Fork a worker. With it travel descriptors: its socket, tokens, page, and where its output goes."""
-
-    number: int
-    nonce: bytes
-    """Marks the ends of tasks' outputs, see `worker.capture`."""
-    cores: list[int]
-    """Cores to run on; empty: any."""
-
-
-class Born(msgspec.Struct, tag=True, frozen=True):
-    """A worker exists."""
-
-    number: int
-    pid: int
-
-
-class Broken(msgspec.Struct, tag=True, frozen=True):
-    """The template cannot make workers: a module to preload does not import."""
-
-    message: str
-
-
-DESCRIPTORS = 4
-MAX_MESSAGE_BYTES = 64 * 1024
-encode = msgspec.msgpack.Encoder().encode
-replies: msgspec.msgpack.Decoder[Born | Broken] = msgspec.msgpack.Decoder(Born | Broken)
 
 
 def main(descriptor: int) -> None:

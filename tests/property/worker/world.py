@@ -82,7 +82,10 @@ class Pages(Mapping[int, Now | None]):
 class World:
     """One manager and all around it."""
 
-    def __init__(self, given: Policy) -> None:
+    def __init__(self, given: Policy, *, beats: bool = False) -> None:
+        """`beats`: the interchange is always heard, however much time passes."""
+        self.beats = beats
+        self.connected = False
         self.core = Manager(given)
         self.now = 100.0
         self.workers: dict[int, FakeWorker] = {}
@@ -97,7 +100,6 @@ class World:
         self.deaths = 0
         self.sent_numbers: dict[int, list[Outcome]] = {}
         self.recorded = 0
-        self.connected = False
         self.asks_to_join = False
         self.left = False
         self.stopped: set[int] = set()
@@ -109,8 +111,13 @@ class World:
     def tick(self, seconds: float = 0.0) -> None:
         """Let time pass, then do what the shell does in a round."""
         self.now += seconds
+        self._beat()
         self.core.tick(self.now, self.pages)
         self.perform()
+
+    def _beat(self) -> None:
+        if self.beats and self.connected:
+            self.core.on_message(wire.Beat(), self.now, self.pages)
 
     def say(self, message: wire.ToManager) -> None:
         """The interchange says something."""
@@ -119,7 +126,7 @@ class World:
 
     def join(self) -> None:
         """The interchange lets the manager in."""
-        self.connected = True
+        self.connected, self.asks_to_join = True, False
         self.say(wire.Joined(1, 1.0))
         for name in NAMES:
             self.say(wire.Functions([Function(name, "f", b"", "3.11")]))
@@ -280,6 +287,7 @@ class World:
         """It reports."""
         if worker.unreported or idle:
             reported, worker.unreported = worker.unreported, []
+            self._beat()
             self.core.on_results(worker.number, reported, idle, self.now)
             self.tick()
 

@@ -87,7 +87,7 @@ def _has_room(state: State, worker: Worker) -> bool:
     if worker.held_by is not None or room_for_tries(state, worker) <= 0:
         return False
     count = len(worker.sent)
-    return count < 2 or (worker.expected < state.policy.chunk_seconds and count <= MOST_TRIES)
+    return count < 2 or (worker.expected < state.policy.chunk_seconds / 2 and count <= MOST_TRIES)
 
 
 def _send(state: State, worker: Worker, groups: list[RunGroup], environment: dict[str, str]) -> None:

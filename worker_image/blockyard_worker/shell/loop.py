@@ -15,6 +15,7 @@ from blockyard.transport import Dealer, Poller
 from blockyard.wire import codec
 from blockyard.wire.records import Failure, Outcome
 from blockyard_worker import strays
+from blockyard_worker.births import Born, Broken, Spawn
 from blockyard_worker.core import effects as do
 from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended, WorkerConfused
@@ -26,7 +27,6 @@ from blockyard_worker.shell.child import Child
 from blockyard_worker.shell.nursery import Nursery
 from blockyard_worker.shell.output import Outputs
 from blockyard_worker.shell.trees import Trees, monotonic_to_boot
-from blockyard_worker.template import Born, Broken, Spawn
 from blockyard_worker.worker import interrupts
 
 log = logging.getLogger(__name__)

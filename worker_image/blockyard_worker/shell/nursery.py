@@ -6,8 +6,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from blockyard_worker import strays, template
-from blockyard_worker.template import Born, Broken, Configuration, Spawn
+from blockyard_worker import births, strays
+from blockyard_worker.births import Born, Broken, Configuration, Spawn
 
 MOST_DEATHS = 5
 """Templates that may die in a row without a worker being born."""
@@ -44,14 +44,14 @@ class Nursery:
         said: list[Born | Broken] = []
         while True:
             try:
-                body = self._link.recv(template.MAX_MESSAGE_BYTES)
+                body = self._link.recv(births.MAX_MESSAGE_BYTES)
             except BlockingIOError:
                 return said
             except ConnectionResetError:
                 continue  # it ended without reading all requests; what it said before comes next
             if not body:
                 return said if said else [*said, *self._restart()]
-            reply = template.replies.decode(body)
+            reply = births.replies.decode(body)
             if isinstance(reply, Born):
                 self._deaths = 0
                 for descriptor in self._asked.pop(reply.number)[1]:
@@ -81,7 +81,7 @@ class Nursery:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
-        self._link.send(template.encode(self._configuration))
+        self._link.send(births.encode(self._configuration))
 
     def _restart(self) -> list[Born | Broken]:
         self._deaths += 1
@@ -95,7 +95,7 @@ class Nursery:
 
     def _send(self, spawn: Spawn, descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._link, [template.encode(spawn)], descriptors)
+            socket.send_fds(self._link, [births.encode(spawn)], descriptors)
         except (BrokenPipeError, ConnectionResetError):
             return  # its end shows in `receive`, which asks the next template
 

@@ -10,10 +10,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from blockyard.payload import load_function
 from blockyard_worker import linux, pipe, strays
+from blockyard_worker.births import WorkerConfiguration
 from blockyard_worker.page import Page
 from blockyard_worker.records import Ready, Unfit
 from blockyard_worker.tokens import Tokens
@@ -22,16 +21,8 @@ from blockyard_worker.worker.capture import Capture
 from blockyard_worker.worker.loop import Worker
 
 
-class Configuration(msgspec.Struct, frozen=True):
-    """What all workers of a manager are told."""
-
-    flush_period: float
-    worker_init: str
-    """File with a pickled function to call first; '' for none."""
-
-
 def main(
-    configuration: Configuration,
+    configuration: WorkerConfiguration,
     manager: int,
     number: int,
     nonce: bytes,
@@ -57,7 +48,7 @@ def main(
 
 
 def _make(
-    link: socket.socket, tokens: Tokens, page: Page, capture: Capture, configuration: Configuration
+    link: socket.socket, tokens: Tokens, page: Page, capture: Capture, configuration: WorkerConfiguration
 ) -> Worker | None:
     gate = interrupts.Gate()
     worker = Worker(link, tokens, page, capture, gate, configuration.flush_period)

@@ -1,0 +1,156 @@
+"""Stops, deaths, drains and the link, one behaviour each; their interplay is the property test's."""
+
+import pytest
+
+from blockyard.wire import manager as wire
+from blockyard.wire.records import Assigned, Outcome, Status, TaskSpec
+from blockyard_worker.core.reports import WorkerConfused
+from tests.property.worker.world import NAMES, FakeWorker, World, lease
+from tests.unit.worker.test_feeding import NARROW, a_world, teach
+
+
+def start(world: World, worker: FakeWorker) -> None:
+    """Start the next try, after saying idle for those that were taken back."""
+    for _ in range(3):
+        world.start_next(worker)
+    assert worker.running is not None
+
+
+def test_a_try_that_must_end_is_asked_then_told_then_killed() -> None:
+    world = a_world(workers=1)
+    world.assign([(NARROW, 1)], chain=False)
+    (worker,) = world.live()
+    world.start_next(worker)
+    world.say(wire.Stop([lease(1)], 1.0))
+    assert worker.interrupted
+    steps = []
+    for seconds in (0.9, 0.2):
+        world.tick(seconds)
+        steps.append(worker.doomed)
+    assert steps == [False, True], "told by SIGTERM after its grace"
+    world.die(worker)
+    assert world.statuses == {1: Status.CANCELLED}
+
+
+def test_a_result_that_was_faster_than_its_cancellation_counts() -> None:
+    world = a_world(workers=1)
+    world.assign([(NARROW, 1)], chain=False)
+    (worker,) = world.live()
+    world.start_next(worker)
+    world.say(wire.Stop([lease(1)], 1.0))
+    worker.interrupted = False
+    world.finish(worker, Status.DONE, 0.1)
+    assert world.statuses == {1: Status.DONE}
+
+
+def test_a_timeout_counts_from_the_start_of_its_try() -> None:
+    world = a_world(workers=1)
+    world.assign([(TaskSpec(NAMES[0], timeout=1.0), 3)], chain=False)
+    (worker,) = world.live()
+    for _ in range(2):
+        start(world, worker)
+        world.tick(0.7)
+        assert not worker.interrupted
+        world.finish(worker, Status.DONE, 0.0)
+    start(world, worker)
+    world.tick(1.0)
+    assert worker.interrupted
+    world.finish(worker, Status.DONE, 0.0)
+    assert world.statuses[3] is Status.TIMEOUT
+
+
+def test_next_tick_is_never_later_than_the_next_timeout() -> None:
+    world = a_world(workers=1)
+    world.assign([(TaskSpec(NAMES[0], timeout=0.25), 1)], chain=False)
+    (worker,) = world.live()
+    world.start_next(worker)
+    assert world.core.next_tick(world.now, world.pages) <= world.now + 0.25
+
+
+def test_only_the_try_that_ran_is_lost_with_its_worker() -> None:
+    world = a_world(workers=1)
+    teach(world, 0.0)
+    before = len(world.assigned)
+    world.assign([(NARROW, 10)], chain=False)
+    (worker,) = world.live()
+    for _ in range(4):
+        world.start_next(worker)
+        world.finish(worker, Status.DONE, 0.0)
+    world.start_next(worker)
+    world.die(worker)
+    assert world.statuses == {**dict.fromkeys(range(1, before + 1), Status.DONE), before + 5: Status.LOST}
+    world.settle()
+    assert world.starts[before + 1] == 2, "it had ended, but nobody had heard of it"
+
+
+def test_workers_that_die_again_and_again_are_started_ever_later() -> None:
+    world = a_world(workers=1)
+    pauses = []
+    for _ in range(8):
+        (worker,) = world.live()
+        world.die(worker)
+        before = world.now
+        while not world.workers:
+            world.tick(0.05)
+        pauses.append(world.now - before)
+    assert pauses[:2] == [0.0, 0.0]
+    assert pauses == sorted(pauses)
+    assert 1.0 < pauses[-1] <= 10.1
+
+
+def test_a_worker_that_reports_what_it_was_not_given_is_found_out() -> None:
+
+    world = a_world(workers=1)
+    world.assign([(NARROW, 2)], chain=False)
+    with pytest.raises(WorkerConfused):
+        world.core.on_results(1, [Outcome(2, 1, Status.DONE)], 0, world.now)
+    with pytest.raises(WorkerConfused):
+        world.core.on_results(1, [Outcome(task, 1, Status.DONE) for task in (1, 2, 3)], 0, world.now)
+
+
+def test_joins_name_everything_held_and_outcomes_keep_their_numbers() -> None:
+    world = a_world(workers=1)
+    world.assign([(NARROW, 3)], chain=False)
+    (worker,) = world.live()
+    world.start_next(worker)
+    world.finish(worker, Status.DONE, 0.01)
+    numbers = dict(world.sent_numbers)
+    world.say(wire.NotJoined())
+    world.tick(1.0)
+    assert world.asks_to_join
+    assert not world.returned, "all three are held, the ended one too"
+    world.sent_numbers.clear()
+    world.say(wire.Joined(1, 1.0))
+    assert world.sent_numbers == numbers
+    world.record()
+    assert set(world.core.state.held) == {2, 3}
+
+
+def test_three_silent_heartbeats_mean_to_join_again() -> None:
+    world = a_world(workers=1)
+    world.beats = False
+    for _ in range(30):
+        world.tick(0.1)
+    assert not world.asks_to_join
+    world.tick(0.2)
+    assert world.asks_to_join
+
+
+def test_a_drain_hands_back_at_a_bounded_rate_what_is_still_assigned() -> None:
+    world = a_world(workers=1)
+    world.assign([(NARROW, 1)], chain=False)
+    (worker,) = world.live()
+    world.start_next(worker)
+    world.say(wire.Drain(60.0))
+    rounds = 0
+    for task in range(10, 30):
+        world.say(wire.Assign([wire.AssignGroup(NARROW, [Assigned(task, 1, b"")])]))
+        rounds += task in world.returned
+    assert rounds <= 1
+    world.tick(0.3)
+    assert world.returned == set(range(10, 30))
+
+
+def test_a_manager_without_work_wakes_only_for_its_heartbeat() -> None:
+    world = a_world(workers=1)
+    assert world.core.next_tick(world.now, world.pages) == world.now + 1.0
