@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
-        return sweep(console, given.folder, Chaos() if given.chaos else None)
+        return sweep(console, given.folder, Chaos(console.print) if given.chaos else None)
     except KeyboardInterrupt:
         console.print("interrupted; every process of the engine has ended")
         return INTERRUPTED
@@ -40,7 +40,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def sweep(console: Console, folder: Path, chaos: Chaos | None) -> int:
     """Run everything and present it; 0 when all is well, 1 when the result differs from an earlier one."""
     blocks = max(2, len(os.sched_getaffinity(0)))
-    pool = LocalPool(workers_per_node=1, min_blocks=0, init_blocks=0, max_blocks=blocks)
+    pool = LocalPool(
+        workers_per_node=1,
+        min_blocks=0,
+        init_blocks=0,
+        max_blocks=blocks,
+        preload=(science.__name__,),  # scikit-learn is imported once a block, not once a worker
+    )
     data_sets = [science.load(name) for name in science.DATA_SETS]
     began = time.time()
     with Client.local(pools={"default": pool}) as client:

@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,14 @@ def role_of(pid: int) -> str | None:
 
 
 class Chaos:
-    """Kills one process every few seconds between `start` and `stop`, the roles in turn."""
+    """Kills one process every few seconds between `start` and `stop`, the roles in turn, and tells whom.
 
-    def __init__(self) -> None:
+    `most` bounds the number of kills; None: no bound.
+    """
+
+    def __init__(self, tell: Callable[[str], None], most: int | None = None) -> None:
+        self.tell = tell
+        self.most = most
         self.kills: Counter[str] = Counter()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, name="chaos", daemon=True)
@@ -76,7 +81,7 @@ class Chaos:
         chance = random.SystemRandom()
         wait = FIRST_AFTER
         turn = 0
-        while not self.stopping.wait(wait):
+        while self.kills.total() != self.most and not self.stopping.wait(wait):
             roles = sorted(set(ROLES.values()))
             self.kill_one(roles[turn % len(roles)], chance)
             turn += 1
@@ -90,7 +95,8 @@ class Chaos:
         if victim in processes_of(os.getpid()):
             os.kill(victim.pid, signal.SIGKILL)
             self.kills[role] += 1
+            self.tell(f"killed process {victim.pid} ({role}) with SIGKILL")
 
     def __str__(self) -> str:
         killed = " and ".join(f"{number} × {role}" for role, number in sorted(self.kills.items()))
-        return f"killed with SIGKILL meanwhile: {killed or 'nothing, it was over too soon'}"
+        return f"killed meanwhile: {killed or 'nothing, it was over too soon'}"

@@ -16,6 +16,8 @@ from blockyard import Client, LocalPool
 from examples.sweep import chaos, graph, picture, science
 from tests.integration.examples.pool_runner import PoolRunner
 
+SCALING = LocalPool(workers_per_node=1, min_blocks=0, init_blocks=0, max_blocks=2, preload=(science.__name__,))
+
 
 @pytest.fixture(scope="module")
 def data_sets() -> Iterator[list[science.DataSet]]:
@@ -106,19 +108,17 @@ def test_a_picture_is_drawn(data_sets: list[science.DataSet], in_a_row: graph.Ou
 def test_blocks_that_scale_from_none_give_the_answer_of_a_row(
     data_sets: list[science.DataSet], in_a_row: graph.Outcome
 ) -> None:
-    pool = LocalPool(workers_per_node=1, min_blocks=0, init_blocks=0, max_blocks=2)
-    with Client.local(pools={"default": pool}) as client:
+    with Client.local(pools={"default": SCALING}) as client:
         assert outcome_of(client, data_sets).digest() == in_a_row.digest()
 
 
 def test_killed_workers_and_interchanges_change_nothing(
     data_sets: list[science.DataSet], in_a_row: graph.Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chaos, "FIRST_AFTER", 0.3)
+    monkeypatch.setattr(chaos, "FIRST_AFTER", 1.0)
     monkeypatch.setattr(chaos, "EVERY", 1.0)
-    disturbance = chaos.Chaos()
-    pool = LocalPool(workers_per_node=1, min_blocks=0, init_blocks=0, max_blocks=2)
-    with Client.local(pools={"default": pool}) as client:
+    disturbance = chaos.Chaos(print, most=6)  # as many as may happen before it is over; no more, so that it will be
+    with Client.local(pools={"default": SCALING}) as client:
         disturbance.start()
         try:
             digest = outcome_of(client, data_sets).digest()
