@@ -174,6 +174,8 @@ def load_call(payload: Buffer, resolve: Resolve | None = None) -> tuple[tuple[An
     active.resolve = resolve
     try:
         call = load_value(payload)
+    except NotLoadable as error:
+        raise NotLoadable(f"the arguments of the call: {error}") from error.__cause__
     finally:
         active.resolve = before
     if type(call) is tuple:
@@ -186,7 +188,7 @@ def load_call(payload: Buffer, resolve: Resolve | None = None) -> tuple[tuple[An
 def _not_loadable(payload: Buffer, error: Exception) -> NotLoadable:
     if len(payload) == 0:
         return NotLoadable("an empty payload cannot be loaded; the shortest pickle has 4 bytes")
-    hint = "the bytes are damaged or were made by another version"
+    hint = "an object in it raised while it was rebuilt, or the bytes are damaged"
     if isinstance(error, ImportError):
         hint = "install the module here in the same version, or send its code by cloudpickle.register_pickle_by_value"
     elif isinstance(error, AttributeError):

@@ -58,7 +58,7 @@ def _error(outcome: Outcome) -> Exception:
             return errors.OutOfMemory(message)
         case Status.DEPENDENCY:
             cause = failure.types[0] if failure.types else ""
-            return errors.DependencyError(f"{name} was not run: {failure.message}", outcome.task, cause)
+            return errors.DependencyError(f"{name} was not run: {failure.message}", failure.task or outcome.task, cause)
         case Status.REFUSED:
             return errors.RequestTooLarge(message)
         case _:

@@ -83,6 +83,8 @@ class Failure(Record, frozen=True):
     """Qualified names ('module.Class') of the exception along its MRO; what `retry_on` is compared with."""
     evidence: str = ""
     """What was seen: exit code, signal, peak memory and limit, tail of the output."""
+    task: int = 0
+    """With DEPENDENCY: the task that failed first, which all this is about."""
 
 
 class TaskSpec(Record, frozen=True):

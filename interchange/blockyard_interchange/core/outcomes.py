@@ -240,7 +240,7 @@ def first_cause(task: Task) -> Failure:
     failure = outcome.failure or Failure(outcome.status.name.lower())
     name = task.order.spec.name or task.order.entry.function.name
     message = f"task {task_name(task.id)} ({name}) ended first: {failure.message}"
-    return Failure(message, failure.types, failure.evidence)
+    return Failure(message, failure.types, failure.evidence, task.id)
 
 
 def fail_dependent(state: State, task: Task, cause: Failure | str, now: float) -> None:

@@ -19,13 +19,18 @@ def numbered(path: str, number: int) -> int:
     return number
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main(run: str, count: int, marks: str) -> None:
     """Own the run until killed."""
     client = Client.local(workers=2, run=run)
     futures = client.starmap(numbered, ((marks, number) for number in range(count)))
     for future in futures[:20]:
-        print("collected", future.result(), flush=True)
-    print("ready", flush=True)
+        _say(f"collected {future.result()}")
+    _say("ready")
     time.sleep(3600)
 
 

@@ -1,0 +1,92 @@
+"""What tasks may do to those who run them. Imported by workers, by reference."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def exits(code: int) -> NoReturn:
+    """End the process without a word to Python."""
+    os._exit(code)
+
+
+def segfaults() -> None:
+    """Read from address 0."""
+    ctypes.string_at(0)
+
+
+def kills_itself() -> None:
+    """As the kernel does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaves_daemons() -> list[int]:
+    """Leave two processes in sessions of their own, one forked, one another program; return their pids."""
+    program = subprocess.Popen(["sleep", "3600"], start_new_session=True, stdout=subprocess.DEVNULL)
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        while True:
+            time.sleep(3600)
+    return [program.pid, pid]
+
+
+def eats(size_bytes: int) -> int:
+    """Take memory bit by bit and keep it for a while."""
+    eaten = []
+    for _ in range(size_bytes // (10 * 1024 * 1024)):
+        eaten.append(b"x" * (10 * 1024 * 1024))
+        time.sleep(0.02)
+    time.sleep(60)
+    return len(eaten)
+
+
+def never_ends() -> None:
+    """Run, and listen to nobody in between."""
+    while True:
+        pass
+
+
+def prints(megabytes: int) -> int:
+    """Print so much."""
+    for _ in range(megabytes):
+        sys.stdout.write("x" * 999_999 + "\n")
+    return megabytes
+
+
+def returns(size_bytes: int) -> bytes:
+    """Return so much, the first and last byte to be known again."""
+    return b"a" + bytes(size_bytes - 2) + b"z"
+
+
+def doubles(array: Any) -> Any:
+    """Return a large array for a large array."""
+    assert isinstance(array, np.ndarray)
+    return array * 2
+
+
+class Trap:
+    """Can be pickled, and raises when it is unpickled, in processes other than the one named."""
+
+    def __init__(self, spared: int = 0) -> None:
+        self.spared = spared
+
+    def __reduce__(self) -> Any:
+        return _spring, (self.spared,)
+
+
+def _spring(spared: int) -> Trap:
+    if os.getpid() != spared:
+        raise RuntimeError("the trap sprang")
+    return Trap(spared)
+
+
+def returns_a_trap() -> Trap:
+    """Return what cannot be unpickled anywhere else."""
+    return Trap(os.getpid())
