@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blockyard import nearness
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard_worker import linux
 from blockyard_worker.births import Configuration, WorkerConfiguration
+from blockyard_worker.exits import ExitCode
 from blockyard_worker.settings import Settings, default_cores, default_memory_bytes, read_settings
 from blockyard_worker.shell.nursery import Nursery, marks
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from blockyard.transport import KeyPair
     from blockyard_worker.core.state import Policy
 
-CONFIG_EXIT_CODE = 2
-KEY_EXIT_CODE = 5
 GOODBYE_SECONDS = 2.0
 
 log = logging.getLogger("blockyard_worker")
@@ -36,10 +36,12 @@ def main() -> int:
         settings = read_settings(sys.argv[1:], os.environ)
     except ConfigError as error:
         sys.stderr.write(f"blockyard_worker: {error}\n")
-        return CONFIG_EXIT_CODE
+        return ExitCode.CONFIG
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    if settings.supervisor:
-        linux.die_with_parent(settings.supervisor)
+    supervisor = _watch(settings.supervisor)
+    if settings.supervisor and supervisor is None:
+        sys.stderr.write(f"blockyard_worker: the supervisor, process {settings.supervisor}, is gone\n")
+        return ExitCode.ORPHAN
     linux.become_subreaper()
     wakeup = _listen_for_signals(settings)
     configuration = Configuration(
@@ -49,13 +51,13 @@ def main() -> int:
     nursery = Nursery(configuration, mark)  # first, so that it imports while this process does
     gc.set_threshold(100_000, 20, 100)  # what it holds has no cycles; looking for some in 10^5 tries costs milliseconds
     try:
-        return _serve(settings, nursery, mark, wakeup)
+        return _serve(settings, nursery, mark, (wakeup, supervisor))
     except BlockyardError as error:
         sys.stderr.write(f"blockyard_worker: {error}\n")
-        return KEY_EXIT_CODE
+        return ExitCode.KEY
 
 
-def _serve(settings: Settings, nursery: Nursery, mark: dict[str, str], wakeup: int) -> int:
+def _serve(settings: Settings, nursery: Nursery, mark: dict[str, str], watched: tuple[int, int | None]) -> int:
     from blockyard.transport import Context, Dealer
     from blockyard_worker import strays
     from blockyard_worker.core.manager import Manager
@@ -72,7 +74,7 @@ def _serve(settings: Settings, nursery: Nursery, mark: dict[str, str], wakeup: i
         linux.hide_from_ptrace()  # the key is in memory now
         dealer = Dealer(context, settings.endpoint, server_key=settings.server_key.encode(), keys=keys)
         loop = Loop(Manager(_policy(settings)), settings, dealer, nursery, trees)
-        ended = loop.run(wakeup)
+        ended = loop.run(*watched)
         loop.say_goodbye(GOODBYE_SECONDS)
         dealer.close(linger=GOODBYE_SECONDS)
         log.info("leaving: %s", ended.reason, extra={"action": "leave"})
@@ -81,6 +83,18 @@ def _serve(settings: Settings, nursery: Nursery, mark: dict[str, str], wakeup: i
         nursery.close()
         trees.end_everything(lambda: list(reaped()))
         context.close()
+
+
+def _watch(supervisor: int) -> int | None:
+    """A pidfd of the process that this one must not outlive; None when there is none, or it is gone."""
+    if not supervisor:
+        return None
+    if os.getppid() == supervisor:
+        linux.die_with_parent(supervisor)  # holds even when this process hangs
+    try:
+        return os.pidfd_open(supervisor)
+    except ProcessLookupError:
+        return None
 
 
 def _listen_for_signals(settings: Settings) -> int:
@@ -123,7 +137,7 @@ def _policy(settings: Settings) -> Policy:
         python=".".join(platform.python_version_tuple()[:2]),
         pid=os.getpid(),
         index=settings.index,
-        near=Path(settings.blob_near).read_bytes() if settings.blob_near else b"",
+        near=nearness.read(Path(settings.blob_near)) if settings.blob_near else b"",
         capacity=capacity,
         accelerator_variable=settings.accelerator_variable,
         max_tasks_per_worker=settings.max_tasks_per_worker,

@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pin_cores: bool = False
     """Give each worker its own share of the cores (sched_setaffinity)."""
     supervisor: int = 0
-    """Pid of the process that this one must not outlive; 0: none."""
+    """Pid of the process, parent or not, that this one must not outlive; 0: none."""
     drain_grace: float = 20.0
     """Seconds that running tries have after SIGTERM, before they end as lost."""
     stop_grace: float = 2.0

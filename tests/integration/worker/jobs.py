@@ -158,6 +158,10 @@ def wait_for(path: str) -> str:
     return path
 
 
+def affinity() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
 def secrets_in_reach() -> list[str]:
     """What a task sees of the manager: variables and open descriptors of its own."""
     names = [name for name in os.environ if "KEY" in name]
@@ -171,6 +175,11 @@ def secrets_in_reach() -> list[str]:
 
 def environment(name: str) -> str | None:
     return os.environ.get(name)
+
+
+def place() -> list[str]:
+    names = ("PART", "PARTS", "RANK", "RANKS", "TOTAL_RANKS", "HOSTS")
+    return [os.environ[f"BLOCKYARD_{name}"] for name in names]
 
 
 class Unloadable:

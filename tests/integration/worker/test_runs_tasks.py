@@ -1,5 +1,6 @@
 """A real manager runs tries and reports what became of them. How workers die is in its own file."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ import pytest
 
 from blockyard.blobs import BlobFolder
 from blockyard.payload import dump_call, load_error, load_value
-from blockyard.wire.manager import Drain, Retract
-from blockyard.wire.records import Blob, Bundle, Need, Status, TaskSpec
+from blockyard.wire.manager import Assign, AssignGroup, Drain, Functions, Retract
+from blockyard.wire.records import Assigned, Blob, Bundle, Need, Part, Status, TaskSpec
 from tests.integration.worker import jobs
 from tests.integration.worker.peer import Peer, values
+
+EMPTY = b"\x80\x05)."
+"""A call without arguments, pickled."""
 
 
 def test_a_batch_of_tries_comes_back_with_its_results(peer: Peer) -> None:
@@ -203,6 +207,36 @@ def test_accelerators_are_given_by_number_and_only_for_the_task(peer: Peer) -> N
     assert values(two) == ["0,1"]
     assert set(values(both)) <= {"0", "1"}
     assert values(none) == [os.environ.get(name)] * 4
+
+
+def test_more_functions_than_a_worker_keeps_are_sent_again_when_needed(peer: Peer) -> None:
+    peer.start(workers=1)
+    peer.wait_joined()
+    for turn in range(2):
+        tasks = []
+        for number in range(300):
+            function = functools.partial(jobs.add, number)
+            tasks += peer.assign(function, [(1,)], 1 + number + 1000 * turn)
+        assert values(peer.wait_for(tasks)) == list(range(1, 301))
+
+
+def test_workers_get_their_share_of_the_cores_when_asked(peer: Peer) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    peer.start(workers=len(cores), pin_cores=True)
+    peer.wait_joined()
+    shares = values(peer.wait_for(peer.assign(jobs.affinity, [()] * 20 * len(cores))))
+    assert {tuple(share) for share in shares} <= {(core,) for core in cores}
+
+
+def test_a_part_of_a_task_that_spans_nodes_knows_its_place(peer: Peer) -> None:
+    peer.start(workers=2)
+    peer.wait_joined()
+    spec = TaskSpec(peer.function(jobs.place), nodes=2, ranks=8)
+    peer.send(Functions([peer.functions[spec.function]]))
+    part = Part(1, 2, 4, 4, 8, ["one", "two"])
+    peer.send(Assign([AssignGroup(spec, [Assigned(1, 1, EMPTY, part=part)])]))
+    assert values(peer.wait_for([1])) == [["1", "2", "4", "4", "8", "one,two"]]
+    assert values(peer.wait_for(peer.assign(jobs.environment, [("BLOCKYARD_RANK",)], 2))) == [None]
 
 
 def test_a_request_beyond_this_node_is_refused_naming_what_there_is(peer: Peer) -> None:

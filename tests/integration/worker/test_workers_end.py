@@ -219,6 +219,20 @@ def test_when_the_manager_is_killed_nothing_stays_behind(peer: Peer, tmp_path: P
     wait_until(lambda: not marked_processes("gone"), "all processes of the block to end")
 
 
+def test_a_manager_does_not_outlive_its_supervisor_parent_or_not(peer: Peer, tmp_path: Path) -> None:
+    supervisor = subprocess.Popen(["sleep", "1000"])
+    try:
+        process = peer.start(workers=1, supervisor=supervisor.pid, block="orphan")
+        peer.wait_joined()
+        peer.assign(jobs.ignore_everything, [(str(tmp_path / "log"),)])
+        peer.wait((tmp_path / "log").exists, "the task to start")
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    assert process.wait(10) == 6
+    assert marked_processes("orphan") == []
+
+
 def test_a_manager_ends_what_an_earlier_one_of_its_block_left(peer: Peer, tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()

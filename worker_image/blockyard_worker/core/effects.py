@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from blockyard.wire.manager import FromManager
 from blockyard.wire.records import Function
+from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import RunGroup
 
 
@@ -96,9 +97,9 @@ class ResetLink:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The manager is done; `code` is its exit code, `reason` for the log."""
+    """The manager is done; `reason` is for the log."""
 
-    code: int
+    code: ExitCode
     reason: str
 
 

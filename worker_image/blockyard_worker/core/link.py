@@ -27,6 +27,7 @@ from blockyard_worker.core.ending import Seen
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Pace, Try
 from blockyard_worker.core.workers import Order
+from blockyard_worker.exits import ExitCode
 
 MISSED_HEARTBEATS = 3
 JOIN_SECONDS = 0.5
@@ -64,7 +65,7 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
                 state.is_joined = False
                 state.join_at = now
         case Refused(kind, text):
-            leave(state, 4, f"refused by the interchange ({kind}): {text}", tell=False)
+            leave(state, ExitCode.REFUSED, f"refused by the interchange ({kind}): {text}", tell=False)
 
 
 def tick(state: State, now: float, seen: Seen) -> None:
@@ -208,10 +209,10 @@ def _leave_when_done(state: State, now: float, seen: Seen) -> None:
     if not state.held or now >= state.drain_at + LAST_RECORDS_SECONDS:
         state.return_at = now
         outcomes.flush(state, now)
-        leave(state, 0, state.leave_reason, tell=True)
+        leave(state, ExitCode.LEFT, state.leave_reason, tell=True)
 
 
-def leave(state: State, code: int, reason: str, *, tell: bool) -> None:
+def leave(state: State, code: ExitCode, reason: str, *, tell: bool) -> None:
     """The end."""
     if not state.has_left:
         state.has_left = True

@@ -14,6 +14,7 @@ from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, State, new_state
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order, Worker
+from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import Now
 
 
@@ -37,7 +38,7 @@ class Manager:
 
     def on_broken(self, message: str) -> None:
         """No worker can be started at all."""
-        link.leave(self.state, reports.UNFIT_EXIT_CODE, message, tell=True)
+        link.leave(self.state, ExitCode.UNFIT, message, tell=True)
 
     def on_results(self, number: int, reported: list[Outcome], idle: int, now: float) -> None:
         """A worker reports, in order; `idle`: the last frame it saw, when it dropped what was taken back from it."""

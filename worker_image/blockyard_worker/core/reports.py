@@ -10,11 +10,11 @@ from blockyard_worker.core.feeding import PATIENCE_SECONDS, release_wide, requeu
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Try
 from blockyard_worker.core.workers import Phase, Worker
+from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import Now
 
 FREE_FAILURES: Final = 3
 """Workers that may die in a row before the next one is held back."""
-UNFIT_EXIT_CODE: Final = 3
 EXIT_SECONDS: Final = 5.0
 """For the exit handlers of a worker that is replaced."""
 MOST_BACKOFF_SECONDS: Final = 10.0
@@ -169,7 +169,7 @@ def _loss(worker: Worker, attempt: Try, ended: Ended, seconds: float) -> Outcome
 def on_unfit(state: State, message: str) -> None:
     """A worker could not be set up. If none ever could, the block is of no use, and says why."""
     if not state.was_ready and state.failures + 1 >= FREE_FAILURES:
-        link.leave(state, UNFIT_EXIT_CODE, message, tell=True)
+        link.leave(state, ExitCode.UNFIT, message, tell=True)
 
 
 def keep_staffed(state: State, now: float) -> None:

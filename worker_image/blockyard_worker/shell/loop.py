@@ -19,6 +19,7 @@ from blockyard_worker.births import Born, Broken, Spawn
 from blockyard_worker.core import effects as do
 from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended, WorkerConfused
+from blockyard_worker.exits import ExitCode
 from blockyard_worker.pipe import FrameError
 from blockyard_worker.records import Exit, FromWorker, Load, Now, Place, Ready, Results, Run, Unfit
 from blockyard_worker.settings import Settings
@@ -76,6 +77,7 @@ class Loop:
         self._unsent: list[bytes] = []
         self._place = Place("", 1 << 62)
         self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
+        self._supervisor = -1
         self._exit: do.Exit | None = None
         self._memory_at = 0.0
         self._oom_kills = memory.oom_kills()
@@ -89,8 +91,14 @@ class Loop:
         """What tasks printed."""
         return self._outputs
 
-    def run(self, wakeup: int) -> do.Exit:
-        """Live until the core says `Exit`. `wakeup`: readable when a signal came, see `signal.set_wakeup_fd`."""
+    def run(self, wakeup: int, supervisor: int | None = None) -> do.Exit:
+        """Live until the core says `Exit`, or until `supervisor`, a pidfd, shows that this one is gone.
+
+        `wakeup`: readable when a signal came, see `signal.set_wakeup_fd`.
+        """
+        if supervisor is not None:
+            self._events.register(supervisor, select.EPOLLIN)
+            self._supervisor = supervisor
         self._poller.register(self._dealer)
         self._poller.register(self._events.fileno())
         self._events.register(wakeup, select.EPOLLIN)
@@ -132,7 +140,9 @@ class Loop:
 
     def _hear_workers(self, wakeup: int) -> None:
         for descriptor, _ in self._events.poll(0):
-            if descriptor == wakeup:
+            if descriptor == self._supervisor:
+                self._exit = do.Exit(ExitCode.ORPHAN, "the supervisor is gone")
+            elif descriptor == wakeup:
                 self._on_signals(os.read(wakeup, 4096))
             elif descriptor == self._nursery.descriptor:
                 self._hear_nursery()

@@ -7,7 +7,7 @@ from pathlib import Path
 from blockyard_worker.shell import procfs
 from blockyard_worker.shell.child import Child
 
-_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def resident_bytes(children: Iterable[Child]) -> int:
     return sum(procfs.resident_bytes(child.pid) for child in children if child.pid is not None)
 
 
-def oom_kills() -> int | None:
+def oom_kills(counters: Iterable[Path] = COUNTERS) -> int | None:
     """How many processes of this cgroup the kernel has killed for want of memory; None when it does not say."""
-    for path in _COUNTERS:
+    for path in counters:
         try:
             lines = path.read_text().splitlines()
         except OSError:
