@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from blockyard import config
+from blockyard import config, nearness
 from blockyard.errors import BadKey, BrokenBlockyard, ConfigError
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.pidfile import holder_of, is_system
@@ -115,7 +115,7 @@ def of_folder(folder: Path, name: str = "") -> Target:
         endpoint=served.clients or f"ipc://{folder}/clients.sock",
         server_key=read_public_key(ring.path("clients")).decode(),
         client_key=ring.path(f"client-{DEFAULT_CLIENT}"),
-        nonce=Path(str(blobs)) / ".nonce" if blobs else None,
+        nonce=nearness.nonce_file(Path(str(blobs))) if blobs else None,
         folder=folder,
     )
 

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from blockyard import lifetime
+from blockyard import lifetime, nearness
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
@@ -98,6 +98,7 @@ class LocalSystem:
         self._lock = _lock_folder(self.folder)
         if not self._temporary:
             end_strays(self._owner)  # of a process that was killed; all of them, because the folder is ours alone now
+        nearness.ensure(self._blobs)
         self._ring.interchange("managers")
         server = self._ring.interchange("clients")
         for pool in self._pools:
@@ -105,7 +106,7 @@ class LocalSystem:
         endpoint = f"ipc://{self.folder}/clients.sock"
         keys = self._ring.client(self._serving.client)
         self._supervisor = _Supervisor(self._interchange_command(), self.folder)
-        link = LinkSettings(endpoint, server.public, keys, self._blobs / ".nonce")
+        link = LinkSettings(endpoint, server.public, keys, nearness.nonce_file(self._blobs))
         engine = RemoteEngine(
             RemoteSettings(link, run=self.run, keep=bool(self.run), take_over=bool(self.run), on_full=on_full)
         )
@@ -229,7 +230,7 @@ class LocalSystem:
             "worker_init": init,
             "max_tasks_per_worker": pool.max_tasks_per_worker or 0,
             "supervisor": os.getpid(),
-            "blob_near": str(self._blobs / ".nonce"),
+            "blob_near": str(nearness.nonce_file(self._blobs)),
         }
         _write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))
 

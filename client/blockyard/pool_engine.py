@@ -114,6 +114,7 @@ def demand_of(answer: control.Demand, now: float) -> Demand:
                 managers=load.managers,
                 slots=load.slots,
                 busy=load.busy,
+                done=load.done,
                 idle_since=instant(load.idle_since),
             )
             for load in answer.blocks

@@ -271,16 +271,13 @@ class RemoteEngine:
             self._on_attached(attached)
         if answers.outcomes:
             collected = self._complete(answers.outcomes)
+        if answers.started:
+            self.home.started([future for task in answers.started if (future := self._futures.get(task)) is not None])
         for tasks, refused in answers.refused:
             error = refusal_error(refused)
             batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
             self.home.complete(batch)
-        for reply in answers.replies:
-            self._on_reply(reply)
-        for refused in answers.refused_questions:
-            question = self._questions.pop(refused.number, None)
-            if question is not None:
-                question.set_exception(refusal_error(refused))
+        self._answer_questions(answers)
         if answers.credit is not None:
             self._max_tasks = answers.credit.max_tasks
         if answers.taken_over:
@@ -291,6 +288,14 @@ class RemoteEngine:
         if self._closed:
             self._leave_when_done()
         return collected
+
+    def _answer_questions(self, answers: Answers) -> None:
+        for reply in answers.replies:
+            self._on_reply(reply)
+        for refused in answers.refused_questions:
+            question = self._questions.pop(refused.number, None)
+            if question is not None:
+                question.set_exception(refusal_error(refused))
 
     def _on_welcome(self, welcome: wire.Welcome) -> None:
         self._max_tasks = welcome.max_tasks
@@ -475,8 +480,8 @@ class RemoteEngine:
             self._closed = True
             self._room.notify_all()
         if cancel_futures:
-            for future in list(self._futures.values()):
-                future.cancel()
+            tasks = list(self._futures)
+            self._link.order(lambda core: [core.cancel_waiting(tasks)])
         if wait and not self._link.is_own_thread:
             wait_for(list(self._futures.values()))
             self._leave_when_done()

@@ -10,6 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
+from blockyard import nearness
 from blockyard.blobs import BlobFolder
 from blockyard.errors import BadFrame, BlobMissing
 from blockyard.keyring import KeyRing
@@ -44,7 +45,7 @@ class Loop:
         self._gate = Gate(self._context)
         self._ring = KeyRing(Path(settings.folder) / "keys")
         self._blobs = BlobFolder(settings.core.blobs) if settings.core.blobs else None
-        self._nonce = _write_nonce(settings.core.blobs)
+        self._nonce = nearness.ensure(Path(settings.core.blobs)) if settings.core.blobs else b""
         self._stopping = False
         self._held: list[Effects] = []
         """Turns whose commit has not succeeded yet."""
@@ -201,17 +202,3 @@ class Loop:
         for socket in (self._clients, self._managers, self._gate):
             socket.close()
         self._context.close()
-
-
-def _write_nonce(folder: str) -> bytes:
-    """Put something into the blob folder that only those who can read it know."""
-    if not folder:
-        return b""
-    path = Path(folder)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    nonce = secrets.token_bytes(32)
-    draft = path / ".nonce.new"
-    draft.touch(mode=0o600)
-    draft.write_bytes(nonce)
-    draft.replace(path / ".nonce")
-    return nonce

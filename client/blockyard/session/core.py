@@ -127,6 +127,10 @@ class SessionCore:
         self._cancelled.update(tasks)
         return codec.encode(wire.Cancel(tasks))
 
+    def cancel_waiting(self, tasks: list[int]) -> bytes:
+        """Order those tasks to end that no manager was given yet; said once."""
+        return codec.encode(wire.Cancel(tasks, waiting_only=True))
+
     def collect(self, tasks: list[int]) -> list[bytes]:
         """Note results that are no longer needed; they go with the next credit."""
         self._collected += tasks

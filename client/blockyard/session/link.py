@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from blockyard import nearness
 from blockyard.errors import BadFrame
 from blockyard.ids import NUMBER_BITS
 from blockyard.session.core import Answers, SessionCore, Standing
@@ -131,10 +132,7 @@ class Link:
             self._thread.join(timeout)
 
     def _near(self) -> bytes:
-        try:
-            return self._settings.nonce.read_bytes() if self._settings.nonce is not None else b""
-        except OSError:
-            return b""
+        return nearness.read(self._settings.nonce)
 
     def _run(self) -> None:
         dealer = Dealer(
@@ -198,8 +196,6 @@ class Link:
         core = self._core
         if core.standing is not Standing.OPEN:
             return
-        while self._orders:
-            self._unsent.extend(self._orders.popleft()(core))
         pending = self._submissions
         while pending:
             head = pending[0]
@@ -222,6 +218,9 @@ class Link:
                 last = one
             end = groups[-1].first + len(groups[-1].bodies)
             self._unsent.append(core.submit(groups, range(self._base | first, self._base | end)))
+        # After the submissions, because an order may be about one of them.
+        while self._orders:
+            self._unsent.extend(self._orders.popleft()(core))
 
     def _write(self, dealer: Dealer) -> None:
         unsent = self._unsent

@@ -44,6 +44,8 @@ class Cancel(Record, tag=4, frozen=True):
     """End these tasks: drop those that wait, stop those that run."""
 
     tasks: list[int]
+    waiting_only: bool = False
+    """Leave alone what a manager has been given already."""
 
 
 class Collect(Record, tag=5, frozen=True):

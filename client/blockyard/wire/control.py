@@ -92,17 +92,7 @@ class CancelMatching(Record, tag=11, frozen=True):
 
 
 Question = (
-    Status
-    | Tasks
-    | Task
-    | Managers
-    | Watch
-    | Drain
-    | BlockGone
-    | CancelTasks
-    | Blocks
-    | ReportBlocks
-    | CancelMatching
+    Status | Tasks | Task | Managers | Watch | Drain | BlockGone | CancelTasks | Blocks | ReportBlocks | CancelMatching
 )
 
 
@@ -194,6 +184,8 @@ class BlockLoad(Record, frozen=True):
     idle_since: float
     """Instant of the interchange's clock since when it has had no try; -1 while it has one."""
     draining: bool
+    done: int = 0
+    """Tries that have ended on it."""
 
 
 class Demand(Record, tag=8, frozen=True):

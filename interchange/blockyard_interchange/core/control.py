@@ -195,5 +195,11 @@ def _load(block: str, members: list[Manager]) -> asked.BlockLoad:
     slots, load = sum(one.workers for one in members), sum(one.load for one in members)
     idle_since = -1.0 if load else max(max(one.heard_of, one.joined_at) for one in members)
     return asked.BlockLoad(
-        block, len(members), slots, min(slots, load), idle_since, any(one.draining for one in members)
+        block,
+        len(members),
+        slots,
+        min(slots, load),
+        idle_since,
+        any(one.draining for one in members),
+        sum(one.done for one in members),
     )

@@ -3,6 +3,7 @@
 import math
 
 from blockyard.ids import ManagerId, TaskId, task_name
+from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
 from blockyard_interchange.core import gangs, outcomes
@@ -130,8 +131,21 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
 def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> None:
     """Renew the manager's leases and note its figures."""
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
+    known = {name for name, _ in manager.running}
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
+    _tell_started(state, manager, [name for name, _ in manager.running if name not in known])
     state.effects.before.append((manager.peer, wire.Beat()))
+
+
+def _tell_started(state: State, manager: Manager, names: list[TaskId]) -> None:
+    """Tell clients which of their tasks run; those that end within a heartbeat are not worth a message."""
+    started: dict[bytes, list[int]] = {}
+    for name in names:
+        task = manager.leases.get(name)
+        if task is not None and task.order.session.connected:
+            started.setdefault(task.order.session.peer, []).append(name)
+    for peer, tasks in started.items():
+        state.effects.after_clients.append((peer, client_wire.Started(tasks)))
 
 
 def on_wanted(state: State, manager: Manager, message: wire.Wanted) -> None:

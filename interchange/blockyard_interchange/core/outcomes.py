@@ -49,6 +49,7 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
         _learn(entry, seconds, ran)
         manager.pool.last_entry = entry
     manager.load -= load
+    manager.done += len(message.outcomes)
     has_room(manager)
     state.hungry[manager.pool.name] = manager.pool
 
@@ -95,7 +96,9 @@ def _retry(state: State, task: Task, now: float) -> None:
         requeue(state, task)
         return
     task.state = TaskState.DELAYED
-    heapq.heappush(state.timers, (now + spec.backoff * 2 ** min(task.failures - 1, _MOST_DOUBLINGS), task.id, task.epoch))
+    heapq.heappush(
+        state.timers, (now + spec.backoff * 2 ** min(task.failures - 1, _MOST_DOUBLINGS), task.id, task.epoch)
+    )
 
 
 def count(state: State, task: Task) -> None:

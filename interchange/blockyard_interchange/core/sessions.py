@@ -155,7 +155,10 @@ def give_up_claims(state: State, session: Session) -> None:
 def on_cancel(state: State, session: Session, message: wire.Cancel, now: float) -> None:
     """End tasks of this session's run: those that wait at once, those that run by their managers."""
     found = (state.tasks.get(TaskId(name)) for name in message.tasks)
-    cancel(state, [task for task in found if task is not None and task.order.session.run is session.run], now)
+    mine = [task for task in found if task is not None and task.order.session.run is session.run]
+    if message.waiting_only:
+        mine = [task for task in mine if task.state is not TaskState.ASSIGNED]
+    cancel(state, mine, now)
 
 
 def cancel(state: State, tasks: list[Task], now: float) -> None:

@@ -179,7 +179,7 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "draining", "functions", "heard_of", "id", "index",
+        "accelerators", "block", "busy", "cores", "done", "draining", "functions", "heard_of", "id", "index",
         "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
         "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "workers",
     )  # fmt: skip
@@ -207,6 +207,8 @@ class Manager:
         """Workers that its leases keep or will keep busy, one after the other."""
         self.functions: set[FunctionId] = set()
         self.draining = False
+        self.done = 0
+        """Tries that have ended here."""
         self.reserved: Task | None = None
         """The wide task that this manager is being emptied for, or runs."""
         self.retracting = False

@@ -44,9 +44,6 @@ KINDS = [
         shares_memory=False,
         has_buffersize=True,
         script="blockyard.Client.local(2)",
-        gaps={
-            "test_shutdown_can_cancel_what_has_not_begun": "the client is not told what runs, and cancels that too",
-        },
     ),
 ]
 

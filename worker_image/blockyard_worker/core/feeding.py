@@ -74,6 +74,8 @@ def _choose(state: State) -> Worker | None:
     for worker in state.workers.values():
         if _has_room(state, worker) and (best is None or _load(worker) < _load(best)):
             best = worker
+    if best is not None and best.sent and any(worker.phase is Phase.STARTING for worker in state.workers.values()):
+        return None  # one that is being started will take it sooner than one that is busy, for all we know
     return best
 
 
