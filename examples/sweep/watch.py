@@ -17,7 +17,7 @@ from examples.sweep.graph import Task
 
 PERIOD = 0.2
 PLAIN_PERIOD = 5.0
-RATE_WINDOW = 5.0
+RATE_WINDOW = 10.0
 
 Blocks = Callable[[], Mapping[str, int]]
 """How many blocks there are in each state, by the state's name."""
