@@ -4,8 +4,6 @@ Threads of the user run `submit` and pack in their own time; the link's thread r
 link's mailbox and one lock.
 """
 
-import functools
-import itertools
 import logging
 import os
 import platform
@@ -13,28 +11,27 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from blockyard import errors, lifetime
-from blockyard.blobs import BlobFolder, content_name
 from blockyard.futures import Ending, FutureHome, TaskFuture
 from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
 from blockyard.options import Options
-from blockyard.payload import FunctionCache, Packed, Registered, dump_call, dump_items, dump_value, packed_bytes
+from blockyard.packing import Needs, Packer
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.session.endings import ending_of, refusal_error
 from blockyard.session.link import PutValue, Submission
+from blockyard.session.questions import Questions
 from blockyard.stored import Stored
 from blockyard.wire import client as wire
 from blockyard.wire import control
-from blockyard.wire.records import PROTOCOL_VERSION, Blob, Body, Function, Need, Outcome, TaskSpec
+from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, Outcome, TaskSpec
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +44,6 @@ _LINGER: Final = 2.0
 _LOOK_SECONDS: Final = 0.5
 """How often it is looked, at the interpreter's exit, whether the interchange still answers."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode_answer = msgspec.msgpack.Decoder(control.Answer).decode
 
 
 class RemoteSettings(msgspec.Struct, frozen=True):
@@ -80,8 +76,7 @@ class RemoteEngine:
             on_collect=self._on_collect if settings.keep else _nothing,
             explain=self.explain,
         )
-        self._functions = FunctionCache()
-        self._specs: dict[tuple[int, bytes], tuple[Options, TaskSpec, Function]] = {}
+        self._packer = Packer(PYTHON)
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiting = 0
@@ -89,13 +84,8 @@ class RemoteEngine:
         self._futures: dict[int, TaskFuture[Any]] = {}
         self._next = 0
         self._max_tasks = 1
-        self._blobs: BlobFolder | None = None
-        self._threshold = 64 * 1024
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
-        self._questions: dict[int, Future[Any]] = {}
-        self._watches: dict[int, Callable[[control.Answer], None]] = {}
-        self._numbers = itertools.count(1)
         self._closed = False
         self._left = False
         self._releases = False
@@ -113,6 +103,7 @@ class RemoteEngine:
             settings.keep, settings.name or f"{platform.node()}:{os.getpid()}",
         )  # fmt: skip
         self._link = Link(settings.link, SessionCore(hello), self._on_answers, self._on_broken)
+        self._questions = Questions(self._link.order)
         self._link.start()
         lifetime.register(self)
 
@@ -139,9 +130,8 @@ class RemoteEngine:
         self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> TaskFuture[Any]:
         """Pack a call and hand it over. Raises what packing raises, `QueueFull`, `BrokenBlockyard`."""
-        packed, needs = dump_call(args, kwargs, self.home)
-        spec, function = self._spec(options, self._functions.get(fn))
-        body = packed if type(packed) is bytes and len(packed) < self._threshold else self._body(packed)
+        body, needs = self._packer.call(args, kwargs, self.home)
+        spec, function = self._spec(options, fn)
         with self._lock:
             self._admit(1)
             number = self._next
@@ -152,36 +142,35 @@ class RemoteEngine:
             if options.pool != "default":
                 self._pools[task] = options.pool
             if needs or options.key:
-                self._hand_over(number, spec, function, [body], {0: list(needs)} if needs else {}, options.key)
+                self._hand_over(number, spec, function, [body], {0: needs} if needs else {}, options.key)
             else:
                 self._link.submit(Submission(number, spec, function, [body]))
         return future
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
         """``fn(item)`` for each item; a frame for each 4096 of them."""
-        return self._submit_packed(options, fn, items, dump_items)
+        return self._submit_packed(options, fn, items, self._packer.items)
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
         """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them."""
-        return self._submit_packed(options, fn, [tuple(call) for call in calls], _dump_calls)
+        return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls)
 
     def _submit_packed(
         self,
         options: Options,
         fn: Callable[..., Any],
         items: Sequence[Any],
-        dump: Callable[[Sequence[Any], object], tuple[list[Packed], dict[int, Sequence[Any]]]],
+        pack: Callable[[Sequence[Any], object], tuple[list[Body], dict[int, Needs]]],
     ) -> list[TaskFuture[Any]]:
         if options.key:
             raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
-        spec, function = self._spec(options, self._functions.get(fn))
+        spec, function = self._spec(options, fn)
         made: list[TaskFuture[Any]] = []
         home = self.home
         for start in range(0, len(items), _ITEMS_A_FRAME):
-            packed, needs = dump(items[start : start + _ITEMS_A_FRAME], home)
-            bodies = [one if type(one) is bytes and len(one) < self._threshold else self._body(one) for one in packed]
+            bodies, needs = pack(items[start : start + _ITEMS_A_FRAME], home)
             with self._lock:
                 self._admit(len(bodies))
                 first = self._next
@@ -201,7 +190,7 @@ class RemoteEngine:
         spec: TaskSpec,
         function: Function,
         bodies: list[Body],
-        needs: dict[int, Sequence[TaskFuture[Any]]] | dict[int, list[TaskFuture[Any]]],
+        needs: Mapping[int, Needs],
         key: str,
     ) -> None:
         given = None
@@ -221,24 +210,13 @@ class RemoteEngine:
                 except errors.DependencyError:
                     continue  # the interchange has that failure, or says that the task is unknown
                 if packed is not None:
-                    given[future.task] = Need(future.task, self._body(bytes(packed)))
+                    given[future.task] = Need(future.task, self._packer.body(bytes(packed)))
         return list(given.values())
 
-    def _spec(self, options: Options, registered: Registered) -> tuple[TaskSpec, Function]:
-        known = self._specs.get((id(options), registered.id))
+    def _spec(self, options: Options, fn: Callable[..., Any]) -> tuple[TaskSpec, Function]:
         if self._refused and options.pool in self._refused:
             raise self._refused[options.pool]
-        if known is None:
-            function = Function(registered.id, registered.name, registered.blob, PYTHON)
-            # The options are kept with their spec, so that their identity is not given to others.
-            known = self._specs[id(options), registered.id] = (options, options.spec(registered.id), function)
-        return known[1], known[2]
-
-    def _body(self, packed: Packed) -> Body:
-        if len(packed) < self._threshold or self._blobs is None:
-            return packed_bytes(packed)
-        blob = self._blobs.create(packed)
-        return Blob(blob.name, blob.size_bytes)
+        return self._packer.spec(options, fn)
 
     def _admit(self, count: int) -> None:
         """Wait for room, under the lock."""
@@ -277,7 +255,10 @@ class RemoteEngine:
             error = refusal_error(refused)
             batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
             self.home.complete(batch)
-        self._answer_questions(answers)
+        for reply in answers.replies:
+            self._questions.on_reply(reply)
+        for refused in answers.refused_questions:
+            self._questions.fail(refused.number, refusal_error(refused))
         if answers.credit is not None:
             self._max_tasks = answers.credit.max_tasks
         if answers.taken_over:
@@ -289,19 +270,9 @@ class RemoteEngine:
             self._leave_when_done()
         return collected
 
-    def _answer_questions(self, answers: Answers) -> None:
-        for reply in answers.replies:
-            self._on_reply(reply)
-        for refused in answers.refused_questions:
-            question = self._questions.pop(refused.number, None)
-            if question is not None:
-                question.set_exception(refusal_error(refused))
-
     def _on_welcome(self, welcome: wire.Welcome) -> None:
         self._max_tasks = welcome.max_tasks
-        self._threshold = welcome.blob_threshold
-        if welcome.blobs and self._blobs is None:
-            self._blobs = BlobFolder(Path(welcome.blobs))
+        self._packer.place(welcome.blobs, welcome.blob_threshold)
         self._welcome = welcome
         self._arrived.set()
 
@@ -321,7 +292,7 @@ class RemoteEngine:
             if outcome.status == 0 and type(body) is bytes:
                 batch.append((future, Ending.RESULT, body))
             else:
-                batch.append((future, *ending_of(outcome, self._blobs)))
+                batch.append((future, *ending_of(outcome, self._packer.blobs)))
             if self._pools:
                 self._pools.pop(task, None)
             if keep:
@@ -334,7 +305,8 @@ class RemoteEngine:
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         task = future.task
         self._futures.pop(task, None)
-        self._let_go.add(task)
+        if task >> NUMBER_BITS != self._session:
+            self._let_go.add(task)
         if self._broken is None:
             self._link.order(lambda core: [core.cancel([task])])
 
@@ -352,33 +324,25 @@ class RemoteEngine:
             futures, self._futures = self._futures, {}
             self._room.notify_all()
         self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures.values()])
-        for question in self._questions.values():
-            question.set_exception(self._broken)
-        self._questions.clear()
+        self._questions.fail_all(self._broken)
         self._arrived.set()
 
     # ------------------------------------------------------------------ questions
 
     def ask(self, question: control.Question, expected: type[A], timeout: float = 10.0) -> A:
         """Ask the interchange. Raises BlockyardError when it does not know what was asked about."""
-        answer = self._ask(question).result(timeout)
-        if not isinstance(answer, expected):
-            raise errors.BlockyardError(answer.message if isinstance(answer, control.Unknown) else repr(answer))
-        return answer
-
-    def _ask(self, question: control.Question) -> Future[Any]:
-        number = next(self._numbers)
-        future: Future[Any] = Future()
-        self._questions[number] = future
-        raw = msgspec.Raw(_encode(question))
-        self._link.order(lambda core: [core.ask(number, raw, watch=False)])
-        return future
+        return self._questions.ask(question, expected, timeout)
 
     def tell(self, order: control.Question) -> None:
         """Give an order without waiting for its answer; it is given again after a reconnect until it is answered."""
-        raw = msgspec.Raw(_encode(order))
-        number = next(self._numbers)
-        self._link.order(lambda core: [core.ask(number, raw, watch=False)])
+        self._questions.tell(order)
+
+    def watch(self, pool: str, on_demand: Callable[[control.Answer], None]) -> Callable[[], None]:
+        """Have `on_demand` called, in the link's thread, with a pool's demand now and whenever it changes.
+
+        Returns what ends this.
+        """
+        return self._questions.watch(pool, on_demand)
 
     def tasks(self, pool: str) -> dict[TaskId, Future[Any]]:
         """This client's futures of a pool that have not ended."""
@@ -397,30 +361,6 @@ class RemoteEngine:
         self._on_broken(error)
         self._link.stop(linger=0.0)
 
-    def watch(self, pool: str, on_demand: Callable[[control.Answer], None]) -> Callable[[], None]:
-        """Have `on_demand` called, in the link's thread, with a pool's demand now and whenever it changes.
-
-        Returns what ends this.
-        """
-        number = next(self._numbers)
-        self._watches[number] = on_demand
-        raw = msgspec.Raw(_encode(control.Watch(pool)))
-        self._link.order(lambda core: [core.ask(number, raw, watch=True)])
-        return functools.partial(self._forget_watch, number)
-
-    def _forget_watch(self, number: int) -> None:
-        self._watches.pop(number, None)
-
-    def _on_reply(self, reply: wire.Reply) -> None:
-        answer = _decode_answer(reply.answer)
-        watcher = self._watches.get(reply.number)
-        if watcher is not None:
-            watcher(answer)
-            return
-        question = self._questions.pop(reply.number, None)
-        if question is not None:
-            question.set_result(answer)
-
     def explain(self, future: TaskFuture[Any]) -> str:
         """Why a task waits or how it ended, in words."""
         if future.done():
@@ -429,15 +369,11 @@ class RemoteEngine:
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of the run's unfinished and uncollected tasks that other clients submitted."""
-        number = next(self._numbers)
-        future: Future[list[TaskFuture[Any]]] = Future()
-        self._questions[number] = future
-        self._link.order(lambda core: [core.reattach(number)])
-        return future.result(self._settings.patience)
+        found: list[TaskFuture[Any]] = self._questions.reattach().result(self._settings.patience)
+        return found
 
     def _on_attached(self, attached: wire.Attached) -> None:
-        question = self._questions.pop(attached.number, None)
-        if question is None:
+        if not self._questions.is_open(attached.number):
             return  # asked again after a reconnect, for the interchange's sake
         known = self._futures
         fresh = {
@@ -446,25 +382,19 @@ class RemoteEngine:
             if task not in known and task not in self._unseen and task not in self._let_go
         }
         known.update(fresh)
-        question.set_result(list(fresh.values()))
+        self._questions.answer(attached.number, list(fresh.values()))
 
     # ------------------------------------------------------------------ the end
 
     def put(self, value: Any) -> Stored:
         """A stand-in for a value, which is packed now and sent once. Raises what packing raises, `QueueFull`."""
-        packed = dump_value(value)
-        body: Body = b""
-        if self._blobs is not None and len(packed) >= self._threshold:
-            blob = self._blobs.create(packed, content_name(packed))
-            body = Blob(blob.name, blob.size_bytes)
-        else:
-            body = packed_bytes(packed)
+        body, size_bytes = self._packer.value(value)
         with self._lock:
             self._check_open()
             number = self._next
             self._next = number + 1
             self._link.submit(PutValue(number, body))
-        stored = Stored(self.home, self._base | number, len(packed))
+        stored = Stored(self.home, self._base | number, size_bytes)
         finalizer = weakref.finalize(stored, self._drop, stored.task)
         finalizer.atexit = False
         return stored
@@ -537,14 +467,3 @@ class RemoteEngine:
 
 def _nothing(_: object) -> None:
     return None
-
-
-def _dump_calls(calls: Sequence[Any], home: object) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
-    packed: list[Packed] = []
-    needs: dict[int, Sequence[Any]] = {}
-    for place, args in enumerate(calls):
-        one, found = dump_call(args, {}, home)
-        packed.append(one)
-        if found:
-            needs[place] = found
-    return packed, needs
