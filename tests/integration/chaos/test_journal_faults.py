@@ -1,0 +1,120 @@
+"""What befalls a running system's journal: its disk is full for a while, its file is damaged while the system is down,
+a second interchange wants it. The stores alone are held to the same in ``tests/contract/journal``."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import BrokenBlockyard
+from tests.integration.chaos.journal import times_recorded
+from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import pool_status
+
+pytestmark = pytest.mark.timeout(300)
+
+DISK_BYTES = 32 * 1024 * 1024
+BALLAST_BYTES = 28 * 1024 * 1024
+BODY_BYTES = 20_000
+COUNT = 300
+"""Tasks; with their arguments, more than fits beside the ballast."""
+NEEDLE = "an argument that can be found again in the file"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own, nearly all taken by a file named `ballast`."""
+    with tempfile.TemporaryDirectory(prefix="blockyard-disk-", dir="/tmp") as name:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", name], check=True)
+        try:
+            (Path(name) / "ballast").write_bytes(bytes(BALLAST_BYTES))
+            yield Path(name)
+        finally:
+            House(Path(name) / "state").wait_until_empty()
+            subprocess.run(["umount", "--lazy", name], check=True)
+
+
+@pytest.mark.needs_root
+def test_with_a_full_disk_work_waits_and_then_goes_on(small_disk: Path) -> None:
+    house = House(small_disk / "state")
+    with Client.local(workers=2, folder=house.folder) as client:
+        (interchange,) = house.interchanges()
+        futures = client.submit_many(len, [str(number).ljust(BODY_BYTES) for number in range(COUNT)])
+        wait_until(
+            "the disk is full", lambda: shutil.disk_usage(small_disk).free, lambda free: free < 2 * BODY_BYTES, WITHIN
+        )
+        assert not all(future.done() for future in futures), "nobody hears of what is not recorded"
+        (small_disk / "ballast").unlink()
+        assert [future.result(WITHIN) for future in futures] == [BODY_BYTES] * COUNT
+        status = pool_status(client)
+        assert (status.submitted, status.done, status.failed, status.lost) == (COUNT, COUNT, 0, 0), status
+        assert [one.pid for one in house.interchanges()] == [interchange.pid]
+    assert set(times_recorded(house.folder).values()) <= {1}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The journal of the run 'sweep', which holds results that nobody has looked at."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
+    house = House(tmp_path / "states" / "blockyard" / "runs" / "sweep")
+
+    def leave() -> None:
+        with Client.local(workers=1, run="sweep") as client:
+            client.submit_many(str.upper, [f"{NEEDLE} {number}" for number in range(50)])
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        leave()
+    yield house.folder / "journal.db"
+    house.wait_until_empty()
+
+
+def _truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    place = content.rfind(NEEDLE.upper().encode())
+    assert place > 0, "the result is in the file"
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip])
+def test_a_damaged_journal_is_named_and_nothing_of_it_is_dropped(kept: Path, damage: Callable[[Path], None]) -> None:
+    whole = {path: path.read_bytes() for path in kept.parent.glob("journal.db*")}
+    damage(kept)
+    left = kept.read_bytes().count(NEEDLE.upper().encode())
+    with pytest.raises(BrokenBlockyard, match=r"exit code 3; its last words") as caught:
+        Client.local(workers=1, run="sweep")
+    assert str(kept) in str(caught.value)
+    assert "blockyard journal check" in str(caught.value)
+    assert kept.read_bytes().count(NEEDLE.upper().encode()) == left, "what can still be read stays"
+    for path, content in whole.items():
+        path.write_bytes(content)
+    with Client.local(workers=1, run="sweep") as client:
+        found = sorted(future.result(WITHIN) for future in client.reattach())
+        assert found == sorted(f"{NEEDLE} {number}".upper() for number in range(50))
+
+
+def test_a_second_interchange_on_the_same_journal_is_refused_and_harms_nobody(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder) as client:
+        (first,) = house.interchanges()
+        second = subprocess.run(
+            [sys.executable, "-m", "blockyard_interchange", house.folder / "interchange.json"],
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+        )
+        assert second.returncode == 4, second
+        assert f"held by pid {first.pid}" in second.stderr
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        assert [one.pid for one in house.interchanges()] == [first.pid]
