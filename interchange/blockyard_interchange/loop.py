@@ -18,6 +18,7 @@ from blockyard.transport import Context, Gate, Poller, Router
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
+from blockyard_interchange import bodies
 from blockyard_interchange.core import compaction, entries, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.state import State
@@ -108,6 +109,8 @@ class Loop:
                 self._clients.send(peer, codec.encode(client_wire.Refused(0, "protocol", str(error))))
                 continue
             near = isinstance(message, client_wire.Hello) and self._is_near(message.near)
+            if self._blobs is not None and (session := self.state.peers.get(peer)) is not None and not session.near:
+                message = bodies.spilled(message, self._blobs, self._settings.core.blob_threshold)
             reactor.from_client(self.state, peer, user, message, now, near=near)
 
     def _read_managers(self, now: float) -> None:
@@ -123,6 +126,8 @@ class Loop:
                 self._managers.send(peer, codec.encode(manager_wire.Refused("protocol", str(error))))
                 continue
             near = isinstance(message, manager_wire.Join) and self._is_near(message.near)
+            if self._blobs is not None and (one := self.state.manager_peers.get(peer)) is not None and not one.near:
+                message = bodies.spilled(message, self._blobs, self._settings.core.blob_threshold)
             reactor.from_manager(self.state, peer, user, message, now, near=near)
 
     def _refuse(self, user: str, error: BadFrame) -> None:
@@ -140,7 +145,7 @@ class Loop:
     def _perform(self, effects: Effects, now: float) -> None:
         """Do what a turn asks for: at once, commit, and what had to wait for the commit."""
         for peer, to_manager in effects.before:
-            self._managers.send(peer, codec.encode(to_manager))
+            self._tell_manager(peer, to_manager)
         if effects.empty and not self._held:
             return
         for entry in effects.entries:
@@ -170,11 +175,23 @@ class Loop:
             except JournalUnavailable as again:
                 _log.warning("journal still unavailable: %s", again)
 
+    def _tell_manager(self, peer: bytes, message: manager_wire.ToManager) -> None:
+        manager = self.state.manager_peers.get(peer)
+        if self._blobs is not None and manager is not None and not manager.near:
+            message = bodies.inlined(message, self._blobs)
+        self._managers.send(peer, codec.encode(message))
+
+    def _tell_client(self, peer: bytes, message: client_wire.ToClient) -> None:
+        session = self.state.peers.get(peer)
+        if self._blobs is not None and session is not None and not session.near:
+            message = bodies.inlined(message, self._blobs)
+        self._clients.send(peer, codec.encode(message))
+
     def _finish(self, effects: Effects) -> None:
         for peer, to_manager in effects.after_managers:
-            self._managers.send(peer, codec.encode(to_manager))
+            self._tell_manager(peer, to_manager)
         for peer, to_client in effects.after_clients:
-            self._clients.send(peer, codec.encode(to_client))
+            self._tell_client(peer, to_client)
         if self._blobs is not None:
             for name in effects.unlink:
                 try:

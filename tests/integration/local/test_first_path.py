@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blockyard import Client, LocalPool
+from blockyard import Client, LocalPool, nearness
 from blockyard.errors import DependencyError, NotSendable, TaskTimeout, UnknownPool
 
 WITHIN = 30.0
@@ -151,3 +151,16 @@ def test_a_value_is_put_once_and_needed_often(client: Client) -> None:
     small = client.put("small")
     assert client.starmap(lambda rows, at: rows[at], [(table, at) for at in range(500)])[499].result(WITHIN) == 499
     assert client.submit(dict, {"x": [small, table]}).result(WITHIN) == {"x": ["small", list(range(100_000))]}
+
+
+def test_large_bodies_reach_clients_and_workers_that_share_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder that these cannot read is what another machine looks like to the interchange.
+    monkeypatch.setattr(nearness, "read", lambda _: b"")
+    with Client.local(workers=1, folder=tmp_path / "far") as client:
+        big = bytes(range(256)) * 4000
+        doubled = client.submit(lambda data: data * 2, big)
+        assert client.submit(len, doubled).result(WITHIN) == 2 * len(big)
+        assert doubled.result(WITHIN) == big * 2
+        assert client.submit(len, client.put(big)).result(WITHIN) == len(big)
