@@ -170,13 +170,7 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     if not order.volatile:
         state.ended.append(outcome)
         state.effects.sync |= pool.settings.durability == "fsync"
-    status = outcome.status
-    if status is Status.DONE:
-        pool.counters.done += 1
-    elif status is Status.CANCELLED:
-        pool.counters.cancelled += 1
-    else:
-        pool.counters.failed += 1
+    pool.counters.count(outcome.status)
     body = task.body
     shrunk = _size(outcome.body) - _size(body)
     if type(body) is not bytes:
@@ -194,7 +188,12 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     if session.connected:
         session.out.append(outcome)
         state.talkative[session.id] = session
-    for watcher in session.run.watchers if not task.flags & Flag.CHILD else ():
+    if session.run.watchers and not task.flags & Flag.CHILD:
+        _show_watchers(state, session, outcome)
+
+
+def _show_watchers(state: State, session: Session, outcome: Outcome) -> None:
+    for watcher in session.run.watchers:
         if watcher != session.id and (other := state.sessions.get(watcher)) is not None and other.connected:
             other.out.append(outcome)
             state.talkative[watcher] = other

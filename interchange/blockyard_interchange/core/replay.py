@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
-from blockyard.wire.records import Group, Outcome, Status
+from blockyard.wire.records import Group, Outcome
 from blockyard_interchange.core import entries, functions, outcomes, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
@@ -63,7 +63,7 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
         del state.runs[run.name]
 
 
-def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
+def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of entry
     state: State, gathered: _Gathered, entry: entries.Entry, now: float
 ) -> None:
     match entry:
@@ -89,7 +89,7 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
             for outcome in entry.outcomes:
                 gathered.ended.setdefault(outcome.task, outcome)
                 if not entry.copy:
-                    _count(_counters(gathered, gathered.pool_of.get(outcome.task, "default")), outcome.status)
+                    _counters(gathered, gathered.pool_of.get(outcome.task, "default")).count(outcome.status)
         case entries.Stored():
             gathered.stored.append(entry)
         case entries.Given():
@@ -116,16 +116,6 @@ def _gather(  # noqa: C901, PLR0912 - one flat case for each kind of entry
 
 def _counters(gathered: _Gathered, pool: str) -> Counters:
     return gathered.counters.setdefault(pool, Counters())
-
-
-def _count(counters: Counters, status: Status) -> None:
-    match status:
-        case Status.DONE:
-            counters.done += 1
-        case Status.CANCELLED:
-            counters.cancelled += 1
-        case _:
-            counters.failed += 1
 
 
 def _run(state: State, name: str) -> Run:

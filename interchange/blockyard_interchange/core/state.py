@@ -11,7 +11,7 @@ import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.control import BlockReport, Demand
-from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec
+from blockyard.wire.records import Body, Function, Lease, Outcome, Status, TaskSpec
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.queue import FairQueue
 from blockyard_interchange.core.settings import PoolSettings, Settings
@@ -294,6 +294,19 @@ class Counters(msgspec.Struct):
     refused: int = 0
     duplicates: int = 0
     """Submissions that were known already."""
+
+    def count(self, status: Status) -> None:
+        """A task ended so."""
+        if status is Status.DONE:
+            self.done += 1
+        elif status is Status.CANCELLED:
+            self.cancelled += 1
+        else:
+            self.failed += 1
+
+    refused_peers: int = 0
+    """By their key. This and the next are counted by the shell, which alone sees them."""
+    refused_frames: int = 0
 
 
 class State:
