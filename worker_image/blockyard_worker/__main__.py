@@ -144,6 +144,7 @@ def _policy(settings: Settings) -> Policy:
         drain_grace=settings.drain_grace,
         stop_grace=settings.stop_grace,
         chunk_seconds=settings.chunk_seconds,
+        ends_at=time.monotonic() + settings.walltime if settings.walltime else 0.0,
     )
 
 

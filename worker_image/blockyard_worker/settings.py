@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Give each worker its own share of the cores (sched_setaffinity)."""
     supervisor: int = 0
     """Pid of the process, parent or not, that this one must not outlive; 0: none."""
+    walltime: float = 0.0
+    """Seconds until this block is ended; it is given nothing that cannot end in time. 0: it is not."""
     drain_grace: float = 20.0
     """Seconds that running tries have after SIGTERM, before they end as lost."""
     stop_grace: float = 2.0

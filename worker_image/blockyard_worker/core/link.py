@@ -79,7 +79,7 @@ def tick(state: State, now: float, seen: Seen) -> None:
         if now >= state.join_at:
             state.join_at = now + JOIN_SECONDS
             state.effects.append(effects.ResetLink())
-            state.effects.append(effects.Tell(_join(state)))
+            state.effects.append(effects.Tell(_join(state, now)))
     elif now >= state.beat_at:
         state.beat_at = now + state.heartbeat
         state.effects.append(effects.Tell(_heartbeat(state, now, seen)))
@@ -94,7 +94,7 @@ def next_tick(state: State, now: float) -> float:
     return min(due, state.drain_at if now < state.drain_at else now + DRAIN_LOOK_SECONDS)
 
 
-def _join(state: State) -> Join:
+def _join(state: State, now: float) -> Join:
     policy = state.policy
     holds = [attempt.lease for attempt in state.held.values() if not attempt.is_silent]
     return Join(
@@ -112,6 +112,7 @@ def _join(state: State) -> Join:
         holds=holds,
         index=policy.index,
         pid=policy.pid,
+        seconds_left=max(0.001, policy.ends_at - now) if policy.ends_at else 0.0,
     )
 
 

@@ -27,6 +27,8 @@ class Policy:
     drain_grace: float
     stop_grace: float
     chunk_seconds: float
+    ends_at: float = 0.0
+    """When the block's walltime is over; 0: never."""
 
 
 @dataclass(slots=True)
