@@ -81,7 +81,7 @@ class LocalSystem:
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
-        self._blobs = Path("/dev/shm") / f"blockyard-{os.getuid()}" / self._owner
+        self._blobs = Path("/dev/shm") / f"blockyard-{os.getuid()}-{self._owner}"
         self._lock = -1
         self._supervisor: _Supervisor | None = None
         self._executors: dict[str, BlockExecutor] = {}
@@ -234,9 +234,10 @@ class LocalSystem:
         }
         _write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))
 
-    def _block_command(self, pool: str, block: BlockId) -> BlockCommand:
+    def _block_command(self, pool: str, block: BlockId, walltime: float | None) -> BlockCommand:
         path = self.folder / f"pool-{pool}.json"
-        argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block)
+        limit = () if walltime is None else ("--walltime", str(walltime))
+        argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block, *limit)
         return BlockCommand(argv=argv, env={"PYTHONPATH": _python_path()}, binds_itself=True)
 
 

@@ -17,7 +17,7 @@ from blockyard.wire import control
 class PoolEngine:
     """The engine's face towards the executors of its local pools."""
 
-    def __init__(self, remote: RemoteEngine, command: Callable[[str, BlockId], BlockCommand]) -> None:
+    def __init__(self, remote: RemoteEngine, command: Callable[[str, BlockId, float | None], BlockCommand]) -> None:
         self._remote = remote
         self._command = command
         self._openings: dict[str, int] = {}
@@ -39,7 +39,7 @@ class PoolEngine:
 
     def block_command(self, pool: str, block: BlockId, walltime: float | None) -> BlockCommand:
         """See `Engine.block_command`."""
-        return self._command(pool, block)
+        return self._command(pool, block, walltime)
 
     def drain(self, pool: str, blocks: Sequence[BlockId], grace: float) -> None:
         """See `Engine.drain`."""

@@ -129,8 +129,14 @@ class RemoteEngine:
     def submit(
         self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> TaskFuture[Any]:
-        """Pack a call and hand it over. Raises what packing raises, `QueueFull`, `BrokenBlockyard`."""
-        body, needs = self._packer.call(args, kwargs, self.home)
+        """Pack a call and hand it over. Raises what packing raises, `QueueFull`, `BrokenBlockyard`.
+
+        What needs a task that has failed already fails at once, as its own future, like what needs one that will fail.
+        """
+        try:
+            body, needs = self._packer.call(args, kwargs, self.home)
+        except errors.DependencyError as error:
+            return self._failed(error)
         spec, function = self._spec(options, fn)
         with self._lock:
             self._admit(1)
@@ -149,13 +155,13 @@ class RemoteEngine:
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
         """``fn(item)`` for each item; a frame for each 4096 of them."""
-        return self._submit_packed(options, fn, items, self._packer.items)
+        return self._submit_packed(options, fn, items, self._packer.items, spread=False)
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
         """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them."""
-        return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls)
+        return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls, spread=True)
 
     def _submit_packed(
         self,
@@ -163,6 +169,8 @@ class RemoteEngine:
         fn: Callable[..., Any],
         items: Sequence[Any],
         pack: Callable[[Sequence[Any], object], tuple[list[Body], dict[int, Needs]]],
+        *,
+        spread: bool,
     ) -> list[TaskFuture[Any]]:
         if options.key:
             raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
@@ -170,7 +178,12 @@ class RemoteEngine:
         made: list[TaskFuture[Any]] = []
         home = self.home
         for start in range(0, len(items), _ITEMS_A_FRAME):
-            bodies, needs = pack(items[start : start + _ITEMS_A_FRAME], home)
+            some = items[start : start + _ITEMS_A_FRAME]
+            try:
+                bodies, needs = pack(some, home)
+            except errors.DependencyError:  # of one of them: they are packed by themselves then
+                made += [self.submit(options, fn, one if spread else (one,), {}) for one in some]
+                continue
             with self._lock:
                 self._admit(len(bodies))
                 first = self._next
@@ -183,6 +196,15 @@ class RemoteEngine:
                 self._hand_over(first, spec, function, bodies, needs, "")
             made += fresh
         return made
+
+    def _failed(self, error: Exception) -> TaskFuture[Any]:
+        with self._lock:
+            self._check_open()
+            number = self._next
+            self._next = number + 1
+        future: TaskFuture[Any] = TaskFuture(self.home, self._base | number)
+        self.home.complete([(future, Ending.EXCEPTION, error)])
+        return future
 
     def _hand_over(
         self,

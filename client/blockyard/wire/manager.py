@@ -28,6 +28,8 @@ class Join(Record, tag=1, frozen=True):
     index: int = 0
     """Place of this node in its block, 0..nodes-1."""
     pid: int = 0
+    seconds_left: float = 0.0
+    """Until the block's walltime is over; 0: it has none."""
 
 
 class Outcomes(Record, tag=2, frozen=True):

@@ -41,7 +41,11 @@ def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
         case asked.Status():
             pools = [_pool(pool) for pool in state.pools.values()]
             clients = sum(session.connected for session in state.sessions.values())
-            return asked.StatusIs(state.opening, len(state.tasks), state.bytes, clients, pools)
+            seen = state.counters
+            return asked.StatusIs(
+                state.opening, len(state.tasks), state.bytes, clients, pools, seen.refused_peers, seen.refused_frames,
+                seen.refused,
+            )  # fmt: skip
         case asked.Tasks():
             found = [task for task in state.tasks.values() if _matches(task, question)]
             return asked.TasksAre([_line(task) for task in found[: question.limit]], len(found))

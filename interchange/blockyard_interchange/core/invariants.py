@@ -46,14 +46,18 @@ def check_turn(state: State) -> None:
         _require(not (least and idle), f"pool {pool.name}: no manager idles while tasks are queued", idle, [])
 
 
-def _require(holds: object, rule: str, found: object, expected: object) -> None:
+def _require(holds: object, rule: str, found: object, expected: object, of: Task | None = None) -> None:
     if not holds:
-        raise Broken(f"{rule}: found {found!r}, expected {expected!r}")
+        raise Broken(f"{_prefix(of)}{rule}: found {found!r}, expected {expected!r}")
 
 
-def _equal(found: object, expected: object, rule: str) -> None:
+def _equal(found: object, expected: object, rule: str, of: Task | None = None) -> None:
     if found != expected:
-        raise Broken(f"{rule}: found {found!r}, expected {expected!r}")
+        raise Broken(f"{_prefix(of)}{rule}: found {found!r}, expected {expected!r}")
+
+
+def _prefix(task: Task | None) -> str:
+    return "" if task is None else f"task {task_name(task.id)} ({task.state.name}): "
 
 
 def size_of(body: Body) -> int:
@@ -63,63 +67,62 @@ def size_of(body: Body) -> int:
 
 def _check_tasks(state: State) -> None:
     for name, task in state.tasks.items():
-        where = f"task {task_name(name)}"
-        _equal(task.id, name, f"{where} stands under its own name")
         ended = task.state is TaskState.ENDED
-        _equal(task.outcome is not None, ended, f"{where} ({task.state.name}) has an outcome just when it ended")
+        _equal(task.id, name, "it stands under its own name", task)
+        _equal(task.outcome is not None, ended, "it has an outcome just when it ended", task)
         if task.outcome is not None:
-            _equal(task.outcome.task, name, f"{where}: its outcome is its own")
-            _require(task.outcome.status is not Status.JOIN, f"{where}: JOIN is not how a task ends", "JOIN", "other")
-            _equal(size_of(task.body), 0, f"{where}: an ended task keeps no arguments")
+            _equal(task.outcome.task, name, "its outcome is its own", task)
+            _require(task.outcome.status is not Status.JOIN, "JOIN is not how a task ends", "JOIN", "another", task)
+            _equal(size_of(task.body), 0, "an ended task keeps no arguments", task)
         assigned = task.state is TaskState.ASSIGNED
-        _equal(task.manager is not None, assigned, f"{where} ({task.state.name}) has a manager just when assigned")
+        _equal(task.manager is not None, assigned, "it has a manager just when it is assigned", task)
         if task.manager is not None and not task.flags & Flag.GANG:
             holder = task.manager.leases.get(name)
-            _require(holder is task, f"{where}: its manager holds its lease", holder, task)
-        if name in state.orphans:
-            _equal(task.state, TaskState.WAITING, f"{where}: an orphan waits")
+            _require(holder is task, "its manager holds its lease", holder, task, task)
+    for name in state.orphans:
+        _equal(state.tasks[name].state, TaskState.WAITING, "an orphan waits", state.tasks[name])
 
 
 def _check_graph(state: State) -> None:
     """Needs, dependents, and the counts kept of both."""
     settling = {id(task) for task in state.settling if task.dependents is not None}
     users: Counter[int] = Counter()
-    for name, task in state.tasks.items():
+    for task in state.tasks.values():
         shadow = bool(task.flags & Flag.SHADOW)
         if task.outcome is not None and not shadow:
-            _equal(task.needs, (), f"task {task_name(name)}: an ended task needs nothing")
+            _equal(task.needs, (), "an ended task needs nothing", task)
             continue
         open_needs = 0
         for need in task.needs:
             users[id(need)] += 1
             known = need.flags & Flag.GIVEN or state.tasks.get(need.id) is need
-            _require(known, f"task {task_name(name)}: what it needs is kept", task_name(need.id), "a known task")
-            is_open = need.outcome is None or id(need) in settling
+            _require(known, "what it needs is kept", need.id, "a known task", task)
+            told = sum(other is task for other in need.dependents or ())
+            is_open = need.outcome is None or (id(need) in settling and told > 0)
             open_needs += is_open
             if is_open and task.outcome is None:
-                told = sum(other is task for other in need.dependents or ())
                 wanted = sum(other is need for other in task.needs)
-                _equal(told, wanted, f"task {task_name(name)} is told by {task_name(need.id)} as often as it needs it")
+                _equal(told, wanted, f"it is told by {task_name(need.id)} as often as it needs it", task)
         if task.outcome is None:
-            _equal(task.waiting, open_needs, f"task {task_name(name)} ({task.state.name}): waiting")
+            _equal(task.waiting, open_needs, "what it waits for is counted right", task)
             _check_waiting(state, task, shadow=shadow)
-    for name, task in state.tasks.items():
-        _equal(task.users, users[id(task)], f"task {task_name(name)}: users")
+    for task in state.tasks.values():
+        _equal(task.users, users.get(id(task), 0), "who needs it is counted right", task)
         for other in task.dependents or ():
             tied = any(need is task for need in other.needs) or other.outcome is not None
-            _require(tied, f"task {task_name(name)}: a dependent needs it", task_name(other.id), "a task that needs it")
+            _require(tied, "a dependent needs it", other.id, "a task that needs it", task)
 
 
 def _check_waiting(state: State, task: Task, *, shadow: bool) -> None:
-    where = f"task {task_name(task.id)}"
     match task.state:
         case TaskState.QUEUED | TaskState.DELAYED:
-            _equal(task.waiting, 0, f"{where} ({task.state.name}) waits for nothing")
+            _equal(task.waiting, 0, "it waits for nothing", task)
         case TaskState.WAITING:
-            _require(task.waiting or task.id in state.orphans, f"{where} waits for something", task.waiting, "> 0")
+            _require(task.waiting or task.id in state.orphans, "it waits for something", task.waiting, "> 0", task)
         case TaskState.JOINING:
-            _require(all(need.flags & Flag.CHILD for need in task.needs), f"{where} waits for children", task.needs, "")
-    _require(not shadow or task.state is TaskState.WAITING, f"{where}: a shadow waits", task.state.name, "WAITING")
+            strangers = [need.id for need in task.needs if not need.flags & Flag.CHILD]
+            _equal(strangers, [], "it waits for its children only", task)
+    _require(not shadow or task.state is TaskState.WAITING, "a shadow waits", task.state.name, "WAITING", task)
 
 
 def _check_pool(state: State, pool: Pool) -> None:
@@ -187,7 +190,7 @@ def _check_sessions(state: State) -> None:
         name = task.order.session.id
         tasks[name] += 1
         sizes[name] += size_of(task.body) + (size_of(task.outcome.body) if task.outcome is not None else 0)
-        _require(state.sessions.get(name) is task.order.session, f"session {name:x} of a task is open", None, "open")
+        _require(state.sessions.get(name) is task.order.session, "its session is open", name, "open", task)
     for name, session in state.sessions.items():
         where = f"session {name:x}"
         _equal(session.tasks, tasks[name], f"{where}: tasks")
@@ -226,7 +229,7 @@ def _check_keys(state: State) -> None:
         _equal(state.key_of.get(name), key, f"key {key}: the way back")
     _equal(len(state.key_of), len(state.keys), "keys and the way back")
     for task in state.tasks.values():
-        _equal(bool(task.flags & Flag.KEYED), task.id in state.key_of, f"task {task_name(task.id)} holds a key")
+        _equal(bool(task.flags & Flag.KEYED), task.id in state.key_of, "whether it holds a key", task)
 
 
 def _check_sizes(state: State) -> None:
@@ -247,8 +250,8 @@ def _check_timers(state: State) -> None:
         if task.outcome is not None:
             continue
         if task.state is TaskState.DELAYED:
-            _require((task.id, task.epoch) in timed, f"task {task_name(task.id)}: its back-off ends", "no timer", "one")
+            _require((task.id, task.epoch) in timed, "its back-off ends", "no timer", "one", task)
         if task.order.deadline:
-            _require((task.id, -1) in timed, f"task {task_name(task.id)}: its deadline comes", "no timer", "one")
+            _require((task.id, -1) in timed, "its deadline comes", "no timer", "one", task)
     for name in state.orphans:
         _require(TaskId(name) in state.tasks, f"orphan {task_name(name)} is known", None, "a task")

@@ -28,6 +28,8 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
         manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
         manager.python, manager.near = message.python, near
+        if message.seconds_left:
+            manager.ends_at = now + message.seconds_left
         pool.managers[manager.id] = manager
         state.effects.entries.append(ManagerJoined(manager.id))
     else:
@@ -38,6 +40,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
     state.manager_peers[peer] = manager
     state.awaited.pop(manager.id, None)
     dropped = _reconcile(state, manager, message.holds, now)
+    no_room(manager)
     has_room(manager)
     state.hungry[pool.name] = pool
     settings = state.settings
@@ -80,7 +83,7 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
         task = state.tasks.get(TaskId(lease.task))
         if task is not None and manager.leases.get(task.id) is task and task.epoch == lease.epoch:
             held[task.id] = task
-        elif task is not None and _is_free(state, task) and lease.epoch > task.epoch:
+        elif task is not None and _is_free(manager, state, task) and lease.epoch > task.epoch:
             outcomes.withdraw(state, task)
             state.orphans.pop(task.id, None)
             task.state, task.manager, task.epoch = TaskState.ASSIGNED, manager, lease.epoch
@@ -100,9 +103,9 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
     return dropped
 
 
-def _is_free(state: State, task: Task) -> bool:
-    """Nobody has it: it waits in the queue, or aside for its manager to come back."""
-    if task.flags & Flag.GANG:
+def _is_free(manager: Manager, state: State, task: Task) -> bool:
+    """Nobody has it: it waits in the queue of this manager's pool, or aside for its manager to come back."""
+    if task.flags & Flag.GANG or task.order.pool is not manager.pool:
         return False
     return task.state is TaskState.QUEUED or task.id in state.orphans
 
@@ -149,8 +152,9 @@ def _tell_started(state: State, manager: Manager, names: list[TaskId]) -> None:
 
 
 def on_wanted(state: State, manager: Manager, message: wire.Wanted) -> None:
-    """Send functions again to a manager that dropped them."""
-    found = [state.functions[key].function for key in state.functions.keys() & set(message.functions)]
+    """Send functions again to a manager that dropped them: those of its own tries, whatever else it asks for."""
+    own = {task.order.entry.function.id: task.order.entry.function for task in manager.leases.values()}
+    found = [own[key] for key in own.keys() & set(message.functions)]
     if found:
         state.effects.before.append((manager.peer, wire.Functions(found)))
 

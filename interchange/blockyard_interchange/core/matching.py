@@ -24,6 +24,11 @@ def is_queued(task: Task) -> bool:
     return task.state is TaskState.QUEUED
 
 
+def ends_in_time(manager: Manager, order: Order, now: float) -> bool:
+    """Whether a task may be given to a manager whose block has a walltime: only if it should end before that."""
+    return now + (order.spec.timeout or order.entry.seconds or 0.0) < manager.ends_at
+
+
 def match(state: State, now: float) -> None:
     """Hand out tasks in all pools in which something changed."""
     hungry, state.hungry = state.hungry, {}
@@ -31,7 +36,7 @@ def match(state: State, now: float) -> None:
         if pool.gangs:
             gangs.reserve(state, pool, now)
         if pool.queue.size and (pool.roomy or pool.idle):
-            _Dealer(state, pool).deal()
+            _Dealer(state, pool, now).deal()
 
 
 def ahead(state: State, order: Order) -> int:
@@ -49,7 +54,8 @@ def ahead(state: State, order: Order) -> int:
 class _Dealer:
     """Hands out one pool's tasks for one turn; gathers them into one message for each manager."""
 
-    def __init__(self, state: State, pool: Pool) -> None:
+    def __init__(self, state: State, pool: Pool, now: float) -> None:
+        self._now = now
         self._state = state
         self._pool = pool
         self._groups: dict[ManagerId, list[wire.AssignGroup]] = {}
@@ -85,9 +91,10 @@ class _Dealer:
             room = depth.get(id(order))
             if room is None:
                 room = depth[id(order)] = manager.workers * (1 + (0 if only_idle else ahead(state, order)))
-            if manager.load >= room or order.slots > manager.workers:
+            full = manager.load >= room or order.slots > manager.workers
+            if full or not ends_in_time(manager, order, self._now):
                 pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
-                if not only_idle:
+                if full and not only_idle:
                     pool.roomy.pop(manager.id, None)
                 return
             self._give(manager, task)

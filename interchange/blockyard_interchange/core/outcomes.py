@@ -360,6 +360,14 @@ def join(state: State, task: Task, children: list[Task], now: float) -> None:
         _finish_join(state, task, now)
 
 
+def abandon_children(state: State, children: list[Task]) -> None:
+    """Let children of a task that has ended end for nobody."""
+    for child in children:
+        child.flags |= Flag.CHILD | Flag.COLLECTED | Flag.ABANDONED
+        if child.outcome is not None:
+            free(state, child)
+
+
 def children_of(state: State, session: Session) -> Session:
     """The inner session in which tasks made by `join` are numbered: the client's own, mirrored beyond 2^31."""
     inner = SessionId(session.id | 1 << 31)

@@ -22,6 +22,9 @@ from blockyard_interchange.core import entries, functions, outcomes, stored, sub
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
 
+_NO_PARENT = -1
+"""In `Submitted.parent`."""
+
 
 class _Gathered(msgspec.Struct):
     """The journal's content, not yet connected."""
@@ -164,10 +167,13 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         _end(state, gathered, group, tasks, now)
     for group, tasks in made:
         _connect(state, group, tasks, now)
+    children.pop(_NO_PARENT, None)
     for name, tasks in children.items():
         parent = state.tasks.get(TaskId(name))
         if parent is not None and parent.outcome is None:
             outcomes.join(state, parent, tasks, now)
+        else:
+            outcomes.abandon_children(state, tasks)
     outcomes.settle(state, now)
 
 

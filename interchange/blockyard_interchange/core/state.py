@@ -5,6 +5,7 @@ A queue may hold a million tasks, so `Task` has only what differs between tasks 
 """
 
 import enum
+import math
 from collections import deque
 
 import msgspec
@@ -179,7 +180,7 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "done", "draining", "functions", "heard_of", "id", "index",
+        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of", "id", "index",
         "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
         "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "workers",
     )  # fmt: skip
@@ -198,6 +199,8 @@ class Manager:
         self.python = ""
         self.near = False
         self.joined_at = now
+        self.ends_at = math.inf
+        """When its block's walltime is over."""
         self.last_seen = now
         self.heard_of = now
         """When it last gave something back."""

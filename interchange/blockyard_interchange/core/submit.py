@@ -62,7 +62,11 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
         if group.needs:
             base = task_id(session.id, group.first)
             for own, needs in enumerate(group.needs):
-                if needs and max(needs) >= base + own and any(base + own <= need <= base | MAX_NUMBER for need in needs):
+                if (
+                    needs
+                    and max(needs) >= base + own
+                    and any(base + own <= need <= base | MAX_NUMBER for need in needs)
+                ):
                     return "protocol", f"{where}: task {task_name(TaskId(base + own))} needs itself or a later one"
         fault = group_fault(state, group, where)
         if fault is not None:

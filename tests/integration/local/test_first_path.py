@@ -164,3 +164,15 @@ def test_large_bodies_reach_clients_and_workers_that_share_no_folder(
         assert client.submit(len, doubled).result(WITHIN) == 2 * len(big)
         assert doubled.result(WITHIN) == big * 2
         assert client.submit(len, client.put(big)).result(WITHIN) == len(big)
+
+
+def test_what_needs_a_task_that_has_failed_fails_in_its_future(client: Client) -> None:
+    broken = client.submit(divmod, 1, 0)
+    with pytest.raises(ZeroDivisionError):
+        broken.result(WITHIN)
+    many = client.submit_many(abs, [1, broken, -3])
+    with pytest.raises(DependencyError, match="ZeroDivisionError"):
+        client.submit(abs, broken).result(WITHIN)
+    with pytest.raises(DependencyError, match="ZeroDivisionError"):
+        many[1].result(WITHIN)
+    assert [many[0].result(WITHIN), many[2].result(WITHIN)] == [1, 3]
