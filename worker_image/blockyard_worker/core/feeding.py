@@ -17,9 +17,6 @@ from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Phase, Worker
 from blockyard_worker.records import RunGroup
 
-RESERVE_SECONDS: Final = 0.01
-"""Work that waits at a worker behind the try that runs. On a machine whose cores are all busy with tasks the manager may
-have to wait for its turn for a few ticks of the scheduler (4 ms each at 250 Hz); meanwhile workers live on this."""
 PATIENCE_SECONDS: Final = 0.02
 """A worker is looked at when it takes so much longer than twice what was expected."""
 
@@ -94,7 +91,9 @@ def _has_room(state: State, worker: Worker) -> bool:
     count = len(worker.sent)
     if count < 2:
         return True
-    return worker.expected * (1 - 1 / count) < RESERVE_SECONDS and count <= MOST_TRIES
+    # On a machine whose cores are all busy with tasks the manager may have to wait some ticks of the scheduler (4 ms
+    # each at 250 Hz) for its turn; meanwhile the worker lives on what waits behind the try that runs.
+    return worker.expected * (1 - 1 / count) < state.policy.chunk_seconds and count <= MOST_TRIES
 
 
 def _send(state: State, worker: Worker, groups: list[RunGroup], environment: dict[str, str]) -> None:
