@@ -6,7 +6,10 @@ together with the interchange can always say what it read, and a restarted inter
 
 import os
 import secrets
+import stat
 from pathlib import Path
+
+from blockyard.errors import ConfigError
 
 _NAME = ".nonce"
 
@@ -17,8 +20,17 @@ def nonce_file(folder: Path) -> Path:
 
 
 def ensure(folder: Path) -> bytes:
-    """Make folder and file unless they are there; returns the 32 bytes."""
+    """Make folder and file unless they are there; returns the 32 bytes.
+
+    Raises ConfigError when others may write or look into the folder, so that it could have been made by one of them.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"blob folder {folder}: it is not a folder of mode 0700 that belongs to user {os.geteuid()} (found mode "
+            f"{stat.filemode(found.st_mode)}, user {found.st_uid}); remove it, or name another one"
+        )
     file = nonce_file(folder)
     draft = folder / f".unfinished-{os.getpid()}-nonce"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:

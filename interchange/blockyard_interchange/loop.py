@@ -34,6 +34,8 @@ _RETRY_SECONDS = 0.2
 _KEYS_SECONDS = 1.0
 """How often the allow-lists are read again."""
 _COMPACTIONS_A_TURN = 2
+_COMPLAINT_SECONDS = 1.0
+"""Between two complaints in the log about frames that cannot be read."""
 
 
 class Loop:
@@ -52,7 +54,7 @@ class Loop:
         """Turns whose commit has not succeeded yet."""
         self._retry_at = 0.0
         self._keys_at = 0.0
-        self.bad_frames = 0
+        self._complain_at = 0.0
         started = time.monotonic()
         opening = log.open()
         self.state = State(settings.core, opening, time.time() - started)
@@ -85,6 +87,7 @@ class Loop:
             now = time.monotonic()
             if self._gate in ready:
                 self._gate.answer()
+                self.state.counters.refused_peers = self._gate.refused
             if now >= self._keys_at:
                 self._look_at_keys(now)
             if self._managers in ready:
@@ -105,7 +108,7 @@ class Loop:
             try:
                 message = codec.from_client.decode(frame)
             except BadFrame as error:
-                self._refuse(user, error)
+                self._refuse(user, error, now)
                 self._clients.send(peer, codec.encode(client_wire.Refused(0, "protocol", str(error))))
                 continue
             near = isinstance(message, client_wire.Hello) and self._is_near(message.near)
@@ -122,7 +125,7 @@ class Loop:
             try:
                 message = codec.from_manager.decode(frame)
             except BadFrame as error:
-                self._refuse(user, error)
+                self._refuse(user, error, now)
                 self._managers.send(peer, codec.encode(manager_wire.Refused("protocol", str(error))))
                 continue
             near = isinstance(message, manager_wire.Join) and self._is_near(message.near)
@@ -130,9 +133,12 @@ class Loop:
                 message = bodies.spilled(message, self._blobs, self._settings.core.blob_threshold)
             reactor.from_manager(self.state, peer, user, message, now, near=near)
 
-    def _refuse(self, user: str, error: BadFrame) -> None:
-        self.bad_frames += 1
-        _log.warning("frame of %s refused: %s", user, error)
+    def _refuse(self, user: str, error: BadFrame, now: float) -> None:
+        counters = self.state.counters
+        counters.refused_frames += 1
+        if now >= self._complain_at:  # a peer that sends nothing else must not fill the disk with complaints
+            self._complain_at = now + _COMPLAINT_SECONDS
+            _log.warning("frame of %s refused, the %d. in all: %s", user, counters.refused_frames, error)
 
     def _is_near(self, nonce: bytes) -> bool:
         return bool(self._nonce) and secrets.compare_digest(nonce, self._nonce)

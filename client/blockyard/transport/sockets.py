@@ -4,6 +4,7 @@ Nothing is ever queued for a peer that is not there: `send` says False, and the 
 lost, sends again after the next handshake (`Hello`, `Join`).
 """
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -88,6 +89,8 @@ class Router:
         _limit(socket)
         try:
             socket.bind(endpoint)
+            if endpoint.startswith("ipc:///"):
+                os.chmod(endpoint.removeprefix("ipc://"), 0o600)
         except zmq.ZMQError as error:
             socket.close(0)
             raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error

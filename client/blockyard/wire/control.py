@@ -122,6 +122,12 @@ class StatusIs(Record, tag=2, frozen=True):
     sessions: int
     """Clients that are connected."""
     pools: list[PoolStatus]
+    refused_peers: int = 0
+    """Connections refused by their key since the interchange began."""
+    refused_frames: int = 0
+    """Frames that were no message of the protocol."""
+    refused: int = 0
+    """Greetings and submissions refused for what they said."""
 
 
 class TaskLine(Record, tag=3, frozen=True):
