@@ -4,6 +4,7 @@ Every count that the core keeps beside the thing counted is counted again here. 
 the rule, what was found and what was expected.
 """
 
+import math
 from collections import Counter
 
 from blockyard.ids import TaskId, task_name
@@ -42,7 +43,7 @@ def check_turn(state: State) -> None:
         return
     for pool in state.pools.values():
         least = min((task.order.slots for task in pool.queue if is_queued(task)), default=0)
-        idle = [one.id for one in pool.idle.values() if one.workers >= least]
+        idle = [one.id for one in pool.idle.values() if one.workers >= least and one.ends_at == math.inf]
         _require(not (least and idle), f"pool {pool.name}: no manager idles while tasks are queued", idle, [])
 
 
