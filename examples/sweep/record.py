@@ -1,6 +1,6 @@
 """Digests of earlier runs, so that a disturbed run can be held against an undisturbed one.
 
-A digest holds for one machine and one set of libraries: another processor or another release may differ in a last bit.
+A digest holds for one set of libraries and one kind of processor: others may differ in a last bit.
 """
 
 import json
@@ -8,6 +8,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from threadpoolctl import threadpool_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +44,7 @@ class Record:
 
 
 def environment() -> str:
+    """What the last bits depend on: releases, and which of its kernels the linear algebra library has chosen here."""
     libraries = " ".join(f"{name}-{version(name)}" for name in ("scikit-learn", "numpy", "scipy"))
-    return f"{platform.machine()} Python-{platform.python_version()} {libraries}"
+    kernels = sorted({str(library.get("architecture", "")) for library in threadpool_info()} - {""})
+    return f"{platform.machine()} {' '.join(kernels)} Python-{platform.python_version()} {libraries}"
