@@ -178,7 +178,9 @@ class Client(Node):
             for group in groups:
                 for frame in core.register([plans.function(_number_of(group.spec))]):
                     self.link.send(frame)
-            given = {need.task: need.outcome.body for call in calls for need in call.needs if _is_good(need) and need.outcome}
+            given = {
+                need.task: need.outcome.body for call in calls for need in call.needs if _is_good(need) and need.outcome
+            }
             complete = [
                 Group(one.spec, one.first, one.bodies, one.needs, one.keys, [Need(*pair) for pair in given.items()])
                 for one in groups

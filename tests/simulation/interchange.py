@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from blockyard.wire import codec
+from blockyard.wire.manager import Assign
 from blockyard_interchange import loop
 from blockyard_interchange.core import entries, invariants, reactor, replay, timers
 from blockyard_interchange.core.settings import Settings
@@ -21,10 +22,11 @@ FLOOR_BYTES = 600
 class _Socket:
     """What the shell takes for its router."""
 
-    def __init__(self, network: Network, crash: Callable[[], bool]) -> None:
+    def __init__(self, network: Network, crash: Callable[[], bool], ledger: Ledger | None = None) -> None:
         self.inbox: deque[tuple[bytes, str, bytes]] = deque()
         self._network = network
         self._crash = crash
+        self._ledger = ledger
 
     def receive(self) -> tuple[bytes, str, bytes] | None:
         return self.inbox.popleft() if self.inbox else None
@@ -32,6 +34,10 @@ class _Socket:
     def send(self, peer: bytes, frame: bytes) -> bool:
         if self._crash():
             raise Crash("between two sends")
+        if self._ledger is not None:
+            message = codec.to_manager.decode(frame)
+            if isinstance(message, Assign):
+                self._ledger.assigned.update((one.task, one.epoch) for group in message.groups for one in group.tasks)
         self._network.to_peer(peer, frame)
         return True
 
@@ -52,10 +58,12 @@ class _Shell(loop.Loop):
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""
+        reads = bool(self._managers.inbox or self._clients.inbox)  # type: ignore[attr-defined]
         self._read_managers(now)
         if not self._held:
             self._read_clients(now)
-        invariants.check(self.state)
+        if reads:
+            invariants.check(self.state)
         effects = reactor.turn(self.state, now, hears_clients=not self._held)
         invariants.check(self.state)
         invariants.check_turn(self.state)
@@ -92,11 +100,12 @@ class Interchange(Node):
         world = self.world
         self.log = Log(self.store, floor_bytes=FLOOR_BYTES)
         self.state = State(self.settings, self.log.open(), 5000.0)
+        self.ledger.opening = self.state.opening
         replay.replay(self.state, [entries.decode(entry) for entry in self.log.replay()], world.now)
         invariants.check(self.state)
         world.note(f"interchange starts, opening {self.state.opening}: {len(self.state.tasks)} tasks")
         self.clients = _Socket(self.network, self._crashes_now)
-        self.managers = _Socket(self.network, self._crashes_now)
+        self.managers = _Socket(self.network, self._crashes_now, self.ledger)
         self.shell = _Shell(self.state, self.log, self.clients, self.managers)
         self.network.listens = True
         self._turn_due = False
@@ -149,7 +158,7 @@ class Interchange(Node):
             world.note(f"interchange dies {where}")
             self.die()
             return
-        if self.clients.inbox and not self.shell._held or self.managers.inbox:
+        if self.managers.inbox or (self.clients.inbox and not self.shell._held):
             self._wake(_WAKE_SECONDS)
         self._timer += 1
         timer = self._timer

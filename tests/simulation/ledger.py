@@ -31,6 +31,10 @@ class Ledger:
         self.accepted: set[int] = set()
         """Tasks that the journal holds."""
         self.ended: dict[int, Outcome] = {}
+        self.assigned: dict[int, int] = {}
+        """Epoch of each task's last lease."""
+        self.opening = 0
+        """Of the journal: leases of an earlier one may be taken up again by whoever comes back with them first."""
         self.freed: set[int] = set()
         self.unlinked: Counter[str] = Counter()
         self.submitted: Counter[str] = Counter()
@@ -71,6 +75,9 @@ class Ledger:
             raise Wrong(f"task {name} ended twice: {before.status.name}, then {outcome.status.name}")
         if outcome.task not in self.accepted:
             raise Wrong(f"task {name} ended and was never taken in")
+        epoch = self.assigned.get(outcome.task)
+        if epoch is not None and outcome.epoch >> 20 == self.opening and outcome.epoch != epoch:
+            raise Wrong(f"task {name} ended by lease {outcome.epoch}, which lease {epoch} had replaced")
         self.ended[outcome.task] = outcome
 
 

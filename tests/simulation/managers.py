@@ -184,7 +184,16 @@ class Manager(Node):
     """The process."""
 
     def __init__(
-        self, world: World, network: Network, ledger: Ledger, name: str, *, pool: str, block: str, index: int, workers: int
+        self,
+        world: World,
+        network: Network,
+        ledger: Ledger,
+        name: str,
+        *,
+        pool: str,
+        block: str,
+        index: int,
+        workers: int,
     ) -> None:
         super().__init__(world, name)
         self.ledger = ledger

@@ -1,9 +1,9 @@
 """Links between a process and the interchange, as ZMQ's DEALER and ROUTER make them over TCP.
 
-Within a connection frames keep their order and none is lost. A cut loses, in each direction, some of what was on its way
-last; the socket connects again by itself under another name for the peer, and what was handed to it meanwhile follows
-then. The interchange's frames to a name that is gone are dropped. Different links have different delays, so between
-links anything overtakes anything.
+Within a connection frames keep their order and none is lost. A cut loses, in each direction, some of what was on its
+way last; the socket connects again by itself under another name for the peer, and what was handed to it meanwhile
+follows then. The interchange's frames to a name that is gone are dropped. Different links have different delays, so
+between links anything overtakes anything.
 """
 
 from collections import deque

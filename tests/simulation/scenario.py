@@ -11,6 +11,7 @@ from blockyard_interchange.core.state import State
 from blockyard_interchange.journal.log import Log
 from tests.simulation import plans
 from tests.simulation.clients import Call, Client
+from tests.simulation.faults import FAULTS, NAMES
 from tests.simulation.interchange import Interchange
 from tests.simulation.ledger import Ledger, Wrong
 from tests.simulation.managers import Manager
@@ -49,7 +50,7 @@ class Scenario:
         self.interchange = Interchange(world, self.network, self.settings, self.ledger)
         self.managers: dict[tuple[str, str, int], Manager] = {}
         self.clients: list[Client] = []
-        self.horizon = world.now + world.between(1.0, 4.0)
+        self.horizon = world.now + world.between(1.0, 3.0)
         self.serial = 0
         self.faults = world.chance(0.9)
         self._people()
@@ -80,7 +81,14 @@ class Scenario:
         self.serial += 1
         keep = successor or self.world.chance(0.4)
         client = Client(
-            self.world, self.network, self.ledger, self.calls, f"c{self.serial}", run=run, keep=keep, successor=successor
+            self.world,
+            self.network,
+            self.ledger,
+            self.calls,
+            f"c{self.serial}",
+            run=run,
+            keep=keep,
+            successor=successor,
         )
         self.clients.append(client)
         self._plan_user(client)
@@ -89,7 +97,7 @@ class Scenario:
         """All that this client's user will do."""
         world = self.world
         stop = max(0.2, self.horizon - world.now)
-        for _ in range(world.random.randint(1, 6)):
+        for _ in range(world.random.randint(1, 7)):
             client.later(world.between(0.0, stop), lambda: self._ask(client))
         for _ in range(world.random.choice((0, 0, 1, 3))):
             client.later(world.between(0.0, stop), lambda: self._cancel(client))
@@ -109,10 +117,11 @@ class Scenario:
     def _ask(self, client: Client) -> None:
         if client.broken or client.left:
             return
-        kinds: list[Callable[[Client], None]] = [
-            self._plain, self._plain, self._failing, self._needing, self._needing, self._chain, self._keyed, self._once,
-            self._joining, self._joining, self._deadly, self._timed, self._wide, self._astray, self._large,
-        ]  # fmt: skip
+        kinds: tuple[Callable[[Client], None], ...] = (
+            self._plain, self._plain, self._failing, self._needing, self._needing, self._chain, self._keyed,
+            self._once, self._once, self._once, self._joining, self._joining, self._deadly, self._timed, self._wide,
+            self._astray, self._large,
+        )  # fmt: skip
         self.world.random.choice(kinds)(client)
 
     def _spec(self, **fields: object) -> TaskSpec:
@@ -163,7 +172,9 @@ class Scenario:
         def grown(depth: int) -> Plan:
             if depth == 0:
                 return self._plan(failures=random.choice((0, 0, 0, 0, 1)))
-            return self._plan(joins=True, children=[grown(random.randint(0, depth - 1)) for _ in range(random.randint(0, 3))])
+            return self._plan(
+                joins=True, children=[grown(random.randint(0, depth - 1)) for _ in range(random.randint(0, 3))]
+            )
 
         client.call(spec, [grown(2)])
 
@@ -194,72 +205,34 @@ class Scenario:
 
     def _trouble(self) -> None:
         world = self.world
-        for _ in range(world.random.randint(1, 8)):
+        for _ in range(world.random.randint(1, 10)):
             world.at(world.between(0.1, self.horizon - world.now), self._break_something)
 
     def _break_something(self) -> None:
-        world, interchange = self.world, self.interchange
-        manager = world.random.choice(sorted(self.managers.items()))
-        client = world.random.choice(self.clients) if self.clients else None
-        store = interchange.store
-        what = world.random.choice((
-            "kill", "before", "after", "send", "freeze", "manager", "manager", "still", "term", "worker", "worker",
-            "cut", "cut", "cut", "client", "dream", "full", "away", "doubt", "block",
-        ))  # fmt: skip
-        match what:
-            case "kill":
-                interchange.die()
-            case "before":
-                store.crash_before = True
-            case "after":
-                store.crash_after = True
-            case "send":
-                interchange.crash_at_send = world.random.randint(1, 6)
-            case "freeze":
-                interchange.freeze(world.between(0.2, 2.5))
-            case "manager":
-                self._lose(*manager)
-            case "block":
-                for place in [place for place in self.managers if place[:2] == manager[0][:2]]:
-                    self._lose(place, self.managers[place])
-            case "still":
-                manager[1].freeze(world.between(0.2, 2.5))
-            case "term":
-                manager[1].do(manager[1].terminate)
-                self._restaff_later(manager[0], 1.0)
-            case "worker" if manager[1].workers:
-                world.note(f"a worker of {manager[1].name} is killed")
-                manager[1].workers[world.random.choice(sorted(manager[1].workers))].die("killed by SIGKILL")
-            case "cut":
-                links = sorted(self.network.peers)
-                if links:
-                    self.network.peers[world.random.choice(links)].cut()
-            case "client" if client is not None and not client.left:
-                client.die()
-                if client.run and client.keep and world.chance(0.7):
-                    world.at(world.between(0.1, 1.0), functools.partial(self._arrive, client.run, successor=True))
-            case "dream" if client is not None:
-                client.freeze(world.between(0.2, 2.5))
-            case "full":
-                store.is_full = True
-                world.at(world.between(0.1, 2.0), lambda: setattr(store, "is_full", False))
-            case "away":
-                store.is_away = True
-                world.at(world.between(0.1, 1.0), lambda: setattr(store, "is_away", False))
-            case "doubt":
-                store.doubt = world.chance(0.5)
-        world.note(f"fault: {what}")
+        name = self.world.random.choice(NAMES)
+        self.world.note(f"fault: {name}")
+        FAULTS[name](self)
 
-    def _lose(self, place: tuple[str, str, int], manager: Manager) -> None:
+    def any_manager(self) -> tuple[tuple[str, str, int], Manager]:
+        """One of those that are meant to be there."""
+        return self.world.random.choice(sorted(self.managers.items()))
+
+    def arrive_later(self, run: str) -> None:
+        """Somebody will take over a run."""
+        self.world.at(self.world.between(0.1, 1.0), functools.partial(self._arrive, run, successor=True))
+
+    def lose(self, place: tuple[str, str, int], manager: Manager) -> None:
+        """A manager is killed; another one comes in its place."""
         manager.die()
-        self._restaff_later(place, 0.1)
+        self.restaff_later(place, 0.1)
 
     def _keep_staffed(self) -> None:
         for place in list(self.managers):
             self._restaff(place)
         self.world.at(1.0, self._keep_staffed)
 
-    def _restaff_later(self, place: tuple[str, str, int], soonest: float) -> None:
+    def restaff_later(self, place: tuple[str, str, int], soonest: float) -> None:
+        """See to it that somebody is there."""
         self.world.at(self.world.between(soonest, soonest + 1.0), lambda: self._restaff(place))
 
     def _restaff(self, place: tuple[str, str, int]) -> None:
@@ -287,14 +260,20 @@ class Scenario:
         state, shell = self.interchange.state, self.interchange.shell
         if state.tasks or state.sessions or state.unconfirmed or shell._held:
             return False
-        return all(not manager.alive or manager.exit or not manager.core.state.held for manager in self.managers.values())
+        return all(
+            not manager.alive or manager.exit or not manager.core.state.held for manager in self.managers.values()
+        )
 
     def _what_is_left(self) -> str:
         state = self.interchange.state
         lines = [f"clients {[(c.name, c.core.standing, sorted(c.futures)) for c in self.clients if c.alive]}"]
-        lines += [f"session {name:x}: {one.tasks} tasks, connected={one.connected}" for name, one in state.sessions.items()]
+        lines += [
+            f"session {name:x}: {one.tasks} tasks, connected={one.connected}" for name, one in state.sessions.items()
+        ]
         for task in list(state.tasks.values())[:10]:
-            lines.append(f"{task_name(task.id)} {task.state.name}: {' '.join(explain.explain(state, task, self.world.now))}")
+            lines.append(
+                f"{task_name(task.id)} {task.state.name}: {' '.join(explain.explain(state, task, self.world.now))}"
+            )
         for manager in self.managers.values():
             held = [one.lease for one in manager.core.state.held.values()]
             lines.append(f"{manager.name}: alive={manager.alive} exit={manager.exit!r} holds {held}")
@@ -327,7 +306,9 @@ class Scenario:
                     raise Wrong(f"at rest manager {manager.id} holds {list(manager.leases)}")
             counters = pool.counters
             if counters.submitted != self.ledger.submitted[pool.name]:
-                raise Wrong(f"pool {pool.name} counts {counters.submitted} tasks, not {self.ledger.submitted[pool.name]}")
+                raise Wrong(
+                    f"pool {pool.name} counts {counters.submitted} tasks, not {self.ledger.submitted[pool.name]}"
+                )
             if counters.submitted != counters.done + counters.failed + counters.cancelled:
                 raise Wrong(f"the counters of pool {pool.name} do not add up: {counters}")
 
@@ -345,7 +326,9 @@ class Scenario:
             mine, its = pool.counters, after.pools[name].counters
             for figure in ("submitted", "done", "failed", "cancelled"):
                 if getattr(mine, figure) != getattr(its, figure):
-                    raise Wrong(f"pool {name}: {figure} was {getattr(mine, figure)}, is {getattr(its, figure)} after a restart")
+                    raise Wrong(
+                        f"pool {name}: {figure} was {getattr(mine, figure)}, is {getattr(its, figure)} after a restart"
+                    )
 
 
 def play(seed: int) -> Scenario:

@@ -12,7 +12,7 @@ TRACE_LINES: Final = 4000
 
 
 class Crash(BaseException):
-    """The process that is being simulated dies here. Derived from BaseException, so that nobody catches it by accident."""
+    """The simulated process dies here. Derived from BaseException, so that nobody catches it by accident."""
 
 
 class World:

@@ -123,7 +123,7 @@ class Client(Peer):
         self.say(client_wire.Ask(77, msgspec.Raw(msgspec.msgpack.encode(question))))
         self.bench.turn()
         (reply,) = self.heard(client_wire.Reply)
-        answer = msgspec.msgpack.decode(reply.answer, type=control.Answer)  # type: ignore[call-overload]
+        answer = msgspec.msgpack.decode(reply.answer, type=control.Answer)
         assert isinstance(answer, kind), answer
         return answer
 
@@ -136,7 +136,14 @@ class Manager(Peer):
         super().__init__(bench, name.encode(), f"pool:{pool}")
         self.name = name
         self.number = 0
-        fields = {"block": name, "node": name, "python": PYTHON, "workers": 1, "cores": 1.0, "memory_bytes": 0}
+        fields: dict[str, Any] = {
+            "block": name,
+            "node": name,
+            "python": PYTHON,
+            "workers": 1,
+            "cores": 1.0,
+            "memory_bytes": 0,
+        }
         fields |= {"accelerators": 0} | join
         self.join = manager_wire.Join(PROTOCOL_VERSION, name, pool, **fields)
 

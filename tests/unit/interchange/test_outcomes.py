@@ -2,7 +2,7 @@
 
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Status
-from tests.unit.interchange.builders import Bench, a_spec, done, ended, joined, lease
+from tests.unit.interchange.builders import Bench, a_spec, done, ended
 
 
 def test_a_task_runs_and_its_result_is_told_and_freed() -> None:
