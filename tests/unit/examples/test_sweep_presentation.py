@@ -50,9 +50,11 @@ def test_counting_is_over_when_everything_was_done_before_the_last_was_announced
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     rate = watch.Rate(0.0)
-    for second in range(1, 11):
-        rate.after(float(second), 100 * second)
-    assert rate.after(11.0, 1000 + 500) == pytest.approx(180, abs=30)
+    finished, slow, fast = 0, 10, 200
+    for second in range(1, 101):
+        finished += slow if second <= 80 else fast
+        now = rate.after(float(second), finished)
+    assert now == pytest.approx(fast)
 
 
 def test_blocks_are_told_by_state() -> None:
