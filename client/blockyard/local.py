@@ -173,16 +173,19 @@ class LocalSystem:
         self._stopping = threading.Lock()
         self._stopping.acquire()
         self._stopped.set()
-        if self._lock >= 0:
-            os.close(self._lock)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     def _stop(self) -> None:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
         if self._supervisor is not None:
             self._supervisor.stop()
-        if self._lock >= 0:
-            os.close(self._lock)
+        self._unlock()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
             shutil.rmtree(self._blobs, ignore_errors=True)

@@ -176,3 +176,15 @@ def test_what_needs_a_task_that_has_failed_fails_in_its_future(client: Client) -
     with pytest.raises(DependencyError, match="ZeroDivisionError"):
         many[1].result(WITHIN)
     assert [many[0].result(WITHIN), many[2].result(WITHIN)] == [1, 3]
+
+
+def test_a_fork_after_the_client_was_closed_closes_nothing_of_others(tmp_path: Path) -> None:
+    with Client.local(workers=1) as closed:
+        closed.submit(abs, 1).result(WITHIN)
+    # This file is likely to have the number that the client's lock had.
+    with open(tmp_path / "kept", "w") as kept:
+        child = os.fork()
+        if not child:
+            os._exit(0 if os.fstat(kept.fileno()).st_size == 0 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert closed.folder is not None
