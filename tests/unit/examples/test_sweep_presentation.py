@@ -50,7 +50,7 @@ def test_counting_is_over_when_everything_was_done_before_the_last_was_announced
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     rate = watch.Rate(0.0)
-    finished, slow, fast = 0, 10, 200
+    finished, slow, fast, now = 0, 10, 200, 0.0
     for second in range(1, 101):
         finished += slow if second <= 80 else fast
         now = rate.after(float(second), finished)
