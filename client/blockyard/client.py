@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from blockyard import futures as futures_of
-from blockyard.aio import AsyncClient
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
@@ -22,6 +21,9 @@ from blockyard.local import LocalSystem, Serving
 from blockyard.mapping import map_results
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine, RemoteSettings
+
+if TYPE_CHECKING:
+    from blockyard.aio import AsyncClient
 
 T = TypeVar("T")
 
@@ -74,8 +76,10 @@ class Submitter(Executor):
         return stand_in
 
     @property
-    def asyncio(self) -> AsyncClient:
+    def asyncio(self) -> "AsyncClient":
         """The same for coroutines."""
+        from blockyard.aio import AsyncClient  # importing asyncio takes as long as starting a worker
+
         return AsyncClient(self)
 
     @staticmethod
