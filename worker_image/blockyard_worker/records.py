@@ -45,6 +45,8 @@ class Exit(Record, tag=3, frozen=True):
 class Ready(Record, tag=1, frozen=True):
     """The worker is warm and waits for tries."""
 
+    pid: int
+
 
 class Unfit(Record, tag=2, frozen=True):
     """The worker could not be set up (`worker_init` failed) and ends."""

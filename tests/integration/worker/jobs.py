@@ -182,6 +182,15 @@ def place() -> list[str]:
     return [os.environ[f"BLOCKYARD_{name}"] for name in names]
 
 
+class HangsOnLoad:
+    """A callable that never finishes loading."""
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return time.sleep, (FOR_EVER,)
+
+    def __call__(self) -> None: ...
+
+
 class Unloadable:
     """Pickles well, and raises when it is unpickled."""
 

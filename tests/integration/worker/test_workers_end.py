@@ -1,9 +1,11 @@
 """Workers that die, are killed, run out of time or memory: what becomes of their tries; that nothing stays behind."""
 
 import os
+import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from blockyard.wire.manager import Stop
 from blockyard.wire.records import Lease, Outcome, Status
 from tests.integration.worker import jobs
+from tests.integration.worker.measure_cpu import children
 from tests.integration.worker.peer import Peer, marked_processes, values
 
 
@@ -219,6 +222,66 @@ def test_when_the_manager_is_killed_nothing_stays_behind(peer: Peer, tmp_path: P
     wait_until(lambda: not marked_processes("gone"), "all processes of the block to end")
 
 
+def test_a_function_that_hangs_while_it_is_loaded_runs_out_of_time(peer: Peer) -> None:
+    peer.start(workers=1, stop_grace=0.1)
+    peer.wait_joined()
+    (outcome,) = peer.wait_for(peer.assign(jobs.HangsOnLoad(), [()], timeout=0.2))
+    assert outcome.status is Status.TIMEOUT
+
+
+def test_workers_are_still_born_after_their_template_was_killed(peer: Peer) -> None:
+    process = peer.start(workers=1)
+    peer.wait_joined()
+    (worker,) = values(peer.wait_for(peer.assign(jobs.pid, [()], 1)))
+    (template,) = set(children(process.pid)) - {worker}
+    os.kill(template, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    (other,) = values(peer.wait_for(peer.assign(jobs.pid, [()], 2)))
+    assert other != worker
+
+
+def test_under_random_kills_everything_ends_and_what_may_run_once_does_not_run_twice(
+    peer: Peer, tmp_path: Path
+) -> None:
+    process = peer.start(workers=3)
+    peer.wait_joined()
+    chance, count = random.Random(7), 1200
+    log = tmp_path / "log"
+    again = peer.assign(jobs.note, [(str(log), f"again-{n}") for n in range(count)], 1)
+    once = peer.assign(jobs.note, [(str(log), f"once-{n}") for n in range(count)], 10_000, idempotent=False)
+    killed = 0
+
+    def retry(outcome: Outcome) -> None:
+        epoch = outcome.epoch + 1
+        peer.assign(jobs.note, [(str(log), f"again-{outcome.task - 1}")], outcome.task, epoch)
+
+    for _ in range(15):
+        workers = [pid for pid in children(process.pid) if b"template" in command(pid)]
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            killed += 1
+        peer.step(0.05)
+        for task in again:
+            outcome = peer.outcomes.get(task)
+            if outcome is not None and outcome.status is Status.LOST:
+                del peer.outcomes[task]
+                retry(outcome)
+    while lost := [one for one in peer.wait_for(again) if one.status is Status.LOST]:
+        for outcome in lost:
+            del peer.outcomes[outcome.task]
+            retry(outcome)
+    ended = peer.wait_for(once)
+    runs = Counter(log.read_text().split())
+    assert killed > 5
+    assert all(runs[f"again-{n}"] >= 1 for n in range(count))
+    for n, outcome in enumerate(ended):
+        assert runs[f"once-{n}"] <= 1
+        assert outcome.status in (Status.DONE, Status.LOST)
+        assert runs[f"once-{n}"] == 1 or outcome.status is Status.LOST
+    numbers = Counter((one.task, one.epoch) for one in peer.history)
+    assert set(numbers.values()) == {1}, "an outcome was reported twice"
+
+
 def test_a_manager_does_not_outlive_its_supervisor_parent_or_not(peer: Peer, tmp_path: Path) -> None:
     supervisor = subprocess.Popen(["sleep", "1000"])
     try:
@@ -259,6 +322,13 @@ def test_a_manager_that_leaves_ends_daemons_of_finished_tasks(peer: Peer, tmp_pa
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert process.wait(10) == 0
     assert marked_processes("left") == []
+
+
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def sleepers() -> list[int]:

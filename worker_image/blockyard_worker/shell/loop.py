@@ -158,7 +158,7 @@ class Loop:
             self._hear_all(child, child.receive(to_end=to_end))
         except (WorkerConfused, msgspec.MsgspecError, FrameError) as error:
             log.error("worker %d is ended: %s", child.number, error, extra={"action": "worker_confused"})
-            if child.pid is not None:
+            if child.pid in self._pids:
                 strays.kill(child.pid)
 
     def _hear_all(self, child: Child, everything: list[FromWorker]) -> None:
@@ -169,7 +169,9 @@ class Loop:
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)
                     self._core.on_results(child.number, outcomes, idle, time.monotonic())
-                case Ready():
+                case Ready(pid):
+                    self._nursery.forget(child.number)
+                    self._on_born(child, pid)  # in case that who should have said so was killed
                     self._core.on_ready(child.number)
                 case Unfit(message):
                     log.error("worker %d: %s", child.number, message, extra={"action": "worker_unfit"})
@@ -186,17 +188,27 @@ class Loop:
         for said in self._nursery.receive():
             match said:
                 case Born(number, pid):
-                    self._children[number].pid = pid
-                    self._pids[pid] = number
-                    if pid in self._statuses:
-                        self._on_ended(self._children[number], self._statuses.pop(pid))
+                    if (child := self._children.get(number)) is not None:  # else it said so itself, and has died
+                        self._on_born(child, pid)
                 case Broken(message):
-                    log.error("no workers can be started: %s", message, extra={"action": "template_broken"})
-                    self._core.on_broken(message)
+                    self._on_broken(message)
         if not self._nursery.is_waiting():
             self._statuses.clear()
         if self._nursery.pid != before:
             self._events.register(self._nursery.descriptor, select.EPOLLIN)
+
+    def _on_born(self, child: Child, pid: int) -> None:
+        if child.pid is not None:
+            return
+        child.pid = pid
+        self._pids[pid] = child.number
+        if pid in self._statuses:
+            del self._pids[pid]
+            self._on_ended(child, self._statuses.pop(pid))
+
+    def _on_broken(self, message: str) -> None:
+        log.error("no workers can be started: %s", message, extra={"action": "template_broken"})
+        self._core.on_broken(message)
 
     def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
@@ -209,8 +221,9 @@ class Loop:
             number = self._pids.pop(pid, None)
             if number is not None:
                 self._on_ended(self._children[number], status)
-            elif pid == self._nursery.pid:
-                self._nursery.on_exit(status)
+            elif self._nursery.owns(pid):
+                if message := self._nursery.on_exit(pid, status):
+                    self._on_broken(message)
             elif self._nursery.is_waiting():
                 self._statuses[pid] = status
 

@@ -1,6 +1,8 @@
 """The manager's end of the template: starts it, asks it for workers, starts another one when it dies."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ class Nursery:
         self._configuration = configuration
         self._marks = marks
         self._asked: dict[int, tuple[Spawn, list[int]]] = {}
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._deaths = 0
         self._start()
 
@@ -31,8 +34,8 @@ class Nursery:
 
     @property
     def pid(self) -> int:
-        """The template's pid."""
-        return self._process.pid
+        """The present template's pid."""
+        return self._pid
 
     def ask(self, spawn: Spawn, descriptors: list[int]) -> None:
         """Ask for a worker; the descriptors go to it and are closed here when it is born."""
@@ -50,21 +53,40 @@ class Nursery:
             except ConnectionResetError:
                 continue  # it ended without reading all requests; what it said before comes next
             if not body:
-                return said if said else [*said, *self._restart()]
+                if not said:
+                    self._restart()
+                return said
             reply = births.replies.decode(body)
             if isinstance(reply, Born):
                 self._deaths = 0
-                for descriptor in self._asked.pop(reply.number)[1]:
-                    os.close(descriptor)
+                self.forget(reply.number)
             said.append(reply)
+
+    def forget(self, number: int) -> None:
+        """Worker `number` lives: let go of what was kept for it."""
+        for descriptor in self._asked.pop(number, (None, []))[1]:
+            os.close(descriptor)
 
     def is_waiting(self) -> bool:
         """Whether workers were asked for that are not born."""
         return bool(self._asked)
 
-    def on_exit(self, status: int) -> None:
-        """The template was reaped; its end shows on the link."""
-        self._process.returncode = os.waitstatus_to_exitcode(status)
+    def owns(self, pid: int) -> bool:
+        """Whether this is a template, the present one or one that was not reaped yet."""
+        return pid in self._processes
+
+    def on_exit(self, pid: int, status: int) -> str:
+        """A template was reaped. Returns why there is no use in starting others, '' while there is.
+
+        One that was killed from outside says nothing about the next one.
+        """
+        code = self._processes.pop(pid).returncode = os.waitstatus_to_exitcode(status)
+        if code in (-signal.SIGKILL, -signal.SIGTERM):
+            return ""
+        self._deaths += 1
+        if self._deaths <= MOST_DEATHS:
+            return ""
+        return f"the process from which workers are forked died {self._deaths} times in a row, last with {code}"
 
     def close(self) -> None:
         """Let the template end; it does so when it sees that the link is closed."""
@@ -74,24 +96,22 @@ class Nursery:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._link.setblocking(False)  # noqa: FBT003 - that is its signature
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKYARD_WORKER_")}
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "blockyard_worker.template", str(theirs.fileno())],
             env={**environment, **self._marks},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
-        self._link.send(births.encode(self._configuration))
+        self._pid, self._processes[process.pid] = process.pid, process
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # see `_send`
+            self._link.send(births.encode(self._configuration))
 
-    def _restart(self) -> list[Born | Broken]:
-        self._deaths += 1
-        if self._deaths > MOST_DEATHS:
-            return [Broken(f"the process from which workers are forked died {self._deaths} times in a row")]
+    def _restart(self) -> None:
         self._link.close()
         self._start()
         for spawn, descriptors in self._asked.values():
             self._send(spawn, descriptors)
-        return []
 
     def _send(self, spawn: Spawn, descriptors: list[int]) -> None:
         try:

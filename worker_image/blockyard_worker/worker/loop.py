@@ -1,9 +1,13 @@
 """A worker's loop: read frames, take tokens, run tries in order, report outcomes in batches."""
 
+import functools
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn
 
 from blockyard.wire.records import Assigned, Outcome, Status
 from blockyard_worker import pipe
@@ -85,14 +89,7 @@ class Worker:
 
     def _run_group(self, group: RunGroup) -> bool:
         """Run the tries of a group; False when one's token was missing: it and all after it were taken back."""
-        try:
-            function = self._functions.load(group.spec.function)
-        except BaseException as error:  # noqa: BLE001 - the rim: unpickling runs user code
-            unloadable = error
-
-            def function(*_args: object, **_kwargs: object) -> None:
-                raise unloadable
-
+        function: Callable[..., Any] | None = None
         needs, attempts, page, take_token = self._attempts.needs, self._attempts, self._page, self._tokens.take_one
         attempts.spec = group.spec
         now = _monotonic()
@@ -103,6 +100,8 @@ class Worker:
             if assigned.needs and self._lacks(assigned):
                 outcome = Outcome(assigned.task, assigned.epoch, Status.DEPENDENCY)
             else:
+                if function is None:  # only now: while it is imported, the page must name the try that waits for it
+                    function = self._load(group.spec.function)
                 outcome = attempts.run(function, assigned, now)
             if self.is_forked:
                 end_of_fork()
@@ -119,6 +118,13 @@ class Worker:
                 now = _monotonic()
         return True
 
+    def _load(self, name: bytes) -> Callable[..., Any]:
+        """A function, or if it does not unpickle, one that raises what was raised then."""
+        try:
+            return self._functions.load(name)
+        except BaseException as error:  # noqa: BLE001 - the rim: unpickling runs user code
+            return functools.partial(_fail, error, error.__traceback__)
+
     def _lacks(self, assigned: Assigned) -> bool:
         return any(need.body is None and self._attempts.needs[need.task] is None for need in assigned.needs)
 
@@ -128,6 +134,10 @@ class Worker:
         self._outcomes = []
         self._manager.close()
         self._tokens.close()
+
+
+def _fail(error: BaseException, trace: TracebackType | None, *_args: object, **_kwargs: object) -> NoReturn:
+    raise error.with_traceback(trace)
 
 
 def end_of_fork() -> None:

@@ -64,7 +64,7 @@ def _make(
             return None
     gc.collect()
     gc.freeze()
-    link.sendall(pipe.frame(Ready()))
+    link.sendall(pipe.frame(Ready(os.getpid())))
     return worker
 
 
