@@ -66,6 +66,10 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
     match outcome.status:
         case Status.LOST:
             lost(state, task, outcome.failure or Failure("its worker was lost"), now, suspected=True)
+        case Status.CANCELLED if not task.flags & Flag.CANCELLING:
+            # By order of an interchange that died before it recorded why. Who still wants that will say so again.
+            failure = Failure("it was stopped by order of an interchange that was killed then")
+            lost(state, task, failure, now, suspected=not task.order.spec.idempotent)
         case Status.JOIN if task.flags & Flag.CANCELLING:
             finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
         case Status.JOIN:

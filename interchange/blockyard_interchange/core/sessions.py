@@ -18,6 +18,9 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     session = state.sessions.get(SessionId(message.session))
     if session is None:
         session = _open(state, user, message)
+    before = state.peers.get(peer)
+    if before is not None and before is not session:
+        detach(state, before)  # one connection speaks for one session
     state.peers.pop(session.peer, None)
     session.peer, session.near, session.connected, session.last_seen = peer, near, True, now
     session.frames, session.has_claims = 0, True
@@ -229,7 +232,7 @@ def abandon(state: State, session: Session, now: float) -> None:
     """
     run = session.run
     others = [state.sessions[name] for name in run.sessions if name != session.id]
-    if any(one.connected or (one.keep and now - one.last_seen <= state.settings.result_ttl) for one in others):
+    if any(_may_return(state, one, now) for one in others):
         return
     tasks = [task for task in state.tasks.values() if task.order.session.run is run]
     needed = _needed_elsewhere(tasks)
@@ -239,6 +242,18 @@ def abandon(state: State, session: Session, now: float) -> None:
         task.flags |= Flag.ABANDONED
         if task.outcome is not None:
             outcomes.free(state, task)
+
+
+def _may_return(state: State, session: Session, now: float) -> bool:
+    """Whether a client is there, or may be back: all are away when the interchange was restarted."""
+    if session.connected:
+        return True
+    away = now - session.last_seen
+    return (
+        away <= state.settings.result_ttl
+        if session.keep
+        else session.has_claims and away <= state.settings.client_grace
+    )
 
 
 def _needed_elsewhere(tasks: list[Task]) -> set[TaskId]:
