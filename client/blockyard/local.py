@@ -44,6 +44,11 @@ _log = logging.getLogger(__name__)
 _RESTART_SECONDS: Final = 0.2
 _MAX_VAIN_STARTS: Final = 5
 """An interchange that ends so often in a row before it listens is not started again."""
+_FAILED: Final = 1
+"""Exit code of an interchange that met an error that nobody thought of."""
+_MAX_FAILURES: Final = 5
+_FAILURES_SECONDS: Final = 60.0
+"""After so many of these within so many seconds it is not started again."""
 _JOURNAL_IN_USE: Final = 4
 """Exit code of an interchange whose journal has a writer: here one of a killed client, which is about to end."""
 _STOP_SECONDS: Final = 5.0
@@ -275,15 +280,20 @@ class _Supervisor(threading.Thread):
     def run(self) -> None:
         """Start the interchange again and again."""
         vain = 0
+        failures: list[float] = []
         while not self._ending.is_set():
             before = self._bound()
             code = self._start().wait()
             if self._ending.is_set():
                 return
-            # One that came up and was killed is simply started again, however often that happens.
+            # One that came up and was killed is simply started again, however often that happens. One that failed by
+            # itself is too, but not if the same thing makes it fail again and again.
             vain = vain + 1 if self._bound() == before else 0
+            failures = [at for at in failures if at > time.monotonic() - _FAILURES_SECONDS]
+            failures += [time.monotonic()] if code == _FAILED else []
             _log.warning("interchange ended with %s; its log is %s", code, self._log)
-            if (code > 0 and code != _JOURNAL_IN_USE) or vain >= _MAX_VAIN_STARTS:
+            hopeless = code > 0 and code not in (_JOURNAL_IN_USE, _FAILED)
+            if hopeless or vain >= _MAX_VAIN_STARTS or len(failures) >= _MAX_FAILURES:
                 words = self._log.read_text(errors="replace")[-2000:]
                 sentence = f"the interchange ended with exit code {code}; its last words:\n{words}"
                 self.on_give_up(BrokenBlockyard(sentence))

@@ -19,7 +19,7 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
     """Answer a question; one that can't be read is refused by its number."""
     try:
         question: asked.Question = _decode(message.question)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         refused = wire.Refused(message.number, "protocol", f"question {message.number}: {error}")
         state.effects.after_clients.append((session.peer, refused))
         return

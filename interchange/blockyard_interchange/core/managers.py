@@ -22,6 +22,9 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         state.effects.before.append((peer, wire.Refused(*refusal)))
         return
     pool = state.pools[message.pool]
+    before = state.manager_peers.get(peer)
+    if before is not None and before.id != message.manager:
+        gone(state, before, Failure(f"its connection now speaks for manager {message.manager}"), now)
     manager = pool.managers.get(ManagerId(message.manager))
     if manager is None:
         manager = Manager(ManagerId(message.manager), peer, pool, message.block, message.workers, now)

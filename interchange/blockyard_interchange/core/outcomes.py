@@ -328,11 +328,12 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
 
 def _join_fault(state: State, task: Task, calls: Calls) -> str:
     """What is wrong with calls that a task left: a worker may be of any kind, and may speak for its own pool only."""
+    python = task.order.entry.function.python
     for place, group in enumerate(calls.groups):
         where = f"join of task {task_name(task.id)}, group {place}"
         if group.spec.pool != task.order.pool.name:
             return f"{where}: pool {group.spec.pool!r} was named, the task is of pool {task.order.pool.name!r}"
-        fault = submit.group_fault(state, group, where)
+        fault = submit.group_fault(state, group, where, python)
         if fault is not None:
             return fault[1]
     return ""

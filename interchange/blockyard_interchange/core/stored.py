@@ -4,7 +4,7 @@ Large ones are blobs named by their content, so that equal values of several cli
 task that ended with it does.
 """
 
-from blockyard.ids import FunctionId, TaskId, task_id
+from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id
 from blockyard.wire import client as wire
 from blockyard.wire.records import Body, Function, Outcome, Status, TaskSpec, blob_names, body_bytes
 from blockyard_interchange.core.entries import Stored
@@ -20,6 +20,11 @@ def on_put(state: State, session: Session, message: wire.Put, now: float) -> Non
     state.unaccepted[session.id] = session
     if message.number <= session.accepted:
         state.counters.duplicates += 1
+        return
+    if not session.next_number <= message.task <= MAX_NUMBER:
+        state.counters.refused += 1
+        sentence = f"put {message.number}: task={message.task} is out of order; expected at least {session.next_number}"
+        state.effects.after_clients.append((session.peer, wire.Refused(message.number, "protocol", sentence)))
         return
     at = now + state.wall_offset
     keep(state, session, message.task, message.body, at)

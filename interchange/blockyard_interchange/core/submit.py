@@ -68,14 +68,15 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
                     and any(base + own <= need <= base | MAX_NUMBER for need in needs)
                 ):
                     return "protocol", f"{where}: task {task_name(TaskId(base + own))} needs itself or a later one"
-        fault = group_fault(state, group, where)
+        # By the session's Python: the same bytes may have been registered by a client of another one before.
+        fault = group_fault(state, group, where, session.python)
         if fault is not None:
             return fault
     return None
 
 
-def group_fault(state: State, group: Group, where: str) -> tuple[str, str] | None:
-    """(kind, sentence) of what is wrong with what a group asks for, whoever made it."""
+def group_fault(state: State, group: Group, where: str, python: str) -> tuple[str, str] | None:
+    """(kind, sentence) of what is wrong with what a group asks for; it was made by a process of this `python`."""
     spec = group.spec
     pool = state.pools.get(spec.pool)
     if pool is None:
@@ -86,18 +87,17 @@ def group_fault(state: State, group: Group, where: str) -> tuple[str, str] | Non
     sentence = requests.nonsense(spec) or requests.impossible(spec, spec.pool, pool.settings)
     if sentence:
         return "request", f"{where}: {sentence}"
-    sentence = _wrong_python(state, group)
+    sentence = _wrong_python(state, group, python)
     if sentence:
         return "python", f"{where}: {sentence}"
     return None
 
 
-def _wrong_python(state: State, group: Group) -> str:
-    python = state.functions[FunctionId(group.spec.function)].function.python
+def _wrong_python(state: State, group: Group, python: str) -> str:
     for manager in state.pools[group.spec.pool].managers.values():
         if manager.python != python:
             return (
-                f"its function was pickled by Python {python}, the workers of pool {group.spec.pool!r} run Python "
+                f"it was pickled by Python {python}, the workers of pool {group.spec.pool!r} run Python "
                 f"{manager.python}; use the same minor version on both sides"
             )
         break  # a pool's managers all run one version: others are refused when they join
