@@ -15,6 +15,9 @@ from blockyard.wire.records import Body, Function, Group, Outcome
 
 _CREDIT_FRAMES = 8
 _CREDIT_SECONDS = 0.01
+_HELLO_SECONDS = 0.25
+"""Until hello is said again when nobody answers; doubles, because each answer makes us say again all that is open."""
+_MOST_HELLO_SECONDS = 2.0
 
 
 class Standing(enum.Enum):
@@ -65,11 +68,19 @@ class SessionCore:
         self._credit_at = 0.0
         self.heard_at = 0.0
         self._said_at = 0.0
+        self._hellos = 0
+        """Said since the last welcome."""
+        self._confirmed = 0
+        """Number of the last submission that was accepted."""
+        self._refused: set[int] = set()
+        """Numbers of refused submissions; the interchange may refuse them again after a reconnect."""
+        self._was_owner = False
 
     def hello(self, near: bytes, now: float) -> bytes:
         """The frame that opens the session on a new connection."""
         self.standing = Standing.GREETING
         self._said_at = now
+        self._hellos += 1
         return codec.encode(msgspec.structs.replace(self._hello, near=near))
 
     @property
@@ -168,15 +179,16 @@ class SessionCore:
                 if self._cancelled:
                     self._cancelled.difference_update(outcome.task for outcome in message.outcomes)
             case wire.Accepted():
-                for number in [number for number in self._submissions if number <= message.number]:
-                    del self._submissions[number]
+                self._confirm(message.number)
             case wire.Welcome():
                 return self._on_welcome(message, answers)
             case wire.Refused():
                 self._on_refused(message, answers)
             case wire.WhoAreYou():
-                self.standing = Standing.GREETING
-                self._said_at = now - 3600.0
+                # Each frame that was on its way when the interchange was restarted brings one; one hello answers all.
+                if self.standing is Standing.OPEN:
+                    self.standing = Standing.GREETING
+                    self._hellos = 0
             case wire.Reply():
                 self._questions.pop(message.number, None)
                 answers.replies.append(message)
@@ -194,12 +206,19 @@ class SessionCore:
 
     def _on_welcome(self, message: wire.Welcome, answers: Answers) -> list[bytes]:
         """Send again what the interchange has not confirmed, in the order in which it was sent first."""
+        if message.accepted < self._confirmed:
+            self._give_up(message)
+            return []
         self.standing = Standing.OPEN
         self.heartbeat = message.heartbeat
-        self._frames = 0
+        self._frames = self._hellos = 0
+        # A run that was taken over once must not be taken back by a reconnect.
+        self._hello = msgspec.structs.replace(self._hello, take_over=False)
+        if self._was_owner and not message.owner:
+            answers.taken_over = f"run {message.run!r} has another owner since this client was away"
+        self._was_owner = message.owner
         answers.welcome = message
-        for number in [number for number in self._submissions if number <= message.accepted]:
-            del self._submissions[number]
+        self._confirm(message.accepted)
         send = [codec.encode(wire.Register(list(self._functions.values())))] if self._functions else []
         send += [frame for frame, _ in self._submissions.values()]
         send += [*self._questions.values(), *self._watches.values()]
@@ -207,10 +226,28 @@ class SessionCore:
             send.append(codec.encode(wire.Cancel(sorted(self._cancelled))))
         return send
 
+    def _confirm(self, accepted: int) -> None:
+        """The journal holds all submissions up to this number, but for those that were refused before."""
+        self._confirmed = max(self._confirmed, accepted)
+        for number in [number for number in self._submissions if number <= accepted]:
+            del self._submissions[number]
+
+    def _give_up(self, welcome: wire.Welcome) -> None:
+        """The interchange does not know what it once accepted: no future of this session would ever end."""
+        sentence = (
+            f"the interchange knows submissions up to {welcome.accepted} of this client, {self._confirmed} were "
+            "accepted: it gave the client up while it was away, or lost its journal; connect anew"
+        )
+        self.standing, self.refusal = Standing.REFUSED, wire.Refused(0, "session", sentence)
+
     def _on_refused(self, message: wire.Refused, answers: Answers) -> None:
         if message.number in self._submissions:
             _, tasks = self._submissions.pop(message.number)
+            self._refused.add(message.number)
+            self._cancelled.difference_update(tasks)
             answers.refused.append((list(tasks), message))
+        elif message.number in self._refused:
+            pass  # said again after a reconnect
         elif message.number:
             self._questions.pop(message.number, None)
             answers.refused_questions.append(message)
@@ -220,7 +257,8 @@ class SessionCore:
     def on_time(self, near: bytes, now: float) -> list[bytes]:
         """Say hello again when nobody answers, or that we are still here."""
         if self.standing is Standing.GREETING:
-            return [self.hello(near, now)] if now - self._said_at > 0.25 else []
+            patience = min(_MOST_HELLO_SECONDS, _HELLO_SECONDS * 2.0 ** (self._hellos - 1)) if self._hellos else 0.0
+            return [self.hello(near, now)] if now - self._said_at >= patience else []
         if now - self.heard_at > 3 * self.heartbeat:
             return [self.hello(near, now)]
         if now - self._said_at >= self.heartbeat:
