@@ -50,6 +50,7 @@ def main() -> int:
     )
     mark = marks(settings.block)
     nursery = Nursery(configuration, mark)  # first, so that it imports while this process does
+    linux.give_way()
     gc.set_threshold(100_000, 20, 100)  # what it holds has no cycles; looking for some in 10^5 tries costs milliseconds
     try:
         return _serve(settings, nursery, mark, (wakeup, supervisor))

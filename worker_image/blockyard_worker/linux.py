@@ -29,6 +29,21 @@ def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
         os._exit(1)
 
 
+def give_way() -> None:
+    """Do not push a running process aside when woken (SCHED_BATCH); take a free core at once, else wait for a tick.
+
+    A worker that reports an outcome wakes its manager. By default this would take the core from it before it starts its
+    next task: the gap between two tasks of 10 ms was 0.30 ms, and is 0.17 ms this way (measured on two busy cores).
+    Threads made later inherit it.
+    """
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def stand_up() -> None:
+    """The opposite: the default scheduling."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def hide_from_ptrace() -> None:
     """Make /proc/self/{mem,environ,fd} unreadable for other processes of the same user without CAP_SYS_PTRACE."""
     _prctl(_PR_SET_DUMPABLE, 0)

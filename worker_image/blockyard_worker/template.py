@@ -18,7 +18,7 @@ import traceback
 
 import msgspec
 
-from blockyard_worker import strays
+from blockyard_worker import linux, strays
 from blockyard_worker.births import DESCRIPTORS, MAX_MESSAGE_BYTES, Born, Broken, Configuration, Spawn, encode
 from blockyard_worker.worker import process
 
@@ -27,6 +27,7 @@ def main(descriptor: int) -> None:
     """Serve the manager at the other end of `descriptor`, a SOCK_SEQPACKET socket, until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    linux.stand_up()  # a later template inherits how the manager gives way, which tasks must not
     manager = socket.socket(fileno=descriptor)
     configuration = msgspec.msgpack.decode(manager.recv(MAX_MESSAGE_BYTES), type=Configuration)
     try:

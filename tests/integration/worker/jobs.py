@@ -158,6 +158,10 @@ def wait_for(path: str) -> str:
     return path
 
 
+def scheduling() -> int:
+    return os.sched_getscheduler(0)
+
+
 def affinity() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 

@@ -238,6 +238,7 @@ def test_workers_are_still_born_after_their_template_was_killed(peer: Peer) -> N
     os.kill(worker, signal.SIGKILL)
     (other,) = values(peer.wait_for(peer.assign(jobs.pid, [()], 2)))
     assert other != worker
+    assert values(peer.wait_for(peer.assign(jobs.scheduling, [()], 3))) == [os.SCHED_OTHER], "tasks do not give way"
 
 
 def test_under_random_kills_everything_ends_and_what_may_run_once_does_not_run_twice(
