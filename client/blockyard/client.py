@@ -17,7 +17,7 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
 from blockyard.errors import ConfigError, UnknownPool
 from blockyard.futures import TaskFuture
-from blockyard.local import LocalSystem, Serving
+from blockyard.local import Limits, LocalSystem, Serving
 from blockyard.mapping import map_results
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine, RemoteSettings
@@ -111,20 +111,25 @@ class Client(Submitter):
         on_full: str = "wait",
         folder: str | Path | None = None,
         journal: str = "",
+        limits: Limits | None = None,
         **pool: Any,
     ) -> Self:
         """An interchange and pools of blocks on this machine, which end with this client.
 
         `workers`: of the pool 'default', in one block; further settings of it by name, see `LocalPool`. `pools` says
         it all instead. `run`: a name under which the journal is kept and resumed after a crash.
-        `journal`: ``postgresql://…`` instead of SQLite in the state folder.
+        `journal`: ``postgresql://…`` instead of SQLite in the state folder. `limits`: how much may be unfinished before
+        `submit` waits (``on_full="raise"``: raises `QueueFull`).
         """
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
         if pools is None:
             pools = {"default": LocalPool(**{**_one_block(workers), **pool})}
         system = LocalSystem(
-            pools, run=run, folder=Path(folder) if folder is not None else None, serving=Serving(journal=journal)
+            pools,
+            run=run,
+            folder=Path(folder) if folder is not None else None,
+            serving=Serving(journal=journal, limits=limits or Limits()),
         )
         try:
             engine = system.start(on_full)

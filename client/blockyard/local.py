@@ -31,7 +31,7 @@ from blockyard.blocks.provider import LocalProvider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
 from blockyard.engine import Engine
-from blockyard.errors import BrokenBlockyard, UnknownPool
+from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.ids import BlockId
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.payload import dump_function
@@ -54,6 +54,28 @@ _JOURNAL_IN_USE: Final = 4
 _STOP_SECONDS: Final = 5.0
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much clients may have unfinished or uncollected; at a limit `submit` waits, or raises `QueueFull`.
+
+    The names and their meaning are those of the interchange's own settings (`core.settings`). Raises ConfigError for
+    what is not at least 1.
+    """
+
+    max_tasks: int = 1_000_000
+    """Of one client."""
+    max_bytes: int = 256 * 1024 * 1024
+    """Arguments of one client's unfinished tasks; large ones, which go through shared memory, do not count."""
+    total_tasks: int = 4_000_000
+    """Of all clients together: what is left is shared out among them."""
+    total_bytes: int = 1024 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"limits: {field}={value!r}; give a whole number from 1")
+
+
 class Serving(msgspec.Struct, frozen=True):
     """What a system that serves several clients (`supervise`) asks for beyond `Client.local`'s own."""
 
@@ -63,6 +85,7 @@ class Serving(msgspec.Struct, frozen=True):
     """HOST:PORT; '' for none."""
     client: str = DEFAULT_CLIENT
     """Name of the key that the supervising process itself uses."""
+    limits: Limits = Limits()
 
 
 class LocalSystem:
@@ -211,7 +234,7 @@ class LocalSystem:
             "parent": os.getpid(),
             "journal": self._serving.journal,
             "metrics": self._serving.metrics,
-            "core": {"pools": pools, "blobs": str(self._blobs)},
+            "core": {"pools": pools, "blobs": str(self._blobs), **msgspec.structs.asdict(self._serving.limits)},
         }
         path = self.folder / "interchange.json"
         _write_private(path, msgspec.json.encode(settings))

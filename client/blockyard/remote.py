@@ -39,6 +39,8 @@ A = TypeVar("A", bound=control.Answer)
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
 _ITEMS_A_FRAME: Final = 4096
+_SMALL_BYTES: Final = 256
+"""Arguments up to so many bytes are counted by the number of tasks only."""
 _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
 _LOOK_SECONDS: Final = 0.5
@@ -83,7 +85,10 @@ class RemoteEngine:
         """Threads that wait for room."""
         self._futures: dict[int, TaskFuture[Any]] = {}
         self._next = 0
-        self._max_tasks = 1
+        self._max_tasks = self._max_bytes = 1
+        self._bytes = 0
+        self._sizes: dict[int, int] = {}
+        """Arguments of unfinished tasks, and of which; small ones are left out, see `_SMALL_BYTES`."""
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
         self._closed = False
@@ -138,13 +143,17 @@ class RemoteEngine:
         except errors.DependencyError as error:
             return self._failed(error)
         spec, function = self._spec(options, fn)
+        size = len(body) if type(body) is bytes else 0
         with self._lock:
-            self._admit(1)
+            self._admit(1, size)
             number = self._next
             self._next = number + 1
             task = self._base | number
             future: TaskFuture[Any] = TaskFuture(self.home, task)
             self._futures[task] = future
+            if size > _SMALL_BYTES:
+                self._bytes += size
+                self._sizes[task] = size
             if options.pool != "default":
                 self._pools[task] = options.pool
             if needs or options.key:
@@ -177,20 +186,26 @@ class RemoteEngine:
         spec, function = self._spec(options, fn)
         made: list[TaskFuture[Any]] = []
         home = self.home
-        for start in range(0, len(items), _ITEMS_A_FRAME):
-            some = items[start : start + _ITEMS_A_FRAME]
+        most = max(1, min(_ITEMS_A_FRAME, self._max_tasks))
+        for start in range(0, len(items), most):
+            some = items[start : start + most]
             try:
                 bodies, needs = pack(some, home)
             except errors.DependencyError:  # of one of them: they are packed by themselves then
                 made += [self.submit(options, fn, one if spread else (one,), {}) for one in some]
                 continue
+            sizes = [len(body) if type(body) is bytes else 0 for body in bodies]
+            size = sum(sizes)
             with self._lock:
-                self._admit(len(bodies))
+                self._admit(len(bodies), size)
                 first = self._next
                 self._next = first + len(bodies)
                 task = self._base | first
                 fresh: list[TaskFuture[Any]] = [TaskFuture(home, task + place) for place in range(len(bodies))]
                 self._futures.update(zip(range(task, task + len(bodies)), fresh, strict=True))
+                if size > _SMALL_BYTES * len(bodies):
+                    self._bytes += size
+                    self._sizes.update(zip(range(task, task + len(bodies)), sizes, strict=True))
                 if options.pool != "default":
                     self._pools.update(dict.fromkeys(range(task, task + len(bodies)), options.pool))
                 self._hand_over(first, spec, function, bodies, needs, "")
@@ -240,19 +255,28 @@ class RemoteEngine:
             raise self._refused[options.pool]
         return self._packer.spec(options, fn)
 
-    def _admit(self, count: int) -> None:
-        """Wait for room, under the lock."""
+    def _admit(self, count: int, size: int) -> None:
+        """Wait for room, under the lock. One submission is let in however large it is, when there is no other."""
         self._check_open()
-        while self._futures and len(self._futures) + count > self._max_tasks:
+        while self._futures and (
+            len(self._futures) + count > self._max_tasks or (self._bytes and self._bytes + size > self._max_bytes)
+        ):
             if self._settings.on_full == "raise" or self._link.is_own_thread:
                 raise errors.QueueFull(
-                    f"{len(self._futures)} tasks are unfinished and max_tasks={self._max_tasks}: collect or cancel "
-                    "some, raise the interchange's max_tasks, or let submit wait with on_full='wait'"
+                    f"{len(self._futures)} tasks with {self._bytes} bytes of arguments are unfinished, and "
+                    f"max_tasks={self._max_tasks}, max_bytes={self._max_bytes}: wait for some or cancel them, raise "
+                    "these limits of the interchange, or let submit wait with on_full='wait'"
                 )
             self._waiting += 1
             self._room.wait()
             self._waiting -= 1
             self._check_open()
+
+    def _free(self, tasks: Iterable[int]) -> None:
+        """The arguments of these tasks do not count any more."""
+        with self._lock:
+            self._bytes -= sum(self._sizes.pop(task, 0) for task in tasks)
+            self._room.notify_all()
 
     def _check_open(self) -> None:
         if self._broken is not None:
@@ -275,6 +299,7 @@ class RemoteEngine:
             self.home.started([future for task in answers.started if (future := self._futures.get(task)) is not None])
         for tasks, refused in answers.refused:
             error = refusal_error(refused)
+            self._free(tasks)
             batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
             self.home.complete(batch)
         for reply in answers.replies:
@@ -282,7 +307,7 @@ class RemoteEngine:
         for refused in answers.refused_questions:
             self._questions.fail(refused.number, refusal_error(refused))
         if answers.credit is not None:
-            self._max_tasks = answers.credit.max_tasks
+            self._max_tasks, self._max_bytes = answers.credit.max_tasks, answers.credit.max_bytes
         if answers.taken_over:
             self._on_broken(errors.RunTakenOver(answers.taken_over))
         if self._waiting:
@@ -293,7 +318,7 @@ class RemoteEngine:
         return collected
 
     def _on_welcome(self, welcome: wire.Welcome) -> None:
-        self._max_tasks = welcome.max_tasks
+        self._max_tasks, self._max_bytes = welcome.max_tasks, welcome.max_bytes
         self._packer.place(welcome.blobs, welcome.blob_threshold)
         self._welcome = welcome
         self._arrived.set()
@@ -321,12 +346,16 @@ class RemoteEngine:
                 self._unseen.add(task)
             else:
                 collected.append(task)
+        if self._sizes:
+            self._free(outcome.task for outcome in outcomes)
         self.home.complete(batch)
         return collected
 
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         task = future.task
         self._futures.pop(task, None)
+        if self._sizes:
+            self._free([task])
         if task >> NUMBER_BITS != self._session:
             self._let_go.add(task)
         if self._broken is None:
