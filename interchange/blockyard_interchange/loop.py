@@ -1,8 +1,7 @@
 """The shell around the core: moves frames from sockets to the reactor, and its effects to journal and sockets.
 
-It decides nothing but what to do when the journal cannot be written: then clients are not read, nothing that depends on
-the commit is sent, and the commit is tried again until it succeeds. Managers go on being read; what they report waits
-for the same commit.
+It decides nothing. When to commit is `commits`'; while the journal cannot be written, clients are not read and nothing
+that depends on a commit is sent. Managers go on being read; what they report waits for the same commit.
 """
 
 import logging
@@ -19,6 +18,7 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
 from blockyard_interchange import bodies
+from blockyard_interchange.commits import Commits
 from blockyard_interchange.core import compaction, entries, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.state import State
@@ -30,7 +30,6 @@ _log = logging.getLogger(__name__)
 
 _FRAMES_A_TURN = 64
 """Frames read from one socket before the core has its turn."""
-_RETRY_SECONDS = 0.2
 _KEYS_SECONDS = 1.0
 """How often the allow-lists are read again."""
 _COMPACTIONS_A_TURN = 2
@@ -50,9 +49,7 @@ class Loop:
         self._blobs = BlobFolder(settings.core.blobs) if settings.core.blobs else None
         self._nonce = nearness.ensure(Path(settings.core.blobs)) if settings.core.blobs else b""
         self._stopping = False
-        self._held: list[Effects] = []
-        """Turns whose commit has not succeeded yet."""
-        self._retry_at = 0.0
+        self._commits = Commits(log)
         self._keys_at = 0.0
         self._complain_at = 0.0
         started = time.monotonic()
@@ -82,8 +79,8 @@ class Loop:
             poller.register(readable)
         while not self._stopping:
             now = time.monotonic()
-            wake = min(timers.next_wake(self.state, now), self._keys_at - now)
-            ready = poller.poll(min(wake, self._retry_at - now) if self._held else wake)
+            wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
+            ready = poller.poll(wake)
             now = time.monotonic()
             if self._gate in ready:
                 self._gate.answer()
@@ -92,10 +89,10 @@ class Loop:
                 self._look_at_keys(now)
             if self._managers in ready:
                 self._read_managers(now)
-            if self._clients in ready and not self._held:
+            if self._clients in ready and not self._commits.is_failing:
                 self._read_clients(now)
             self._perform(reactor.turn(self.state, now), now)
-            if self._held and self._clients in ready:
+            if self._commits.is_failing and self._clients in ready:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
         self._close()
 
@@ -152,34 +149,11 @@ class Loop:
         """Do what a turn asks for: at once, commit, and what had to wait for the commit."""
         for peer, to_manager in effects.before:
             self._tell_manager(peer, to_manager)
-        if effects.empty and not self._held:
-            return
-        for entry in effects.entries:
-            self._log.append(entries.encode(entry))
-        if self._held and now < self._retry_at:
-            self._held.append(effects)
-            return
-        try:
-            self._compact()
-            self._log.commit(sync=effects.sync or any(held.sync for held in self._held))
-        except (JournalFull, JournalUnavailable) as error:
-            self._hold(effects, error, now)
-            return
-        for held in (*self._held, effects):
-            reactor.on_committed(self.state, held)
-            self._finish(held)
-        self._held.clear()
-
-    def _hold(self, effects: Effects, error: Exception, now: float) -> None:
-        if not self._held:
-            _log.error("journal cannot be written, clients are held until it can: %s", error)
-        self._held.append(effects)
-        self._retry_at = now + _RETRY_SECONDS
-        if isinstance(error, JournalUnavailable):
-            try:
-                self._log.reopen()
-            except JournalUnavailable as again:
-                _log.warning("journal still unavailable: %s", again)
+        if not effects.empty:
+            self._commits.add(effects, now)
+        for turn in self._commits.commit(now, self._compact):
+            reactor.on_committed(self.state, turn)
+            self._finish(turn)
 
     def _tell_manager(self, peer: bytes, message: manager_wire.ToManager) -> None:
         manager = self.state.manager_peers.get(peer)
@@ -218,7 +192,7 @@ class Loop:
         for entry in compaction.snapshot(self.state):
             self._log.append(entries.encode(entry))
         try:
-            self._log.commit(sync=False)
+            self._log.commit(sync=any(pool.settings.durability == "fsync" for pool in self.state.pools.values()))
         except (JournalFull, JournalUnavailable) as error:
             _log.error("the last figures could not be journaled: %s", error)
         self._log.close()

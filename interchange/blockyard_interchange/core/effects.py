@@ -30,6 +30,11 @@ class Effects:
     """Blobs that nobody needs after the commit."""
 
     @property
+    def is_urgent(self) -> bool:
+        """Somebody waits for the commit."""
+        return bool(self.after_managers or self.after_clients)
+
+    @property
     def empty(self) -> bool:
         """Nothing to do."""
         return not any((self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink))

@@ -1,0 +1,78 @@
+"""When to commit, and what waits for it.
+
+A turn whose effects somebody waits for is committed at once, together with the turns before it; one that is of no
+urgency waits a little for such company. While the journal cannot be written, turns gather here and the commit is tried
+again; nothing that depends on it is done meanwhile.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+from blockyard_interchange.core import entries
+from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
+from blockyard_interchange.journal.log import Log
+
+_log = logging.getLogger(__name__)
+
+COMPANY_SECONDS: Final = 0.005
+"""How long entries that nobody waits for may wait; they are what a crash loses, and nobody was told of them."""
+MOST_BYTES: Final = 1 << 20
+RETRY_SECONDS: Final = 0.2
+
+
+class Commits:
+    """The turns between the core and the journal."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._turns: list[Effects] = []
+        self._due_at = math.inf
+        self.is_failing = False
+        """The last commit failed: take nothing more from clients."""
+
+    def add(self, effects: Effects, now: float) -> None:
+        """Stage the entries of a turn."""
+        for entry in effects.entries:
+            self._log.append(entries.encode(entry))
+        self._turns.append(effects)
+        if not self.is_failing:
+            urgent = effects.is_urgent or self._log.staged_bytes > MOST_BYTES
+            self._due_at = now if urgent else min(self._due_at, now + COMPANY_SECONDS)
+
+    def seconds_left(self, now: float) -> float:
+        """Until `commit` should be called; may be infinite."""
+        return max(0.0, self._due_at - now)
+
+    def commit(self, now: float, compact: Callable[[], None]) -> list[Effects]:
+        """Write what is staged and return its turns, oldest first; none when nothing is due, or it can't be written.
+
+        Raises Fenced and JournalDamaged, after which this interchange must end.
+        """
+        if now < self._due_at:
+            return []
+        try:
+            compact()
+            self._log.commit(sync=any(turn.sync for turn in self._turns))
+        except (JournalFull, JournalUnavailable) as error:
+            self._on_failure(error, now)
+            return []
+        if self.is_failing:
+            _log.info("journal can be written again", extra={"action": "journal-back"})
+        self.is_failing = False
+        self._due_at = math.inf
+        done, self._turns = self._turns, []
+        return done
+
+    def _on_failure(self, error: JournalFull | JournalUnavailable, now: float) -> None:
+        if not self.is_failing:
+            _log.error("journal cannot be written, clients are held until it can: %s", error)
+        self.is_failing = True
+        self._due_at = now + RETRY_SECONDS
+        if isinstance(error, JournalUnavailable):
+            try:
+                self._log.reopen()
+            except JournalUnavailable as again:
+                _log.warning("journal still unavailable: %s", again)
