@@ -25,7 +25,9 @@ IMPURE = frozenset({
 
 
 def is_inside(module: str, package: str) -> bool:
-    """Whether `module` is `package` or below it."""
+    """Whether `module` is `package` or below it. ``*.name`` stands for every module of that name."""
+    if package.startswith("*."):
+        return f"{module}.".find(f"{package[1:]}.") >= 0
     return module == package or module.startswith(package + ".")
 
 
@@ -66,7 +68,9 @@ def impurities(graph: ImportGraph, packages: Iterable[str], may_import: Iterable
 
 def missing(graph: ImportGraph, modules: Iterable[str]) -> list[str]:
     return [
-        f"{module} does not exist; name it anew in pyproject.toml" for module in modules if module not in graph.modules
+        f"{module} does not exist; name it anew in pyproject.toml"
+        for module in modules
+        if module[0] != "*" and module not in graph.modules
     ]
 
 

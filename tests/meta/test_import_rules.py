@@ -40,6 +40,14 @@ def test_a_module_with_a_longer_name_is_not_inside_a_home(graph: grimp.ImportGra
     assert len(import_rules.strangers(graph, ["zmq"], ["yard.wire"])) == 1
 
 
+def test_a_home_may_be_every_module_of_a_name(graph: grimp.ImportGraph) -> None:
+    for module in ("yard.metrics", "yard.core.metrics", "yard.my_metrics"):
+        graph.add_module(module)
+        add(graph, module, "zmq")
+    (fault,) = import_rules.strangers(graph, ["zmq"], ["*.metrics"])
+    assert fault.startswith("yard.my_metrics ")
+
+
 def test_a_pure_package_may_not_read_a_clock(graph: grimp.ImportGraph) -> None:
     add(graph, "yard.core.queue", "time")
     assert len(import_rules.impurities(graph, ["yard.core"], [], {"yard"})) == 1
