@@ -148,6 +148,7 @@ def _read_file(path: Path) -> dict[str, object]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m blockyard_worker",
+        allow_abbrev=False,
         description="Run the tasks of one node of a block: a manager and its workers.",
         epilog=f"Each flag can also be given as {ENVIRONMENT_PREFIX}<NAME> or in the JSON file of --settings.",
     )

@@ -29,7 +29,10 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     linux.stand_up()  # a later template inherits how the manager gives way, which tasks must not
     manager = socket.socket(fileno=descriptor)
-    configuration = msgspec.msgpack.decode(manager.recv(MAX_MESSAGE_BYTES), type=Configuration)
+    first = manager.recv(MAX_MESSAGE_BYTES)
+    if not first:
+        return  # the manager found its settings wrong
+    configuration = msgspec.msgpack.decode(first, type=Configuration)
     try:
         for module in configuration.preload:
             importlib.import_module(module)

@@ -101,14 +101,14 @@ class Peer:
             "endpoint": self.endpoint,
             "server_key": self.keys.public.decode(),
             "key_file": str(self.key_file),
-            "block": f"b-{os.getpid()}-{self.folder.name}",
             "workers": 2,
             "supervisor": os.getpid(),
             **settings,
         }
         path = self.folder / "settings.json"
         path.write_text(json.dumps(given))
-        command = [sys.executable, "-m", "blockyard_worker", "--settings", str(path)]
+        block = settings.get("block", f"b-{os.getpid()}-{self.folder.name}")
+        command = [sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block]
         process = subprocess.Popen(command, pass_fds=pass_fds)
         self.processes.append(process)
         return process

@@ -4,12 +4,10 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Mapping
 
-from blockyard_worker import births, strays
+from blockyard_worker import births
 from blockyard_worker.births import Born, Broken, Configuration, Spawn
+from blockyard_worker.launch import Launched, launch
 
 MOST_DEATHS = 5
 """Templates that may die in a row without a worker being born."""
@@ -18,14 +16,15 @@ MOST_DEATHS = 5
 class Nursery:
     """One template at a time, and the requests that it has not answered."""
 
-    def __init__(self, configuration: Configuration, marks: Mapping[str, str]) -> None:
-        """`marks`: environment variables by which strays are found, see `strays`."""
+    def __init__(self, configuration: Configuration, block: str, launched: Launched | None) -> None:
+        """`launched`: the first template, if it was started already."""
         self._configuration = configuration
-        self._marks = marks
+        self._block = block
         self._asked: dict[int, tuple[Spawn, list[int]]] = {}
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._templates: set[int] = set()
+        """Pids of those that were not reaped yet."""
         self._deaths = 0
-        self._start()
+        self._greet(launched or launch(block))
 
     @property
     def descriptor(self) -> int:
@@ -73,14 +72,15 @@ class Nursery:
 
     def owns(self, pid: int) -> bool:
         """Whether this is a template, the present one or one that was not reaped yet."""
-        return pid in self._processes
+        return pid in self._templates
 
     def on_exit(self, pid: int, status: int) -> str:
         """A template was reaped. Returns why there is no use in starting others, '' while there is.
 
         One that was killed from outside says nothing about the next one.
         """
-        code = self._processes.pop(pid).returncode = os.waitstatus_to_exitcode(status)
+        self._templates.discard(pid)
+        code = os.waitstatus_to_exitcode(status)
         if code in (-signal.SIGKILL, -signal.SIGTERM):
             return ""
         self._deaths += 1
@@ -92,24 +92,15 @@ class Nursery:
         """Let the template end; it does so when it sees that the link is closed."""
         self._link.close()
 
-    def _start(self) -> None:
-        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._link.setblocking(False)  # noqa: FBT003 - that is its signature
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKYARD_WORKER_")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "blockyard_worker.template", str(theirs.fileno())],
-            env={**environment, **self._marks},
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()
-        self._pid, self._processes[process.pid] = process.pid, process
+    def _greet(self, launched: Launched) -> None:
+        self._pid, self._link = launched
+        self._templates.add(self._pid)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # see `_send`
             self._link.send(births.encode(self._configuration))
 
     def _restart(self) -> None:
         self._link.close()
-        self._start()
+        self._greet(launch(self._block))
         for spawn, descriptors in self._asked.values():
             self._send(spawn, descriptors)
 
@@ -118,8 +109,3 @@ class Nursery:
             socket.send_fds(self._link, [births.encode(spawn)], descriptors)
         except (BrokenPipeError, ConnectionResetError):
             return  # its end shows in `receive`, which asks the next template
-
-
-def marks(block: str) -> dict[str, str]:
-    """The marks for all processes below this manager."""
-    return {strays.BLOCK_VARIABLE: block, strays.MANAGER_VARIABLE: strays.manager_mark(os.getpid())}
