@@ -1,6 +1,7 @@
 """Which block a template is started for, before settings are read. Starting it is tested with real processes."""
 
 import pytest
+
 from blockyard_worker.launch import BLOCK_SETTING, named_block
 
 
