@@ -1,0 +1,118 @@
+"""Where there is no room: `submit` waits or says so, coroutines wait without holding up their loop, others go on."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import QueueFull
+from blockyard.local import Limits
+from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import engine_of, pool_status
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Gate:
+    """A file that tasks wait for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self) -> None:
+        self.path.touch()
+
+    def wait(self) -> int:
+        deadline = time.monotonic() + WITHIN
+        while not self.path.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.path} was never made")
+            time.sleep(0.01)
+        return 1
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Closed."""
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[Client]:
+    """One worker, room for ten tasks of a client."""
+    with Client.local(workers=1, folder=house.folder, limits=Limits(max_tasks=10, max_bytes=1_000_000)) as client:
+        yield client
+
+
+def test_at_the_limit_of_tasks_submit_waits_for_room(client: Client, gate: Gate) -> None:
+    futures = [client.submit(gate.wait) for _ in range(10)]
+    extra = threading.Thread(target=lambda: futures.append(client.submit(gate.wait)), daemon=True)
+    extra.start()
+    wait_until("submit waits", lambda: engine_of(client)._waiting, lambda waiting: waiting == 1)
+    assert len(futures) == 10
+    gate.open()
+    extra.join(WITHIN)
+    assert [future.result(WITHIN) for future in futures] == [1] * 11
+
+
+def test_a_batch_larger_than_the_limit_goes_in_by_pieces(client: Client) -> None:
+    most = 0
+    futures = []
+    done = threading.Event()
+
+    def offer() -> None:
+        futures.extend(client.submit_many(abs, range(-200, 0)))
+        done.set()
+
+    threading.Thread(target=offer, daemon=True).start()
+    while not done.wait(0.005):
+        pool = pool_status(client)
+        most = max(most, pool.queued + pool.assigned)
+    assert [future.result(WITHIN) for future in futures] == list(range(200, 0, -1))
+    assert most <= 10
+
+
+def test_at_the_limit_of_bytes_it_waits_too(client: Client, gate: Gate) -> None:
+    with Client.connect(client.folder, on_full="raise") as impatient:
+        held = [impatient.submit(gate.wait), *impatient.submit_many(len, [bytes(60_000)] * 8)]
+        with pytest.raises(QueueFull, match="max_bytes=1000000"):
+            impatient.submit_many(len, [bytes(60_000)] * 9)
+        gate.open()
+        assert [future.result(WITHIN) for future in held] == [1] + [60_000] * 8
+        assert impatient.submit(len, bytes(60_000)).result(WITHIN) == 60_000, "there is room again"
+
+
+def test_who_asks_for_it_is_told_instead_of_waiting(client: Client, gate: Gate) -> None:
+    with Client.connect(client.folder, on_full="raise") as impatient:
+        futures = [impatient.submit(gate.wait) for _ in range(10)]
+        with pytest.raises(QueueFull, match="max_tasks=10"):
+            impatient.submit(gate.wait)
+        gate.open()
+        assert [future.result(WITHIN) for future in futures] == [1] * 10
+        assert impatient.submit(gate.wait).result(WITHIN) == 1, "there is room again"
+
+
+def test_another_client_goes_on_while_one_is_at_its_limit(client: Client, gate: Gate) -> None:
+    held = [client.submit(gate.wait) for _ in range(10)]
+    assert client.folder is not None
+    with Client.connect(client.folder) as other:
+        theirs = other.submit_many(abs, range(-10, 0))
+        cancelled = [future.cancel() for future in held[:1]]
+        assert cancelled == [True]
+        gate.open()
+        assert [future.result(WITHIN) for future in theirs] == list(range(10, 0, -1))
+
+
+def test_coroutines_wait_for_room_without_holding_up_their_loop(client: Client, gate: Gate) -> None:
+    async def main() -> list[int]:
+        tasks = [asyncio.create_task(client.asyncio.submit(gate.wait)) for _ in range(15)]
+        for _ in range(20):
+            await asyncio.sleep(0.01)  # the loop runs, or the gate would never be opened
+        gate.open()
+        return list(await asyncio.wait_for(asyncio.gather(*tasks), WITHIN))
+
+    assert asyncio.run(main()) == [1] * 15
