@@ -8,7 +8,7 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import control, managers, matching, outcomes, sessions, stored, submit, timers
+from blockyard_interchange.core import control, managers, matching, outcomes, rations, sessions, stored, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.entries import Ended, Freed, Given
 from blockyard_interchange.core.state import State
@@ -82,6 +82,8 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     if not state.awaited:
         matching.match(state, now)
     control.publish(state, now)
+    if swept:
+        rations.ration(state)
     effects, state.effects = state.effects, Effects()
     if state.ended:
         effects.entries.append(Ended(state.ended))

@@ -24,6 +24,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     state.peers.pop(session.peer, None)
     session.peer, session.near, session.connected, session.last_seen = peer, near, True, now
     session.frames, session.has_claims = 0, True
+    session.credit = None  # the welcome gives it the full allowance
     state.peers[peer] = session
     _settle_ownership(state, session, now, take_over=message.take_over)
     # Before the welcome, which lets the client forget all submissions up to the last one taken in.

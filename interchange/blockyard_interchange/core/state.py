@@ -11,6 +11,7 @@ from collections import deque
 import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
+from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.records import Body, Function, Lease, Outcome, Status, TaskSpec
 from blockyard_interchange.core.effects import Effects
@@ -38,8 +39,8 @@ class Session:
     """A client, across reconnects."""
 
     __slots__ = (
-        "accepted", "bytes", "connected", "frames", "functions", "has_claims", "id", "keep", "last_seen", "name",
-        "near", "next_number", "out", "peer", "python", "refusals", "run", "tasks", "token", "user",
+        "accepted", "bytes", "connected", "credit", "frames", "functions", "has_claims", "id", "keep", "last_seen",
+        "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -58,6 +59,8 @@ class Session:
         """Tasks of this session that are not freed."""
         self.bytes = 0
         self.functions: set[FunctionId] = set()
+        self.credit: Credit | None = None
+        """What it was last told that it may have; None: what the settings allow."""
         self.frames = 0
         """Outcome frames sent and not yet credited back."""
         self.out: list[Outcome] = []

@@ -23,7 +23,7 @@ from tests.integration.processes import WITHIN, House, wait_until
 from tests.integration.questions import pool_status
 from tests.machine import Size
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 LONG = 10 * WITHIN
 """For the end of everything that is still to be done."""

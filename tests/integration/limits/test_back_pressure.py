@@ -107,6 +107,23 @@ def test_another_client_goes_on_while_one_is_at_its_limit(client: Client, gate: 
         assert [future.result(WITHIN) for future in theirs] == list(range(10, 0, -1))
 
 
+def test_what_is_left_of_the_whole_is_shared_out(house: House, gate: Gate) -> None:
+    limits = Limits(max_tasks=1000, total_tasks=40)
+    with (
+        Client.local(workers=1, folder=house.folder, limits=limits) as client,
+        Client.connect(house.folder, on_full="raise") as other,
+    ):
+        wait_until("each has half of it", lambda: engine_of(client)._max_tasks, lambda share: share == 20)
+        held = [client.submit(gate.wait) for _ in range(20)]
+        wait_until("the other has half of the rest", lambda: engine_of(other)._max_tasks, lambda share: share <= 12)
+        with pytest.raises(QueueFull):
+            other.submit_many(abs, range(-20, 0))
+        gate.open()
+        assert [future.result(WITHIN) for future in held] == [1] * 20
+        wait_until("it has half of the whole again", lambda: engine_of(other)._max_tasks, lambda share: share >= 18)
+        assert [future.result(WITHIN) for future in other.submit_many(abs, range(-18, 0))] == list(range(18, 0, -1))
+
+
 def test_coroutines_wait_for_room_without_holding_up_their_loop(client: Client, gate: Gate) -> None:
     async def main() -> list[int]:
         tasks = [asyncio.create_task(client.asyncio.submit(gate.wait)) for _ in range(15)]
