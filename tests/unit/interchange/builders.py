@@ -46,9 +46,9 @@ def a_function(name: str = "f", *, size: int = 8) -> Function:
     return Function(blake2b(body, digest_size=16).digest(), f"module.{name}", body, PYTHON)
 
 
-def a_spec(name: str = "f", **fields: Any) -> TaskSpec:
-    """A spec of `a_function(name)`."""
-    return TaskSpec(a_function(name).id, **fields)
+def a_spec(function: str = "f", **fields: Any) -> TaskSpec:
+    """A spec of `a_function(function)`."""
+    return TaskSpec(a_function(function).id, **fields)
 
 
 class Peer:

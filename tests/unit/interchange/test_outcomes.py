@@ -1,8 +1,12 @@
 """What happens when a try ends: well, badly, twice, too late, or with its worker."""
 
+import pytest
+
+from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Status
-from tests.unit.interchange.builders import Bench, a_spec, done, ended
+from blockyard.wire.records import Blob, Bundle, Calls, Group, Outcome, Status, TaskSpec
+from blockyard_interchange.core.settings import PoolSettings
+from tests.unit.interchange.builders import Bench, a_function, a_spec, done, ended, joined, lease
 
 
 def test_a_task_runs_and_its_result_is_told_and_freed() -> None:
@@ -66,3 +70,331 @@ def test_a_lost_try_that_must_not_run_twice_ends_as_lost_with_the_evidence() -> 
     assert "not idempotent" in outcome.failure.message
     assert "SIGKILL" in outcome.failure.message
     assert manager.assigned() == []
+
+
+def test_a_poison_task_is_given_up_after_so_many_workers_and_says_so() -> None:
+    bench = Bench(pools={"default": PoolSettings(max_losses=3)})
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    for _ in range(3):
+        bench.turn()
+        (one,) = manager.assigned()
+        manager.report(ended(one, Status.LOST, message="segmentation fault"))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.LOST
+    assert outcome.failure is not None
+    assert "lost its worker 3 times" in outcome.failure.message
+    assert "segmentation fault" in outcome.failure.message
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "types", "is_retried"),
+    [
+        ((), ["a.Mine", "builtins.ValueError"], True),
+        (("a.Mine",), ["a.Mine", "builtins.ValueError"], True),
+        (("ValueError",), ["a.Mine", "builtins.ValueError", "builtins.Exception"], True),
+        (("builtins.ValueError",), ["a.Mine", "builtins.ValueError"], True),
+        (("KeyError",), ["a.Mine", "builtins.ValueError"], False),
+        (("b.Mine",), ["a.Mine"], False),
+    ],
+)
+def test_retry_on_compares_names_along_the_exceptions_classes(
+    retry_on: tuple[str, ...], types: list[str], *, is_retried: bool
+) -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(a_spec(retries=1, retry_on=retry_on))
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(ended(one, Status.RAISED, *types))
+    bench.turn()
+    assert bool(manager.assigned()) is is_retried
+    assert bool(client.outcomes()) is not is_retried
+
+
+def test_back_off_doubles_and_the_last_failure_is_the_users() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(a_spec(retries=2, backoff=1.0))
+    for pause in (1.0, 2.0):
+        bench.turn()
+        (one,) = manager.assigned()
+        manager.report(ended(one, Status.RAISED, "builtins.ValueError"))
+        bench.turn(pause - 0.01)
+        assert manager.assigned() == []
+        bench.turn(0.02)
+    (one,) = manager.assigned()
+    manager.report(ended(one, Status.RAISED, "builtins.ValueError"))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.RAISED
+    assert bench.state.pools["default"].counters.retried == 2
+
+
+def test_a_back_off_after_a_thousand_failures_is_still_a_number() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(a_spec(retries=10_000, backoff=1e-9))
+    bench.turn()
+    (one,) = manager.assigned()
+    bench.task(task).failures = 5_000
+    manager.report(ended(one, Status.RAISED))
+    bench.turn()
+    assert bench.task(task).failures == 5_001
+
+
+def test_a_failed_dependency_fails_a_chain_of_ten_thousand_with_the_first_cause() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (first,) = client.call(a_spec(name="root"))
+    client.next = 1
+    group = Group(a_spec(), 1, [b""] * 10_000, [[client.task(number)] for number in range(10_000)])
+    client.submit(group)
+    bench.turn()
+    one = next(one for one in manager.assigned() if one.task == first)
+    manager.report(ended(one, Status.RAISED, "builtins.ZeroDivisionError", message="division by zero"))
+    bench.turn()
+    outcomes = client.outcomes()
+    assert len(outcomes) == 10_001
+    last = outcomes[-1]
+    assert {outcome.status for outcome in outcomes[1:]} == {Status.DEPENDENCY}
+    assert last.failure is not None
+    assert "division by zero" in last.failure.message
+    assert "root" in last.failure.message
+    assert last.failure.types == ["builtins.ZeroDivisionError"]
+
+
+def test_a_dependent_gets_the_results_in_order_wherever_they_were_made() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    first, second = client.call(bodies=[b"a", b"b"])
+    (third,) = client.call(needs=[[second, first, second]])
+    bench.turn()
+    ones = {one.task: one for one in manager.assigned()}
+    manager.report(done(ones[first], b"A"))
+    bench.turn()
+    manager.report(done(ones[second], b"B"))
+    bench.turn()
+    (last,) = [one for one in manager.assigned() if one.task == third]
+    assert [need.body for need in last.needs] == [b"B", b"A", b"B"]
+
+
+def test_a_need_that_is_not_known_fails_its_dependent_at_once() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.call(needs=[[client.task(0) - 1]])
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.DEPENDENCY
+    assert outcome.failure is not None
+    assert "not known" in outcome.failure.message
+
+
+# --------------------------------------------------------------------------------------------------------------- join
+
+
+def test_a_join_frees_its_slot_and_ends_with_its_childrens_results() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    children = manager.assigned()
+    assert len(children) == 2, "one worker: the first child, and another one ahead"
+    manager.report(*(done(child, child.body + b"!" if isinstance(child.body, bytes) else b"") for child in children))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.task == task
+    assert outcome.body == Bundle([b"1!", b"2!"])
+    client.collect([task])
+    bench.turn()
+    assert not bench.state.tasks
+
+
+def test_a_join_of_nothing_is_done_at_once() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(Outcome(one.task, one.epoch, Status.JOIN, b"", 0.0, None, Calls([], [a_function("unused")])))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.body == Bundle([])
+
+
+def test_a_failed_child_fails_its_join_while_its_siblings_go_on_for_nobody() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    first, second = manager.assigned()
+    manager.report(ended(first, Status.RAISED, message="no luck"))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.DEPENDENCY
+    assert outcome.failure is not None
+    assert "no luck" in outcome.failure.message
+    client.collect([task])
+    bench.turn()
+    assert bench.state.tasks, "the sibling runs on"
+    manager.report(done(second))
+    bench.turn()
+    assert not bench.state.tasks
+
+
+def test_cancelling_a_join_stops_the_children_that_run() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2", b"3"))
+    bench.turn()
+    children = manager.assigned()
+    client.say(client_wire.Cancel([task]))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.CANCELLED
+    stopped = [name.task for stop in manager.heard(manager_wire.Stop) for name in stop.leases]
+    assert sorted(stopped) == sorted(child.task for child in children)
+    manager.report(*(ended(child, Status.CANCELLED) for child in children))
+    client.collect([task])
+    bench.turn()
+    assert not bench.state.tasks
+
+
+def test_a_cancel_that_crosses_a_join_wins() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    client.say(client_wire.Cancel([task]))
+    manager.report(joined(one, b"1"))
+    bench.turn()
+    assert [outcome.status for outcome in client.outcomes()] == [Status.CANCELLED]
+    assert manager.assigned() == []
+
+
+@pytest.mark.parametrize(
+    ("calls", "sentence"),
+    [
+        (Calls([Group(TaskSpec(a_function("g").id, "other"), 0, [b""])], [a_function("g")]), "pool 'other' was named"),
+        (Calls([Group(TaskSpec(a_function("g").id), 0, [b""])], []), "was not registered"),
+        (Calls([Group(TaskSpec(a_function("g").id, cores=1e6), 0, [b""])], [a_function("g")]), "the largest that fits"),
+        (Calls([Group(TaskSpec(a_function("g").id, cores=float("nan")), 0, [b""])], [a_function("g")]), "cores=nan"),
+    ],
+)
+def test_a_join_that_asks_for_what_it_may_not_have_is_refused_alone(calls: Calls, sentence: str) -> None:
+    bench = Bench(pools={"default": PoolSettings(), "other": PoolSettings()})
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(Outcome(one.task, one.epoch, Status.JOIN, b"", 0.0, None, calls))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.REFUSED
+    assert outcome.failure is not None
+    assert sentence in outcome.failure.message
+    assert len(bench.state.functions) == 1
+
+
+def test_a_stop_by_a_dead_interchange_is_no_cancelled_task() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(ended(one, Status.CANCELLED))
+    bench.turn()
+    assert client.outcomes() == []
+    (again,) = manager.assigned()
+    assert again.task == one.task
+
+
+# -------------------------------------------------------------------------------------------------------------- blobs
+
+
+def test_blobs_go_with_what_they_belong_to_and_once() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(bodies=[Blob("arguments", 10)])
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(done(one, Blob("result", 20)))
+    bench.turn()
+    assert bench.unlinked == ["arguments"]
+    client.collect([task])
+    bench.turn()
+    assert bench.unlinked == ["arguments", "result"]
+    assert bench.state.bytes == 0
+
+
+def test_a_blob_that_somebody_needs_stays_until_he_has_had_it() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    (other,) = client.call(needs=[[task]])
+    manager.report(done(one, Blob("result", 20)))
+    bench.turn()
+    client.collect([task])
+    bench.turn()
+    assert bench.unlinked == []
+    (one,) = manager.assigned()
+    manager.report(done(one))
+    bench.turn()
+    assert bench.unlinked == ["result"]
+    client.collect([other])
+    bench.turn()
+    assert not bench.state.tasks
+
+
+# --------------------------------------------------------------------------------------------------- shadows of a key
+
+
+def test_the_same_key_is_the_same_task() -> None:
+    bench = Bench()
+    client, other, manager = bench.client(1), bench.client(2), bench.manager()
+    client.call(keys=["fit"])
+    other.call(keys=["fit"])
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(done(one, b"model"))
+    bench.turn()
+    assert [outcome.body for outcome in client.outcomes()] == [b"model"]
+    assert [outcome.body for outcome in other.outcomes()] == [b"model"]
+    assert manager.assigned() == []
+
+
+def test_a_shadow_never_travels_behind_the_task_that_holds_its_key() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(keys=["fit"])
+    client.call(keys=["fit"])
+    bench.turn()
+    assert len(manager.assigned()) == 1
+
+
+def test_a_key_is_free_again_when_its_task_is() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(keys=["fit"])
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(done(one, b"old"))
+    client.collect([task])
+    bench.turn()
+    client.call(keys=["fit"])
+    bench.turn()
+    assert len(manager.assigned()) == 1
+    assert lease(one).task == task
