@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from blockyard.blocks.pool import LocalPool
     from blockyard.client import Client
+    from blockyard.errors import Cancelled
     from blockyard.futures import TaskFuture
     from blockyard.joining import join
 
-__all__ = ["Client", "LocalPool", "TaskFuture", "join"]
+__all__ = ["Cancelled", "Client", "LocalPool", "TaskFuture", "join"]
 
 _HOMES = {
+    "Cancelled": "blockyard.errors",
     "Client": "blockyard.client",
     "LocalPool": "blockyard.blocks.pool",
     "TaskFuture": "blockyard.futures",

@@ -135,6 +135,13 @@ class OutOfMemory(TaskLost):
         return str(self.args[0])
 
 
+class Cancelled(BaseException):
+    """Raised in a running task that is to end: it was cancelled, or its time is over. Clean up and let it pass.
+
+    No `Exception`, so that a task that catches those does not swallow it. What does not end within the grace is killed.
+    """
+
+
 class TaskTimeout(BlockyardError):
     """The task ran longer than ``options(timeout=…)`` and was ended. Allow more time, or split it.
 

@@ -56,6 +56,8 @@ class Heartbeat(Record, tag=4, frozen=True):
     """Workers started again since the manager began."""
     running: list[Running] = []
     """At most 64."""
+    draining: bool = False
+    """It was told to end by somebody else than the interchange: give it nothing more."""
 
 
 class Leave(Record, tag=5, frozen=True):

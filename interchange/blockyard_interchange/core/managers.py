@@ -137,6 +137,9 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
 def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> None:
     """Renew the manager's leases and note its figures."""
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
+    if message.draining and not manager.draining:
+        manager.draining = True
+        no_room(manager)
     known = {name for name, _ in manager.running}
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
     _tell_started(state, manager, [name for name, _ in manager.running if name not in known])

@@ -238,4 +238,5 @@ def _heartbeat(state: State, now: float, seen: Seen) -> Heartbeat:
         resident_bytes=state.resident_bytes,
         restarts=state.restarts,
         running=running,
+        draining=state.is_draining,
     )

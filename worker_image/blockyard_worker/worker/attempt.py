@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from blockyard.blobs import BlobFolder, is_content_name
-from blockyard.errors import BlobsFull, NotLoadable, RequestTooLarge
+from blockyard.errors import BlobsFull, Cancelled, NotLoadable, RequestTooLarge
 from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Failure, Need, Outcome, Status, TaskSpec
-from blockyard_worker.worker.interrupts import Cancelled, Gate
+from blockyard_worker.worker.interrupts import Gate
 from blockyard_worker.worker.joins import calls_of
 
 _monotonic = time.monotonic

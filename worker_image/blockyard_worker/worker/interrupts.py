@@ -11,14 +11,11 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from blockyard.errors import Cancelled
 from blockyard_worker.page import Page
 
 CANCEL = signal.SIGRTMIN + 5
 FLUSH = signal.SIGRTMIN + 6
-
-
-class Cancelled(BaseException):
-    """Raised in a running task that is to end: it was cancelled, or its time is over. Clean up and let it pass."""
 
 
 class Gate:
