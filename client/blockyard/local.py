@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from blockyard import lifetime, nearness
+from blockyard import leftovers, lifetime, nearness
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
@@ -109,7 +109,7 @@ class LocalSystem:
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
-        self._blobs = Path("/dev/shm") / f"blockyard-{os.getuid()}-{self._owner}"
+        self._blobs = _blobs_of(self._owner)
         self._lock = -1
         self._supervisor: _Supervisor | None = None
         self._executors: dict[str, BlockExecutor] = {}
@@ -124,7 +124,9 @@ class LocalSystem:
         uses this folder.
         """
         self._lock = _lock_folder(self.folder)
-        if not self._temporary:
+        if self._temporary:
+            leftovers.remove(self.folder.parent, _clear)
+        else:
             end_strays(self._owner)  # of a process that was killed; all of them, because the folder is ours alone now
         nearness.ensure(self._blobs)
         self._ring.interchange("managers")
@@ -216,6 +218,9 @@ class LocalSystem:
         self._unlock()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self._blobs, ignore_errors=True)
+        elif not any(not path.name.startswith(".") for path in self._blobs.glob("*")):
+            # Nothing that a later start would need: memory that is kept for further blobs, and the proof of nearness.
             shutil.rmtree(self._blobs, ignore_errors=True)
 
     def stop_after(self, engine: Engine) -> None:
@@ -363,9 +368,20 @@ def owner_of(folder: Path) -> str:
     return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
+def _blobs_of(owner: str) -> Path:
+    return Path("/dev/shm") / f"blockyard-{os.getuid()}-{owner}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a system in this folder, whose process was killed, left elsewhere."""
+    owner = owner_of(folder)
+    end_strays(owner)
+    shutil.rmtree(_blobs_of(owner), ignore_errors=True)
+
+
 def _lock_folder(folder: Path) -> int:
     """Make this process the only one whose system is in the folder, until the descriptor is closed or it dies."""
-    path = folder / "client.lock"
+    path = folder / leftovers.LOCK
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -408,7 +424,7 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
 
 def _folder_of(run: str) -> Path:
     if not run:
-        return Path(tempfile.mkdtemp(prefix="blockyard-"))
+        return Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(home) / "blockyard" / "runs" / run
 

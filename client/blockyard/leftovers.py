@@ -1,0 +1,63 @@
+"""What an unnamed local system leaves behind when its process is killed: a state folder, its large payloads in shared
+memory, and processes that escaped. Nobody can come back to it, so the next unnamed one removes it.
+
+A folder is left over when nobody holds the lock in it: the kernel gives that back however its holder dies.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+PREFIX: Final = "blockyard-"
+LOCK: Final = "client.lock"
+_YOUNG_SECONDS: Final = 60.0
+"""A folder this young may be about to be locked by the process that has just made it."""
+_MOST: Final = 16
+"""Removed by one start, so that none takes long."""
+
+
+def remove(root: Path, clear: Callable[[Path], None], *, now: float | None = None) -> list[Path]:
+    """Remove the leftovers in `root` and return their folders; `clear` is to remove what belongs to one elsewhere."""
+    oldest = (time.time() if now is None else now) - _YOUNG_SECONDS
+    removed: list[Path] = []
+    for folder in root.glob(f"{PREFIX}*"):
+        if len(removed) == _MOST:
+            break
+        with _claimed(folder, oldest) as is_ours:
+            if is_ours:
+                clear(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+    if removed:
+        _log.info("removed what killed processes left: %s", ", ".join(map(str, removed)))
+    return removed
+
+
+@contextmanager
+def _claimed(folder: Path, oldest: float) -> Iterator[bool]:
+    """Whether it is a state folder of this user that nobody uses; nobody can begin to within the block."""
+    try:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mtime > oldest:
+            raise FileNotFoundError
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(lock)
