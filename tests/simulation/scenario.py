@@ -176,7 +176,8 @@ class Scenario:
                 joins=True, children=[grown(random.randint(0, depth - 1)) for _ in range(random.randint(0, 3))]
             )
 
-        client.call(spec, [grown(2)])
+        choices = [call for call in client.mine if not call.broken][-6:]
+        client.call(spec, [grown(2)], needs=[random.choice(choices)] if choices and self.world.chance(0.5) else [])
 
     def _deadly(self, client: Client) -> None:
         client.call(self._spec(), [self._plan(deaths=self.world.random.choice((0, 1, 2))) for _ in range(2)])

@@ -182,7 +182,8 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
     task.body = b""
     session.bytes += shrunk
     state.bytes += shrunk
-    state.live_bytes += shrunk + _OVERHEAD_BYTES
+    if not order.volatile:
+        state.live_bytes += shrunk + _OVERHEAD_BYTES
     if task.needs and not task.flags & Flag.SHADOW:
         for need in task.needs:
             _release(state, need)
@@ -291,7 +292,8 @@ def free(state: State, task: Task) -> None:
     order.session.tasks -= 1
     order.session.bytes -= size
     state.bytes -= size
-    state.live_bytes -= size + 2 * _OVERHEAD_BYTES
+    if not order.volatile:
+        state.live_bytes -= size + 2 * _OVERHEAD_BYTES
     if task.flags & Flag.SHADOW:
         _release(state, task.needs[0])
     elif type(outcome.body) is not bytes and not task.flags & Flag.CHILD:
@@ -305,6 +307,12 @@ def free(state: State, task: Task) -> None:
 
 def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     """A task left others to be done: make them tasks of its run; its result will be theirs, its slot is free."""
+    settle(state, now)  # what it needed may have ended in the same message, and must not tell it when it joins
+    if task.outcome is not None:
+        return
+    if task.waiting:
+        lost(state, task, Failure("it was told to have run before what it needs"), now, suspected=False)
+        return
     task.manager = None
     functions.learn(state, [function for function in calls.functions if functions.is_genuine(function)])
     fault = _join_fault(state, task, calls)

@@ -37,7 +37,9 @@ def keep(state: State, session: Session, number: int, body: Body, at: float) -> 
     entry = state.functions.setdefault(FunctionId(_PUT.id), FunctionEntry(_PUT))
     entry.users += 1
     pool = next(iter(state.pools.values()))
-    task = Task(TaskId(task_id(session.id, number)), Order(TaskSpec(_PUT.id), session, pool, entry, 1, at), b"")
+    order = Order(TaskSpec(_PUT.id), session, pool, entry, 1, at)
+    order.volatile = False  # values are of no pool, and always in the journal
+    task = Task(TaskId(task_id(session.id, number)), order, b"")
     task.state, task.outcome = TaskState.ENDED, Outcome(task.id, 0, Status.DONE, body)
     state.tasks[task.id] = task
     session.next_number = max(session.next_number, number + 1)

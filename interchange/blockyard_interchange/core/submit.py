@@ -130,7 +130,8 @@ def make(state: State, session: Session, group: Group, at: float) -> list[Task]:
     size = sum(len(body) if type(body) is bytes else body_bytes(body) for body in group.bodies)
     session.bytes += size
     state.bytes += size
-    state.live_bytes += size + 16 * len(fresh)
+    if not order.volatile:
+        state.live_bytes += size + 16 * len(fresh)
     if spec.deadline:
         _set_deadlines(state, fresh, order.deadline - state.wall_offset)
     return fresh

@@ -89,7 +89,7 @@ def test_a_poison_task_is_given_up_after_so_many_workers_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_on", "types", "is_retried"),
+    "retry_on, types, is_retried",
     [
         ((), ["a.Mine", "builtins.ValueError"], True),
         (("a.Mine",), ["a.Mine", "builtins.ValueError"], True),
@@ -284,7 +284,7 @@ def test_a_cancel_that_crosses_a_join_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "sentence"),
+    "calls, sentence",
     [
         (Calls([Group(TaskSpec(a_function("g").id, "other"), 0, [b""])], [a_function("g")]), "pool 'other' was named"),
         (Calls([Group(TaskSpec(a_function("g").id), 0, [b""])], []), "was not registered"),

@@ -1,0 +1,283 @@
+"""Managers come, fall silent, come back, drain and go; and what becomes of the tries in their hands."""
+
+import msgspec
+import pytest
+
+from blockyard.ids import ManagerId
+from blockyard.wire import control
+from blockyard.wire import manager as manager_wire
+from blockyard.wire.records import Lease, Status
+from blockyard_interchange.core import entries
+from blockyard_interchange.core.settings import PoolSettings
+from tests.unit.interchange.builders import Bench, a_spec, done, ended, joined, lease
+
+
+def test_the_tasks_of_a_silent_manager_run_elsewhere_under_a_new_lease() -> None:
+    bench = Bench(heartbeat=1.0)
+    client, silent = bench.client(), bench.manager("silent")
+    client.call()
+    bench.turn()
+    (one,) = silent.assigned()
+    other = bench.manager("other")
+    for _ in range(7):
+        other.beat()
+        bench.turn(0.5)
+    (again,) = other.assigned()
+    assert again.task == one.task
+    assert again.epoch > one.epoch
+    silent.report(done(one))
+    bench.turn()
+    assert bench.state.pools["default"].counters.late == 0, "a manager that was given up has to join again first"
+    assert silent.heard(manager_wire.NotJoined)
+
+
+def test_a_manager_that_comes_back_keeps_what_still_stands_and_drops_the_rest() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    first, _ = manager.assigned()
+    manager.heard(manager_wire.Joined)
+    manager.back(lease(first), Lease(12345, 1), peer=b"new connection")
+    bench.turn()
+    (joined_again,) = manager.heard(manager_wire.Joined)
+    assert joined_again.dropped == [Lease(12345, 1)]
+    (again,) = manager.assigned()
+    assert again.body == b"2", "it was sent and never arrived, so it is sent again"
+    assert bench.task(first.task).epoch == first.epoch
+
+
+def test_a_try_that_may_run_once_is_not_sent_again_when_it_may_have_arrived() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(a_spec(idempotent=False))
+    bench.turn()
+    assert len(manager.assigned()) == 1
+    manager.back(peer=b"new connection")
+    bench.turn()
+    assert manager.assigned() == []
+    assert [outcome.status for outcome in client.outcomes()] == [Status.LOST]
+
+
+def test_two_joins_in_one_poll_leave_no_full_manager_among_the_idle() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    bench.restart()
+    manager.say(manager.join)
+    manager.back(lease(one))
+    assert bench.state.pools["default"].managers[ManagerId("m1")].load == 1
+
+
+@pytest.mark.parametrize(
+    "fields, kind",
+    [({"version": 99}, "version"), ({"workers": 0}, "workers"), ({"python": "2.7"}, "python")],
+)
+def test_a_manager_that_does_not_fit_is_refused_alone(fields: dict[str, object], kind: str) -> None:
+    bench = Bench()
+    good = bench.manager("good")
+    bad = bench.manager("bad")
+    bad.inbox.clear()
+    bench.restart()
+    good.say(good.join)
+    bad.say(msgspec.structs.replace(bad.join, **fields))
+    bench.turn()
+    (refused,) = bad.heard(manager_wire.Refused)
+    assert refused.kind == kind
+    assert list(bench.state.pools["default"].managers) == ["good"]
+
+
+def test_a_key_of_one_pool_opens_no_other() -> None:
+    bench = Bench(pools={"default": PoolSettings(), "gpu": PoolSettings()})
+    thief = bench.manager("thief")
+    thief.say(msgspec.structs.replace(thief.join, pool="gpu"))
+    bench.turn()
+    (refused,) = thief.heard(manager_wire.Refused)
+    assert refused.kind == "key"
+
+
+def test_tries_handed_back_run_elsewhere_and_count_for_nothing() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.say(manager_wire.Returned([lease(one)]))
+    bench.turn()
+    (again,) = manager.assigned()
+    assert again.epoch > one.epoch
+    assert bench.task(task).losses == 0
+
+
+def test_a_draining_manager_gets_nothing_more() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(block="b1")
+    assert client.ask(control.Drain(["b1"], 5.0), control.Done).count == 1
+    assert [drain.grace for drain in manager.heard(manager_wire.Drain)] == [5.0]
+    client.call()
+    bench.turn()
+    assert manager.assigned() == []
+    manager.say(manager_wire.Leave("drained"))
+    bench.turn()
+    assert not bench.state.pools["default"].managers
+
+
+def test_a_manager_that_leaves_gives_back_what_it_holds() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager("one")
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    other = bench.manager("two")
+    manager.say(manager_wire.Leave("terminated"))
+    bench.turn()
+    (again,) = other.assigned()
+    assert again.task == one.task
+
+
+def test_only_what_ran_is_suspected_when_a_manager_dies() -> None:
+    bench = Bench(prefetch_tasks=8)
+    client, manager = bench.client(), bench.manager()
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    first, second = manager.assigned()
+    client.ask(control.BlockGone(["m1"], "node lost"), control.Done)
+    assert bench.task(first.task).losses == 1
+    assert bench.task(second.task).losses == 0
+
+
+def test_functions_are_sent_once_and_again_when_they_are_wanted() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    (functions,) = manager.heard(manager_wire.Functions)
+    assert len(functions.functions) == 1
+    manager.say(manager_wire.Wanted([functions.functions[0].id]))
+    bench.turn()
+    assert manager.heard(manager_wire.Functions) == [functions]
+
+
+# ------------------------------------------------------------------------------------- an interchange that slept
+
+
+def test_an_interchange_that_was_stopped_takes_nobody_for_dead() -> None:
+    bench = Bench(heartbeat=1.0)
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(a_spec(idempotent=False))
+    bench.turn()
+    (one,) = manager.assigned()
+    bench.turn(60.0)
+    assert bench.task(task).manager is not None
+    manager.report(done(one))
+    bench.turn()
+    assert [outcome.status for outcome in client.outcomes()] == [Status.DONE]
+
+
+# ---------------------------------------------------------------------------------------------------------- restarts
+
+
+def test_after_a_restart_managers_that_were_there_are_waited_for_and_keep_their_tasks() -> None:
+    bench = Bench(rejoin_grace=3.0)
+    client, manager = bench.client(), bench.manager("old")
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    bench.restart()
+    stranger = bench.manager("new")
+    bench.turn(1.0)
+    assert stranger.assigned() == [], "the old one may run it"
+    manager.back(lease(one))
+    bench.turn()
+    assert stranger.assigned() == []
+    manager.report(done(one, b"once"))
+    bench.turn()
+    assert [outcome.body for outcome in bench.recorded(task)] == [b"once"]
+
+
+def test_managers_that_do_not_come_back_are_given_up_and_said_to_be_gone() -> None:
+    bench = Bench(rejoin_grace=3.0)
+    client, manager = bench.client(), bench.manager("old")
+    client.call()
+    bench.turn()
+    manager.assigned()
+    bench.restart()
+    other = bench.manager("new")
+    for _ in range(8):
+        other.beat()
+        bench.turn(0.5)
+    assert len(other.assigned()) == 1
+    assert entries.ManagerLeft("old") in bench.entries
+    bench.restart()
+    assert set(bench.state.awaited) == {"new"}
+
+
+def test_what_may_run_once_is_held_back_after_a_restart_and_lost_with_its_manager() -> None:
+    bench = Bench(rejoin_grace=3.0)
+    client, manager = bench.client(), bench.manager("old")
+    client.call(a_spec(idempotent=False))
+    bench.turn()
+    assert len(manager.assigned()) == 1
+    bench.restart()
+    client.say(client.hello)
+    other = bench.manager("new")
+    for _ in range(8):
+        other.beat()
+        client.say(client.hello)
+        bench.turn(0.5)
+    assert other.assigned() == []
+    assert {outcome.status for outcome in client.outcomes()} == {Status.LOST}
+
+
+def test_a_raised_try_counts_once_though_it_is_told_again_after_a_restart() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(a_spec(retries=1))
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(ended(one, Status.RAISED))
+    bench.turn()
+    bench.restart()
+    manager.heard(manager_wire.Joined)
+    manager.back(lease(one))
+    bench.turn()
+    (again,) = manager.heard(manager_wire.Joined)
+    assert again.dropped == [lease(one)]
+    assert bench.task(task).failures == 1
+
+
+def test_what_was_handed_back_unstarted_is_not_lost_at_a_restart() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call(a_spec(idempotent=False))
+    bench.turn()
+    (one,) = manager.assigned()
+    client.ask(control.Drain(["m1"], 5.0), control.Done)
+    manager.say(manager_wire.Returned([lease(one)]))
+    bench.turn()
+    bench.restart()
+    assert not bench.state.orphans
+    assert bench.task(task).outcome is None
+
+
+def test_a_join_survives_a_restart_with_the_children_it_has() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    first, second = manager.assigned()
+    manager.report(done(first, b"one"))
+    bench.turn()
+    bench.restart()
+    client.say(client.hello)
+    manager.back(lease(second))
+    manager.report(done(second, b"two"))
+    bench.turn()
+    (outcome,) = client.outcomes()
+    assert outcome.task == task
+    assert [entry for entry in bench.entries if isinstance(entry, entries.Submitted) and entry.parent == task]
