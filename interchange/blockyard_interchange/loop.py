@@ -51,6 +51,8 @@ class Loop:
         self._stopping = False
         self._commits = Commits(log)
         self._keys_at = 0.0
+        self._users: set[str] = set()
+        """Whose keys are allowed; connections of others that stand are not listened to any more."""
         self._complain_at = 0.0
         started = time.monotonic()
         opening = log.open()
@@ -91,7 +93,7 @@ class Loop:
                 self._read_managers(now)
             if self._clients in ready and not self._commits.is_failing:
                 self._read_clients(now)
-            self._perform(reactor.turn(self.state, now), now)
+            self._perform(reactor.turn(self.state, now, hears_clients=not self._commits.is_failing), now)
             if self._commits.is_failing and self._clients in ready:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
         self._close()
@@ -102,6 +104,9 @@ class Loop:
             if received is None:
                 return
             peer, user, frame = received
+            if user not in self._users:
+                self._clients.send(peer, codec.encode(client_wire.Refused(0, "key", f"the key of {user} was revoked")))
+                continue
             try:
                 message = codec.from_client.decode(frame)
             except BadFrame as error:
@@ -119,6 +124,9 @@ class Loop:
             if received is None:
                 return
             peer, user, frame = received
+            if user not in self._users:
+                self._managers.send(peer, codec.encode(manager_wire.Refused("key", f"the key of {user} was revoked")))
+                continue
             try:
                 message = codec.from_manager.decode(frame)
             except BadFrame as error:
@@ -142,8 +150,11 @@ class Loop:
 
     def _look_at_keys(self, now: float) -> None:
         self._keys_at = now + _KEYS_SECONDS
+        self._users.clear()
         for kind in ("client", "pool"):
-            self._gate.allow(kind, self._ring.allowed(kind))
+            allowed = self._ring.allowed(kind)
+            self._gate.allow(kind, allowed)
+            self._users.update(allowed.values())
 
     def _perform(self, effects: Effects, now: float) -> None:
         """Do what a turn asks for: at once, commit, and what had to wait for the commit."""

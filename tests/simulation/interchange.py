@@ -1,11 +1,13 @@
 """The interchange's process: the real core, the real log, the real shell but for its sockets and its clock."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 
 from blockyard.wire import codec
 from blockyard.wire.manager import Assign
 from blockyard_interchange import loop
+from blockyard_interchange.commits import Commits
 from blockyard_interchange.core import entries, invariants, reactor, replay, timers
 from blockyard_interchange.core.settings import Settings
 from blockyard_interchange.core.state import State
@@ -52,27 +54,35 @@ class _Shell(loop.Loop):
         self._managers = managers  # type: ignore[assignment]
         self._nonce = b""
         self._blobs = None
-        self._held = []
-        self._retry_at = 0.0
-        self.bad_frames = 0
+        self._commits = Commits(log)
+        self._complain_at = 0.0
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""
         reads = bool(self._managers.inbox or self._clients.inbox)  # type: ignore[attr-defined]
         self._read_managers(now)
-        if not self._held:
+        if not self.is_held:
             self._read_clients(now)
         if reads:
             invariants.check(self.state)
-        effects = reactor.turn(self.state, now, hears_clients=not self._held)
+        effects = reactor.turn(self.state, now, hears_clients=not self.is_held)
         invariants.check(self.state)
         invariants.check_turn(self.state)
         self._perform(effects, now)
 
     def wake_at(self, now: float) -> float:
         """When it wants its next turn."""
-        wake = now + timers.next_wake(self.state, now)
-        return min(wake, max(now, self._retry_at)) if self._held else wake
+        return now + min(timers.next_wake(self.state, now), self._commits.seconds_left(now))
+
+    @property
+    def has_uncommitted(self) -> bool:
+        """Some turn waits for its commit."""
+        return self._commits.seconds_left(0.0) < math.inf
+
+    @property
+    def is_held(self) -> bool:
+        """The journal cannot be written."""
+        return self._commits.is_failing
 
 
 class Interchange(Node):
@@ -158,7 +168,7 @@ class Interchange(Node):
             world.note(f"interchange dies {where}")
             self.die()
             return
-        if self.managers.inbox or (self.clients.inbox and not self.shell._held):
+        if self.managers.inbox or (self.clients.inbox and not self.shell.is_held):
             self._wake(_WAKE_SECONDS)
         self._timer += 1
         timer = self._timer

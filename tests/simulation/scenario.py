@@ -259,7 +259,7 @@ class Scenario:
         if any(client.alive for client in self.clients) or not self.interchange.alive:
             return False
         state, shell = self.interchange.state, self.interchange.shell
-        if state.tasks or state.sessions or state.unconfirmed or shell._held:
+        if state.tasks or state.sessions or state.unconfirmed or shell.is_held or shell.has_uncommitted:
             return False
         return all(
             not manager.alive or manager.exit or not manager.core.state.held for manager in self.managers.values()
