@@ -38,7 +38,7 @@ def test_every_task_ends_right_and_once_whatever_is_killed(house: House, tmp_pat
     """Small: 10^4 tasks and 3 kills of each target; full: 10^5 and 200 kills."""
     dice = random.Random(20)
     targets = plan(size, dice)
-    width, layers = (500, 200) if size is Size.FULL else (100, 100)
+    width, layers = (100, 1000) if size is Size.FULL else (100, 100)
     with Client.local(workers=2, folder=house.folder) as client:
         graph = Graph(client, tmp_path / "marks", width=width)
         for target in targets:

@@ -12,6 +12,8 @@ import pytest
 
 from blockyard import Client
 from blockyard.client import Submitter
+from blockyard.errors import BrokenBlockyard
+from blockyard.keyring import KeyRing
 from blockyard.payload import FunctionCache
 from blockyard.transport import KeyPair
 from blockyard.wire import client as client_wire
@@ -161,3 +163,31 @@ def test_everything_on_disk_is_its_owners_alone(client: Client, home: House) -> 
     found = [home.folder, *home.folder.rglob("*"), blobs, *blobs.rglob("*")]
     open_to_others = [f"{path}: {path.stat().st_mode & 0o777:o}" for path in found if path.stat().st_mode & 0o077]
     assert not open_to_others
+
+
+def test_a_revoked_key_ends_connections_that_stand(client: Client, folder: Path) -> None:
+    ring = KeyRing(folder / "keys")
+    ring.issue("client-guest")
+    guest = wait_until("it is let in", lambda: _guest(folder), bool)
+    assert guest is not None
+    assert guest.options(pool="left").submit(abs, -1).result(WITHIN) == 1
+    ring.revoke("client-guest")
+    refused = wait_until(
+        "what it submits is refused", lambda: _error(guest), lambda error: error is not None and "revoked" in str(error)
+    )
+    assert isinstance(refused, BrokenBlockyard)
+    guest.shutdown(wait=False)
+
+
+def _guest(folder: Path) -> Client | None:
+    try:
+        return Client.connect(folder, client_key=folder / "keys" / "client-guest.key", timeout=3.0)
+    except BrokenBlockyard:
+        return None
+
+
+def _error(guest: Client) -> BaseException | None:
+    try:
+        return guest.options(pool="left").submit(abs, -1).exception(WITHIN)
+    except BrokenBlockyard as error:
+        return error
