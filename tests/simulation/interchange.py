@@ -47,7 +47,7 @@ class _Socket:
 class _Shell(loop.Loop):
     """The real shell's turn, on simulated sockets."""
 
-    def __init__(self, state: State, log: Log, clients: _Socket, managers: _Socket) -> None:
+    def __init__(self, state: State, log: Log, clients: _Socket, managers: _Socket, users: set[str]) -> None:
         self.state = state
         self._log = log
         self._clients = clients  # type: ignore[assignment]
@@ -56,6 +56,7 @@ class _Shell(loop.Loop):
         self._blobs = None
         self._commits = Commits(log)
         self._complain_at = 0.0
+        self._users = users
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""
@@ -116,7 +117,8 @@ class Interchange(Node):
         world.note(f"interchange starts, opening {self.state.opening}: {len(self.state.tasks)} tasks")
         self.clients = _Socket(self.network, self._crashes_now)
         self.managers = _Socket(self.network, self._crashes_now, self.ledger)
-        self.shell = _Shell(self.state, self.log, self.clients, self.managers)
+        users = {"client:me", *(f"pool:{name}" for name in self.settings.pools)}
+        self.shell = _Shell(self.state, self.log, self.clients, self.managers, users)
         self.network.listens = True
         self._turn_due = False
         self._wake(0.0)
