@@ -12,7 +12,7 @@ are dropped oldest first, so a `Freed` outlives every entry of its tasks.
 
 import bisect
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -166,7 +166,7 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
     for group, tasks in made:
         _end(state, gathered, group, tasks, now)
     for group, tasks in made:
-        _connect(state, group, tasks, now)
+        _connect(state, group, tasks, children.keys(), now)
     children.pop(_NO_PARENT, None)
     for name, tasks in children.items():
         parent = state.tasks.get(TaskId(name))
@@ -226,11 +226,14 @@ def _end(state: State, gathered: _Gathered, group: Group, tasks: list[Task], now
                 submit.claim_key(state, task, group.keys[place], now)
 
 
-def _connect(state: State, group: Group, tasks: list[Task], now: float) -> None:
-    """Wire and queue those tasks of a group that have not ended."""
+def _connect(state: State, group: Group, tasks: list[Task], joined: Collection[int], now: float) -> None:
+    """Wire and queue those tasks of a group that have not ended. What joined needs its children only, no more."""
     places = [place for place, task in enumerate(tasks) if task.outcome is None]
     if len(places) < len(tasks):
         group = _part(group, places)
+    if group.needs and joined:
+        needs = [[] if tasks[place].id in joined else group.needs[at] for at, place in enumerate(places)]
+        group = msgspec.structs.replace(group, needs=needs)
     for place in places:
         tasks[place].state = TaskState.QUEUED
     submit.enqueue(state, [tasks[place] for place in places], group, now)

@@ -193,6 +193,7 @@ def test_a_parent_that_joined_waits_for_its_children_and_not_for_what_it_needed(
     first, one = manager.assigned()
     manager.report(done(first), joined(one, b"1", b"2"))
     bench.turn()
+    client.collect([need])
     read_again(bench, how)
     assert bench.task(task).waiting == 2
     assert bench.task(task).state.name == "JOINING"
