@@ -133,3 +133,36 @@ def test_coroutines_wait_for_room_without_holding_up_their_loop(client: Client, 
         return list(await asyncio.wait_for(asyncio.gather(*tasks), WITHIN))
 
     assert asyncio.run(main()) == [1] * 15
+
+
+def test_a_coroutine_cancelled_while_it_waits_for_room_leaves_no_task_behind(client: Client, gate: Gate) -> None:
+    held = [client.submit(gate.wait) for _ in range(10)]
+
+    async def main() -> None:
+        waiting = asyncio.create_task(client.asyncio.submit(time.sleep, 3600))
+        while not engine_of(client)._waiting:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.open()
+
+    asyncio.run(asyncio.wait_for(main(), WITHIN))
+    assert [future.result(WITHIN) for future in held] == [1] * 10
+    assert client.submit(abs, -1).result(WITHIN) == 1, "the only worker is free"
+
+
+def test_results_that_no_coroutine_asks_for_any_more_are_cancelled(client: Client) -> None:
+    async def main() -> list[int]:
+        results = client.asyncio.map(_sleep, [0, 0, 3600, 3600])
+        found = [await anext(results), await anext(results)]
+        await results.aclose()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(main(), WITHIN)) == [0, 0]
+    assert client.submit(abs, -1).result(WITHIN) == 1, "the only worker is free"
+
+
+def _sleep(seconds: int) -> int:
+    time.sleep(seconds)
+    return seconds
