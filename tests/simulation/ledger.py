@@ -76,7 +76,7 @@ class Ledger:
         if outcome.task not in self.accepted:
             raise Wrong(f"task {name} ended and was never taken in")
         epoch = self.assigned.get(outcome.task)
-        if epoch is not None and outcome.epoch >> 20 == self.opening and outcome.epoch != epoch:
+        if epoch is not None and outcome.epoch >> 20 == self.opening and outcome.epoch < epoch:
             raise Wrong(f"task {name} ended by lease {outcome.epoch}, which lease {epoch} had replaced")
         self.ended[outcome.task] = outcome
 

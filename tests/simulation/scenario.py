@@ -318,6 +318,7 @@ class Scenario:
         before = self.interchange.state
         self.interchange.kill()
         self.interchange.store.close()
+        self.interchange.store.is_away = False
         log = Log(self.interchange.store)
         after = State(self.settings, log.open(), 5000.0)
         replay.replay(after, [entries.decode(entry) for entry in log.replay()], self.world.now)

@@ -51,6 +51,8 @@ class Submitted(Record, tag=4, frozen=True):
     """The task whose `join` made these."""
     copy: bool = False
     """Made by compaction: counted before."""
+    opening: int = 0
+    """Of the journal, when `join` made these: no lease of before can be theirs; 0: the client's own submission."""
 
 
 class Ended(Record, tag=5, frozen=True):

@@ -328,8 +328,9 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
         base += len(group.bodies)
     at = now + state.wall_offset
     children = submit.add(state, session, groups, at, now)
+    submit.forbid_older_leases(children, state.opening)
     if not task.order.volatile:
-        state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id))
+        state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id, opening=state.opening))
     functions.forget_unused(state, [function.id for function in calls.functions])
     join(state, task, children, now)
 

@@ -159,6 +159,8 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         for group in entry.groups:
             for part in _not_freed(gathered, session, group):
                 tasks = submit.make(state, session, part, entry.at)
+                if entry.opening:
+                    submit.forbid_older_leases(tasks, entry.opening)
                 made.append((part, tasks))
                 children.setdefault(entry.parent, []).extend(tasks)
     for value in gathered.stored:
@@ -244,7 +246,8 @@ def _mark(state: State, gathered: _Gathered) -> None:
     for counted in gathered.counted.values():
         task = state.tasks.get(TaskId(counted.task))
         if task is not None:
-            task.failures, task.losses, task.epoch = counted.failures, counted.losses, counted.epoch
+            task.failures, task.losses = counted.failures, counted.losses
+            task.epoch = max(task.epoch, counted.epoch)
     for name, epoch in gathered.given.items():
         task = state.tasks.get(TaskId(name))
         if task is not None and task.state is TaskState.QUEUED and task.epoch < epoch:

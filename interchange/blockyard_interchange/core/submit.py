@@ -104,6 +104,16 @@ def _wrong_python(state: State, group: Group, python: str) -> str:
     return ""
 
 
+def forbid_older_leases(tasks: list[Task], opening: int) -> None:
+    """Tasks with numbers of the interchange's own: one that died before its commit may have given the same to others.
+
+    What managers still hold under these names from then is another task. (A client that sends a submission again sends
+    the same under the same names, so its tasks may be taken up by whoever runs them already.)
+    """
+    for task in tasks:
+        task.epoch = max(task.epoch, (opening << 20) - 1)
+
+
 def add(state: State, session: Session, groups: list[Group], at: float, now: float) -> list[Task]:
     """Make the tasks of checked groups and queue those that need wait for nothing."""
     made: list[Task] = []

@@ -201,6 +201,19 @@ class Bench:
         self.store.close()
         self._start()
 
+    def forget_since(self, committed: list[bytes]) -> None:
+        """Kill the interchange, and with it all that was not among these entries yet; start it again."""
+        opening = self.state.opening
+        self.store = MemoryStore()
+        log = Log(self.store)
+        for _ in range(opening):
+            self.store.close()
+            log.open()
+        for entry in committed:
+            log.append(entry)
+        log.commit(sync=False)
+        self.restart()
+
     def check(self) -> None:
         """All invariants."""
         invariants.check(self.state)

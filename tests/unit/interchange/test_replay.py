@@ -6,7 +6,7 @@ from blockyard.ids import FunctionId, SessionId, TaskId
 from blockyard.wire import client as wire
 from blockyard.wire.records import Assigned, Status
 from blockyard_interchange.core.settings import PoolSettings, Settings
-from tests.unit.interchange.builders import Bench, Manager, a_function, a_spec, done, ended, joined
+from tests.unit.interchange.builders import Bench, Manager, a_function, a_spec, done, ended, joined, lease
 
 
 def finish(bench: Bench, manager: Manager, body: bytes = b"y") -> None:
@@ -238,3 +238,22 @@ def test_the_journal_shrinks_to_what_is_live() -> None:
     assert SessionId(1) in bench.state.sessions
     assert bench.state.sessions[SessionId(1)].accepted == 300
     assert bench.state.pools["default"].counters.done == 1200
+
+
+def test_a_name_given_by_an_interchange_that_died_is_not_taken_for_another_child() -> None:
+    bench = Bench()
+    client, manager, other = bench.client(), bench.manager("m1"), bench.manager("m2")
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    (first,), (second,) = manager.assigned(), other.assigned()
+    committed = [entry for number in range(*bench.store.bounds()) for entry in bench.log.entries(number)]
+    manager.report(joined(first, b"child of the first"))
+    bench.turn()
+    lost = [one for peer in (manager, other) for one in peer.assigned()]
+    bench.forget_since(committed)
+    other.back(lease(second))
+    other.report(joined(second, b"child of the second"))
+    bench.turn()
+    manager.back(*(lease(one) for one in lost))
+    assert [name for name in bench.state.tasks if bench.task(name).manager is not None and name == lost[0].task] == []
+    assert bench.task(lost[0].task).body == b"child of the second"
