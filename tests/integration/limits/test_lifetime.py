@@ -188,6 +188,7 @@ def _what_a_child_sees(client: Client, pending: Future[None]) -> str:
 
 
 def test_a_forked_child_that_exits_in_order_stops_nothing(client: Client, house: House) -> None:
+    wait_until("interchange, manager, template and two workers run", house.everything, lambda found: len(found) == 5)
     before = {one.pid for one in house.everything()}
     child = os.fork()
     if not child:
