@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from blockyard.wire import client as client_wire
-from blockyard.wire.records import Assigned, Blob, Status
+from blockyard.wire.records import Assigned, Blob, Body, Status
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Flag, State, Task, TaskState
 from tests.machine import Size
@@ -85,7 +85,7 @@ class JournalMachine(RuleBasedStateMachine):
     def submit(self, count: int, pool: str, once: bool, key: str, data: st.DataObject) -> None:
         needs = data.draw(st.lists(st.sampled_from(self.mine[-8:]), max_size=3)) if self.mine else []
         spec = a_spec(pool=pool, idempotent=not once, retries=2)
-        bodies = [Blob(f"blob-{self.blobs}", 9), *([b"body"] * (count - 1))]
+        bodies: list[Body] = [Blob(f"blob-{self.blobs}", 9), *([b"body"] * (count - 1))]
         self.blobs += 1
         keys = [key] + [""] * (count - 1) if key else ()
         self.mine += self.client.call(spec, bodies, needs=[needs] * count if needs else (), keys=keys)
