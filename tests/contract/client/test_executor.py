@@ -118,7 +118,7 @@ def test_an_abandoned_map_cancels_what_has_not_begun(executor: Executor, gate: G
 
     results: Iterator[int] = executor.map(slow, range(20))
     assert next(results) == 0
-    gate.expect({1, 2})
+    gate.expect({1})  # the second to begin need not be 2
     results.close()  # type: ignore[attr-defined]  # Executor.map is a generator, though typed as an iterator
     gate.open()
     executor.shutdown(wait=True)
