@@ -326,7 +326,7 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     for group in calls.groups:
         groups.append(Group(group.spec, base, group.bodies))
         base += len(group.bodies)
-    at = now + state.wall_offset
+    at = submit.stamp(state, now)
     children = submit.add(state, session, groups, at, now)
     submit.forbid_older_leases(children, state.opening)
     if not task.order.volatile:

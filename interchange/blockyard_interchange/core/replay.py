@@ -12,7 +12,7 @@ are dropped oldest first, so a `Freed` outlives every entry of its tasks.
 
 import bisect
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -151,22 +151,13 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         outer = state.sessions.get(SessionId(name))
         if number and outer is not None:
             outcomes.children_of(state, outer).next_number = number
-    for entry in sorted(gathered.submitted, key=lambda one: one.at):
-        session = _session_of(state, entry)
-        if session is None:
-            continue
-        session.accepted = max(session.accepted, entry.number)
-        for group in entry.groups:
-            for part in _not_freed(gathered, session, group):
-                tasks = submit.make(state, session, part, entry.at)
-                if entry.opening:
-                    submit.forbid_older_leases(tasks, entry.opening)
-                made.append((part, tasks))
-                children.setdefault(entry.parent, []).extend(tasks)
+    for entry, group, tasks in _make(state, gathered):
+        made.append((group, tasks))
+        children.setdefault(entry.parent, []).extend(tasks)
     for value in gathered.stored:
         _keep(state, gathered, value)
-    for group, tasks in made:
-        _end(state, gathered, group, tasks, now)
+    for _, tasks in made:
+        _end(state, gathered, tasks, now)
     for group, tasks in made:
         _connect(state, group, tasks, children.keys(), now)
     children.pop(_NO_PARENT, None)
@@ -185,6 +176,22 @@ def _keep(state: State, gathered: _Gathered, value: entries.Stored) -> None:
         session.accepted = max(session.accepted, value.number)
         if task_id(session.id, value.task) not in gathered.freed:
             stored.keep(state, session, value.task, value.body, value.at)
+
+
+def _make(state: State, gathered: _Gathered) -> Iterator[tuple[entries.Submitted, Group, list[Task]]]:
+    """The tasks that are not freed, in the order of their submission."""
+    for entry in sorted(gathered.submitted, key=lambda one: one.at):
+        state.last_at = max(state.last_at, entry.at)
+        session = _session_of(state, entry)
+        if session is None:
+            continue
+        session.accepted = max(session.accepted, entry.number)
+        for group in entry.groups:
+            for part in _not_freed(gathered, session, group):
+                tasks = submit.make(state, session, part, entry.at)
+                if entry.opening:
+                    submit.forbid_older_leases(tasks, entry.opening)
+                yield entry, part, tasks
 
 
 def _session_of(state: State, entry: entries.Submitted) -> Session | None:
@@ -218,18 +225,22 @@ def _part(group: Group, places: list[int]) -> Group:
     )
 
 
-def _end(state: State, gathered: _Gathered, group: Group, tasks: list[Task], now: float) -> None:
-    for place, task in enumerate(tasks):
+def _end(state: State, gathered: _Gathered, tasks: list[Task], now: float) -> None:
+    for task in tasks:
         task.state = TaskState.WAITING
         outcome = gathered.ended.get(task.id)
         if outcome is not None:
             outcomes.finish(state, task, outcome, now)
-            if group.keys and group.keys[place]:
-                submit.claim_key(state, task, group.keys[place], now)
 
 
 def _connect(state: State, group: Group, tasks: list[Task], joined: Collection[int], now: float) -> None:
     """Wire and queue those tasks of a group that have not ended. What joined needs its children only, no more."""
+    if group.keys and len(tasks) > 1:  # one by one, because who came first has the key
+        for place, task in enumerate(tasks):
+            _connect(state, _part(group, [place]), [task], joined, now)
+        return
+    if group.keys and group.keys[0] and tasks[0].outcome is not None:
+        submit.claim_key(state, tasks[0], group.keys[0], now)
     places = [place for place, task in enumerate(tasks) if task.outcome is None]
     if len(places) < len(tasks):
         group = _part(group, places)

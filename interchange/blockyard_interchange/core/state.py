@@ -324,6 +324,8 @@ class State:
         self.settings = settings
         self.wall_offset = wall_offset
         """UTC less the monotonic clock, read once: a clock that is set later moves no deadline."""
+        self.last_at = 0.0
+        """Of the last submission, UTC."""
         self.opening = opening
         """Which opening of the journal this is; the upper part of every lease's epoch."""
         self.sessions: dict[SessionId, Session] = {}

@@ -10,6 +10,8 @@ from blockyard_interchange.core import outcomes, requests
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
 
+_TICK_SECONDS = 1e-6
+"""A little more than the difference of two instants that a float can still tell apart."""
 _MOST_REFUSALS = 64
 """Refused submissions of one client that are remembered."""
 
@@ -30,7 +32,7 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
         _remember_refusal(state, session, message.number, fault)
         effects.after_clients.append((session.peer, wire.Refused(message.number, *fault)))
         return
-    at = now + state.wall_offset
+    at = stamp(state, now)
     add(state, session, message.groups, at, now)
     lasting = [group for group in message.groups if state.pools[group.spec.pool].settings.durability != "memory"]
     if lasting:
@@ -38,6 +40,12 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
         effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
     session.accepted = message.number
     state.unaccepted[session.id] = session
+
+
+def stamp(state: State, now: float) -> float:
+    """When a submission came, UTC: later than all before, because replay goes by it, whatever the clock does."""
+    state.last_at = max(now + state.wall_offset, state.last_at + _TICK_SECONDS)
+    return state.last_at
 
 
 def _remember_refusal(state: State, session: Session, number: int, fault: tuple[str, str]) -> None:

@@ -17,7 +17,7 @@ from tests.machine import Size
 from tests.machine import size as size_of_this_run
 from tests.unit.interchange.builders import Bench, a_function, a_spec, done, ended, joined
 
-EXAMPLES = {Size.SMALL: 60, Size.FULL: 5_000}
+EXAMPLES = {Size.SMALL: 300, Size.FULL: 5_000}
 LASTING = Flag.COLLECTED | Flag.KEYED | Flag.SHADOW | Flag.CHILD | Flag.GANG
 
 
@@ -149,6 +149,6 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 JournalMachine.TestCase.settings = settings(
-    max_examples=EXAMPLES[size_of_this_run()], stateful_step_count=40, deadline=None, report_multiple_bugs=False
+    max_examples=EXAMPLES[size_of_this_run()], stateful_step_count=25, deadline=None, report_multiple_bugs=False
 )
 TestJournal = JournalMachine.TestCase
