@@ -51,6 +51,10 @@ def ahead(state: State, order: Order) -> int:
     return max(1, min(settings.prefetch_tasks, int(settings.prefetch_seconds / (seconds + _PER_TASK_SECONDS))))
 
 
+_MOST_ASIDE = 16
+"""Tasks that do not fit a manager, behind which is looked for one that does."""
+
+
 class _Dealer:
     """Hands out one pool's tasks for one turn; gathers them into one message for each manager."""
 
@@ -83,22 +87,27 @@ class _Dealer:
         """Give a manager at most `share` tasks; it leaves `roomy` when it can take no more."""
         pool, state = self._pool, self._state
         depth: dict[int, int] = {}
-        while share:
+        aside: list[Task] = []
+        while share and len(aside) <= _MOST_ASIDE:
             task = pool.queue.take(is_queued)
             if task is None:
-                return
+                break
             order = task.order
             room = depth.get(id(order))
             if room is None:
                 room = depth[id(order)] = manager.workers * (1 + (0 if only_idle else ahead(state, order)))
-            full = manager.load >= room or order.slots > manager.workers
-            if full or not ends_in_time(manager, order, self._now):
-                pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
-                if full and not only_idle:
+            if manager.load >= room:
+                aside.append(task)
+                if not only_idle:
                     pool.roomy.pop(manager.id, None)
-                return
+                break
+            if order.slots > manager.workers or not ends_in_time(manager, order, self._now):
+                aside.append(task)  # for a larger manager, or one that stays longer; what is behind may fit here
+                continue
             self._give(manager, task)
             share -= 1
+        for task in reversed(aside):
+            pool.queue.put_back(task, priority=task.order.spec.priority, line=task.order.session.id)
 
     def _give(self, manager: Manager, task: Task) -> None:
         """Assign a task, and behind it those that wait for nothing else than what this manager holds."""

@@ -1,6 +1,6 @@
 """The order in which a pool's tasks come up. It knows nothing of tasks but what it is told when one is pushed."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -17,7 +17,7 @@ class FairQueue(Generic[T]):
     __slots__ = ("_levels", "_order", "size")
 
     def __init__(self) -> None:
-        self._levels: dict[int, dict[int, deque[T]]] = {}
+        self._levels: dict[int, OrderedDict[int, deque[T]]] = {}
         self._order: list[int] = []
         self.size = 0
 
@@ -36,6 +36,11 @@ class FairQueue(Generic[T]):
         self._line(priority, line).appendleft(item)
         self.size += 1
 
+    def put_back(self, item: T, *, priority: int, line: int) -> None:
+        """Undo the last `take`: the item is the next again, and its line has not had its turn."""
+        self.push_front(item, priority=priority, line=line)
+        self._levels[priority].move_to_end(line, last=False)
+
     def withdraw(self) -> None:
         """Count one item out; its place is skipped later."""
         self.size -= 1
@@ -43,7 +48,7 @@ class FairQueue(Generic[T]):
     def _line(self, priority: int, line: int) -> deque[T]:
         level = self._levels.get(priority)
         if level is None:
-            level = self._levels[priority] = {}
+            level = self._levels[priority] = OrderedDict()
             self._order = sorted(self._levels, reverse=True)
         items = level.get(line)
         if items is None:

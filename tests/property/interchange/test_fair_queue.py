@@ -73,6 +73,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.taken.append(item)
 
     @rule()
+    def take_and_put_back(self) -> None:
+        """It was never taken: the next one is the same."""
+        item = self.queue.take(lambda one: one.live)
+        if item is not None:
+            self.queue.put_back(item, priority=item.priority, line=item.line)
+            assert self.queue.take(lambda one: one.live) is item
+            self.queue.put_back(item, priority=item.priority, line=item.line)
+
+    @rule()
     def take_turns(self) -> None:
         """As many takes as there are lines of the highest priority bring one of each."""
         waiting = [key for key, items in self.model.items() if items]

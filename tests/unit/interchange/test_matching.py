@@ -33,6 +33,30 @@ def test_ten_tasks_of_one_client_do_not_wait_behind_thousands_of_another() -> No
         mine -= {one.task for one in run_one(bench, manager)}
 
 
+def test_clients_take_turns_however_many_there_are() -> None:
+    bench = Bench()
+    clients = [bench.client(number) for number in range(1, 6)]
+    for client in clients:
+        client.call(bodies=[b""] * 20)
+    learned(bench, 2.0)
+    manager = bench.manager()
+    bench.turn()
+    given = [one.task >> 32 for _ in range(20) for one in run_one(bench, manager)]
+    assert {name: given.count(name) for name in range(1, 6)} == dict.fromkeys(range(1, 6), 4)
+
+
+def test_a_task_too_large_for_a_manager_does_not_keep_others_from_it() -> None:
+    bench = Bench(pools={"default": PoolSettings(workers=4)})
+    client, small = bench.client(), bench.manager("small", workers=1)
+    client.call(a_spec(cores=4.0), [b""] * 3)
+    (task,) = client.call()
+    bench.turn()
+    assert [one.task for one in small.assigned()] == [task]
+    large = bench.manager("large", workers=4, cores=4.0)
+    bench.turn()
+    assert len(large.assigned()) >= 1
+
+
 def test_higher_priority_goes_first_and_equal_ones_in_order() -> None:
     bench = Bench()
     client = bench.client()
