@@ -9,7 +9,7 @@ import math
 
 from blockyard.ids import FunctionId, ManagerId
 from blockyard.wire import manager as wire
-from blockyard.wire.records import Assigned, Lease, Need, Status
+from blockyard.wire.records import Assigned, Blob, Body, Lease, Need, Status, body_bytes
 from blockyard_interchange.core import gangs
 from blockyard_interchange.core.state import Flag, Manager, Order, Pool, State, Task, TaskState
 
@@ -80,8 +80,31 @@ class _Dealer:
             *((manager, groups, self._state.effects.before) for manager, groups in self._groups.items()),
             *((manager, groups, self._state.effects.after_managers) for manager, groups in self._held.items()),
         ):
-            effects.append((pool.managers[name].peer, wire.Assign(groups)))
+            manager = pool.managers[name]
+            for part in self._frames(groups, near=manager.near):
+                effects.append((manager.peer, wire.Assign(part)))
             self._state.addressed.add(name)
+
+    def _frames(self, groups: list[wire.AssignGroup], *, near: bool) -> list[list[wire.AssignGroup]]:
+        """Cut what is too large for one frame. Few tasks with small bodies, as nearly always, need no look at each."""
+        most = self._state.settings.max_frame_bytes
+        if near and sum(len(group.tasks) for group in groups) * self._state.settings.blob_threshold <= most:
+            return [groups]
+        frames: list[list[wire.AssignGroup]] = [[]]
+        left = most
+        for group in groups:
+            tasks: list[Assigned] = []
+            for one in group.tasks:
+                size = _bytes(one.body, near=near) + sum(_bytes(need.body, near=near) for need in one.needs)
+                if size > left and left < most:
+                    if tasks:
+                        frames[-1].append(wire.AssignGroup(group.spec, tasks))
+                    frames.append([])
+                    tasks, left = [], most
+                tasks.append(one)
+                left -= size
+            frames[-1].append(wire.AssignGroup(group.spec, tasks))
+        return frames
 
     def _fill(self, manager: Manager, share: int, *, only_idle: bool) -> None:
         """Give a manager at most `share` tasks; it leaves `roomy` when it can take no more."""
@@ -147,6 +170,13 @@ class _Dealer:
         else:
             self._last[manager.id] = order
             self._groups.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
+
+
+def _bytes(body: Body | None, *, near: bool) -> int:
+    """What a body adds to a frame; near managers open blobs themselves."""
+    if type(body) is bytes:
+        return len(body)
+    return 0 if body is None or (near and type(body) is Blob) else body_bytes(body)
 
 
 def _share(manager: Manager) -> float:

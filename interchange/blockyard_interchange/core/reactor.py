@@ -7,10 +7,11 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Failure
+from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
 from blockyard_interchange.core import control, managers, matching, outcomes, rations, sessions, stored, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.entries import Ended, Freed, Given
+from blockyard_interchange.core.settings import Settings
 from blockyard_interchange.core.state import State
 
 
@@ -131,8 +132,23 @@ def _send_outcomes(state: State, effects: Effects) -> None:
         out = session.out
         start = 0
         while start < len(out) and session.frames < settings.max_frames:
-            stop = start + settings.max_frame_tasks
+            stop = _frame_end(out, start, settings, near=session.near)
             effects.after_clients.append((session.peer, client_wire.Outcomes(out[start:stop])))
             session.frames += 1
             start = stop
         session.out = out[start:]
+
+
+def _frame_end(out: list[Outcome], start: int, settings: Settings, *, near: bool) -> int:
+    """Where a frame that begins at `start` ends: so many outcomes, so many bytes, and one at least."""
+    left = settings.max_frame_bytes
+    stop = min(len(out), start + settings.max_frame_tasks)
+    for place in range(start, stop):
+        body = out[place].body
+        if type(body) is bytes:
+            left -= len(body)
+        elif not near or type(body) is Bundle:  # near ones open blobs themselves
+            left -= body_bytes(body)
+        if left < 0 and place > start:
+            return place
+    return stop

@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_frames: int = 64
     """Outcome frames on their way to one client."""
     max_frame_tasks: int = 4096
+    max_frame_bytes: int = 8 * 1024 * 1024
+    """Bodies in one frame; a frame holds at least one task, whatever its size."""
     rejoin_grace: float = 3.0
     """After a restart: how long known managers are waited for before their tasks are given to others."""
     blob_threshold: int = 64 * 1024

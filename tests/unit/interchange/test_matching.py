@@ -2,7 +2,7 @@
 
 from blockyard.ids import FunctionId
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Assigned
+from blockyard.wire.records import Assigned, body_bytes
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Manager, a_function, a_spec, done, lease
 
@@ -156,3 +156,18 @@ def test_a_clock_that_is_set_back_moves_no_deadline() -> None:
     bench.state.wall_offset -= 3600.0
     bench.turn(5.1)
     assert len(client.outcomes()) == 1
+
+
+def test_assignments_are_cut_into_frames_of_bounded_size_in_order() -> None:
+    bench = Bench(max_frame_bytes=1000)
+    client, manager = bench.client(), bench.manager(workers=5)
+    client.call(bodies=[b"1" * 600, b"2" * 300])
+    client.call(a_spec(priority=-1), [b"3" * 300, b"4" * 3000, b"5"])
+    bench.turn()
+    frames = manager.heard(manager_wire.Assign)
+    assert [[body_bytes(one.body) for group in frame.groups for one in group.tasks] for frame in frames] == [
+        [600, 300],
+        [300],
+        [3000],
+        [1],
+    ]

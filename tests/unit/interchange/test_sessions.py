@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from blockyard.wire import client as wire
-from blockyard.wire.records import Outcome, Status
+from blockyard.wire.records import Outcome, Status, body_bytes
 from blockyard_interchange.core import entries, reactor
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Client, Manager, a_function, a_spec, done
@@ -358,3 +358,15 @@ def test_nobody_cancels_tasks_of_another_run() -> None:
     other.say(wire.Cancel([task]))
     bench.turn()
     assert bench.task(task).outcome is None
+
+
+def test_frames_of_outcomes_are_bounded_in_bytes_and_hold_one_at_least() -> None:
+    bench = Bench(max_frame_bytes=1000)
+    client, manager = bench.client(), bench.manager(workers=4)
+    client.call(bodies=[b""] * 4)
+    bench.turn()
+    sizes = (400, 500, 5000, 10)
+    manager.report(*(done(one, b"x" * size) for one, size in zip(manager.assigned(), sizes, strict=True)))
+    bench.turn()
+    frames = [[body_bytes(outcome.body) for outcome in frame.outcomes] for frame in client.heard(wire.Outcomes)]
+    assert frames == [[400, 500], [5000], [10]]
