@@ -35,6 +35,8 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
         case entries.SubmissionRefused():
             session = state.sessions.get(SessionId(entry.session))
             return entry if session is not None and entry.number in session.refusals else None
+        case entries.SessionGivenUp():
+            return entry if SessionId(entry.session) in state.given_up else None
         case entries.ManagerJoined():
             name = ManagerId(entry.manager)
             known = name in state.awaited or any(name in pool.managers for pool in state.pools.values())

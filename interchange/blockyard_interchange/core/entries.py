@@ -135,6 +135,12 @@ class Stored(Record, tag=14, frozen=True):
     body: Body
 
 
+class SessionGivenUp(Record, tag=15, frozen=True):
+    """A client vanished without goodbye and its tasks were ended: it must hear that, should it come back."""
+
+    session: int
+
+
 Entry = (
     SessionOpened
     | RunOwned
@@ -149,6 +155,7 @@ Entry = (
     | ManagerLeft
     | PoolCounted
     | Stored
+    | SessionGivenUp
     | SubmissionRefused
 )
 

@@ -18,7 +18,7 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
 from blockyard.wire.records import Group, Outcome
-from blockyard_interchange.core import entries, functions, outcomes, stored, submit
+from blockyard_interchange.core import entries, functions, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
 
@@ -105,6 +105,8 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.freed.update(entry.tasks)
         case entries.SessionClosed():
             gathered.closed.add(entry.session)
+        case entries.SessionGivenUp():
+            sessions.remember_given_up(state, SessionId(entry.session))
         case entries.ManagerJoined():
             state.awaited[ManagerId(entry.manager)] = now + state.settings.rejoin_grace
         case entries.ManagerLeft():

@@ -4,7 +4,7 @@ from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
 from blockyard_interchange.core import functions, gangs, managers, outcomes
-from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionOpened
+from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionGivenUp, SessionOpened
 from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
 
@@ -61,6 +61,11 @@ def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | 
         return "session", f"session={message.session} is out of range 1..{MAX_SESSION}"
     if len(message.token) != 16:
         return "token", f"token has {len(message.token)} bytes, expected 16"
+    if SessionId(message.session) in state.given_up:
+        return "session", (
+            f"session {message.session:x} was given up after {state.settings.client_grace:g} s of silence or more, "
+            "and its tasks were ended; connect anew"
+        )
     known = state.sessions.get(SessionId(message.session))
     if known is not None and (known.token != message.token or known.user != user):
         return "session", f"session {message.session:x} belongs to another client; draw another number"
@@ -82,6 +87,8 @@ def _open(state: State, user: str, message: wire.Hello) -> Session:
     return session
 
 
+_MOST_GIVEN_UP = 10_000
+"""Sessions that are remembered as given up."""
 _DONE_WITH = Flag.COLLECTED | Flag.CLIENT_DONE
 
 
@@ -209,6 +216,7 @@ def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
 def on_bye(state: State, session: Session, message: wire.Bye, now: float) -> None:
     """A client ends its session in good order."""
     detach(state, session)
+    session.said_bye = True
     give_up_claims(state, session)
     if message.cancel or not session.keep:
         abandon(state, session, now)
@@ -235,6 +243,8 @@ def abandon(state: State, session: Session, now: float) -> None:
     others = [state.sessions[name] for name in run.sessions if name != session.id]
     if any(_may_return(state, one, now) for one in others):
         return
+    for one in (session, *others):
+        give_up(state, one)
     tasks = [task for task in state.tasks.values() if task.order.session.run is run]
     needed = _needed_elsewhere(tasks)
     cancel(state, [task for task in tasks if task.outcome is None and task.id not in needed], now)
@@ -289,4 +299,19 @@ def close_if_empty(state: State, session: Session) -> None:
     session.run.sessions.discard(session.id)
     if not session.run.sessions:
         state.runs.pop(session.run.name, None)
+    give_up(state, session)
     state.effects.entries.append(SessionClosed(session.id))
+
+
+def give_up(state: State, session: Session) -> None:
+    """Do not let a client that vanished go on with its session: what it would say again may have been done already."""
+    if not session.said_bye and session.id not in state.given_up:
+        remember_given_up(state, session.id)
+        state.effects.entries.append(SessionGivenUp(session.id))
+
+
+def remember_given_up(state: State, name: SessionId) -> None:
+    """Keep the last of them. Also used by replay."""
+    state.given_up[name] = None
+    while len(state.given_up) > _MOST_GIVEN_UP:
+        del state.given_up[next(iter(state.given_up))]

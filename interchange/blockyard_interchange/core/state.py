@@ -40,7 +40,7 @@ class Session:
 
     __slots__ = (
         "accepted", "bytes", "connected", "credit", "frames", "functions", "has_claims", "id", "keep", "last_seen",
-        "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "tasks", "token", "user",
+        "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "said_bye", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -69,6 +69,7 @@ class Session:
         """Number of the last submission taken in."""
         self.next_number = 0
         """Numbers below are used up."""
+        self.said_bye = False
         self.has_claims = True
         """It may still collect what it submitted: not when it said goodbye, lost its run, or was away for long."""
         self.refusals: dict[int, tuple[str, str]] = {}
@@ -329,6 +330,8 @@ class State:
         self.opening = opening
         """Which opening of the journal this is; the upper part of every lease's epoch."""
         self.sessions: dict[SessionId, Session] = {}
+        self.given_up: dict[SessionId, None] = {}
+        """Sessions whose clients vanished and did not come back in time, oldest first."""
         self.peers: dict[bytes, Session] = {}
         self.manager_peers: dict[bytes, Manager] = {}
         self.runs: dict[str, Run] = {}

@@ -312,20 +312,39 @@ def test_what_another_run_needs_outlives_the_client_that_began_it() -> None:
     assert [outcome.status for outcome in other.outcomes()] == [Status.DONE]
 
 
-def test_a_client_that_comes_back_after_it_was_given_up_starts_anew_and_is_kept_through_a_restart() -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_client_that_comes_back_after_it_was_given_up_is_told_and_repeats_nothing(*, restarts: bool) -> None:
     bench = Bench(heartbeat=1.0, client_grace=2.0)
     client = bench.client()
-    client.call()
+    client.call(a_spec(idempotent=False))
     for _ in range(30):
         bench.turn(0.25)
-    assert entries.SessionClosed(1) in bench.entries
+    assert entries.SessionGivenUp(1) in bench.entries
+    if restarts:
+        bench.compact_all()
+        bench.restart()
+    client.inbox.clear()
     come_back(client)
-    client.say(wire.Register([a_function()]))
-    client.number, client.next = 1, 1
-    (task,) = client.call()
     bench.turn()
-    bench.restart()
-    assert bench.task(task).outcome is None
+    (refused,) = client.heard(wire.Refused)
+    assert "given up" in refused.message
+    assert not bench.state.sessions
+
+
+def test_a_client_that_comes_back_while_its_last_task_is_being_ended_is_told_too() -> None:
+    bench = Bench(heartbeat=1.0, client_grace=2.0)
+    client, manager = bench.client(), bench.manager()
+    client.call(bodies=[b"1", b"2", b"3"])
+    bench.turn()
+    assert manager.assigned()
+    for _ in range(30):
+        manager.beat()
+        bench.turn(0.25)
+    assert bench.state.sessions, "a manager has not said yet that the last task ended"
+    client.inbox.clear()
+    come_back(client)
+    bench.turn()
+    assert len(client.heard(wire.Refused)) == 1
 
 
 def test_nobody_is_given_up_while_clients_are_not_read() -> None:
