@@ -24,8 +24,9 @@ class Ledger:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.runs: Counter[int] = Counter()
-        """How often each task's code was begun."""
+        self.runs: Counter[tuple[int, int]] = Counter()
+        """How often each task's code was begun, by task and salt: the number of a child that an interchange made and
+        died with, uncommitted, may be given to another one."""
         self.failures: Counter[int] = Counter()
         """Tries that the journal holds as failed by the task's own fault: the user asked for others after these."""
         self.accepted: set[int] = set()
@@ -40,12 +41,12 @@ class Ledger:
         self.submitted: Counter[str] = Counter()
         """By pool, as the journal took them in."""
 
-    def begin(self, lease: Lease, spec: TaskSpec) -> int:
+    def begin(self, lease: Lease, spec: TaskSpec, salt: int) -> int:
         """Code begins to run; returns how often it has."""
-        self.runs[lease.task] += 1
-        if not spec.idempotent and self.runs[lease.task] > 1 + self.failures[lease.task]:
+        self.runs[lease.task, salt] += 1
+        if not spec.idempotent and self.runs[lease.task, salt] > 1 + self.failures[lease.task]:
             raise Wrong(f"task {task_name(TaskId(lease.task))} is not idempotent and was run twice")
-        return self.runs[lease.task]
+        return self.runs[lease.task, salt]
 
     def on_commit(self, bodies: Sequence[bytes]) -> None:
         """The journal took these chunks in."""

@@ -106,7 +106,7 @@ class Worker:
             self._end(Outcome(one.task, one.epoch, Status.DEPENDENCY))
             return
         plan = plans.plan_of(_bytes(one.body))
-        count = self.manager.ledger.begin(Lease(one.task, one.epoch), spec)
+        count = self.manager.ledger.begin(Lease(one.task, one.epoch), spec, plan.salt)
         if count <= plan.deaths:
             world.note(f"task {one.task:x} kills worker {self.number} of {self.manager.name}")
             self.die("killed by SIGSEGV")
@@ -130,7 +130,7 @@ class Worker:
         plan = plans.plan_of(_bytes(one.body))
         if self._cancelled:
             return Outcome(one.task, one.epoch, Status.CANCELLED, b"", seconds, Failure("cancelled while it ran"))
-        if self.manager.ledger.runs[one.task] <= plan.failures + plan.deaths:
+        if self.manager.ledger.runs[one.task, plan.salt] <= plan.failures + plan.deaths:
             types = ["simulated.Unlucky", "builtins.RuntimeError", "builtins.Exception"]
             return Outcome(one.task, one.epoch, Status.RAISED, b"error", seconds, Failure("unlucky", types))
         if plan.joins:
