@@ -1,5 +1,6 @@
 """The tree of commands. A command's module is imported when it is called or its help is shown."""
 
+import sys
 from importlib import import_module
 
 import click
@@ -25,7 +26,19 @@ _HOMES = {
 """Command to the module below this package that holds it under the same name."""
 
 
+class PipeClosed(Exception):
+    """The reader of the output went away. Not an OSError: click would end the process over that by itself."""
+
+
 class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+        return result
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)
 

@@ -18,17 +18,17 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command; returns its exit code."""
-    from blockyard.cli.commands import blockyard  # inside, so that Ctrl-C during the imports ends cleanly, too
+    # Inside, so that Ctrl-C during the imports ends cleanly, too.
+    from blockyard.cli.commands import PipeClosed, blockyard
 
     try:
         code = blockyard.main(list(arguments), prog_name="blockyard", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", Exit.INTERRUPTED)
-    except BrokenPipeError:
+    except PipeClosed:
         # The interpreter would try to flush at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.PIPE_CLOSED
