@@ -38,6 +38,7 @@ from blockyard.wire.manager import (
     Wanted,
 )
 from blockyard.wire.records import Assigned, Body, Function, Lease, Need, Outcome, Status, TaskSpec
+from tests.machine import ROOT
 
 PATIENCE_SECONDS = 20.0
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -109,7 +110,9 @@ class Peer:
         path.write_text(json.dumps(given))
         block = settings.get("block", f"b-{os.getpid()}-{self.folder.name}")
         command = [sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block]
-        process = subprocess.Popen(command, pass_fds=pass_fds)
+        # The tasks are functions of this package, which the workers must be able to import from wherever this runs.
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, pass_fds=pass_fds, env=environment)
         self.processes.append(process)
         return process
 
