@@ -63,16 +63,21 @@ def _no_explanation(future: TaskFuture[Any]) -> str:
     return f"the task is {future.state}"
 
 
+def _no_output(_: TaskFuture[Any]) -> str:
+    return ""
+
+
 class FutureHome:
     """What all futures of one client have in common: the lock, and what to call.
 
     The hooks run in the thread of whoever asked, never under the lock: `on_cancel` after a future was cancelled here,
     `on_collect` when its outcome is first looked at, `on_wait` before a thread waits for it (send what you still hold
-    back), `explain` for `future.explain()`. `cancels_running`: whether `cancel()` also ends what already runs.
+    back), `explain` and `output` for the methods of those names. `cancels_running`: whether `cancel()` also ends what
+    already runs.
     Futures keep their home alive, so a hook should refer to its client weakly.
     """
 
-    __slots__ = ("__weakref__", "cancels_running", "explain", "lock", "on_cancel", "on_collect", "on_wait")
+    __slots__ = ("__weakref__", "cancels_running", "explain", "lock", "on_cancel", "on_collect", "on_wait", "output")
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class FutureHome:
         on_collect: Callable[[TaskFuture[Any]], object] = _nothing,
         on_wait: Callable[[TaskFuture[Any]], object] = _nothing,
         explain: Callable[[TaskFuture[Any]], str] = _no_explanation,
+        output: Callable[[TaskFuture[Any]], str] = _no_output,
         cancels_running: bool = True,
     ) -> None:
         self.lock = threading.RLock()
@@ -88,6 +94,7 @@ class FutureHome:
         self.on_collect = on_collect
         self.on_wait = on_wait
         self.explain = explain
+        self.output = output
         self.cancels_running = cancels_running
 
     def complete(self, batch: Iterable[tuple[TaskFuture[Any], Ending, Body]]) -> int:
@@ -134,9 +141,9 @@ class FutureHome:
 
 
 class TaskFuture(Future[T]):
-    """The future of one task; everything that `concurrent.futures.Future` documents, and `task`, `home`, `explain()`.
+    """The future of one task: everything that `concurrent.futures.Future` documents, `task`, `home`, and two questions.
 
-    `task` is the number by which client and interchange know the task.
+    `explain()` and `output()` ask the interchange. `task` is the number by which client and interchange know the task.
     """
 
     __slots__ = ("_body", "_callbacks", "_ending", "_seen", "_state", "_waiter_list", "home", "task")
@@ -188,6 +195,14 @@ class TaskFuture(Future[T]):
     def explain(self) -> str:
         """Say in words why the task waits or how it ended."""
         return self.home.explain(self)
+
+    def output(self) -> str:
+        """What the task has printed so far, to standard output and standard error, as far as its manager keeps it.
+
+        The end of each try's, 64 KiB at most, oldest try first. '' when it printed nothing, when its manager is gone,
+        and on threads of this process, where what is printed is this process's own.
+        """
+        return self.home.output(self)
 
     def cancelled(self) -> bool:
         """Tell whether the task was cancelled."""

@@ -77,6 +77,7 @@ class RemoteEngine:
             on_cancel=self._on_cancel,
             on_collect=self._on_collect if settings.keep else _nothing,
             explain=self.explain,
+            output=self.output,
         )
         self._packer = Packer(PYTHON)
         self._lock = threading.Lock()
@@ -417,6 +418,10 @@ class RemoteEngine:
         if future.done():
             return f"task {task_name(TaskId(future.task))} is {future.state}"
         return " ".join(self.ask(control.Task(future.task), control.TaskIs).sentences)
+
+    def output(self, future: TaskFuture[Any]) -> str:
+        """What a task has printed, all tries one after the other."""
+        return "".join(one.text for one in self.ask(control.Output(future.task), control.OutputIs).tries)
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of the run's unfinished and uncollected tasks that other clients submitted."""

@@ -12,6 +12,7 @@ _HOMES = {
     "tasks": "tasks",
     "task": "tasks",
     "explain": "tasks",
+    "output": "tasks",
     "cancel": "tasks",
     "blocks": "blocks",
     "drain": "blocks",

@@ -1,4 +1,4 @@
-"""``blockyard status``, ``tasks``, ``task``, ``explain`` and ``cancel``."""
+"""``blockyard status``, ``tasks``, ``task``, ``explain``, ``output`` and ``cancel``."""
 
 import sys
 import time
@@ -124,6 +124,23 @@ def _explained(call: Call, task: TaskId) -> views.ExplainedView:
     return views.ExplainedView(task=views.task_of(found.line), sentences=found.sentences)
 
 
+@click.command(epilog="Example: blockyard output 1f3a-42")
+@options.connected
+@click.argument("task", type=TaskName())
+@options.pass_call
+def output(call: Call, task: TaskId) -> None:
+    """Show the end of what a task has printed, as far as its manager keeps it."""
+    with asking(call) as interchange:
+        found = interchange.ask(control.Output(task), control.OutputIs).tries
+    view = views.OutputView(
+        task=task_name(task), tries=[views.TryView(epoch=one.epoch, text=one.text) for one in found]
+    )
+    texts = [one.text.rstrip("\n") for one in found]
+    if len(found) > 1:
+        texts = [f"--- try {place} of {len(found)}\n{text}" for place, text in enumerate(texts, 1)]
+    show.answer(call.settings.output, view, *(texts or [f"task {view.task}: nothing is kept of what it printed"]))
+
+
 @click.command(epilog="Examples: blockyard cancel 1f3a-42 1f3a-43; blockyard cancel --run sweep-7")
 @options.connected
 @click.argument("tasks", nargs=-1, type=TaskName())
@@ -144,4 +161,4 @@ def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
     show.answer(call.settings.output, views.CountView(count=count), f"{count} {noun} cancelled")
 
 
-__all__ = ["STATES", "Exit", "cancel", "explain", "status", "task", "tasks"]
+__all__ = ["STATES", "Exit", "cancel", "explain", "output", "status", "task", "tasks"]

@@ -69,6 +69,20 @@ class ExplainedView(View, frozen=True):
     sentences: list[str]
 
 
+class TryView(View, frozen=True):
+    """What one try printed; a later try has a greater epoch."""
+
+    epoch: int
+    text: str
+
+
+class OutputView(View, frozen=True):
+    """What a task printed, oldest try first."""
+
+    task: str
+    tries: list[TryView]
+
+
 class BlockView(View, frozen=True):
     """A block. `state` is one of the ten names of JobState."""
 

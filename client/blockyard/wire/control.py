@@ -3,7 +3,7 @@
 The command line and the pools' executors use them. Times are UTC seconds, durations seconds.
 """
 
-from blockyard.wire.records import Record
+from blockyard.wire.records import Printed, Record
 
 
 class Status(Record, tag=1, frozen=True):
@@ -91,9 +91,16 @@ class CancelMatching(Record, tag=11, frozen=True):
     run: str = ""
 
 
+class Output(Record, tag=12, frozen=True):
+    """What did this task print? Managers are asked, so it may be one that the interchange has forgotten."""
+
+    task: int
+
+
 Question = (
     Status | Tasks | Task | Managers | Watch | Drain | BlockGone | CancelTasks | Blocks | ReportBlocks | CancelMatching
-)
+    | Output
+)  # fmt: skip
 
 
 class PoolStatus(Record, tag=1, frozen=True):
@@ -245,4 +252,10 @@ class BlocksAre(Record, tag=11, frozen=True):
     blocks: list[BlockLine]
 
 
-Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done | BlocksAre
+class OutputIs(Record, tag=12, frozen=True):
+    """Answer to `Output`, oldest try first; empty when it printed nothing, or nobody keeps it any more."""
+
+    tries: list[Printed]
+
+
+Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done | BlocksAre | OutputIs

@@ -5,7 +5,7 @@ interchange says `Recorded`: then the journal holds it. Every try carries its le
 of a lost try can be told from the result of the try that replaced it.
 """
 
-from blockyard.wire.records import Assigned, Function, Lease, Outcome, Record, Running, TaskSpec
+from blockyard.wire.records import Assigned, Function, Lease, Outcome, Printed, Record, Running, TaskSpec
 
 
 class Join(Record, tag=1, frozen=True):
@@ -70,6 +70,13 @@ class Wanted(Record, tag=6, frozen=True):
     """The manager lacks these functions (it was restarted, or it dropped them)."""
 
     functions: list[bytes]
+
+
+class Shown(Record, tag=7, frozen=True):
+    """Answer to `Show`: what this manager knows, oldest try first."""
+
+    number: int
+    tries: list[Printed]
 
 
 class Joined(Record, tag=1, frozen=True):
@@ -145,5 +152,12 @@ class Beat(Record, tag=10, frozen=True):
     """Answer to a heartbeat: the interchange is alive."""
 
 
-FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted
-ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat
+class Show(Record, tag=11, frozen=True):
+    """Say what the tries of a task have printed; answered by `Shown`, also when that is nothing."""
+
+    number: int
+    task: int
+
+
+FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted | Shown
+ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat | Show

@@ -205,3 +205,10 @@ class Running(Record, frozen=True):
     task: int
     epoch: int
     seconds: float
+
+
+class Printed(Record, frozen=True):
+    """The end of what one try printed, to standard output and standard error together."""
+
+    epoch: int
+    text: str

@@ -6,12 +6,17 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, listing, managers, requests, sessions
+from blockyard_interchange.core import explain, listing, managers, output, requests, sessions
+from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
 
 _PUBLISH_SECONDS = 0.1
 
-_encode = msgspec.msgpack.Encoder().encode
+_AnsweredAtOnce = (
+    asked.Status | asked.Tasks | asked.Task | asked.Managers | asked.Watch | asked.Drain | asked.BlockGone
+    | asked.CancelTasks | asked.Blocks | asked.ReportBlocks | asked.CancelMatching
+)  # fmt: skip
+
 _decode = msgspec.msgpack.Decoder(asked.Question).decode
 
 
@@ -29,14 +34,13 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         pool.published = None
         state.watched[pool.name] = pool
         return
-    _reply(state, session, message.number, _answer(state, question, now))
+    if isinstance(question, asked.Output):
+        output.ask(state, session, message.number, TaskId(question.task))
+    else:
+        reply(state, session, message.number, _answer(state, question, now))
 
 
-def _reply(state: State, session: Session, number: int, answer: asked.Answer) -> None:
-    state.effects.after_clients.append((session.peer, wire.Reply(number, msgspec.Raw(_encode(answer)))))
-
-
-def _answer(state: State, question: asked.Question, now: float) -> asked.Answer:
+def _answer(state: State, question: _AnsweredAtOnce, now: float) -> asked.Answer:
     match question:
         case asked.Status():
             pools = [_pool(pool) for pool in state.pools.values()]
@@ -172,7 +176,7 @@ def publish(state: State, now: float) -> None:
         for session_id, number in pool.watchers.items():
             session = state.sessions.get(session_id)
             if session is not None and session.connected:
-                _reply(state, session, number, demand)
+                reply(state, session, number, demand)
 
 
 def _demand(pool: Pool, opening: int, now: float) -> asked.Demand:

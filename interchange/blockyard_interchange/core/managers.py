@@ -6,7 +6,7 @@ from blockyard.ids import ManagerId, TaskId, task_name
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
-from blockyard_interchange.core import gangs, outcomes
+from blockyard_interchange.core import gangs, outcomes, output
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
 from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
 
@@ -177,6 +177,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
     no_room(manager)
     state.effects.entries.append(ManagerLeft(manager.id))
     manager.draining = True
+    output.on_gone(state, manager)
     gangs.on_manager_lost(state, manager, failure, now)
     running = {name for name, _ in manager.running} or set(list(manager.leases)[: manager.workers])
     for task in reversed(list(manager.leases.values())):

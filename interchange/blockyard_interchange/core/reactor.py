@@ -8,7 +8,18 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
-from blockyard_interchange.core import control, managers, matching, outcomes, rations, sessions, stored, submit, timers
+from blockyard_interchange.core import (
+    control,
+    managers,
+    matching,
+    outcomes,
+    output,
+    rations,
+    sessions,
+    stored,
+    submit,
+    timers,
+)
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.entries import Ended, Freed, Given
 from blockyard_interchange.core.settings import Settings
@@ -69,6 +80,8 @@ def from_manager(
             managers.on_returned(state, manager, message, now)
         case manager_wire.Wanted():
             managers.on_wanted(state, manager, message)
+        case manager_wire.Shown():
+            output.on_shown(state, manager, message)
         case manager_wire.Leave():
             managers.gone(state, manager, Failure(f"its manager left: {message.reason}"), now)
 

@@ -13,7 +13,7 @@ import msgspec
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand
-from blockyard.wire.records import Body, Function, Lease, Outcome, Status, TaskSpec
+from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.queue import FairQueue
 from blockyard_interchange.core.settings import PoolSettings, Settings
@@ -287,6 +287,17 @@ class Pool:
         """The blocks as their keeper reported them: the living ones, and the last that ended."""
 
 
+class OutputAsked(msgspec.Struct):
+    """A client's question what a task printed, while managers are asked."""
+
+    session: SessionId
+    number: int
+    """Which the client gave it."""
+    waiting: set[ManagerId]
+    """Managers that have not answered."""
+    tries: list[Printed] = []
+
+
 class Counters(msgspec.Struct):
     """What happened so far; monotonic, restored from the journal."""
 
@@ -374,6 +385,10 @@ class State:
         """Sessions with outcomes to send."""
         self.hungry: dict[str, Pool] = {}
         """Pools whose queue or managers changed since the last turn."""
+        self.output_asked: dict[int, OutputAsked] = {}
+        """Open questions what a task printed."""
+        self.output_questions = 0
+        """How many there have been."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
         self.counters = Counters()

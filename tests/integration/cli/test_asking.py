@@ -24,6 +24,11 @@ def wait_for(path: str) -> str:
     return path
 
 
+def say(words: str) -> str:
+    os.write(1, f"{words}\n".encode())
+    return words
+
+
 def fail(words: str) -> None:
     raise ValueError(words)
 
@@ -70,6 +75,16 @@ def test_a_failed_task_is_explained_with_its_error(user: User, client: Client) -
     status = user.asks("status")
     assert status["pools"][0]["failed"] == 1
     assert re.search(r"default\s+0\s+0\s+1\s+1\s+1\s+0\s+1\s", user.types("status"))
+
+
+def test_what_a_task_printed_is_shown_by_its_name(user: User, client: Client) -> None:
+    future = client.submit(say, "hello")
+    assert future.result(60) == "hello"
+    name = task_name(TaskId(future.task))
+    assert user.types("output", name) == "hello\n"
+    (one,) = user.asks("output", name)["tries"]
+    assert one["text"] == "hello\n"
+    assert "nothing is kept" in user.types("output", "1-1")
 
 
 def test_blocks_are_listed_and_drained(user: User, client: Client) -> None:

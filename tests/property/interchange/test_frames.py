@@ -16,7 +16,7 @@ from blockyard.errors import BadFrame
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec, control
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Assigned, Calls, Failure, Group, Lease, Need, Outcome, Part, Running, Status
+from blockyard.wire.records import Assigned, Calls, Failure, Group, Lease, Need, Outcome, Part, Printed, Running, Status
 from blockyard_interchange.core import invariants, reactor
 from blockyard_interchange.core.settings import PoolSettings
 from tests.machine import Size
@@ -104,13 +104,13 @@ def samples() -> dict[str, list[Any]]:
             manager_wire.Outcomes(5, [outcome, done(Assigned(1 << 32, 1 << 20, b""))]),
             manager_wire.Returned([Lease(1 << 32, 1 << 20)]),
             manager_wire.Heartbeat(1, 0, 0, running=[Running(1 << 32, 1 << 20, 0.5)]),
-            manager_wire.Leave("why"), manager_wire.Wanted([function.id]),
+            manager_wire.Leave("why"), manager_wire.Wanted([function.id]), manager_wire.Shown(1, [Printed(1, "seen")]),
         ],
         "to a manager": [
             manager_wire.Joined(1, 1.0), manager_wire.Functions([function]), manager_wire.Recorded(1),
             manager_wire.Assign([manager_wire.AssignGroup(spec, [Assigned(1, 2, b"x", [need], part)])]),
             manager_wire.Retract(1), manager_wire.Stop([Lease(1, 2)]), manager_wire.Drain(1.0),
-            manager_wire.NotJoined(), manager_wire.Refused("kind", "why"), manager_wire.Beat(),
+            manager_wire.NotJoined(), manager_wire.Refused("kind", "why"), manager_wire.Beat(), manager_wire.Show(1, 2),
         ],
     }  # fmt: skip
 
@@ -141,6 +141,8 @@ def test_every_message_type_has_a_sample() -> None:
         assert {type(one) for one in samples()[name]} == set(typing.get_args(union))
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_a_mutated_frame_is_refused_or_well_formed(size: Size) -> None:
     chance = random.Random(20260729)
     found = [(DIRECTIONS[name][0], codec.encode(one)) for name, ones in samples().items() for one in ones]
@@ -163,6 +165,8 @@ def test_a_frame_of_a_hundred_thousand_levels_is_refused() -> None:
         codec.from_client.decode(deep)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_mutated_messages_harm_nobody_else(size: Size) -> None:
     chance = random.Random(20260730)
     bench = Bench(pools={"default": PoolSettings(workers=2, nodes_per_block=2), "other": PoolSettings()})

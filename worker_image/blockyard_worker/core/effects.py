@@ -91,6 +91,14 @@ class SetPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowOutput:
+    """Send `Shown` with this number: what is kept of the output of a task's tries."""
+
+    number: int
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResetLink:
     """Forget messages to the interchange that were not sent: after the next `Join` they are made anew."""
 
@@ -104,4 +112,4 @@ class Exit:
 
 
 OnWorker = Feed | Steal | Flush | Interrupt | EndTree | EndChildren | RetireWorker
-Effect = OnWorker | Tell | StartWorker | SetPlace | ResetLink | Exit
+Effect = OnWorker | Tell | StartWorker | SetPlace | ShowOutput | ResetLink | Exit

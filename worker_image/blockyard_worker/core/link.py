@@ -18,6 +18,7 @@ from blockyard.wire.manager import (
     Recorded,
     Refused,
     Retract,
+    Show,
     Stop,
     ToManager,
 )
@@ -52,12 +53,8 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
             _on_functions(state, functions)
         case Beat():
             pass
-        case Stop(leases, grace):
-            ending.stop_leases(state, leases, grace, now, seen, silent=False)
-        case Retract(count):
-            _on_retract(state, count)
-        case Drain(grace):
-            drain(state, grace, "drained", now)
+        case Stop() | Retract() | Drain() | Show():
+            _obey(state, message, now, seen)
         case Joined():
             _on_joined(state, message, now, seen)
         case NotJoined():
@@ -66,6 +63,18 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
                 state.join_at = now
         case Refused(kind, text):
             leave(state, ExitCode.REFUSED, f"refused by the interchange ({kind}): {text}", tell=False)
+
+
+def _obey(state: State, order: Stop | Retract | Drain | Show, now: float, seen: Seen) -> None:
+    match order:
+        case Stop(leases, grace):
+            ending.stop_leases(state, leases, grace, now, seen, silent=False)
+        case Retract(count):
+            _on_retract(state, count)
+        case Drain(grace):
+            drain(state, grace, "drained", now)
+        case Show(number, task):
+            state.effects.append(effects.ShowOutput(number, task))
 
 
 def tick(state: State, now: float, seen: Seen) -> None:

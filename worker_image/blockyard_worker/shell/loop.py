@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from blockyard.errors import BadFrame
 from blockyard.transport import Dealer, Poller
 from blockyard.wire import codec
-from blockyard.wire.records import Failure, Outcome
+from blockyard.wire.manager import Shown
+from blockyard.wire.records import Failure, Outcome, Printed
 from blockyard_worker import strays
 from blockyard_worker.births import Born, Broken, Spawn
 from blockyard_worker.core import effects as do
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 EVIDENCE_BYTES = 4096
 """Of a task's output in a failure."""
+MOST_SHOWN_TRIES = 10
+"""Of one task, the newest, when somebody asks what it printed."""
 MOST_FRAMES = 64
 """Read from the interchange in one round."""
 RETRY_SECONDS = 0.005
@@ -85,11 +88,6 @@ class Loop:
         self._events = select.epoll()
         self._by_descriptor: dict[int, tuple[Child, bool]] = {}
         self._poller = Poller()
-
-    @property
-    def outputs(self) -> Outputs:
-        """What tasks printed."""
-        return self._outputs
 
     def run(self, wakeup: int, supervisor: int | None = None) -> do.Exit:
         """Live until the core says `Exit`, or until `supervisor`, a pidfd, shows that this one is gone.
@@ -303,6 +301,8 @@ class Loop:
                 self._place = Place(blobs, blob_threshold)
                 for child in self._children.values():
                     child.send(self._place)
+            case do.ShowOutput(number, task):
+                self._show(number, task)
             case do.ResetLink():
                 self._unsent.clear()
             case do.Exit():
@@ -342,6 +342,12 @@ class Loop:
         child.send(self._place)
         cores = share_of_cores(place, self._core.state.policy.capacity.workers) if self._settings.pin_cores else []
         self._nursery.ask(Spawn(number, child.nonce, cores), child.descriptors)
+
+    def _show(self, number: int, task: int) -> None:
+        for child in self._children.values():
+            child.output.read(child.now)
+        tries = [Printed(epoch, text) for epoch, text in sorted(self._outputs.of_task(task).items())]
+        self._unsent.append(codec.encode(Shown(number, tries[-MOST_SHOWN_TRIES:])))
 
     def _signal(self, child: Child, number: int) -> None:
         if child.pid is not None:

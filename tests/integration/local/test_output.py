@@ -1,0 +1,62 @@
+"""What a task prints can be read by its name: while it runs, after it ended, and after it was collected."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from tests.integration.processes import WITHIN, House, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[Client]:
+    """Two workers."""
+    with Client.local(workers=2, folder=house.folder) as client:
+        yield client
+
+
+def prints(text: str, gate: str = "") -> str:
+    """Write to both streams, and wait for a file when one is named."""
+    sys.stdout.write(f"{text} out\n")
+    sys.stdout.flush()
+    os.write(2, f"{text} err\n".encode())
+    while gate and not os.path.exists(gate):
+        time.sleep(0.01)
+    return text
+
+
+def test_each_task_has_its_own_output(client: Client) -> None:
+    futures = client.submit_many(prints, [f"task {number}" for number in range(50)])
+    silent = client.submit(abs, -1)
+    assert [future.result(WITHIN) for future in futures] == [f"task {number}" for number in range(50)]
+    assert [future.output() for future in futures] == [f"task {n} out\ntask {n} err\n" for n in range(50)]
+    assert silent.result(WITHIN) == 1
+    assert silent.output() == ""
+
+
+def test_it_can_be_read_while_the_task_runs(client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    future = client.submit(prints, "early", str(gate))
+    wait_until("it is there", future.output, lambda seen: seen == "early out\nearly err\n")
+    assert not future.done()
+    gate.touch()
+    assert future.result(WITHIN) == "early"
+
+
+def test_only_the_end_of_much_is_kept(client: Client) -> None:
+    def much() -> None:
+        for number in range(100_000):
+            print(number)  # noqa: T201 - what this is about
+
+    future = client.submit(much)
+    future.result(WITHIN)
+    shown = future.output()
+    assert shown.endswith("99998\n99999\n")
+    assert "bytes before this were dropped" in shown
+    assert len(shown) < 70_000
