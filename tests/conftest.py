@@ -26,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    idle = [item.nodeid for item in items if _has_sizes(item) and not _is_long(item)]
+    if idle:
+        raise pytest.UsageError(f"never run at full size, for want of the marker soak or scale: {', '.join(idle)}")
     absent = [part for part in machine.PARTS if not part.is_there()]
     for part in absent:
         hit = [item for item in items if item.get_closest_marker(part.marker)]
@@ -34,6 +37,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not os.environ.get("CI"):
             for item in hit:
                 item.add_marker(pytest.mark.skip(reason=f"{part.marker}: {part.remedy}"))
+
+
+def _has_sizes(item: pytest.Item) -> bool:
+    """Whether it uses the fixture `size`, not only a parameter of that name."""
+    if not isinstance(item, pytest.Function) or "size" not in item.fixturenames:
+        return False
+    return not hasattr(item, "callspec") or "size" not in item.callspec.params
+
+
+def _is_long(item: pytest.Item) -> bool:
+    """Whether `make soak` or `make scale` runs it."""
+    return any(item.get_closest_marker(name) for name in ("soak", "scale"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,9 +8,12 @@ from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.opening import open_store
 
 
-def times_recorded(folder: Path) -> Counter[int]:
-    """For each task how many outcomes the journal holds; copies that compaction made are not counted."""
-    log = Log(open_store(f"sqlite:///{folder}/journal.db"))
+def times_recorded(folder: Path, url: str = "") -> Counter[int]:
+    """For each task how many outcomes the journal holds; copies that compaction made are not counted.
+
+    `url`: of the journal, when it is another than SQLite in the state folder.
+    """
+    log = Log(open_store(url or f"sqlite:///{folder}/journal.db"))
     log.open()
     try:
         recorded: Counter[int] = Counter()

@@ -87,12 +87,14 @@ def test_a_task_that_never_ends_is_ended(client: Client) -> None:
         client.options(timeout=0.3).submit(bad_tasks.never_ends).result(WITHIN)
 
 
+@pytest.mark.soak
 def test_a_task_may_print_without_end(client: Client, size: Size) -> None:
     """Small: 100 MB; full: 1 GB."""
     megabytes = 1000 if size is Size.FULL else 100
     assert client.submit(bad_tasks.prints, megabytes).result(WITHIN) == megabytes
 
 
+@pytest.mark.soak
 def test_a_large_result_comes_whole(tmp_path: Path, size: Size) -> None:
     """Small: 100 MB; full: 1 GB. Without a limit of memory, which is another test's business."""
     size_bytes = 1_000_000_000 if size is Size.FULL else 100_000_000

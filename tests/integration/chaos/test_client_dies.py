@@ -17,9 +17,9 @@ from blockyard import Client
 from blockyard.errors import BrokenBlockyard, RunTakenOver
 from tests.integration.chaos.programs import owner
 from tests.integration.chaos.workload import executions
-from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.processes import WITHIN, House, kill, look_at, wait_until
 from tests.integration.questions import status_of
-from tests.machine import ROOT
+from tests.machine import ROOT, Size
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -67,18 +67,34 @@ def _wait_until_known(client: Client, tasks: int) -> None:
     wait_until("the interchange has the tasks", lambda: status_of(client).tasks, lambda found: found == tasks)
 
 
-def test_all_that_a_killed_client_supervised_is_gone_soon(run_house: House, marks: Path) -> None:
+@pytest.mark.soak
+def test_all_that_a_killed_client_supervised_is_gone_soon(run_house: House, marks: Path, size: Size) -> None:
+    """Full: within 5 s. Small: in the end, because the machine may be busy."""
     process, _ = _own(marks, 2000)
     try:
         assert len(run_house.everything()) >= 4, "interchange, manager, workers"
     finally:
         _kill(process)
-    run_house.wait_until_empty()
+    run_house.wait_until_empty(5.0 if size is Size.FULL else WITHIN)
 
 
-def test_another_process_goes_on_with_the_run_of_a_killed_one(run_house: House, marks: Path) -> None:
-    process, collected = _own(marks, 2000)
+def _kill_all_at_once(process: "subprocess.Popen[str]", house: House) -> None:
+    """None of them gets to see another one die."""
+    everything = [found for found in (look_at(process.pid), *house.everything()) if found is not None]
+    assert len(everything) >= 5, "client, interchange, manager, workers"
+    for signal_number in (signal.SIGSTOP, signal.SIGKILL):
+        for one in everything:
+            kill(one, signal_number)
     _kill(process)
+
+
+@pytest.mark.parametrize("how", ["the client alone", "all at once"])
+def test_another_process_goes_on_with_the_run_of_a_killed_one(run_house: House, marks: Path, how: str) -> None:
+    process, collected = _own(marks, 2000)
+    if how == "all at once":
+        _kill_all_at_once(process, run_house)
+    else:
+        _kill(process)
     with Client.local(workers=2, run="sweep") as client:
         futures = client.reattach()
         results = [future.result(WITHIN) for future in futures]

@@ -17,7 +17,7 @@ from tests.integration.processes import WITHIN, House, wait_until
 from tests.integration.questions import pool_status
 from tests.machine import ROOT, Size
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _seconds_of_ten(client: Client, seconds: float) -> float:
 
 @pytest.mark.scale
 def test_ten_tasks_are_not_held_up_by_another_clients_many(client: Client, size: Size) -> None:
-    """Small: beside 10^5 queued tasks; full: 10^6. Within twice the time of an idle system, and one task of each."""
+    """Small: beside 10^5 queued tasks; full: 10^6. Within twice the time of an idle system, and one task."""
     mine, theirs = 0.05, 0.005
     with Client.connect(client.folder) as little:
         idle = statistics.median(_seconds_of_ten(little, mine) for _ in range(3))
@@ -46,19 +46,21 @@ def test_ten_tasks_are_not_held_up_by_another_clients_many(client: Client, size:
         wait_until("they are queued", lambda: pool_status(client).submitted, lambda found: found >= len(many))
         beside = statistics.median(_seconds_of_ten(little, mine) for _ in range(3))
         assert pool_status(client).queued > len(many) // 2, "they still are"
-        assert beside <= 2 * idle + 2 * (mine + theirs), f"{beside:.3f} s beside others, {idle:.3f} s alone"
+        assert beside <= 2 * idle + mine, f"{beside:.3f} s beside others, {idle:.3f} s alone"
     client.shutdown(wait=True, cancel_futures=True)
 
 
+@pytest.mark.scale
 def test_short_tasks_use_the_worker_that_a_long_one_leaves(client: Client, size: Size) -> None:
-    """Small: 2 s and 40 of 10 ms; full: 10 s and 200. All end with the long one, give or take 3 % and a little."""
+    """Full: 10 s and 200 of 10 ms end within 10.3 s. Small: 2 s and 40, with half a second more for a busy machine."""
     long, count = (10.0, 200) if size is Size.FULL else (2.0, 40)
     start = time.perf_counter()
     futures = [client.submit(time.sleep, long), *client.submit_many(time.sleep, [0.01] * count)]
     for future in futures:
         future.result(WITHIN)
     took = time.perf_counter() - start
-    assert took <= 1.03 * long + 0.5, f"{took:.2f} s for what lasts {long} s"
+    slack = 0.0 if size is Size.FULL else 0.5
+    assert took <= 1.03 * long + slack, f"{took:.2f} s for what lasts {long} s"
 
 
 def test_a_long_task_among_short_ones_holds_nobody_up(client: Client) -> None:

@@ -88,6 +88,7 @@ def _mutations(messages: list[bytes], count: int, dice: random.Random) -> Iterat
         yield bytes(frame)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("side, key", [("clients", "client-default"), ("managers", "pool-left")])
 def test_mutated_frames_harm_nobody_else(
     client: Client, right: Submitter, folder: Path, side: str, key: str, size: Size
