@@ -33,6 +33,7 @@ soak: packages environment ## the long proofs at their full size (an hour or mor
 
 scale: packages environment ## the wide proofs at their full size: 10^4 managers, 10^6 and 10^7 tasks (an hour or more)
 	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m scale --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all --scale --rounds 1 $(BENCH_ARGS)
 
 bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all $(ARGS)
