@@ -8,6 +8,17 @@ of a lost try can be told from the result of the try that replaced it.
 from blockyard.wire.records import Assigned, Function, Lease, Outcome, Printed, Record, Running, TaskSpec
 
 
+class Tally(Record, frozen=True):
+    """What a manager has counted since it began; figures never go back."""
+
+    restarts: int = 0
+    """Workers started again."""
+    out_of_memory: int = 0
+    """Tries that it ended, or found ended, for want of memory."""
+    output_dropped_bytes: int = 0
+    """Of what tasks printed: more than is kept of each one's end."""
+
+
 class Join(Record, tag=1, frozen=True):
     """First message on each new connection."""
 
@@ -30,6 +41,8 @@ class Join(Record, tag=1, frozen=True):
     pid: int = 0
     seconds_left: float = 0.0
     """Until the block's walltime is over; 0: it has none."""
+    tally: Tally = Tally()
+    """An interchange that does not know this manager counts from here."""
 
 
 class Outcomes(Record, tag=2, frozen=True):
@@ -52,12 +65,14 @@ class Heartbeat(Record, tag=4, frozen=True):
     idle: int
     queued: int
     resident_bytes: int = 0
+    """Of its workers together."""
     restarts: int = 0
-    """Workers started again since the manager began."""
+    """As in `tally`."""
     running: list[Running] = []
     """At most 64."""
     draining: bool = False
     """It was told to end by somebody else than the interchange: give it nothing more."""
+    tally: Tally = Tally()
 
 
 class Leave(Record, tag=5, frozen=True):

@@ -35,6 +35,15 @@ def stream(outputs: Outputs) -> Iterator[Stream]:
     os.close(one.writer)
 
 
+def test_all_that_is_dropped_is_counted_and_stays_so(outputs: Outputs) -> None:
+    outputs.add((1, 1), b"x" * 130)
+    outputs.add((2, 1), b"x" * 99)
+    for task in range(3, 20):
+        outputs.add((task, 1), b"x")
+    assert outputs.tail(1, 1) == "", "it made room for others"
+    assert outputs.dropped_bytes == 30
+
+
 def test_what_stands_before_a_mark_belongs_to_its_task(outputs: Outputs, stream: Stream) -> None:
     os.write(stream.writer, b"one\n" + mark(1) + b"two\n" + mark(2) + b"begun")
     stream.read(running(3))

@@ -20,6 +20,7 @@ from blockyard.wire.manager import (
     Retract,
     Show,
     Stop,
+    Tally,
     ToManager,
 )
 from blockyard.wire.records import PROTOCOL_VERSION, Function, Lease, Running, Status, TaskSpec
@@ -122,6 +123,7 @@ def _join(state: State, now: float) -> Join:
         index=policy.index,
         pid=policy.pid,
         seconds_left=max(0.001, policy.ends_at - now) if policy.ends_at else 0.0,
+        tally=_tally(state),
     )
 
 
@@ -248,4 +250,9 @@ def _heartbeat(state: State, now: float, seen: Seen) -> Heartbeat:
         restarts=state.restarts,
         running=running,
         draining=state.is_draining,
+        tally=_tally(state),
     )
+
+
+def _tally(state: State) -> Tally:
+    return Tally(state.restarts, state.out_of_memory, state.output_dropped_bytes)

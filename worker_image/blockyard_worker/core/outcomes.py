@@ -21,6 +21,7 @@ def failure(attempt: Try, status: Status, message: str, evidence: str = "", seco
 def settle(state: State, attempt: Try, outcome: Outcome) -> None:
     """A try has ended. Tries that were set aside for it go on, or back."""
     attempt.outcome, attempt.worker = outcome, None
+    state.out_of_memory += outcome.status is Status.OUT_OF_MEMORY
     if attempt.is_silent:
         forget(state, attempt)
     else:

@@ -65,6 +65,9 @@ class State:
     next_worker: int = 0
     free_accelerators: list[int] = field(default_factory=list)
     restarts: int = 0
+    """Workers started again. This and the next are never set back."""
+    out_of_memory: int = 0
+    """Tries that ended for want of memory."""
     failures: int = 0
     """Workers that ended by themselves since the last outcome."""
     start_at: float = 0.0
@@ -80,6 +83,8 @@ class State:
     """When the next heartbeat is due."""
     heard_at: float = 0.0
     resident_bytes: int = 0
+    """Of the workers together; noted by the shell, as the next is."""
+    output_dropped_bytes: int = 0
     limits_memory: bool = False
     """Whether any task ever asked for memory, so that it must be watched."""
     # end

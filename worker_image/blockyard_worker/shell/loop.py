@@ -266,6 +266,7 @@ class Loop:
             return
         self._memory_at = now + self._settings.memory_period
         self._core.state.resident_bytes = memory.resident_bytes(self._children.values())
+        self._core.state.output_dropped_bytes = self._outputs.dropped_bytes
         if not self._watches_memory():
             return
         too_big = set()

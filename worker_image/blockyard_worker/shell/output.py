@@ -27,6 +27,8 @@ class Outputs:
         self._most = tasks
         self._tails: OrderedDict[Name, bytearray] = OrderedDict()
         self._dropped: dict[Name, int] = {}
+        self.dropped_bytes = 0
+        """Of all tails, ever."""
 
     def add(self, name: Name, data: bytes | bytearray | memoryview) -> None:
         """More output of a try."""
@@ -39,6 +41,7 @@ class Outputs:
         if surplus > 0:
             del tail[:surplus]
             self._dropped[name] = self._dropped.get(name, 0) + surplus
+            self.dropped_bytes += surplus
         while len(self._tails) > self._most:
             oldest, _ = self._tails.popitem(last=False)
             self._dropped.pop(oldest, None)
