@@ -7,11 +7,13 @@ again; nothing that depends on it is done meanwhile.
 
 import logging
 import math
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from blockyard_interchange.core import entries
 from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.stages import Histogram
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
 
@@ -23,11 +25,24 @@ MOST_BYTES: Final = 1 << 20
 RETRY_SECONDS: Final = 0.2
 
 
-class Commits:
-    """The turns between the core and the journal."""
+class CommitFigures(NamedTuple):
+    """How the journal fares, since the interchange began."""
 
-    def __init__(self, log: Log) -> None:
+    seconds: Histogram
+    failures: int
+    is_failing: bool
+
+
+class Commits:
+    """The turns between the core and the journal. `clock`: monotonic seconds, by which commits are timed."""
+
+    def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._clock = clock
+        self._seconds = Histogram()
+        self._failures = 0
+        self.committed_at = 0.0
+        """When the last one was done."""
         self._turns: list[Effects] = []
         self._due_at = math.inf
         self.is_failing = False
@@ -53,6 +68,7 @@ class Commits:
         """
         if now < self._due_at:
             return []
+        began = self._clock()
         try:
             compact()
             self._log.commit(sync=any(turn.sync for turn in self._turns))
@@ -63,10 +79,22 @@ class Commits:
             _log.info("journal can be written again", extra={"action": "journal-back"})
         self.is_failing = False
         self._due_at = math.inf
+        self.committed_at = self._clock()
+        self._seconds.add(self.committed_at - began)
         done, self._turns = self._turns, []
         return done
 
+    @property
+    def is_waiting(self) -> bool:
+        """Some turn waits for its commit."""
+        return bool(self._turns)
+
+    def figures(self) -> CommitFigures:
+        """A copy."""
+        return CommitFigures(self._seconds.copy(), self._failures, self.is_failing)
+
     def _on_failure(self, error: JournalFull | JournalUnavailable, now: float) -> None:
+        self._failures += 1
         if not self.is_failing:
             _log.error("journal cannot be written, clients are held until it can: %s", error)
         self.is_failing = True

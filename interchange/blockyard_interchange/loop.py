@@ -163,7 +163,7 @@ class Loop:
         if not effects.empty:
             self._commits.add(effects, now)
         for turn in self._commits.commit(now, self._compact):
-            reactor.on_committed(self.state, turn)
+            reactor.on_committed(self.state, turn, self._commits.committed_at)
             self._finish(turn)
 
     def _tell_manager(self, peer: bytes, message: manager_wire.ToManager) -> None:

@@ -54,12 +54,14 @@ class _Shell(loop.Loop):
         self._managers = managers  # type: ignore[assignment]
         self._nonce = b""
         self._blobs = None
-        self._commits = Commits(log)
+        self._commits = Commits(log, lambda: self._now)
         self._complain_at = 0.0
+        self._now = 0.0
         self._users = users
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""
+        self._now = now
         reads = bool(self._managers.inbox or self._clients.inbox)  # type: ignore[attr-defined]
         self._read_managers(now)
         if not self.is_held:

@@ -45,7 +45,7 @@ def forget_who_may_run_what() -> None:
         honest(state, journal, now)
         state.awaited.clear()
         for task in state.orphans.values():
-            outcomes.requeue(state, task)
+            outcomes.requeue(state, task, now)
         state.orphans.clear()
 
     replay.replay = mutant
@@ -67,8 +67,8 @@ def rerun_what_must_not_be() -> None:
     """A lost try is run again, idempotent or not."""
     honest = outcomes.lost
 
-    def mutant(state: State, task: Any, failure: Any, now: float, *, suspected: bool) -> None:
-        honest(state, task, failure, now, suspected=suspected and task.order.spec.idempotent)
+    def mutant(state: State, task: Any, failure: Any, now: float, *, suspected: bool, **rest: Any) -> None:
+        honest(state, task, failure, now, suspected=suspected and task.order.spec.idempotent, **rest)
 
     outcomes.lost = mutant
 
@@ -87,8 +87,8 @@ def take_submissions_twice() -> None:
 def keep_the_leases_of_the_silent() -> None:
     """Managers that fall silent keep what they hold."""
 
-    def mutant(state: State, manager: Any, failure: Any, now: float) -> None:
-        del state, manager, failure, now
+    def mutant(state: State, manager: Any, failure: Any, now: float, **rest: Any) -> None:
+        del state, manager, failure, now, rest
 
     managers.gone = mutant
 

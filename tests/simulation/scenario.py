@@ -326,7 +326,7 @@ class Scenario:
         self._check_empty(after)
         for name, pool in before.pools.items():
             mine, its = pool.counters, after.pools[name].counters
-            for figure in ("submitted", "done", "failed", "cancelled"):
+            for figure in ("submitted", "done", "failed", "cancelled", "retried", "lost", "late", "losses"):
                 if getattr(mine, figure) != getattr(its, figure):
                     raise Wrong(
                         f"pool {name}: {figure} was {getattr(mine, figure)}, is {getattr(its, figure)} after a restart"

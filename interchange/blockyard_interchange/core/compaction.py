@@ -5,7 +5,8 @@ import msgspec
 from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.records import Function, Group
 from blockyard_interchange.core import entries
-from blockyard_interchange.core.state import State
+from blockyard_interchange.core.stages import Histogram
+from blockyard_interchange.core.state import Pool, State
 
 
 def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
@@ -47,14 +48,18 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
 
 def snapshot(state: State) -> list[entries.Entry]:
     """The counters, so that dropping what was counted loses nothing."""
-    return [
-        entries.PoolCounted(
-            pool.name, counters.submitted, counters.done, counters.failed, counters.cancelled, counters.retried,
-            counters.lost, counters.late,
-        )
-        for pool in state.pools.values()
-        for counters in (pool.counters,)
-    ]  # fmt: skip
+    return [counted(pool, pool.stages.copied()) for pool in state.pools.values()]
+
+
+def counted(pool: Pool, stages: dict[str, Histogram]) -> entries.PoolCounted:
+    """A pool's counters as they are now."""
+    counters = pool.counters
+    pool.journaled = counters.unentered
+    return entries.PoolCounted(
+        pool.name, counters.submitted, counters.done, counters.failed, counters.cancelled, counters.retried,
+        counters.lost, counters.late, dict(counters.losses), counters.restarts, counters.out_of_memory,
+        counters.output_dropped_bytes, stages,
+    )  # fmt: skip
 
 
 def _live(state: State, session: int, group: Group) -> list[Group]:

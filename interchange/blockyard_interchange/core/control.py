@@ -8,7 +8,7 @@ from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import explain, listing, managers, output, requests, sessions
 from blockyard_interchange.core.answering import reply
-from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
+from blockyard_interchange.core.state import Loss, Manager, Pool, Session, State, Task, TaskState
 
 _PUBLISH_SECONDS = 0.1
 
@@ -81,7 +81,8 @@ def _carry_out(
         case asked.BlockGone():
             gone = [one for one in _all_managers(state) if one.block in order.blocks]
             for manager in gone:
-                managers.gone(state, manager, Failure(f"block {manager.block} ended: {order.reason}"), now)
+                managers.gone(state, manager, Failure(f"block {manager.block} ended: {order.reason}"), now,
+                              loss=Loss.BLOCK)  # fmt: skip
             return len(gone)
         case asked.CancelTasks():
             found = [task for name in order.tasks if (task := state.tasks.get(TaskId(name))) is not None]

@@ -28,6 +28,10 @@ class Effects:
     """Number of the last `Outcomes` of each manager that the commit holds; told to them when there is occasion."""
     unlink: list[str] = field(default_factory=list)
     """Blobs that nobody needs after the commit."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """How many tasks of each pool ended in this turn."""
+    at: float = 0.0
+    """When the turn was."""
 
     @property
     def is_urgent(self) -> bool:
@@ -37,4 +41,9 @@ class Effects:
     @property
     def empty(self) -> bool:
         """Nothing to do."""
-        return not any((self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink))
+        return not any(
+            (
+                self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink,
+                self.ended,
+            )
+        )  # fmt: skip

@@ -7,6 +7,7 @@ oldest chunk that still matter (see `replay.surviving`).
 import msgspec
 
 from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
+from blockyard_interchange.core.stages import Histogram
 
 
 class SessionOpened(Record, tag=1, frozen=True):
@@ -114,6 +115,13 @@ class PoolCounted(Record, tag=12, frozen=True):
     retried: int
     lost: int
     late: int
+    losses: dict[str, int] = {}
+    """`lost` by `Loss`."""
+    restarts: int = 0
+    out_of_memory: int = 0
+    output_dropped_bytes: int = 0
+    stages: dict[str, Histogram] = {}
+    """By `Stage`; empty: as they were journaled before."""
 
 
 class SubmissionRefused(Record, tag=13, frozen=True):

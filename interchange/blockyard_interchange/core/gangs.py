@@ -8,7 +8,7 @@ waits no longer than the longest task that its managers hold, beside however man
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Failure, Lease, Outcome, Part, Status
 from blockyard_interchange.core import matching, outcomes, requests
-from blockyard_interchange.core.state import Gang, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core.state import Gang, Loss, Manager, Pool, State, Task, TaskState, has_room, no_room
 
 
 def reserve(state: State, pool: Pool, now: float) -> None:
@@ -32,7 +32,7 @@ def reserve(state: State, pool: Pool, now: float) -> None:
         if any(manager.leases for manager in gang.managers):
             return
         pool.gangs.popleft()
-        _start(state, gang)
+        _start(state, gang, now)
 
 
 def _choose(pool: Pool, count: int) -> list[Manager] | None:
@@ -48,7 +48,7 @@ def _choose(pool: Pool, count: int) -> list[Manager] | None:
     return sorted(best, key=lambda one: one.index)
 
 
-def _start(state: State, gang: Gang) -> None:
+def _start(state: State, gang: Gang, now: float) -> None:
     task, order = gang.task, gang.task.order
     spec = order.spec
     count = len(gang.managers)
@@ -57,6 +57,8 @@ def _start(state: State, gang: Gang) -> None:
     task.state = TaskState.ASSIGNED
     task.manager = gang.managers[0]
     task.epoch = matching.next_epoch(state, task)
+    order.pool.stages.queued.add(now - (task.since or order.at - state.wall_offset))
+    task.since = now
     if not spec.idempotent:
         state.given.append(Lease(task.id, task.epoch))
     hosts = [manager.node for manager in gang.managers]
@@ -89,7 +91,7 @@ def on_part(state: State, manager: Manager, task: Task, outcome: Outcome, now: f
         outcomes.finish(state, task, first, now)
 
 
-def on_manager_lost(state: State, manager: Manager, failure: Failure, now: float) -> None:
+def on_manager_lost(state: State, manager: Manager, failure: Failure, now: float, loss: Loss) -> None:
     """A manager that a wide task holds, or waits for, is gone."""
     task = manager.reserved
     gang = state.gangs.get(task.id) if task is not None else None
@@ -98,7 +100,7 @@ def on_manager_lost(state: State, manager: Manager, failure: Failure, now: float
     started = gang.started
     _dissolve(state, gang, stop=True)
     if started:
-        outcomes.lost(state, task, failure, now, suspected=True)
+        outcomes.lost(state, task, failure, now, suspected=True, loss=loss)
 
 
 def on_cancel(state: State, task: Task) -> None:
@@ -108,12 +110,12 @@ def on_cancel(state: State, task: Task) -> None:
         _dissolve(state, gang, stop=True)
 
 
-def on_part_back(state: State, task: Task) -> None:
+def on_part_back(state: State, task: Task, now: float) -> None:
     """A manager does not have its part, or gave it back unstarted: start anew with managers that take all parts."""
     gang = state.gangs.get(task.id)
     if gang is not None:
         _dissolve(state, gang, stop=True)
-        outcomes.requeue(state, task)
+        outcomes.requeue(state, task, now)
 
 
 def on_drain(state: State, manager: Manager) -> None:

@@ -8,7 +8,7 @@ from blockyard.wire import manager as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
 from blockyard_interchange.core import gangs, outcomes, output
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
-from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core.state import Flag, Loss, Manager, Pool, State, Task, TaskState, has_room, no_room
 
 _STUCK_SECONDS = 0.05
 """A manager that gave nothing back for so long may hold tasks that others could run."""
@@ -30,7 +30,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         manager = Manager(ManagerId(message.manager), peer, pool, message.block, message.workers, now)
         manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
         manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
-        manager.python, manager.near = message.python, near
+        manager.python, manager.near, manager.tally = message.python, near, message.tally
         if message.seconds_left:
             manager.ends_at = now + message.seconds_left
         pool.managers[manager.id] = manager
@@ -89,7 +89,7 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
         elif task is not None and _is_free(manager, state, task) and lease.epoch > task.epoch:
             outcomes.withdraw(state, task)
             state.orphans.pop(task.id, None)
-            task.state, task.manager, task.epoch = TaskState.ASSIGNED, manager, lease.epoch
+            task.state, task.manager, task.epoch, task.since = TaskState.ASSIGNED, manager, lease.epoch, now
             held[task.id] = task
         else:
             dropped.append(lease)
@@ -98,11 +98,12 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
     manager.load = sum(task.order.slots for task in held.values())
     for task in missing:
         if task.flags & Flag.GANG:
-            gangs.on_part_back(state, task)
+            gangs.on_part_back(state, task, now)
         else:
             # It may have been on its way when the manager said what it holds: not to be run twice means not again now.
             failure = Failure("its manager joined again and did not have it")
-            outcomes.lost(state, task, failure, now, suspected=not task.order.spec.idempotent)
+            suspected = not task.order.spec.idempotent
+            outcomes.lost(state, task, failure, now, suspected=suspected, loss=Loss.UNDELIVERED)
     return dropped
 
 
@@ -121,15 +122,16 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
         if task is None or task.epoch != lease.epoch:
             continue
         if task.flags & Flag.GANG:
-            gangs.on_part_back(state, task)
+            gangs.on_part_back(state, task, now)
             continue
         outcomes.forget(state, manager, task)
         if task.flags & Flag.CANCELLING:
-            outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False)
+            outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False,
+                          loss=Loss.UNDELIVERED)  # fmt: skip
         else:
             if not task.order.spec.idempotent:
                 outcomes.count(state, task)  # or it would be taken for lost after a restart
-            outcomes.requeue(state, task)
+            outcomes.requeue(state, task, now)
     has_room(manager)
     state.hungry[manager.pool.name] = manager.pool
 
@@ -137,6 +139,7 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
 def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> None:
     """Renew the manager's leases and note its figures."""
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
+    _count(manager, message.tally)
     if message.draining and not manager.draining:
         manager.draining = True
         no_room(manager)
@@ -144,6 +147,22 @@ def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> Non
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
     _tell_started(state, manager, [name for name, _ in manager.running if name not in known])
     state.effects.before.append((manager.peer, wire.Beat()))
+
+
+def _count(manager: Manager, tally: wire.Tally) -> None:
+    """Add to the pool's counters what a manager has counted since it was last heard of."""
+    before, manager.tally = manager.tally, tally
+    if before != tally:
+        counters = manager.pool.counters
+        counters.restarts = _plus(counters.restarts, tally.restarts - before.restarts)
+        counters.out_of_memory = _plus(counters.out_of_memory, tally.out_of_memory - before.out_of_memory)
+        dropped = tally.output_dropped_bytes - before.output_dropped_bytes
+        counters.output_dropped_bytes = _plus(counters.output_dropped_bytes, dropped)
+
+
+def _plus(counter: int, more: int) -> int:
+    """Whatever a manager says, a counter never goes back and fits into the journal."""
+    return min(counter + max(0, more), 1 << 62)
 
 
 def _tell_started(state: State, manager: Manager, names: list[TaskId]) -> None:
@@ -165,7 +184,7 @@ def on_wanted(state: State, manager: Manager, message: wire.Wanted) -> None:
         state.effects.before.append((manager.peer, wire.Functions(found)))
 
 
-def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
+def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: Loss = Loss.LEFT) -> None:
     """What happens when a manager dies, leaves or falls silent: its leases end and its tasks run elsewhere.
 
     Its oldest leases, as many as it has workers, were running and come under suspicion; the rest never started.
@@ -178,11 +197,11 @@ def gone(state: State, manager: Manager, failure: Failure, now: float) -> None:
     state.effects.entries.append(ManagerLeft(manager.id))
     manager.draining = True
     output.on_gone(state, manager)
-    gangs.on_manager_lost(state, manager, failure, now)
+    gangs.on_manager_lost(state, manager, failure, now, loss)
     running = {name for name, _ in manager.running} or set(list(manager.leases)[: manager.workers])
     for task in reversed(list(manager.leases.values())):
         suspected = task.id in running or not task.order.spec.idempotent
-        outcomes.lost(state, task, failure, now, suspected=suspected)
+        outcomes.lost(state, task, failure, now, suspected=suspected, loss=loss)
     manager.leases.clear()
     manager.load = 0
     state.hungry[pool.name] = pool

@@ -66,6 +66,9 @@ class _Dealer:
         self._last: dict[ManagerId, Order] = {}
         self._held: dict[ManagerId, list[wire.AssignGroup]] = {}
         """The same for tasks that must not be handed out before the journal knows it."""
+        self._timed: Order | None = None
+        self._waited = 0
+        """Tasks of this order handed out now that waited since their submission: they are timed together."""
 
     def deal(self) -> None:
         pool, queue = self._pool, self._pool.queue
@@ -76,6 +79,7 @@ class _Dealer:
             roomy = sorted(pool.roomy.values(), key=_share)
             for place, manager in enumerate(roomy):
                 self._fill(manager, math.ceil(queue.size / (len(roomy) - place)), only_idle=False)
+        self._time_waits(None)
         for name, groups, effects in (
             *((manager, groups, self._state.effects.before) for manager, groups in self._groups.items()),
             *((manager, groups, self._state.effects.after_managers) for manager, groups in self._held.items()),
@@ -148,13 +152,27 @@ class _Dealer:
                 or any(need.outcome is None and need.manager is not manager for need in follower.needs)
             ):
                 return
+            follower.since = self._now  # it never waited for a worker
             self._assign(manager, follower)
             task = follower
+
+    def _time_waits(self, following: Order | None) -> None:
+        order = self._timed
+        if order is not None:
+            order.pool.stages.queued.add(self._now + self._state.wall_offset - order.at, self._waited)
+        self._timed, self._waited = following, 0
 
     def _assign(self, manager: Manager, task: Task) -> None:
         order, state = task.order, self._state
         task.state = TaskState.ASSIGNED
         task.manager = manager
+        if task.since:
+            order.pool.stages.queued.add(self._now - task.since)
+        else:
+            if order is not self._timed:
+                self._time_waits(order)
+            self._waited += 1
+        task.since = self._now
         task.epoch = next_epoch(state, task)
         manager.leases[task.id] = task
         manager.load += order.slots

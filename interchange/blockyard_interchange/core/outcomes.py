@@ -1,13 +1,25 @@
 """What happens when a try ends: recorded, tried again, or given up; and what follows for those that wait."""
 
 import heapq
+import math
 
 from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, body_bytes
 from blockyard_interchange.core import functions, gangs, stored, submit
 from blockyard_interchange.core.entries import Counted, Submitted
-from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
+from blockyard_interchange.core.stages import BOUNDS
+from blockyard_interchange.core.state import (
+    Flag,
+    FunctionEntry,
+    Loss,
+    Manager,
+    Session,
+    State,
+    Task,
+    TaskState,
+    has_room,
+)
 
 _OVERHEAD_BYTES = 16
 """What an outcome costs in the journal besides its body, roughly."""
@@ -15,7 +27,9 @@ _MOST_DOUBLINGS = 30
 """Of a back-off: more would be centuries, and in the end no number any more."""
 
 
-def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: float) -> None:
+def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a call would cost more than what it does
+    state: State, manager: Manager, message: wire.Outcomes, now: float
+) -> None:
     """Take in what a manager reports; what its lease no longer covers is refused and counted."""
     known = max(manager.recorded, state.effects.recorded.get(manager.id, 0))
     state.effects.recorded[manager.id] = max(known, message.number)
@@ -26,6 +40,8 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
     leases, load = manager.leases, 0
     entry: FunctionEntry | None = None
     seconds, ran = 0.0, 0
+    stages, since, same = manager.pool.stages, 0.0, 0
+    brief, brief_seconds = 0, 0.0
     for outcome in message.outcomes:
         task = leases.get(TaskId(outcome.task))
         if task is None or task.epoch != outcome.epoch:
@@ -39,6 +55,15 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
             entry, seconds, ran = task.order.entry, 0.0, 0
         seconds += outcome.seconds
         ran += 1
+        if task.since != since:
+            stages.assigned.add(now - since, same)
+            since, same = task.since, 0
+        same += 1
+        if outcome.seconds > BOUNDS[0]:
+            stages.running.add(outcome.seconds)
+        else:
+            brief += 1
+            brief_seconds += outcome.seconds
         if task.flags & Flag.GANG:
             gangs.on_part(state, manager, task, outcome, now)
         elif outcome.status is Status.DONE:
@@ -48,6 +73,8 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
     if entry is not None:
         _learn(entry, seconds, ran)
         manager.pool.last_entry = entry
+        stages.assigned.add(now - since, same)
+        stages.running.add_brief(brief, brief_seconds)
     manager.load -= load
     manager.done += len(message.outcomes)
     has_room(manager)
@@ -55,8 +82,10 @@ def on_outcomes(state: State, manager: Manager, message: wire.Outcomes, now: flo
 
 
 def _learn(entry: FunctionEntry, seconds: float, ran: int) -> None:
-    """Move the average: a batch counts as what it is, but never more than half."""
+    """Move the average: a batch counts as what it is, but never more than half. What is no duration teaches nothing."""
     mean = seconds / ran
+    if not 0.0 <= mean < math.inf:
+        return
     weight = min(0.5, ran / 16)
     entry.seconds = mean if entry.seconds is None else entry.seconds + weight * (mean - entry.seconds)
 
@@ -69,7 +98,7 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
         case Status.CANCELLED if not task.flags & Flag.CANCELLING:
             # By order of an interchange that died before it recorded why. Who still wants that will say so again.
             failure = Failure("it was stopped by order of an interchange that was killed then")
-            lost(state, task, failure, now, suspected=not task.order.spec.idempotent)
+            lost(state, task, failure, now, suspected=not task.order.spec.idempotent, loss=Loss.RESTART)
         case Status.JOIN if task.flags & Flag.CANCELLING:
             finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
         case Status.JOIN:
@@ -97,7 +126,7 @@ def _retry(state: State, task: Task, now: float) -> None:
     task.order.pool.counters.retried += 1
     count(state, task)
     if not spec.backoff:
-        requeue(state, task)
+        requeue(state, task, now)
         return
     task.state = TaskState.DELAYED
     heapq.heappush(
@@ -111,13 +140,15 @@ def count(state: State, task: Task) -> None:
         state.effects.entries.append(Counted(task.id, task.failures, task.losses, task.epoch))
 
 
-def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: bool) -> None:
+def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: bool, loss: Loss = Loss.WORKER) -> None:
     """A try ended by no fault of the user's: run the task again, unless it must not, or seems to be the cause.
 
     `suspected`: it was running, so that it may have brought down what it ran on.
     """
     task.manager = None
-    task.order.pool.counters.lost += 1
+    counters = task.order.pool.counters
+    counters.lost += 1
+    counters.losses[loss] = counters.losses.get(loss, 0) + 1
     if suspected:
         task.losses += 1
         count(state, task)
@@ -131,21 +162,21 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
         message = f"task {task_name(task.id)} lost its worker {task.losses} times (at most {most}): {failure.message}"
         finish(state, task, _lost_outcome(task, message, failure), now)
     else:
-        requeue(state, task)
+        requeue(state, task, now)
 
 
 def _lost_outcome(task: Task, message: str, failure: Failure) -> Outcome:
     return Outcome(task.id, task.epoch, Status.LOST, failure=Failure(message, failure.types, failure.evidence))
 
 
-def requeue(state: State, task: Task) -> None:
+def requeue(state: State, task: Task, now: float) -> None:
     """Put a task back: to the head of its line, or to wait for what it needs."""
     task.manager = None
     order = task.order
     if task.waiting:
         task.state = TaskState.WAITING
         return
-    task.state = TaskState.QUEUED
+    task.state, task.since = TaskState.QUEUED, now
     if task.flags & Flag.GANG:
         order.pool.gangs.appendleft(task)
     else:
@@ -175,6 +206,7 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
         state.ended.append(outcome)
         state.effects.sync |= pool.settings.durability == "fsync"
     pool.counters.count(outcome.status)
+    state.ending[order] += 1
     body = task.body
     shrunk = _size(outcome.body) - _size(body)
     if type(body) is not bytes:
@@ -232,7 +264,7 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
         if not other.waiting:
             match other.state:
                 case TaskState.WAITING:
-                    requeue(state, other)
+                    requeue(state, other, now)
                 case TaskState.JOINING:
                     _finish_join(state, other, now)
 
@@ -311,7 +343,8 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
     if task.outcome is not None:
         return
     if task.waiting:
-        lost(state, task, Failure("it was told to have run before what it needs"), now, suspected=False)
+        lost(state, task, Failure("it was told to have run before what it needs"), now, suspected=False,
+             loss=Loss.UNDELIVERED)  # fmt: skip
         return
     task.manager = None
     functions.learn(state, [function for function in calls.functions if functions.is_genuine(function)])

@@ -74,6 +74,15 @@ class FairQueue(Generic[T]):
                 del level[line]
         return None
 
+    def heads(self, is_live: Callable[[T], bool]) -> Iterator[T]:
+        """The first live item of each line: of its line, it has waited longest."""
+        for priority in self._order:
+            for items in self._levels[priority].values():
+                while items and not is_live(items[0]):
+                    items.popleft()
+                if items:
+                    yield items[0]
+
     def __iter__(self) -> Iterator[T]:
         """All items in no particular order between lines, withdrawn ones too."""
         for priority in self._order:

@@ -9,6 +9,7 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
 from blockyard_interchange.core import (
+    compaction,
     control,
     managers,
     matching,
@@ -108,13 +109,29 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     if state.freed:
         effects.entries.append(Freed(state.freed))
         state.freed = []
+    _count(state, effects, now)
     _confirm(state, effects, everybody=swept)
     _send_outcomes(state, effects)
     return effects
 
 
-def on_committed(state: State, effects: Effects) -> None:
-    """The commit of these effects succeeded. To be called before the next turn."""
+def _count(state: State, effects: Effects, now: float) -> None:
+    """Time what ended in this turn, and journal the counters that the entries before do not show."""
+    effects.at = now
+    for order, count in state.ending.items():
+        pool = order.pool
+        pool.stages.total.add(now + state.wall_offset - order.at, count)
+        effects.ended[pool.name] = effects.ended.get(pool.name, 0) + count
+    state.ending.clear()
+    for pool in state.pools.values():
+        if pool.counters.unentered != pool.journaled:
+            effects.entries.append(compaction.counted(pool, {}))
+
+
+def on_committed(state: State, effects: Effects, now: float) -> None:
+    """The commit of these effects succeeded, at `now`. To be called before the next turn."""
+    for ended, count in effects.ended.items():
+        state.pools[ended].stages.recording.add(now - effects.at, count)
     for name, number in effects.recorded.items():
         for pool in state.pools.values():
             manager = pool.managers.get(name)

@@ -20,6 +20,7 @@ from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
 from blockyard.wire.records import Group, Outcome
 from blockyard_interchange.core import entries, functions, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
+from blockyard_interchange.core.stages import Histogram, restored
 from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
 
 _NO_PARENT = -1
@@ -39,12 +40,14 @@ class _Gathered(msgspec.Struct):
     children: dict[int, int] = {}
     """Outer session to the next number of its inner one."""
     counters: dict[str, Counters] = {}
+    stages: dict[str, dict[str, Histogram]] = {}
     pool_of: dict[int, str] = {}
     refused: list[entries.SubmissionRefused] = []
 
 
 def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     """Apply all entries to a fresh state."""
+    state.began_at = now
     gathered = _Gathered()
     for entry in journal:
         _gather(state, gathered, entry, now)
@@ -60,6 +63,8 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     _mark(state, gathered)
     for known in state.pools.values():
         known.counters = gathered.counters.get(known.name, Counters())
+        known.journaled = known.counters.unentered
+        known.stages = restored(gathered.stages.get(known.name, {}))
     _account_for_volatile(state)
     functions.forget_unused(state)
     for run in [run for run in state.runs.values() if not run.sessions]:
@@ -115,8 +120,12 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.refused.append(entry)
         case entries.PoolCounted():
             gathered.counters[entry.pool] = Counters(
-                entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late
-            )
+                entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late,
+                losses=dict(entry.losses), restarts=entry.restarts, out_of_memory=entry.out_of_memory,
+                output_dropped_bytes=entry.output_dropped_bytes,
+            )  # fmt: skip
+            if entry.stages:
+                gathered.stages[entry.pool] = entry.stages
 
 
 def _counters(gathered: _Gathered, pool: str) -> Counters:
@@ -277,6 +286,7 @@ def _forget_effects(state: State, gathered: _Gathered) -> None:
     state.effects.unlink.clear()
     state.effects.sync = False
     state.talkative.clear()
+    state.ending.clear()
 
 
 def _account_for_volatile(state: State) -> None:

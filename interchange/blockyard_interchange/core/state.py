@@ -6,17 +6,19 @@ A queue may hold a million tasks, so `Task` has only what differs between tasks 
 
 import enum
 import math
-from collections import deque
+from collections import defaultdict, deque
 
 import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand
+from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.queue import FairQueue
 from blockyard_interchange.core.settings import PoolSettings, Settings
+from blockyard_interchange.core.stages import Stages
 
 
 class TaskState(enum.IntEnum):
@@ -132,7 +134,7 @@ class Task:
 
     __slots__ = (
         "body", "dependents", "epoch", "failures", "flags", "id", "losses", "manager", "needs", "order", "outcome",
-        "state", "users", "waiting",
+        "since", "state", "users", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: TaskId, order: Order, body: Body) -> None:
@@ -147,6 +149,8 @@ class Task:
         self.users = 0
         """Tasks that need this one's result and have not ended."""
         self.state = TaskState.QUEUED
+        self.since = 0.0
+        """Since when it is ASSIGNED, or QUEUED if that was not at its submission; else 0."""
         self.epoch = 0
         self.losses = 0
         self.failures = 0
@@ -186,7 +190,8 @@ class Manager:
     __slots__ = (
         "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of", "id", "index",
         "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
-        "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "workers",
+        "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
+        "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
@@ -225,6 +230,8 @@ class Manager:
         self.queued = 0
         self.resident_bytes = 0
         self.running: list[tuple[TaskId, float]] = []
+        self.tally = Tally()
+        """What it had counted when it was last heard of."""
 
 
 def has_room(manager: Manager) -> None:
@@ -258,8 +265,8 @@ class Pool:
     """A set of like blocks with one queue."""
 
     __slots__ = (
-        "counters", "gangs", "idle", "last_entry", "managers", "name", "publish_at", "published", "queue",
-        "queued_since", "reports", "roomy", "settings", "watchers",
+        "counters", "gangs", "idle", "journaled", "last_entry", "managers", "name", "publish_at", "published", "queue",
+        "queued_since", "reports", "roomy", "settings", "stages", "watchers",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: PoolSettings) -> None:
@@ -283,6 +290,9 @@ class Pool:
         self.last_entry: FunctionEntry | None = None
         """The function whose outcomes came last."""
         self.counters = Counters()
+        self.journaled = self.counters.unentered
+        """Of these counters, what the journal holds."""
+        self.stages = Stages()
         self.reports: dict[str, BlockReport] = {}
         """The blocks as their keeper reported them: the living ones, and the last that ended."""
 
@@ -296,6 +306,23 @@ class OutputAsked(msgspec.Struct):
     waiting: set[ManagerId]
     """Managers that have not answered."""
     tries: list[Printed] = []
+
+
+class Loss(enum.StrEnum):
+    """Why a try was lost, as far as that can be said in one word."""
+
+    WORKER = "worker"
+    """Its process died, or its manager said so."""
+    BLOCK = "block"
+    """Its block was reported to have ended."""
+    LEFT = "left"
+    """Its manager left, drained or not."""
+    SILENT = "silent"
+    """Its manager was not heard of for the length of a lease."""
+    RESTART = "restart"
+    """The interchange was restarted, and its manager did not come back."""
+    UNDELIVERED = "undelivered"
+    """It was given back, or never arrived; it did not run."""
 
 
 class Counters(msgspec.Struct):
@@ -312,6 +339,19 @@ class Counters(msgspec.Struct):
     refused: int = 0
     duplicates: int = 0
     """Submissions that were known already."""
+    losses: dict[str, int] = {}
+    """`lost` by `Loss`."""
+    restarts: int = 0
+    """Workers that managers started again. This and the next two are known from heartbeats."""
+    out_of_memory: int = 0
+    """Tries that managers ended, or found ended, for want of memory."""
+    output_dropped_bytes: int = 0
+    """Of what tasks printed."""
+
+    @property
+    def unentered(self) -> tuple[int, int, int]:
+        """What no other entry of the journal shows, so that it is journaled whenever it changes."""
+        return self.retried, self.lost, self.late
 
     def count(self, status: Status) -> None:
         """A task ended so."""
@@ -336,6 +376,8 @@ class State:
         self.settings = settings
         self.wall_offset = wall_offset
         """UTC less the monotonic clock, read once: a clock that is set later moves no deadline."""
+        self.began_at = 0.0
+        """By the monotonic clock."""
         self.last_at = 0.0
         """Of the last submission, UTC."""
         self.opening = opening
@@ -371,6 +413,8 @@ class State:
         self.given: list[Lease] = []
         self.shared: dict[str, int] = {}
         """Blobs named by their content, and how many values they are."""
+        self.ending: defaultdict[Order, int] = defaultdict(int)
+        """How many tasks of each order ended since the last turn."""
         self.settling: list[Task] = []
         """Ended tasks whose dependents were not told yet."""
         self.gangs: dict[TaskId, Gang] = {}

@@ -6,7 +6,7 @@ from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_interchange.core import gangs, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
-from blockyard_interchange.core.state import Flag, State, Task, TaskState
+from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
 
@@ -36,7 +36,7 @@ def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
         if epoch < 0:
             _deadline(state, task, now)
         elif task.state is TaskState.DELAYED and task.epoch == epoch:
-            outcomes.requeue(state, task)
+            outcomes.requeue(state, task, now)
     if now < state.next_sweep:
         return False
     state.next_sweep = now + _SWEEP_SECONDS
@@ -82,7 +82,8 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
         managers.retract(state, pool, now)
         for manager in [one for one in pool.managers.values() if now - one.last_seen > settings.lease]:
             silent = now - manager.last_seen
-            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now)
+            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,
+                          loss=Loss.SILENT)  # fmt: skip
     for session in list(state.sessions.values()):
         if session.connected and now - session.last_seen > settings.lease:
             sessions.detach(state, session)
@@ -108,6 +109,6 @@ def _give_up_waiting(state: State, now: float) -> None:
             if task.outcome is None and task.manager is None:
                 failure = Failure("the interchange was restarted and its manager did not come back")
                 outcomes.withdraw(state, task)
-                outcomes.lost(state, task, failure, now, suspected=True)
+                outcomes.lost(state, task, failure, now, suspected=True, loss=Loss.RESTART)
     if late:
         state.hungry.update(state.pools)

@@ -252,7 +252,7 @@ class Bench:
             self.log.append(entries.encode(entry))
         self.compact()
         self.log.commit(sync=effects.sync)
-        reactor.on_committed(self.state, effects)
+        reactor.on_committed(self.state, effects, self.now)
         for peer, to_manager in effects.after_managers:
             self._deliver(peer, codec.to_manager.decode(codec.encode(to_manager)))
         for peer, to_client in effects.after_clients:
