@@ -102,7 +102,7 @@ class Client(Submitter):
         self._finalizer.atexit = False
 
     @classmethod
-    def local(
+    def local(  # noqa: PLR0913 - keyword-only; each has a default that suits most
         cls,
         workers: int | None = None,
         *,
@@ -111,6 +111,7 @@ class Client(Submitter):
         on_full: str = "wait",
         folder: str | Path | None = None,
         journal: str = "",
+        metrics: str = "",
         limits: Limits | None = None,
         **pool: Any,
     ) -> Self:
@@ -119,7 +120,8 @@ class Client(Submitter):
         `workers`: of the pool 'default', in one block; further settings of it by name, see `LocalPool`. `pools` says
         it all instead. `run`: a name under which the journal is kept and resumed after a crash.
         `journal`: ``postgresql://…`` instead of SQLite in the state folder. `limits`: how much may be unfinished before
-        `submit` waits (``on_full="raise"``: raises `QueueFull`).
+        `submit` waits (``on_full="raise"``: raises `QueueFull`). `metrics`: ``HOST:PORT`` for Prometheus; nothing
+        listens without.
         """
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
@@ -129,7 +131,7 @@ class Client(Submitter):
             pools,
             run=run,
             folder=Path(folder) if folder is not None else None,
-            serving=Serving(journal=journal, limits=limits or Limits()),
+            serving=Serving(journal=journal, metrics=metrics, limits=limits or Limits()),
         )
         try:
             engine = system.start(on_full)

@@ -8,10 +8,11 @@ import logging
 import secrets
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blockyard import nearness
 from blockyard.blobs import BlobFolder
-from blockyard.errors import BadFrame, BlobMissing
+from blockyard.errors import BadFrame, BlobMissing, ConfigError
 from blockyard.keyring import KeyRing
 from blockyard.transport import Context, Gate, Poller, Router
 from blockyard.wire import client as client_wire
@@ -21,10 +22,14 @@ from blockyard_interchange import bodies
 from blockyard_interchange.commits import Commits
 from blockyard_interchange.core import compaction, entries, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.figures import Figures, figures
 from blockyard_interchange.core.state import State
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.settings import ProcessSettings
+
+if TYPE_CHECKING:
+    from blockyard_interchange.metrics import MetricsPort
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +64,9 @@ class Loop:
         self.state = State(settings.core, opening, time.time() - started)
         replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
         self._look_at_keys(started)
+        self._scrapes = _open_port(settings.metrics) if settings.metrics else None
+        self._figures: Figures | None = None
+        """For who asked, as soon as the journal holds them."""
         self._clients = Router(
             self._context, settings.clients_endpoint, keys=self._ring.interchange("clients"), domain="client"
         )
@@ -79,6 +87,8 @@ class Loop:
         poller = Poller()
         for readable in (self._gate, self._clients, self._managers):
             poller.register(readable)
+        if self._scrapes is not None:
+            poller.register(self._scrapes.descriptor)
         while not self._stopping:
             now = time.monotonic()
             wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
@@ -93,10 +103,27 @@ class Loop:
                 self._read_managers(now)
             if self._clients in ready and not self._commits.is_failing:
                 self._read_clients(now)
-            self._perform(reactor.turn(self.state, now, hears_clients=not self._commits.is_failing), now)
+            effects = reactor.turn(self.state, now, hears_clients=not self._commits.is_failing)
+            if self._scrapes is not None and self._scrapes.descriptor in ready:
+                self._take_figures(self._scrapes, effects, now)
+            self._perform(effects, now)
+            if self._figures is not None and (not self._commits.is_waiting or self._commits.is_failing):
+                self._hand_over_figures()
             if self._commits.is_failing and self._clients in ready:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
         self._close()
+
+    def _take_figures(self, scrapes: "MetricsPort", effects: Effects, now: float) -> None:
+        """Copy the figures, and journal them: who has seen a counter shall not see it go back after a restart."""
+        scrapes.take()
+        self._figures = figures(self.state, now)
+        if not self._commits.is_failing:
+            effects.entries += compaction.snapshot(self.state)
+
+    def _hand_over_figures(self) -> None:
+        found, self._figures = self._figures, None
+        if self._scrapes is not None and found is not None:
+            self._scrapes.answer(found, self._commits.figures())
 
     def _read_clients(self, now: float) -> None:
         for _ in range(_FRAMES_A_TURN):
@@ -207,6 +234,21 @@ class Loop:
         except (JournalFull, JournalUnavailable) as error:
             _log.error("the last figures could not be journaled: %s", error)
         self._log.close()
+        if self._scrapes is not None:
+            self._scrapes.close()
         for socket in (self._clients, self._managers, self._gate):
             socket.close()
         self._context.close()
+
+
+def _open_port(endpoint: str) -> "MetricsPort":
+    """The library is asked for only when it is needed. Raises ConfigError with the pip line when it is missing."""
+    try:
+        from blockyard_interchange.metrics import MetricsPort
+    except ModuleNotFoundError as missing:
+        if missing.name != "prometheus_client":
+            raise
+        raise ConfigError(
+            f"metrics={endpoint!r}: prometheus-client is not installed; pip install 'blockyard[interchange]'"
+        ) from missing
+    return MetricsPort(endpoint)

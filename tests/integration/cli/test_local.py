@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import msgspec
@@ -172,6 +174,19 @@ def test_workers_import_modules_from_where_up_was_typed(user: User, monkeypatch:
 
     with Client.connect() as client:
         assert client.submit(my_project.double, 21).result(60) == 42
+
+
+def test_metrics_are_served_where_it_was_said_and_again_by_the_next_up(user: User) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    user.types("local", "up", "--workers", "1", BLOCKYARD_LOCAL_METRICS=address)
+    with Client.connect() as client:
+        client.submit(pow, 2, 3).result(60)
+    for up in ("no more words", "another up"):
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+            assert 'blockyard_tasks_ended_total{outcome="done",pool="default"} 1.0' in answer.read().decode(), up
+        user.types("local", "down")
+        user.types("local", "up")
 
 
 def test_a_system_that_cannot_come_up_says_why(user: User) -> None:
