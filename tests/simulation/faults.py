@@ -92,11 +92,17 @@ def leave_a_commit_in_doubt(one: Scenario) -> None:
     one.interchange.store.doubt = one.world.chance(0.5)
 
 
+def set_the_clock(one: Scenario) -> None:
+    """Some hours ahead or back. Who runs goes by the monotonic clock; who starts next finds another date."""
+    one.world.wall_offset += one.world.between(-20_000.0, 20_000.0)
+
+
 _OFTEN = (cut_a_link, cut_a_link, kill_a_manager, kill_a_worker)
 _ALL: tuple[Callable[[Scenario], None], ...] = (
     kill_the_interchange, kill_it_before_its_next_commit, kill_it_after_its_next_commit, kill_it_between_two_sends,
     freeze_the_interchange, kill_a_manager, kill_a_block, freeze_a_manager, terminate_a_manager, kill_a_worker,
     cut_a_link, kill_a_client, freeze_a_client, fill_the_disk, take_the_database_away, leave_a_commit_in_doubt,
+    set_the_clock,
 )  # fmt: skip
 FAULTS = {fault.__name__: fault for fault in _ALL}
 NAMES = [fault.__name__ for fault in (*_ALL, *_OFTEN)]

@@ -320,7 +320,7 @@ class Scenario:
         self.interchange.store.close()
         self.interchange.store.is_away = False
         log = Log(self.interchange.store)
-        after = State(self.settings, log.open(), 5000.0)
+        after = State(self.settings, log.open(), self.world.wall_offset)
         replay.replay(after, [entries.decode(entry) for entry in log.replay()], self.world.now)
         invariants.check(after)
         self._check_empty(after)

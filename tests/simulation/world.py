@@ -22,6 +22,8 @@ class World:
         self.seed = seed
         self.random = random.Random(seed)
         self.now = 1000.0
+        self.wall_offset = 5000.0
+        """UTC less the monotonic clock; processes read it when they start."""
         self.events = 0
         self.trace: list[str] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []

@@ -162,7 +162,7 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
         outer = state.sessions.get(SessionId(name))
         if number and outer is not None:
             outcomes.children_of(state, outer).next_number = number
-    for entry, group, tasks in _make(state, gathered):
+    for entry, group, tasks in _make(state, gathered, now):
         made.append((group, tasks))
         children.setdefault(entry.parent, []).extend(tasks)
     for value in gathered.stored:
@@ -189,7 +189,7 @@ def _keep(state: State, gathered: _Gathered, value: entries.Stored) -> None:
             stored.keep(state, session, value.task, value.body, value.at)
 
 
-def _make(state: State, gathered: _Gathered) -> Iterator[tuple[entries.Submitted, Group, list[Task]]]:
+def _make(state: State, gathered: _Gathered, now: float) -> Iterator[tuple[entries.Submitted, Group, list[Task]]]:
     """The tasks that are not freed, in the order of their submission."""
     for entry in sorted(gathered.submitted, key=lambda one: one.at):
         state.last_at = max(state.last_at, entry.at)
@@ -199,7 +199,7 @@ def _make(state: State, gathered: _Gathered) -> Iterator[tuple[entries.Submitted
         session.accepted = max(session.accepted, entry.number)
         for group in entry.groups:
             for part in _not_freed(gathered, session, group):
-                tasks = submit.make(state, session, part, entry.at)
+                tasks = submit.make(state, session, part, entry.at, now)
                 if entry.opening:
                     submit.forbid_older_leases(tasks, entry.opening)
                 yield entry, part, tasks

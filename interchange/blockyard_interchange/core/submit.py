@@ -126,14 +126,14 @@ def add(state: State, session: Session, groups: list[Group], at: float, now: flo
     """Make the tasks of checked groups and queue those that need wait for nothing."""
     made: list[Task] = []
     for group in groups:
-        fresh = make(state, session, group, at)
+        fresh = make(state, session, group, at, now)
         enqueue(state, fresh, group, now)
         made += fresh
     return made
 
 
-def make(state: State, session: Session, group: Group, at: float) -> list[Task]:
-    """Make the tasks of one group; they are known, but neither wired nor queued."""
+def make(state: State, session: Session, group: Group, at: float, now: float) -> list[Task]:
+    """Make the tasks of one group, which came at `at` (UTC); they are known, but neither wired nor queued."""
     spec = group.spec
     pool = state.pools[spec.pool]
     entry = state.functions[FunctionId(spec.function)]
@@ -151,7 +151,8 @@ def make(state: State, session: Session, group: Group, at: float) -> list[Task]:
     if not order.volatile:
         state.live_bytes += size + 16 * len(fresh)
     if spec.deadline:
-        _set_deadlines(state, fresh, order.deadline - state.wall_offset)
+        # UTC is all that outlives a restart. If the clock was set back meanwhile, no deadline gets longer than it was.
+        _set_deadlines(state, fresh, min(order.deadline - state.wall_offset, now + spec.deadline))
     return fresh
 
 

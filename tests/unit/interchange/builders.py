@@ -182,6 +182,8 @@ class Bench:
         self.store = MemoryStore()
         self.floor_bytes = floor_bytes
         self.now = 1000.0
+        self.wall_offset = 5000.0
+        """UTC less the monotonic clock, as the next start finds it."""
         self.peers: dict[bytes, Peer] = {}
         self.lost: list[tuple[bytes, object]] = []
         """What was told to peers that are not there."""
@@ -192,7 +194,7 @@ class Bench:
 
     def _start(self) -> None:
         self.log = Log(self.store, floor_bytes=self.floor_bytes)
-        self.state = State(self.settings, self.log.open(), 0.0)
+        self.state = State(self.settings, self.log.open(), self.wall_offset)
         replay.replay(self.state, [entries.decode(entry) for entry in self.log.replay()], self.now)
         self.check()
 

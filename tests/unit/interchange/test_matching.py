@@ -2,7 +2,7 @@
 
 from blockyard.ids import FunctionId
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Assigned, body_bytes
+from blockyard.wire.records import Assigned, Status, body_bytes
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Manager, a_function, a_spec, done, lease
 
@@ -156,6 +156,38 @@ def test_a_clock_that_is_set_back_moves_no_deadline() -> None:
     bench.state.wall_offset -= 3600.0
     bench.turn(5.1)
     assert len(client.outcomes()) == 1
+
+
+def test_a_clock_that_is_set_back_while_the_interchange_is_down_lengthens_no_deadline() -> None:
+    bench = Bench(client_grace=1e9)
+    client = bench.client()
+    (before,) = client.call(a_spec(deadline=10.0))
+    bench.turn()
+    bench.wall_offset -= 3600.0
+    bench.restart()
+    client.say(client.hello)
+    (after,) = client.call(a_spec(deadline=20.0))
+    bench.turn(10.1)
+    assert [outcome.status for outcome in bench.recorded(before)] == [Status.DEADLINE]
+    assert bench.recorded(after) == []
+    bench.turn(10.1)
+    assert [outcome.status for outcome in bench.recorded(after)] == [Status.DEADLINE]
+
+
+def test_a_clock_that_is_set_costs_no_task_and_no_order() -> None:
+    bench = Bench(client_grace=1e9)
+    client = bench.client()
+    first = client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    for hours in (+5, -9, +4):
+        bench.wall_offset += 3600.0 * hours
+        bench.restart()
+        client.say(client.hello)
+        first += client.call()
+        bench.turn()
+    manager = bench.manager(workers=8)
+    bench.turn()
+    assert [one.task for one in manager.assigned()] == first
 
 
 def test_assignments_are_cut_into_frames_of_bounded_size_in_order() -> None:
