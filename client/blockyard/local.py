@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -247,9 +248,10 @@ class LocalSystem:
 
     def _write_worker_settings(self, name: str, pool: LocalPool) -> None:
         init = ""
-        if pool.initializer is not None:
+        initializer = pool.initializer or (_Named(pool.worker_init) if pool.worker_init else None)
+        if initializer is not None:
             init = str(self.folder / f"init-{name}")
-            _write_private(Path(init), dump_function(_Initializer(pool.initializer, pool.initargs)))
+            _write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
         accelerators = pool.accelerators if isinstance(pool.accelerators, int) else len(pool.accelerators)
         workers = max(1, int(pool.workers_per_node))
         settings = {
@@ -265,6 +267,8 @@ class LocalSystem:
             "preload": list(pool.preload),
             "worker_init": init,
             "max_tasks_per_worker": pool.max_tasks_per_worker or 0,
+            "max_rss": pool.max_rss_bytes or 0,
+            "pin_cores": pool.pin_cores,
             "supervisor": os.getpid(),
             "blob_near": str(nearness.nonce_file(self._blobs)),
         }
@@ -286,6 +290,16 @@ class _Initializer:
 
     def __call__(self) -> None:
         self.function(*self.arguments)  # type: ignore[operator]  # LocalPool checked that it is callable
+
+
+class _Named:
+    """A function by its reference, ``module:function``, which is imported where it is called."""
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
+
+    def __call__(self, *arguments: object) -> None:
+        pkgutil.resolve_name(self.reference)(*arguments)
 
 
 class _Supervisor(threading.Thread):

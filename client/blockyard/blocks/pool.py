@@ -67,6 +67,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     initializer, initargs: called once in each worker; worker_init: the same, by reference ("module:function").
     preload: modules imported once per manager, before its workers are forked.
     max_tasks_per_worker: a worker is replaced after so many; None: never.
+    max_rss: a worker that holds more memory than this between two tasks ("2Gi", or bytes) is replaced; None: never.
+    pin_cores: each worker stays on its own share of the node's cores.
     durability: what an acknowledged task survives.
     """
 
@@ -95,6 +97,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     worker_init: str | None = None
     preload: tuple[str, ...] = ()
     max_tasks_per_worker: int | None = None
+    max_rss: str | int | None = None
+    pin_cores: bool = False
     durability: Durability = Durability.JOURNAL
 
     def __post_init__(self) -> None:
@@ -133,6 +137,11 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     def memory_per_worker_bytes(self) -> int | None:
         """The memory of a worker, None when it is not limited."""
         return None if self.memory_per_worker is None else parse_bytes(self.memory_per_worker)
+
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """The memory above which a worker is replaced between two tasks, None when it is not."""
+        return None if self.max_rss is None else parse_bytes(self.max_rss)
 
     @property
     def policy(self) -> Policy:
@@ -240,6 +249,10 @@ def _memory(value: Any) -> str:
         return str(error)
 
 
+def _flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else f"is {value!r}; give True or False"
+
+
 def _words(what: str, pattern: re.Pattern[str] | None = None) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, tuple) or not all(isinstance(word, str) and word for word in value):
@@ -315,6 +328,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "worker_init": _worker_init,
     "preload": _words("modules", DOTTED),
     "max_tasks_per_worker": _count(1, optional=True),
+    "max_rss": _memory,
+    "pin_cores": _flag,
     "durability": _durability,
 }
 """What each field must be; every field has an entry, which a test checks."""
