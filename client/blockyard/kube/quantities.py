@@ -1,0 +1,32 @@
+"""Amounts and time spans as Kubernetes writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SUFFIXES: Final = {
+    "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60,
+}  # fmt: skip
+_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?([A-Za-z]{0,2})")
+
+
+def seconds(text: str) -> float:
+    """Read a time span such as '90s' or '1h30m'. Raises ValueError when it is none."""
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no time span; write for example '90s' or '1h30m'")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def amount(quantity: str | float) -> float:
+    """Read a quantity: '500m' is 0.5, '2Gi' is 2^31. Raises ValueError when it is none."""
+    if isinstance(quantity, int | float) and not isinstance(quantity, bool):
+        return float(quantity)
+    match = _QUANTITY.fullmatch(str(quantity))
+    if match is None or match[3] not in _SUFFIXES:
+        raise ValueError(f"{quantity!r} is no quantity; write for example '500m', '2Gi' or 4")
+    return float(match[1]) * 10.0 ** int(match[2] or 0) * _SUFFIXES[match[3]]
