@@ -8,7 +8,7 @@ export PYTHONSAFEPATH := 1
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check unit integration soak scale bench bench-peers environment packages clean
+.PHONY: help run test check unit integration soak scale bench bench-peers crds environment packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: environment ## speed, each figure beside the standard library's pool in t
 
 bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a throw-away environment
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.peers.run_all $(ARGS)
+
+crds: environment ## crds/ from the records of the operator; a test fails when they differ
+	@$(BIN)/python -m blockyard_operator.resources.crds crds
 
 environment: ## .venv from pyproject.toml; at once when nothing changed
 	@PYTHON=$(PYTHON) tools/environment

@@ -1,0 +1,149 @@
+"""The two CustomResourceDefinitions. `python -m blockyard_operator.resources.crds FOLDER` writes them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from blockyard_operator.resources.block import BlockSpec, BlockStatus
+from blockyard_operator.resources.fields import GROUP, VERSION
+from blockyard_operator.resources.pool import PoolSpec, PoolStatus
+from blockyard_operator.resources.schema import Schema, schema_of
+
+HEADER: Final = "# Generated from operator/blockyard_operator/resources; change it there, then: make crds\n"
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of `kubectl get`; those of priority 1 are shown with `-o wide`."""
+
+    name: str
+    path: str
+    kind: str = "string"
+    priority: int = 0
+
+    def manifest(self) -> dict[str, Any]:
+        column = {"name": self.name, "jsonPath": self.path, "type": self.kind}
+        return column | ({"priority": self.priority} if self.priority else {})
+
+
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+POOL_COLUMNS: Final = (
+    Column("Ready", _condition("Ready", "status")),
+    Column("Reason", _condition("Ready", "reason")),
+    Column("Desired", ".status.blocks.desired", "integer"),
+    Column("Blocks", ".status.blocks.ready", "integer"),
+    Column("Pending", ".status.blocks.pending", "integer"),
+    Column("Busy", ".status.workers.busy", "integer"),
+    Column("Idle", ".status.workers.idle", "integer"),
+    Column("Waiting", ".status.tasks.waiting", "integer"),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+    Column("Outdated", ".status.blocks.outdated", "integer", 1),
+    Column("Max", ".spec.blocks.max", "integer", 1),
+    Column("Queue", ".spec.queueName", "string", 1),
+    Column("Message", _condition("Ready", "message"), "string", 1),
+)
+
+BLOCK_COLUMNS: Final = (
+    Column("State", ".status.jobStatus.state"),
+    Column("Reason", ".status.jobStatus.reason"),
+    Column("Managers", ".status.managers", "integer"),
+    Column("Nodes", ".spec.nodes", "integer"),
+    Column("Busy", ".status.workers.busy", "integer"),
+    Column("Drain", ".spec.drain", "boolean"),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+    Column("Pool", ".spec.pool", "string", 1),
+    Column("Node", ".status.jobStatus.node", "string", 1),
+    Column("Message", ".status.jobStatus.message", "string", 1),
+)
+
+
+def pool_crd() -> dict[str, Any]:
+    """`workerpools.blockyard.dev`."""
+    scale = {
+        "specReplicasPath": ".spec.blocks.replicas",
+        "statusReplicasPath": ".status.blocks.living",
+        "labelSelectorPath": ".status.selector",
+    }
+    schema = _root("A pool of blocks of workers.", schema_of(PoolSpec), schema_of(PoolStatus))
+    return _crd("WorkerPool", "wp", schema, POOL_COLUMNS, scale=scale)
+
+
+def block_crd() -> dict[str, Any]:
+    """`workerblocks.blockyard.dev`."""
+    schema = _root(
+        "One block of workers: pods that are made and lost together.", schema_of(BlockSpec), schema_of(BlockStatus)
+    )
+    return _crd("WorkerBlock", "wb", schema, BLOCK_COLUMNS)
+
+
+def render() -> dict[str, str]:
+    """File names and texts of all that belongs into `crds/`."""
+    return {
+        f"{crd['spec']['names']['plural']}.yaml": HEADER + yaml.safe_dump(crd, sort_keys=False, width=120)
+        for crd in (pool_crd(), block_crd())
+    }
+
+
+def _root(description: str, spec: Schema, status: Schema) -> Schema:
+    # Names become labels, host names and parts of longer names: 'NAME-XXXXX-INDEX' must fit into 63 characters.
+    name = {"rule": "size(self.metadata.name) <= 50", "message": "metadata.name is longer than 50 characters"}
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec | {"default": {}},
+            "status": status,
+        },
+        "x-kubernetes-validations": [name],
+    }
+
+
+def _crd(
+    kind: str, short: str, schema: Schema, columns: tuple[Column, ...], scale: dict[str, str] | None = None
+) -> dict[str, Any]:
+    plural = f"{kind.lower()}s"
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}} | ({"scale": scale} if scale else {}),
+        "additionalPrinterColumns": [column.manifest() for column in columns],
+    }
+    if kind == "WorkerBlock":
+        version["selectableFields"] = [{"jsonPath": ".spec.pool"}, {"jsonPath": ".status.jobStatus.state"}]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
+                "categories": ["blockyard"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(exist_ok=True)
+    for name, text in render().items():
+        (folder / name).write_text(text)

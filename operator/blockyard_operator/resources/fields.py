@@ -1,0 +1,78 @@
+"""Kinds of fields that both resources use: their types in Python, and what the API server is to check of them.
+
+A record may carry `RULES`, CEL rules over the whole of it; `Annotated` metadata carry those over one field.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, TypeAlias
+
+from msgspec import Meta, Struct
+
+GROUP: Final = "blockyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+MAX_ITEMS: Final = 32
+"""No list is longer: an object's size must not follow the size of a pool."""
+
+
+class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A part of a resource. Field names are camelCase outside, unknown fields are ignored, defaults are left out."""
+
+
+def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
+    """A CEL rule of the API server; `field` is the path, below the record, that a refusal names."""
+    return {"rule": expression, "message": message} | ({"fieldPath": field} if field else {})
+
+
+Duration: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+"""A time span as Kubernetes writes it: '90s', '1h30m'."""
+
+Word: TypeAlias = Annotated[str, Meta(max_length=64)]
+"""One CamelCase word for machines, or a short name."""
+
+Sentence: TypeAlias = Annotated[str, Meta(max_length=1024)]
+
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""Of another object: a DNS label."""
+
+Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, max_length=40)]
+"""UTC, RFC 3339, whole seconds: '2026-01-31T12:00:00Z'."""
+
+Quantity: TypeAlias = Annotated[
+    str | int,
+    Meta(
+        extra_json_schema={
+            "x-kubernetes-int-or-string": True,
+            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$",
+            "maxLength": 32,
+        }
+    ),
+]
+"""An amount as Kubernetes writes it: '500m', '2Gi', 4."""
+
+Share: TypeAlias = Annotated[
+    str | int,
+    Meta(
+        extra_json_schema={
+            "x-kubernetes-int-or-string": True,
+            "pattern": r"^([0-9]+|[0-9]{1,2}%|100%)$",
+            "maxLength": 10,
+        }
+    ),
+]
+"""So many blocks, or a percentage of the blocks there are to be: 1, '25%'."""
+
+Open: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True})]
+"""An object that the schema leaves open."""
+
+
+def blocks_of(share: str | int, whole: int, *, round_up: bool) -> int:
+    """How many of `whole` blocks a `Share` is. A percentage is rounded as asked, as rolling updates do."""
+    if isinstance(share, int):
+        return share
+    if not share.endswith("%"):
+        return int(share)
+    percent = int(share[:-1]) * whole
+    return -(-percent // 100) if round_up else percent // 100
