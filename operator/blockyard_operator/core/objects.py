@@ -1,0 +1,167 @@
+"""Pools and blocks as the API shows them, read into records; what cannot be read is kept as a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from blockyard_operator.core.pods import version_of
+from blockyard_operator.core.times import instant
+from blockyard_operator.resources.block import BlockSpec, BlockStatus
+from blockyard_operator.resources.pool import PoolSpec, PoolStatus
+
+HASH_LABEL: Final = "blockyard.dev/template-hash"
+ORDINAL_LABEL: Final = "blockyard.dev/ordinal"
+REPLACES: Final = "blockyard.dev/replaces"
+"""Annotation: the outdated block in whose place a block was made."""
+ENDING: Final = "blockyard.dev/ending"
+"""Annotation: why the pool drains a block."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What every object has. `created_at` in epoch seconds; `owner`: uid of the object that controls it."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int = 0
+    version: int = 0
+    created_at: float = 0.0
+    deleting: bool = False
+    owner: str = ""
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """A WorkerPool. `unreadable`: what is wrong with its spec, '' when nothing is."""
+
+    meta: Meta
+    spec: PoolSpec
+    status: PoolStatus = PoolStatus()
+    unreadable: str = ""
+
+    @property
+    def queue(self) -> str:
+        """Its name to the interchange."""
+        return f"{self.meta.namespace}.{self.meta.name}"
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A WorkerBlock. `hash`, `ordinal`, `replaces` and `ending` are what its pool noted on it."""
+
+    meta: Meta
+    spec: BlockSpec
+    status: BlockStatus = BlockStatus()
+    unreadable: str = ""
+    hash: str = ""
+    ordinal: int = 0
+    replaces: str = ""
+    ending: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """Its name to the interchange, where names of all namespaces meet."""
+        return f"{self.meta.namespace}.{self.meta.name}"
+
+    @property
+    def queue(self) -> str:
+        """The interchange's pool that it works for."""
+        return f"{self.meta.namespace}.{self.spec.pool or self.meta.name}"
+
+    @property
+    def state(self) -> str:
+        """Name of its JobState; '' before the operator has looked at it."""
+        return self.status.job_status.state if self.status.job_status else ""
+
+
+def read_pool(raw: Mapping[str, Any]) -> Pool:
+    """Read a WorkerPool; one that does not fit its records comes with `unreadable`."""
+    spec, unreadable = _read(raw.get("spec") or {}, PoolSpec, "spec")
+    status, _ = _read(raw.get("status") or {}, PoolStatus, "status")
+    return Pool(meta=read_meta(raw), spec=spec, status=status, unreadable=unreadable)
+
+
+def read_block(raw: Mapping[str, Any]) -> Block:
+    """Read a WorkerBlock; one that does not fit its records comes with `unreadable`."""
+    spec, unreadable = _read(raw.get("spec") or {}, BlockSpec, "spec")
+    status, _ = _read(raw.get("status") or {}, BlockStatus, "status")
+    labels = raw["metadata"].get("labels") or {}
+    annotations = raw["metadata"].get("annotations") or {}
+    ordinal = labels.get(ORDINAL_LABEL, "")
+    return Block(
+        meta=read_meta(raw),
+        spec=spec,
+        status=status,
+        unreadable=unreadable,
+        hash=labels.get(HASH_LABEL, ""),
+        ordinal=int(ordinal) if ordinal.isdigit() else 0,
+        replaces=annotations.get(REPLACES, ""),
+        ending=annotations.get(ENDING, ""),
+    )
+
+
+def read_meta(raw: Mapping[str, Any]) -> Meta:
+    """Read an object's metadata."""
+    meta = raw["metadata"]
+    return Meta(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        version=version_of(meta),
+        created_at=instant(meta.get("creationTimestamp")) or 0.0,
+        deleting=bool(meta.get("deletionTimestamp")),
+        owner=next((one["uid"] for one in meta.get("ownerReferences") or () if one.get("controller")), ""),
+    )
+
+
+def _read(raw: Any, record: type[T], where: str) -> tuple[T, str]:
+    try:
+        return msgspec.convert(raw, record), ""
+    except msgspec.ValidationError as error:
+        return record(), str(error).replace("$.", f"{where}.").replace("`$`", f"`{where}`")
+
+
+_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_SPREAD: Final = 0x9E3779B1
+"""Odd, so that multiplying by it permutes the numbers below a power of two."""
+
+
+def block_name(pool: str, uid: str, ordinal: int) -> str:
+    """The name of a pool's block number `ordinal`, from 1: POOL-XXXXX, another one for each of 2^25 numbers."""
+    seed = int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=4).digest())
+    number = (ordinal * _SPREAD + seed) % 2**25
+    return f"{pool}-" + "".join(_ALPHABET[number >> shift & 31] for shift in (20, 15, 10, 5, 0))
+
+
+def template_hash(spec: PoolSpec, image: str) -> str:
+    """What of a pool makes its blocks different: ten characters that change when it does."""
+    parts = msgspec.to_builtins(block_spec("", spec))
+    parts["drain"], parts["image"] = None, image
+    text = msgspec.json.encode(parts, order="deterministic")
+    number = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest())
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(0, 50, 5))
+
+
+def block_spec(pool: str, spec: PoolSpec) -> BlockSpec:
+    """What a block of this pool is made from."""
+    return BlockSpec(
+        pool=pool,
+        nodes=spec.nodes_per_block,
+        template=spec.template,
+        workers_per_node=spec.workers_per_node,
+        worker=spec.worker,
+        worker_init=spec.worker_init,
+        launcher=spec.launcher,
+        walltime=spec.walltime,
+        pending_deadline=spec.pending_deadline,
+        register_timeout=spec.register_timeout,
+        drain_timeout=spec.drain.timeout,
+        queue_name=spec.queue_name,
+        priority_class_name=spec.priority_class_name,
+        pod_failure_rules=spec.pod_failure_rules,
+    )

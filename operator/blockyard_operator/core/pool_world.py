@@ -1,0 +1,62 @@
+"""What the reconcile of a pool is given, and what it chose: the terms in which `pools` and `pool_status` speak."""
+
+from __future__ import annotations
+
+import msgspec
+
+from blockyard.blocks.scaling import Policy
+from blockyard.kube.quantities import seconds
+from blockyard_operator.core.history import Allowance
+from blockyard_operator.core.objects import Block, Pool
+from blockyard_operator.core.view import QueueView, TemplateCheck
+from blockyard_operator.resources.block import EndingName
+
+
+class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a pool. `hash`: of its present form. `slots`: workers of each pod.
+
+    `queue`: what the interchange says of it; None while it says nothing. `announced`: the interchange was told of the
+    pool and its key. `problem`: why its pods cannot even be written down, as (field and sentence), '' when they can.
+    """
+
+    pool: Pool
+    hash: str
+    blocks: tuple[Block, ...] = ()
+    queue: QueueView | None = None
+    connected: bool = False
+    check: TemplateCheck | None = None
+    problem: str = ""
+    slots: int = 1
+    has_secret: bool = False
+    announced: bool = False
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided, for the plan and for the status that tells of it."""
+
+    start: int = 0
+    drain: tuple[tuple[Block, EndingName], ...] = ()
+    replace: tuple[Block, ...] = ()
+    allowed: Allowance = Allowance(count=0)
+    wanted: int = 0
+    """Blocks that there would be if everything wished for were there."""
+    limited: str = ""
+    """Why there are not more: a reason, '' when nothing limits."""
+    wake_at: float | None = None
+
+
+def policy_of(world: PoolWorld) -> Policy:
+    """The pool's bounds and wishes as the strategies know them."""
+    spec = world.pool.spec
+    blocks, fixed = spec.blocks, spec.blocks.replicas
+    return Policy(
+        min_blocks=blocks.min if fixed is None else fixed,
+        init_blocks=(blocks.init or blocks.min) if fixed is None else fixed,
+        max_blocks=blocks.max if fixed is None else fixed,
+        slots_per_block=world.slots * spec.nodes_per_block,
+        parallelism=spec.parallelism,
+        idle_timeout=seconds(spec.strategy.idle_timeout),
+        warm_blocks=blocks.warm,
+        start_cost=seconds(spec.strategy.start_cost),
+        hysteresis=spec.strategy.hysteresis,
+    )

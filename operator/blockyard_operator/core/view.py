@@ -1,0 +1,48 @@
+"""What a reconcile of a block or a pool is given besides the objects themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from blockyard.blocks.scaling import Demand
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What the interchange knows of a block: managers registered, workers, how many are busy, tries ended on it.
+
+    `idle_since` in epoch seconds; None while a worker is busy.
+    """
+
+    managers: int = 0
+    workers: int = 0
+    busy: int = 0
+    done: int = 0
+    idle_since: float | None = None
+    draining: bool = False
+
+
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the interchange says of one of its pools; instants are epoch seconds. `loads` by the blocks' names there."""
+
+    demand: Demand
+    loads: Mapping[str, Load] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The API server would not make a pod or Service of a block. `lasting`: no repetition will help."""
+
+    reason: str
+    message: str
+    at: float
+    lasting: bool
+    retry_at: float = 0.0
+
+
+class TemplateCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dry run said of a pool's pods. `problem` names the field; '' when they were accepted."""
+
+    hash: str
+    problem: str = ""
+    reason: str = ""
