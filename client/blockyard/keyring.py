@@ -1,18 +1,36 @@
 """The keys of one interchange and of those who may talk to it, as files in one folder.
 
 ``clients.key`` and ``managers.key`` are the interchange's own, one for each of its two sockets. ``client.key`` and
-``pool-NAME.key`` are what clients and a pool's managers prove themselves with. ``allowed/`` holds the public halves of
-those that are welcome, one file each: ``client-NAME.pub``, ``pool-NAME.pub``; to revoke a key is to remove its file.
-All files are 0600, the folder 0700.
+``pool-NAME.key`` are what clients and a pool's managers prove themselves with, ``keeper-NAME.key`` what a client does
+that may define pools. ``allowed/`` holds the public halves of those that are welcome, one file each:
+``client-NAME.pub``, ``pool-NAME.pub``, ``keeper-NAME.pub``; to revoke a key is to remove its file. A client's may have
+a second line ``pools = NAME, NAME``: the only pools that it may use.
+All files are 0600, the folder 0700. Where nothing has to be made, a folder that cannot be written to will do.
 """
 
+import logging
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from blockyard.errors import BadKey
 from blockyard.transport import KeyPair, read_public_key
 
-DEFAULT_CLIENT = "default"
+DEFAULT_CLIENT: Final = "default"
+KINDS: Final = ("client", "pool", "keeper")
+_POOLS = re.compile(r"^pools = (.*)$", re.MULTILINE)
+_log = logging.getLogger(__name__)
+
+
+class Guest(NamedTuple):
+    """Whom an allowed key proves."""
+
+    user: str
+    """``client:NAME``, ``pool:NAME`` or ``keeper:NAME``."""
+    pools: frozenset[str] | None
+    """The only pools that it may use; None: all."""
 
 
 class KeyRing:
@@ -23,8 +41,15 @@ class KeyRing:
         self._allowed = folder / "allowed"
 
     def interchange(self, role: str) -> KeyPair:
-        """The interchange's own pair for 'clients' or 'managers', made at first use."""
-        return KeyPair.load_or_new(self.folder / f"{role}.key")
+        """The interchange's own pair for 'clients' or 'managers', made at first use.
+
+        Raises BadKey when there is none and none can be made.
+        """
+        path = self.folder / f"{role}.key"
+        try:
+            return KeyPair.load_or_new(path)
+        except OSError as error:
+            raise BadKey(f"key file {path}: there is none, and none can be made there: {error.strerror}") from error
 
     def client(self, name: str = DEFAULT_CLIENT) -> KeyPair:
         """A client's pair, made and allowed at first use."""
@@ -39,19 +64,21 @@ class KeyRing:
         return self.folder / f"{name}.key"
 
     def issue(self, name: str) -> KeyPair:
-        """Make a pair ``client-…`` or ``pool-…`` and allow it; one that exists is allowed as it is.
+        """Make a pair ``client-…``, ``pool-…`` or ``keeper-…`` and allow it; one that exists is allowed as it is.
 
         Raises BadKey when the name has another form.
         """
         kind, _, rest = name.partition("-")
-        if kind not in ("client", "pool") or not rest or "/" in name:
-            raise BadKey(f"key name {name!r}: expected client-NAME or pool-NAME")
+        if kind not in KINDS or not rest or "/" in name:
+            raise BadKey(f"key name {name!r}: expected client-NAME, pool-NAME or keeper-NAME")
         pair = KeyPair.load_or_new(self.path(name))
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self._allowed / f"{name}.pub"
         if not public.exists():
-            public.write_text(f"public-key = {pair.public.decode()}\n")
-            public.chmod(0o600)
+            draft = public.with_name(f".{name}.{os.getpid()}")  # whoever looks shall find a whole key, or none
+            draft.write_text(f"public-key = {pair.public.decode()}\n")
+            draft.chmod(0o600)
+            draft.replace(public)
         return pair
 
     def revoke(self, name: str) -> None:
@@ -69,6 +96,24 @@ class KeyRing:
         """Names of the allowed keys."""
         return (path.stem for path in sorted(self._allowed.glob("*.pub")))
 
-    def allowed(self, kind: str) -> dict[bytes, str]:
-        """Public key to user id (``client:NAME``, ``pool:NAME``) for one kind, 'client' or 'pool'."""
-        return {read_public_key(path): path.stem.replace("-", ":", 1) for path in self._allowed.glob(f"{kind}-*.pub")}
+    def changed_at(self) -> int:
+        """An instant that differs after keys were allowed or revoked; 0 while none was ever."""
+        try:
+            return self._allowed.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def guests(self, kind: str) -> dict[bytes, Guest]:
+        """Public key to whom it proves, for one kind of `KINDS`. A file without a key, or gone, lets nobody in."""
+        found: dict[bytes, Guest] = {}
+        for path in sorted(self._allowed.glob(f"{kind}-*.pub")):
+            try:
+                found[read_public_key(path)] = Guest(path.stem.replace("-", ":", 1), _pools(path.read_text()))
+            except (BadKey, FileNotFoundError) as error:
+                _log.warning("%s: %s", path.name, error)
+        return found
+
+
+def _pools(text: str) -> frozenset[str] | None:
+    line = _POOLS.search(text)
+    return None if line is None else frozenset(name for part in line[1].split(",") if (name := part.strip()))

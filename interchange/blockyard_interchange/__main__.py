@@ -6,19 +6,25 @@ or was taken over by another interchange, 5 a socket cannot be bound.
 
 import gc
 import logging
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from blockyard.blocks.deathsig import bind_to_parent
 from blockyard.errors import BadKey, ConfigError
 from blockyard_interchange import settings as settings_of
+from blockyard_interchange.health import Health, Probes
 from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalUnavailable, JournalVersion
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.opening import open_store
-from blockyard_interchange.loop import Loop
+from blockyard_interchange.loop import Ending, Loop
+from blockyard_interchange.settings import ProcessSettings
 
 _log = logging.getLogger("blockyard_interchange")
+
+_RETRY_SECONDS = 0.5
 
 
 def main(arguments: list[str]) -> int:
@@ -28,17 +34,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m blockyard_interchange SETTINGS.json\n")
         return 2
     try:
-        settings = settings_of.read(Path(arguments[0]))
+        settings = settings_of.read(Path(arguments[0]), os.environ)
         if settings.parent:
             bind_to_parent(settings.parent)
-        loop = Loop(settings, Log(open_store(settings.journal_url)))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: loop.stop())
-        # A queue of a million tasks is alive, not garbage: the collector would walk it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 1000)
-        loop.run()
+        _serve(settings)
     except (ConfigError, BadKey) as error:
         _log.error("%s", error)
         return 2
@@ -52,6 +51,50 @@ def main(arguments: list[str]) -> int:
         _log.error("cannot listen: %s", error)
         return 5
     return 0
+
+
+def _serve(settings: ProcessSettings) -> None:
+    ending = Ending()
+    # Before anything that takes long: process 1 of a container has no default for these.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.ask())
+    health = Health()
+    host, port = settings_of.address("health", settings.health)
+    probes = Probes(health, host, port) if settings.health else None
+    if probes is not None:
+        probes.start()
+    try:
+        log = Log(open_store(settings.journal_url))
+        if not _open(log, settings.wait_for_journal, health, ending):
+            return
+        health.stage = "replaying the journal"
+        loop = Loop(settings, log, ending, health)
+        # A queue of a million tasks is alive, not garbage: the collector would walk it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 1000)
+        loop.run()
+    finally:
+        if probes is not None:
+            probes.close()
+
+
+def _open(log: Log, patience: float, health: Health, ending: Ending) -> bool:
+    """Open the journal, waiting so long for it; False when asked to end meanwhile. Raises JournalUnavailable."""
+    deadline = time.monotonic() + patience
+    while not ending.is_asked:
+        try:
+            log.open()
+        except JournalUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if health.stage != "waiting for the journal":
+                health.stage = "waiting for the journal"
+                _log.warning("waiting up to %g s: %s", patience, error)
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return True
+    return False
 
 
 if __name__ == "__main__":

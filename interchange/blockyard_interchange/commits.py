@@ -23,6 +23,8 @@ COMPANY_SECONDS: Final = 0.005
 """How long entries that nobody waits for may wait; they are what a crash loses, and nobody was told of them."""
 MOST_BYTES: Final = 1 << 20
 RETRY_SECONDS: Final = 0.2
+CONFIRM_SECONDS: Final = 5.0
+"""Without a commit, until it is looked whether the journal is still this interchange's."""
 
 
 class CommitFigures(NamedTuple):
@@ -45,6 +47,7 @@ class Commits:
         """When the last one was done."""
         self._turns: list[Effects] = []
         self._due_at = math.inf
+        self._confirmed_at = 0.0
         self.is_failing = False
         """The last commit failed: take nothing more from clients."""
 
@@ -66,11 +69,16 @@ class Commits:
 
         Raises Fenced and JournalDamaged, after which this interchange must end.
         """
+        self._confirm(now)
         if now < self._due_at:
             return []
         began = self._clock()
         try:
+            if self.is_failing:
+                self._log.confirm()  # there may be nothing to write, which always succeeds
             compact()
+            if self._log.staged_bytes:
+                self._confirmed_at = now
             self._log.commit(sync=any(turn.sync for turn in self._turns))
         except (JournalFull, JournalUnavailable) as error:
             self._on_failure(error, now)
@@ -92,6 +100,16 @@ class Commits:
     def figures(self) -> CommitFigures:
         """A copy."""
         return CommitFigures(self._seconds.copy(), self._failures, self.is_failing)
+
+    def _confirm(self, now: float) -> None:
+        """One that was cut off and has nothing to write would not notice that another has taken its place."""
+        if now - self._confirmed_at < CONFIRM_SECONDS or self.is_failing:
+            return
+        self._confirmed_at = now
+        try:
+            self._log.confirm()
+        except JournalUnavailable as error:
+            self._on_failure(error, now)
 
     def _on_failure(self, error: JournalFull | JournalUnavailable, now: float) -> None:
         self._failures += 1

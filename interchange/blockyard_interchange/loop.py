@@ -20,10 +20,11 @@ from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
 from blockyard_interchange import bodies
 from blockyard_interchange.commits import Commits
-from blockyard_interchange.core import compaction, entries, reactor, replay, timers
+from blockyard_interchange.core import compaction, entries, keeping, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.figures import Figures, figures
 from blockyard_interchange.core.state import State
+from blockyard_interchange.health import Health
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.settings import ProcessSettings
@@ -42,28 +43,45 @@ _COMPLAINT_SECONDS = 1.0
 """Between two complaints in the log about frames that cannot be read."""
 
 
-class Loop:
-    """An interchange. `run` returns after `stop`, or raises `JournalDamaged`, `Fenced` or what the system refuses."""
+class Ending:
+    """Whether this process is to end; asked for by a signal handler, so there is no lock."""
 
-    def __init__(self, settings: ProcessSettings, log: Log) -> None:
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def ask(self) -> None:
+        """End after the current turn."""
+        self.is_asked = True
+
+
+class Loop:
+    """An interchange on an open journal. `run` returns when it is to end.
+
+    It raises `JournalDamaged`, `Fenced` or what the system refuses.
+    """
+
+    def __init__(self, settings: ProcessSettings, log: Log, ending: Ending, health: Health) -> None:
         self._settings = settings
         self._log = log
         self._context = Context(max_sockets=65_000)
-        self._gate = Gate(self._context)
-        self._ring = KeyRing(Path(settings.folder) / "keys")
+        self._gate = Gate(self._context, self._on_stranger)
+        self._ring = KeyRing(settings.keys_folder)
+        self._ring_seen = -1
         self._blobs = BlobFolder(settings.core.blobs) if settings.core.blobs else None
         self._nonce = nearness.ensure(Path(settings.core.blobs)) if settings.core.blobs else b""
-        self._stopping = False
+        self._ending = ending
+        self._health = health
         self._commits = Commits(log)
         self._keys_at = 0.0
-        self._users: set[str] = set()
-        """Whose keys are allowed; connections of others that stand are not listened to any more."""
+        self._ring_keys: tuple[dict[bytes, str], ...] = ()
+        """What the key ring's files allow, on the side of clients and of managers: public key to user."""
+        self._users: dict[str, str] = {}
+        """What an allowed key proves, to its user; connections by others that stand are not listened to any more."""
         self._complain_at = 0.0
         started = time.monotonic()
-        opening = log.open()
-        self.state = State(settings.core, opening, time.time() - started)
+        self.state = State(settings.core, log.epoch, time.time() - started)
         replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
-        self._look_at_keys(started)
+        self._look_at_ring(started)
         self._scrapes = _open_port(settings.metrics) if settings.metrics else None
         self._figures: Figures | None = None
         """For who asked, as soon as the journal holds them."""
@@ -75,22 +93,19 @@ class Loop:
         )
         _log.info(
             "interchange ready: opening %d, %d tasks from the journal in %.2f s",
-            opening, len(self.state.tasks), time.monotonic() - started,
+            log.epoch, len(self.state.tasks), time.monotonic() - started,
         )  # fmt: skip
 
-    def stop(self) -> None:
-        """Make `run` return after its turn; may be called from a signal handler."""
-        self._stopping = True
-
     def run(self) -> None:
-        """Serve until stopped."""
+        """Serve until it is to end."""
         poller = Poller()
         for readable in (self._gate, self._clients, self._managers):
             poller.register(readable)
         if self._scrapes is not None:
             poller.register(self._scrapes.descriptor)
-        while not self._stopping:
-            now = time.monotonic()
+        health = self._health
+        while not self._ending.is_asked:
+            now = health.turned_at = time.monotonic()
             wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
             ready = poller.poll(wake)
             now = time.monotonic()
@@ -98,7 +113,7 @@ class Loop:
                 self._gate.answer()
                 self.state.counters.refused_peers = self._gate.refused
             if now >= self._keys_at:
-                self._look_at_keys(now)
+                self._look_at_ring(now)
             if self._managers in ready:
                 self._read_managers(now)
             if self._clients in ready and not self._commits.is_failing:
@@ -109,8 +124,10 @@ class Loop:
             self._perform(effects, now)
             if self._figures is not None and (not self._commits.is_waiting or self._commits.is_failing):
                 self._hand_over_figures()
-            if self._commits.is_failing and self._clients in ready:
+            health.is_held = self._commits.is_failing
+            if health.is_held and self._clients in ready:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
+        health.turned_at, health.stage = None, "ending"
         self._close()
 
     def _take_figures(self, scrapes: "MetricsPort", effects: Effects, now: float) -> None:
@@ -130,9 +147,11 @@ class Loop:
             received = self._clients.receive()
             if received is None:
                 return
-            peer, user, frame = received
-            if user not in self._users:
-                self._clients.send(peer, codec.encode(client_wire.Refused(0, "key", f"the key of {user} was revoked")))
+            peer, proven, frame = received
+            user = self._users.get(proven)
+            if user is None:
+                refused = client_wire.Refused(0, "key", f"the key of {_owner(proven)} was revoked")
+                self._clients.send(peer, codec.encode(refused))
                 continue
             try:
                 message = codec.from_client.decode(frame)
@@ -150,9 +169,11 @@ class Loop:
             received = self._managers.receive()
             if received is None:
                 return
-            peer, user, frame = received
-            if user not in self._users:
-                self._managers.send(peer, codec.encode(manager_wire.Refused("key", f"the key of {user} was revoked")))
+            peer, proven, frame = received
+            user = self._users.get(proven)
+            if user is None:
+                refused = manager_wire.Refused("key", f"the key of {_owner(proven)} was revoked")
+                self._managers.send(peer, codec.encode(refused))
                 continue
             try:
                 message = codec.from_manager.decode(frame)
@@ -175,13 +196,32 @@ class Loop:
     def _is_near(self, nonce: bytes) -> bool:
         return bool(self._nonce) and secrets.compare_digest(nonce, self._nonce)
 
-    def _look_at_keys(self, now: float) -> None:
+    def _on_stranger(self) -> bool:
+        """A key that is not allowed asks to be let in: look whether it is since the last look."""
+        if self._ring.changed_at() == self._ring_seen:
+            return False
+        self._look_at_ring(time.monotonic())
+        return True
+
+    def _look_at_ring(self, now: float) -> None:
         self._keys_at = now + _KEYS_SECONDS
+        self._ring_seen = self._ring.changed_at()
+        clients = {**self._ring.guests("client"), **self._ring.guests("keeper")}
+        keeping.on_ring(self.state, {guest.user: guest.pools for guest in clients.values()})
+        guests = clients, self._ring.guests("pool")
+        ring_keys = tuple({key: guest.user for key, guest in side.items()} for side in guests)
+        if ring_keys != self._ring_keys:
+            self._ring_keys = ring_keys
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Have the gate let in whom the key ring and keepers allow, and nobody else."""
         self._users.clear()
-        for kind in ("client", "pool"):
-            allowed = self._ring.allowed(kind)
-            self._gate.allow(kind, allowed)
-            self._users.update(allowed.values())
+        for domain, ring, ordered in zip(("client", "pool"), self._ring_keys, keeping.keys(self.state), strict=True):
+            # A user may have several keys, and a connection stands only as long as its own is allowed.
+            allowed = {key: f"{user} {key.decode()}" for key, user in {**ordered, **ring}.items()}
+            self._gate.allow(domain, allowed)
+            self._users.update((proven, _owner(proven)) for proven in allowed.values())
 
     def _perform(self, effects: Effects, now: float) -> None:
         """Do what a turn asks for: at once, commit, and what had to wait for the commit."""
@@ -206,6 +246,8 @@ class Loop:
         self._clients.send(peer, codec.encode(message))
 
     def _finish(self, effects: Effects) -> None:
+        if effects.keys_changed:
+            self._let_in()
         for peer, to_manager in effects.after_managers:
             self._tell_manager(peer, to_manager)
         for peer, to_client in effects.after_clients:
@@ -252,3 +294,8 @@ def _open_port(endpoint: str) -> "MetricsPort":
             f"metrics={endpoint!r}: prometheus-client is not installed; pip install 'blockyard[interchange]'"
         ) from missing
     return MetricsPort(endpoint)
+
+
+def _owner(proven: str) -> str:
+    """The user of what a handshake proved: the user id and the public key."""
+    return proven.rpartition(" ")[0] or proven

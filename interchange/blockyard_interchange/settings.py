@@ -1,11 +1,17 @@
-"""The settings of an interchange process, read once from a JSON file."""
+"""The settings of an interchange process, read once from a JSON file, and from the environment what is secret."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard_interchange.core.settings import PoolSettings, Settings
+from blockyard_interchange.core.settings import PoolSettings, Settings, nonsense
+
+JOURNAL_VARIABLE: Final = "BLOCKYARD_INTERCHANGE_JOURNAL"
+"""Holds the journal's URL, when that is secret; it takes the place of the file's."""
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +30,12 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     core: Settings = msgspec.field(default_factory=Settings)
     parent: int = 0
     """Process whose death ends this one; 0 for none."""
+    keys: str = ""
+    """Folder of the key ring; '' for ``FOLDER/keys``. It may be read-only when all keys are there."""
+    health: str = ""
+    """``HOST:PORT`` for probes, see `health`; '' for none: nothing listens then."""
+    wait_for_journal: float = 0.0
+    """Seconds to wait, at the start, for a journal that is away, or that one which was cut off or just ended holds."""
 
     @property
     def journal_url(self) -> str:
@@ -40,16 +52,45 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where managers connect."""
         return self.managers or f"ipc://{self.folder}/managers.sock"
 
+    @property
+    def keys_folder(self) -> Path:
+        """The key ring."""
+        return Path(self.keys) if self.keys else Path(self.folder) / "keys"
 
-def read(path: Path) -> ProcessSettings:
-    """Read a settings file.
 
-    Raises ConfigError naming the file and the field.
+def read(path: Path, environment: Mapping[str, str]) -> ProcessSettings:
+    """Read a settings file, and the journal's URL from the environment when it is there.
+
+    Raises ConfigError naming the file and the field, never a value that may be secret.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ProcessSettings)
+        settings = msgspec.json.decode(path.read_bytes(), type=ProcessSettings)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"settings file {path}: {error}") from error
+    for name, pool in settings.core.pools.items():
+        sentence = nonsense(pool)
+        if sentence:
+            raise ConfigError(f"settings file {path}: core.pools.{name}: {sentence}")
+    if not 0.0 <= settings.wait_for_journal < math.inf:
+        raise ConfigError(f"settings file {path}: wait_for_journal={settings.wait_for_journal}; seconds from 0")
+    for field in ("metrics", "health"):
+        address(field, getattr(settings, field), path)
+    journal = environment.get(JOURNAL_VARIABLE)
+    return msgspec.structs.replace(settings, journal=journal) if journal else settings
 
 
-__all__ = ["PoolSettings", "ProcessSettings", "Settings", "read"]
+def address(field: str, value: str, path: Path | None = None) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``; ('', 0) when it is ''. An IPv6 address stands in brackets.
+
+    Raises ConfigError naming the field.
+    """
+    if not value:
+        return "", 0
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        where = f"settings file {path}: " if path is not None else ""
+        raise ConfigError(f"{where}{field}={value!r}; expected HOST:PORT, for example 0.0.0.0:9091")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+__all__ = ["PoolSettings", "ProcessSettings", "Settings", "address", "read"]

@@ -57,7 +57,7 @@ class _Shell(loop.Loop):
         self._commits = Commits(log, lambda: self._now)
         self._complain_at = 0.0
         self._now = 0.0
-        self._users = users
+        self._users = {user: user for user in users}
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""

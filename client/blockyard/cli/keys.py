@@ -10,18 +10,16 @@ from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
 from blockyard.config import nearest
 from blockyard.errors import ConfigError
-from blockyard.keyring import KeyRing
+from blockyard.keyring import KINDS, KeyRing
 from blockyard.supervise import OWN_KEY
 from blockyard.transport import read_public_key
-
-_ROLES = ("client", "pool")
 
 
 @click.group(
     epilog="Examples: blockyard keys list; blockyard keys issue client-anna; blockyard keys revoke client-anna"
 )
 def keys() -> None:
-    """List, issue and revoke the keys of clients and pools."""
+    """List, issue and revoke the keys of clients, pools and keepers."""
 
 
 @keys.command("list", epilog="Example: blockyard keys list -o json")
@@ -38,7 +36,7 @@ def list_keys(call: Call) -> None:
 
 def _keys(ring: KeyRing) -> list[views.KeyView]:
     allowed = set(ring.users())
-    held = {path.stem for kind in _ROLES for path in ring.folder.glob(f"{kind}-*.key")}
+    held = {path.stem for kind in KINDS for path in ring.folder.glob(f"{kind}-*.key")}
     return [
         views.KeyView(
             name=name,
@@ -57,7 +55,7 @@ def _file(ring: KeyRing, name: str) -> Path:
 
 
 @keys.command(epilog="Example: blockyard keys issue client-anna")
-@click.argument("name", metavar="client-NAME|pool-NAME")
+@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME")
 @options.output
 @options.profile
 @options.pass_call
@@ -66,8 +64,8 @@ def issue(call: Call, name: str) -> None:
     ring, target = _ring(call)
     ring.issue(name)
     view = next(line for line in _keys(ring) if line.name == name)
-    lines = [f"key {name} is let in within a second; its file, for its owner alone, is {view.file}"]
-    if view.kind == "client":
+    lines = [f"key {name} is let in; its file, for its owner alone, is {view.file}"]
+    if view.kind != "pool":
         lines += [
             "on another machine it goes into the user's configuration:",
             f"  [profiles.{target.folder.name if target.folder else 'NAME'}]",
@@ -79,7 +77,7 @@ def issue(call: Call, name: str) -> None:
 
 
 @keys.command(epilog="Example: blockyard keys revoke client-anna")
-@click.argument("name", metavar="client-NAME|pool-NAME")
+@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME")
 @click.option("--force", is_flag=True, help="Also a key that the system itself works with.")
 @options.output
 @options.profile

@@ -18,6 +18,9 @@ A = TypeVar("A", bound=control.Answer)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(control.Answer).decode
 
+_FIRST = 1 << 32
+"""Of the questions' numbers: a `Refused` names a question or a submission, so no number may be both."""
+
 Order = Callable[[Callable[[SessionCore], list[bytes]]], None]
 """Has something done with the session's core, in the link's thread."""
 
@@ -27,7 +30,7 @@ class Questions:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(_FIRST)
         self._open: dict[int, Future[Any]] = {}
         self._watches: dict[int, Callable[[control.Answer], None]] = {}
 

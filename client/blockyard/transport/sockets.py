@@ -15,6 +15,10 @@ from blockyard.wire.codec import MAX_FRAME_BYTES
 
 _QUEUE_FRAMES = 4096
 """Frames queued for a peer that reads slowly, before `send` says False."""
+_CONNECT_MILLISECONDS = 5_000
+_BEAT_MILLISECONDS = 3_000
+_DEAD_MILLISECONDS = 9_000
+"""Silence of a machine that was cut off is told by nobody: without these TCP takes minutes to give a connection up."""
 _ZERO_COPY_BYTES = 64 * 1024
 """Below this, copying a frame is cheaper than keeping track of who still uses it (pyzmq's own threshold)."""
 
@@ -48,6 +52,10 @@ class Dealer:
         socket.set(zmq.IMMEDIATE, 1)
         socket.set(zmq.RECONNECT_IVL, 20)
         socket.set(zmq.RECONNECT_IVL_MAX, 500)
+        if endpoint.startswith("tcp:"):
+            socket.set(zmq.CONNECT_TIMEOUT, _CONNECT_MILLISECONDS)
+            socket.set(zmq.HEARTBEAT_IVL, _BEAT_MILLISECONDS)
+            socket.set(zmq.HEARTBEAT_TIMEOUT, _DEAD_MILLISECONDS)
         socket.connect(endpoint)
         self._socket = socket
 
@@ -86,6 +94,11 @@ class Router:
         socket.set(zmq.ZAP_DOMAIN, domain.encode())
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.BACKLOG, 4096)
+        if endpoint.startswith("tcp:"):  # the other side beats; this one only lets go of peers that are gone
+            socket.set(zmq.TCP_KEEPALIVE, 1)
+            socket.set(zmq.TCP_KEEPALIVE_IDLE, 30)
+            socket.set(zmq.TCP_KEEPALIVE_INTVL, 10)
+            socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
         _limit(socket)
         try:
             socket.bind(endpoint)

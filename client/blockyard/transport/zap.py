@@ -5,7 +5,7 @@ never reaches the application. The user id given here comes back with every mess
 so that a message's author is what its key proves, not what it says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import zmq
 from zmq.utils import z85
@@ -21,7 +21,9 @@ AllowList = Mapping[bytes, str]
 class Gate:
     """Answers the handshakes of all `Router`s of one context. Register `socket` with the poller, call `answer`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, on_stranger: Callable[[], bool] = lambda: False) -> None:
+        """`on_stranger` is called before a key is refused; it may call `allow` and says whether it did."""
+        self._on_stranger = on_stranger
         self._socket = context.zmq.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind(_ENDPOINT)
@@ -52,7 +54,10 @@ class Gate:
         domain, mechanism = frames[2].decode("utf-8", "replace"), frames[5]
         user = None
         if mechanism == b"CURVE" and len(frames) == 7 and len(frames[6]) == 32:
-            user = self._allowed.get(domain, {}).get(z85.encode(frames[6]))
+            key = z85.encode(frames[6])
+            user = self._allowed.get(domain, {}).get(key)
+            if user is None and self._on_stranger():
+                user = self._allowed.get(domain, {}).get(key)
         if user is None:
             self.refused += 1
             return [version, request, b"400", b"key not allowed here", b"", b""]

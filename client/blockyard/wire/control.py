@@ -41,6 +41,8 @@ class Drain(Record, tag=6, frozen=True):
 
     blocks: list[str]
     grace: float
+    pool: str = ""
+    """Of these blocks; '' for any."""
 
 
 class BlockGone(Record, tag=7, frozen=True):
@@ -48,6 +50,8 @@ class BlockGone(Record, tag=7, frozen=True):
 
     blocks: list[str]
     reason: str
+    pool: str = ""
+    """Of these blocks; '' for any."""
 
 
 class CancelTasks(Record, tag=8, frozen=True):
@@ -97,10 +101,64 @@ class Output(Record, tag=12, frozen=True):
     task: int
 
 
+class SetPool(Record, tag=20, frozen=True):
+    """Define a pool, or change it. Only a keeper may say this, and what follows.
+
+    All but the name and the keys means what `PoolSettings` of the interchange says.
+    """
+
+    pool: str
+    public_keys: list[bytes]
+    """Whose owners may join as its managers, 40 characters of Z85 each; several while one replaces another."""
+    durability: str = "journal"
+    workers: int = 1
+    cores: float = 0.0
+    memory_bytes: int = 0
+    accelerators: int = 0
+    nodes_per_block: int = 1
+    max_losses: int = 5
+
+
+class RemovePool(Record, tag=21, frozen=True):
+    """Send a pool's managers away and take no more tasks for it. Those that it has wait until it is defined again."""
+
+    pool: str
+    reason: str = ""
+    cancel_tasks: bool = False
+    """End them instead."""
+
+
+class AllowClient(Record, tag=22, frozen=True):
+    """Let a client in, or change which pools it may use."""
+
+    name: str
+    public_keys: list[bytes]
+    pools: list[str] = []
+    """The only pools that it may use; empty: all."""
+
+
+class ForbidClient(Record, tag=23, frozen=True):
+    """Do not let a client in any more that was let in by `AllowClient`."""
+
+    name: str
+
+
+KeeperOrder = SetPool | RemovePool | AllowClient | ForbidClient
 Question = (
-    Status | Tasks | Task | Managers | Watch | Drain | BlockGone | CancelTasks | Blocks | ReportBlocks | CancelMatching
+    Status
+    | Tasks
+    | Task
+    | Managers
+    | Watch
+    | Drain
+    | BlockGone
+    | CancelTasks
+    | Blocks
+    | ReportBlocks
+    | CancelMatching
     | Output
-)  # fmt: skip
+    | KeeperOrder
+)
 
 
 class PoolStatus(Record, tag=1, frozen=True):
@@ -118,6 +176,8 @@ class PoolStatus(Record, tag=1, frozen=True):
     retried: int
     lost: int
     late: int
+    defined: bool = True
+    """False: it was removed, or never defined here, and has tasks that wait."""
 
 
 class StatusIs(Record, tag=2, frozen=True):

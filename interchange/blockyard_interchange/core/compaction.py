@@ -6,10 +6,12 @@ from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.records import Function, Group
 from blockyard_interchange.core import entries
 from blockyard_interchange.core.stages import Histogram
-from blockyard_interchange.core.state import Pool, State
+from blockyard_interchange.core.state import Origin, Pool, State
 
 
-def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
+def surviving(  # noqa: C901 - one flat case for each kind of entry
+    state: State, entry: entries.Entry
+) -> entries.Entry | None:
     """A copy of an entry without what is done with; None when nothing is left."""
     match entry:
         case entries.Submitted():
@@ -42,6 +44,10 @@ def surviving(state: State, entry: entries.Entry) -> entries.Entry | None:
             name = ManagerId(entry.manager)
             known = name in state.awaited or any(name in pool.managers for pool in state.pools.values())
             return entry if known else None
+        case entries.PoolSet():
+            return _pool(state, entry.pool)
+        case entries.ClientAllowed():
+            return _client(state, entry.name)
         case _:
             return None
 
@@ -60,6 +66,19 @@ def counted(pool: Pool, stages: dict[str, Histogram]) -> entries.PoolCounted:
         counters.lost, counters.late, dict(counters.losses), counters.restarts, counters.out_of_memory,
         counters.output_dropped_bytes, stages,
     )  # fmt: skip
+
+
+def _pool(state: State, name: str) -> entries.PoolSet | None:
+    """The pool as it is now: the copy comes behind entries that are younger than the original."""
+    pool = state.pools.get(name)
+    if pool is None or pool.origin is not Origin.KEEPER:
+        return None
+    return entries.PoolSet(name, pool.settings, list(pool.keys))
+
+
+def _client(state: State, name: str) -> entries.ClientAllowed | None:
+    client = state.clients.get(name)
+    return entries.ClientAllowed(name, list(client.public_keys), list(client.pools)) if client is not None else None
 
 
 def _live(state: State, session: int, group: Group) -> list[Group]:

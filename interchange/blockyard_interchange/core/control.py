@@ -1,4 +1,7 @@
-"""Answers to questions about the interchange, and orders to it, from the command line and from pools' executors."""
+"""Answers to questions about the interchange, and orders to it, from the command line and from pools' executors.
+
+Who asks hears of the pools only that its key is good for, and an order to others is refused; see `rights`.
+"""
 
 import msgspec
 
@@ -6,7 +9,7 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, listing, managers, output, requests, sessions
+from blockyard_interchange.core import explain, keeping, listing, managers, output, requests, rights, sessions
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.state import Loss, Manager, Pool, Session, State, Task, TaskState
 
@@ -28,94 +31,137 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         refused = wire.Refused(message.number, "protocol", f"question {message.number}: {error}")
         state.effects.after_clients.append((session.peer, refused))
         return
-    if isinstance(question, asked.Watch) and question.pool in state.pools:
-        pool = state.pools[question.pool]
-        pool.watchers[session.id] = message.number
-        pool.published = None
-        state.watched[pool.name] = pool
-        return
-    if isinstance(question, asked.Output):
+    if isinstance(question, asked.KeeperOrder):
+        done = keeping.carry_out(state, session, question, now)
+        if isinstance(done, keeping.Fault):
+            _refuse(state, session, message.number, *done)
+        else:
+            reply(state, session, message.number, asked.Done(done))
+    elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
+        _refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
+    elif isinstance(question, asked.Watch) and _is_there(state, pool):
+        _watch(state, session, message.number, state.pools[pool])
+    elif isinstance(question, asked.Output):
         output.ask(state, session, message.number, TaskId(question.task))
     else:
-        reply(state, session, message.number, _answer(state, question, now))
+        reply(state, session, message.number, _answer(state, session, question, now))
 
 
-def _answer(state: State, question: _AnsweredAtOnce, now: float) -> asked.Answer:
+def _watch(state: State, session: Session, number: int, pool: Pool) -> None:
+    pool.watchers[session.id] = number
+    pool.published = None
+    state.watched[pool.name] = pool
+
+
+def _refuse(state: State, session: Session, number: int, kind: str, sentence: str) -> None:
+    state.counters.refused += 1
+    state.effects.after_clients.append((session.peer, wire.Refused(number, kind, sentence)))
+
+
+def _is_there(state: State, pool: str) -> bool:
+    return pool in state.pools and state.pools[pool].is_defined
+
+
+def _answer(state: State, session: Session, question: _AnsweredAtOnce, now: float) -> asked.Answer:
     match question:
         case asked.Status():
-            pools = [_pool(pool) for pool in state.pools.values()]
-            clients = sum(session.connected for session in state.sessions.values())
-            seen = state.counters
-            return asked.StatusIs(
-                state.opening, len(state.tasks), state.bytes, clients, pools, seen.refused_peers, seen.refused_frames,
-                seen.refused,
-            )  # fmt: skip
+            return _status(state, session)
         case asked.Tasks():
-            found = [task for task in state.tasks.values() if _matches(task, question)]
+            found = rights.visible(state, session, [task for task in state.tasks.values() if _matches(task, question)])
             return asked.TasksAre([_line(task) for task in found[: question.limit]], len(found))
         case asked.Task():
             task = state.tasks.get(TaskId(question.task))
-            if task is None:
+            if task is None or not rights.may_see(state, session, task):
                 return asked.Unknown(f"task {task_name(TaskId(question.task))}: never submitted here, or collected")
             return asked.TaskIs(_line(task), explain.explain(state, task, now))
         case asked.Managers():
-            return asked.ManagersAre([_manager(one, now) for one in _all_managers(state)])
+            return asked.ManagersAre([_manager(one, now) for one in _managers(state, session)])
         case asked.Blocks() | asked.ReportBlocks():
-            return _blocks_answer(state, question, now)
+            return _blocks_answer(state, session, question, now)
         case asked.Watch():
-            return _no_pool(state, question.pool)
+            return _no_pool(state, session, question.pool)
         case _:
-            return asked.Done(_carry_out(state, question, now))
+            return asked.Done(_carry_out(state, session, question, now))
+
+
+def _status(state: State, session: Session) -> asked.StatusIs:
+    """The whole; for a client that is limited to some pools, what of it is its own."""
+    pools = rights.pools(state, session)
+    lines = [_pool(pool) for pool in pools]
+    if session.user in state.limits:
+        own = [one for one in state.sessions.values() if one.user == session.user]
+        tasks = sum(pool.tasks for pool in pools)
+        return asked.StatusIs(
+            state.opening, tasks, sum(one.bytes for one in own), sum(one.connected for one in own), lines
+        )
+    clients = sum(one.connected for one in state.sessions.values())
+    seen = state.counters
+    return asked.StatusIs(
+        state.opening, len(state.tasks), state.bytes, clients, lines, seen.refused_peers, seen.refused_frames,
+        seen.refused,
+    )  # fmt: skip
 
 
 def _carry_out(
-    state: State, order: asked.Drain | asked.BlockGone | asked.CancelTasks | asked.CancelMatching, now: float
+    state: State,
+    session: Session,
+    order: asked.Drain | asked.BlockGone | asked.CancelTasks | asked.CancelMatching,
+    now: float,
 ) -> int:
     """Do as told; returns how many managers or tasks it was done to."""
     match order:
         case asked.Drain():
-            chosen = [one for one in _all_managers(state) if one.block in order.blocks and not one.draining]
+            chosen = [one for one in _of_blocks(state, session, order) if not one.draining]
             for manager in chosen:
                 managers.drain(state, manager, order.grace)
             return len(chosen)
         case asked.BlockGone():
-            gone = [one for one in _all_managers(state) if one.block in order.blocks]
+            gone = _of_blocks(state, session, order)
             for manager in gone:
                 managers.gone(state, manager, Failure(f"block {manager.block} ended: {order.reason}"), now,
                               loss=Loss.BLOCK)  # fmt: skip
             return len(gone)
         case asked.CancelTasks():
             found = [task for name in order.tasks if (task := state.tasks.get(TaskId(name))) is not None]
-            return _cancel(state, found, now)
+            return _cancel(state, session, found, now)
         case asked.CancelMatching():
-            return _cancel(state, [task for task in state.tasks.values() if _is_of(task, order)], now)
+            return _cancel(state, session, [task for task in state.tasks.values() if _is_of(task, order)], now)
 
 
-def _cancel(state: State, tasks: list[Task], now: float) -> int:
-    unfinished = [task for task in tasks if task.outcome is None]
+def _cancel(state: State, session: Session, tasks: list[Task], now: float) -> int:
+    unfinished = [task for task in rights.visible(state, session, tasks) if task.outcome is None]
     sessions.cancel(state, unfinished, now)
     return len(unfinished)
 
 
-def _blocks_answer(state: State, question: asked.Blocks | asked.ReportBlocks, now: float) -> asked.Answer:
-    if question.pool and question.pool not in state.pools:
-        return _no_pool(state, question.pool)
+def _blocks_answer(
+    state: State, session: Session, question: asked.Blocks | asked.ReportBlocks, now: float
+) -> asked.Answer:
+    if question.pool and not _is_there(state, question.pool):
+        return _no_pool(state, session, question.pool)
     if isinstance(question, asked.ReportBlocks):
         return asked.Done(listing.take_in(state.pools[question.pool], question.blocks) if question.pool else 0)
-    pools = [pool for pool in state.pools.values() if question.pool in ("", pool.name)]
+    pools = [pool for pool in rights.pools(state, session) if question.pool in ("", pool.name)]
     return asked.BlocksAre([line for pool in pools for line in listing.lines(pool, now)])
 
 
-def _no_pool(state: State, pool: str) -> asked.Unknown:
-    return asked.Unknown(f"pool {pool!r}: there is none; there are: {', '.join(sorted(state.pools))}")
+def _no_pool(state: State, session: Session, pool: str) -> asked.Unknown:
+    names = ", ".join(sorted(one.name for one in rights.pools(state, session) if one.is_defined)) or "none"
+    return asked.Unknown(f"pool {pool!r}: there is none; there are: {names}")
 
 
 def _is_of(task: Task, question: asked.Tasks | asked.CancelMatching) -> bool:
     return question.pool in ("", task.order.pool.name) and question.run in ("", task.order.session.run.name)
 
 
-def _all_managers(state: State) -> list[Manager]:
-    return [manager for pool in state.pools.values() for manager in pool.managers.values()]
+def _managers(state: State, session: Session, pool: str = "") -> list[Manager]:
+    """The managers of a pool, or of all, that this client may hear of."""
+    pools = [one for one in rights.pools(state, session) if pool in ("", one.name)]
+    return [manager for one in pools for manager in one.managers.values()]
+
+
+def _of_blocks(state: State, session: Session, order: asked.Drain | asked.BlockGone) -> list[Manager]:
+    return [manager for manager in _managers(state, session, order.pool) if manager.block in order.blocks]
 
 
 def _matches(task: Task, question: asked.Tasks) -> bool:
@@ -151,6 +197,7 @@ def _pool(pool: Pool) -> asked.PoolStatus:
         counters.retried,
         counters.lost,
         counters.late,
+        pool.is_defined,
     )
 
 

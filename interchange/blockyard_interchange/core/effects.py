@@ -32,16 +32,18 @@ class Effects:
     """How many tasks of each pool ended in this turn."""
     at: float = 0.0
     """When the turn was."""
+    keys_changed: bool = False
+    """After the commit, and before anybody is told of it, others are let in than before."""
 
     @property
     def is_urgent(self) -> bool:
         """Somebody waits for the commit."""
-        return bool(self.after_managers or self.after_clients)
+        return bool(self.after_managers or self.after_clients or self.keys_changed)
 
     @property
     def empty(self) -> bool:
         """Nothing to do."""
-        return not any(
+        return not self.keys_changed and not any(
             (
                 self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink,
                 self.ended,

@@ -7,6 +7,7 @@ oldest chunk that still matter (see `replay.surviving`).
 import msgspec
 
 from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
+from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram
 
 
@@ -149,6 +150,34 @@ class SessionGivenUp(Record, tag=15, frozen=True):
     session: int
 
 
+class PoolSet(Record, tag=16, frozen=True):
+    """A keeper defined a pool, or changed it."""
+
+    pool: str
+    settings: PoolSettings
+    keys: list[bytes]
+
+
+class PoolRemoved(Record, tag=17, frozen=True):
+    """A keeper removed a pool; its tasks wait."""
+
+    pool: str
+
+
+class ClientAllowed(Record, tag=18, frozen=True):
+    """A keeper let a client in, or changed what it may use."""
+
+    name: str
+    keys: list[bytes]
+    pools: list[str]
+
+
+class ClientForbidden(Record, tag=19, frozen=True):
+    """A keeper lets a client in no more."""
+
+    name: str
+
+
 Entry = (
     SessionOpened
     | RunOwned
@@ -165,6 +194,10 @@ Entry = (
     | Stored
     | SessionGivenUp
     | SubmissionRefused
+    | PoolSet
+    | PoolRemoved
+    | ClientAllowed
+    | ClientForbidden
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -50,6 +50,8 @@ def _waiting(task: Task) -> str:
 
 def _queued(state: State, task: Task) -> str:
     pool = task.order.pool
+    if not pool.is_defined:
+        return f"Pool {pool.name!r} is not defined, or was removed: it waits until the pool is there, or is cancelled."
     if not pool.managers:
         return f"Pool {pool.name!r} has no manager yet; {pool.queue.size} tasks are queued."
     if state.awaited:

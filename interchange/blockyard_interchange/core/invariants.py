@@ -138,6 +138,9 @@ def _check_pool(state: State, pool: Pool) -> None:
     counters = pool.counters
     counted = counters.submitted - counters.done - counters.failed - counters.cancelled
     _equal(counted, open_tasks, f"{where}: submitted less ended")
+    _equal(pool.tasks, len(mine), f"{where}: tasks")
+    _require(pool.is_defined or not pool.managers, f"{where}: one that is not defined has no managers", "some", "none")
+    _require(pool.is_defined or not pool.keys, f"{where}: one that is not defined lets nobody in", pool.keys, ())
     for manager in pool.managers.values():
         _check_manager(state, pool, manager)
     for table in (pool.idle, pool.roomy):

@@ -63,8 +63,8 @@ def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | N
     if user != f"pool:{message.pool}":
         return "key", f"this key is for {user}, the manager asked for pool {message.pool!r}"
     pool = state.pools.get(message.pool)
-    if pool is None:
-        return "pool", f"there is no pool {message.pool!r}; there are: {', '.join(sorted(state.pools))}"
+    if pool is None or not pool.is_defined:
+        return "pool", f"there is no pool {message.pool!r}, or not any more"
     if message.workers < 1:
         return "workers", f"workers={message.workers}; a manager has at least 1"
     for other in pool.managers.values():

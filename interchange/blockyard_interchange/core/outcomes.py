@@ -6,7 +6,7 @@ import math
 from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, body_bytes
-from blockyard_interchange.core import functions, gangs, stored, submit
+from blockyard_interchange.core import functions, gangs, rights, stored, submit
 from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.stages import BOUNDS
 from blockyard_interchange.core.state import (
@@ -231,7 +231,10 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
 
 def _show_watchers(state: State, session: Session, outcome: Outcome) -> None:
     for watcher in session.run.watchers:
-        if watcher != session.id and (other := state.sessions.get(watcher)) is not None and other.connected:
+        other = state.sessions.get(watcher)
+        if watcher == session.id or other is None or not other.connected:
+            continue
+        if rights.may_see(state, other, state.tasks[TaskId(outcome.task)]):
             other.out.append(outcome)
             state.talkative[watcher] = other
 
@@ -322,6 +325,7 @@ def free(state: State, task: Task) -> None:
     assert outcome is not None, f"task {task_name(task.id)} is freed before it ended"
     size = _size(outcome.body)
     order.session.tasks -= 1
+    order.pool.tasks -= 1
     order.session.bytes -= size
     state.bytes -= size
     if not order.volatile:

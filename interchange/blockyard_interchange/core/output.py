@@ -7,6 +7,7 @@ heartbeats, so every question is answered in the end. None survives a restart: w
 from blockyard.ids import TaskId
 from blockyard.wire import control as asked
 from blockyard.wire import manager as wire
+from blockyard_interchange.core import rights
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.state import Manager, OutputAsked, Session, State
 
@@ -15,9 +16,14 @@ _MOST_OPEN = 1000
 
 
 def ask(state: State, session: Session, number: int, task: TaskId) -> None:
-    """Ask all managers of the task's pool, for its tries may have run on any; of all pools when it is forgotten."""
+    """Ask all managers of the task's pool, for its tries may have run on any; of all pools when it is forgotten.
+
+    For a client that may use some pools only, all are those, and a task of another is as one that printed nothing.
+    """
     known = state.tasks.get(task)
-    pools = list(state.pools.values()) if known is None else [known.order.pool]
+    pools = rights.pools(state, session)
+    if known is not None:
+        pools = [known.order.pool] if rights.may_see(state, session, known) else []
     managers = [manager for pool in pools for manager in pool.managers.values()]
     state.output_questions += 1
     # A late answer to a question of an earlier opening must not pass for one to this.

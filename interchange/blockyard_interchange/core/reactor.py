@@ -131,7 +131,8 @@ def _count(state: State, effects: Effects, now: float) -> None:
 def on_committed(state: State, effects: Effects, now: float) -> None:
     """The commit of these effects succeeded, at `now`. To be called before the next turn."""
     for ended, count in effects.ended.items():
-        state.pools[ended].stages.recording.add(now - effects.at, count)
+        if ended in state.pools:  # or it was removed while the journal could not be written
+            state.pools[ended].stages.recording.add(now - effects.at, count)
     for name, number in effects.recorded.items():
         for pool in state.pools.values():
             manager = pool.managers.get(name)

@@ -18,10 +18,10 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
 from blockyard.wire.records import Group, Outcome
-from blockyard_interchange.core import entries, functions, outcomes, sessions, stored, submit
+from blockyard_interchange.core import entries, functions, keeping, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
-from blockyard_interchange.core.state import Counters, Pool, Run, Session, State, Task, TaskState
+from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Run, Session, State, Task, TaskState
 
 _NO_PARENT = -1
 """In `Submitted.parent`."""
@@ -43,6 +43,8 @@ class _Gathered(msgspec.Struct):
     stages: dict[str, dict[str, Histogram]] = {}
     pool_of: dict[int, str] = {}
     refused: list[entries.SubmissionRefused] = []
+    pools: dict[str, entries.PoolSet] = {}
+    clients: dict[str, entries.ClientAllowed] = {}
 
 
 def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
@@ -57,8 +59,13 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
         session = state.sessions.get(SessionId(refused.session))
         if session is not None:
             session.refusals[refused.number] = (refused.kind, refused.message)
+    for allowed in gathered.clients.values():
+        keeping.let_in(state, allowed.name, ClientKeys(tuple(allowed.keys), tuple(allowed.pools)))
+    for made in gathered.pools.values():
+        if made.pool not in state.settings.pools:
+            keeping.define(state, made.pool, made.settings, tuple(made.keys))
     for pool in {group.spec.pool for entry in gathered.submitted for group in entry.groups} - state.pools.keys():
-        state.pools[pool] = Pool(pool, PoolSettings())  # not in the settings any more: its tasks wait to be cancelled
+        state.pools[pool] = Pool(pool, PoolSettings(), Origin.NOBODY)  # its tasks wait until it is defined again
     _build(state, gathered, now)
     _mark(state, gathered)
     for known in state.pools.values():
@@ -118,6 +125,14 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             state.awaited.pop(ManagerId(entry.manager), None)
         case entries.SubmissionRefused():
             gathered.refused.append(entry)
+        case entries.PoolSet():
+            gathered.pools[entry.pool] = entry
+        case entries.PoolRemoved():
+            gathered.pools.pop(entry.pool, None)
+        case entries.ClientAllowed():
+            gathered.clients[entry.name] = entry
+        case entries.ClientForbidden():
+            gathered.clients.pop(entry.name, None)
         case entries.PoolCounted():
             gathered.counters[entry.pool] = Counters(
                 entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late,

@@ -3,7 +3,7 @@
 from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
-from blockyard_interchange.core import functions, gangs, managers, outcomes
+from blockyard_interchange.core import functions, gangs, managers, outcomes, rights
 from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionGivenUp, SessionOpened
 from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
@@ -33,7 +33,8 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     settings = state.settings
     pools = [
         wire.Pool(pool.name, tuple(sorted({manager.python for manager in pool.managers.values()})))
-        for pool in state.pools.values()
+        for pool in rights.pools(state, session)
+        if pool.is_defined
     ]
     state.effects.after_clients.append(
         (
@@ -69,7 +70,9 @@ def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | 
     known = state.sessions.get(SessionId(message.session))
     if known is not None and (known.token != message.token or known.user != user):
         return "session", f"session {message.session:x} belongs to another client; draw another number"
-    return None
+    run = state.runs.get(message.run)
+    sentence = rights.run_fault(state, user, run) if run is not None else ""
+    return ("pool", sentence) if sentence else None
 
 
 def _open(state: State, user: str, message: wire.Hello) -> Session:
@@ -142,6 +145,8 @@ def on_collect(state: State, session: Session, message: wire.Collect) -> None:
         task = tasks.get(TaskId(name))
         if task is None or task.state is not TaskState.ENDED or task.order.session.run is not run:
             continue
+        if not rights.may_see(state, session, task):
+            continue
         submitter = task.order.session
         if is_owner and (submitter is session or not submitter.has_claims or task.flags & Flag.CLIENT_DONE):
             outcomes.free(state, task)
@@ -167,6 +172,7 @@ def on_cancel(state: State, session: Session, message: wire.Cancel, now: float) 
     """End tasks of this session's run: those that wait at once, those that run by their managers."""
     found = (state.tasks.get(TaskId(name)) for name in message.tasks)
     mine = [task for task in found if task is not None and task.order.session.run is session.run]
+    mine = rights.visible(state, session, mine)
     if message.waiting_only:
         mine = [task for task in mine if task.state is not TaskState.ASSIGNED]
     cancel(state, mine, now)
@@ -203,6 +209,7 @@ def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
         for task in state.tasks.values()
         if task.order.session.run is run and task.order.session is not session and not task.flags & Flag.COLLECTED
     ]
+    tasks = rights.visible(state, session, tasks)
     names = [task.order.spec.name or task.order.entry.function.name for task in tasks]
     state.effects.after_clients.append(
         (session.peer, wire.Attached(message.number, [task.id for task in tasks], names))

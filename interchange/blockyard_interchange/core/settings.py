@@ -1,6 +1,11 @@
 """What the core needs to know beforehand. Read by `blockyard_interchange.settings`."""
 
+import math
+from typing import Final
+
 import msgspec
+
+DURABILITIES: Final = ("memory", "journal", "fsync")
 
 
 class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,6 +23,20 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes_per_block: int = 1
     max_losses: int = 5
     """Infrastructure losses after which a task is held to be their cause."""
+
+
+def nonsense(pool: PoolSettings) -> str:
+    """The first field of a pool whose value means nothing, in words; '' when there is none."""
+    if pool.durability not in DURABILITIES:
+        return f"durability={pool.durability!r}; it is one of {', '.join(DURABILITIES)}"
+    for field, least in (("workers", 1), ("memory_bytes", 0), ("accelerators", 0), ("nodes_per_block", 1)):
+        if getattr(pool, field) < least:
+            return f"{field}={getattr(pool, field)}; at least {least}"
+    if not 0.0 <= pool.cores < math.inf:
+        return f"cores={pool.cores}; a finite number, 0 for as many as workers"
+    if pool.max_losses < 1:
+        return f"max_losses={pool.max_losses}; at least 1"
+    return ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -261,17 +261,33 @@ class Gang:
         self.outcomes: dict[ManagerId, Outcome] = {}
 
 
+class Origin(enum.Enum):
+    """Who defined a pool."""
+
+    SETTINGS = "settings"
+    """The settings file; only that can change it."""
+    KEEPER = "keeper"
+    """An order of a keeper."""
+    NOBODY = "nobody"
+    """It has tasks that wait until it is defined again."""
+
+
 class Pool:
     """A set of like blocks with one queue."""
 
     __slots__ = (
-        "counters", "gangs", "idle", "journaled", "last_entry", "managers", "name", "publish_at", "published", "queue",
-        "queued_since", "reports", "roomy", "settings", "stages", "watchers",
+        "counters", "gangs", "idle", "journaled", "keys", "last_entry", "managers", "name", "origin", "publish_at",
+        "published", "queue", "queued_since", "reports", "roomy", "settings", "stages", "tasks", "watchers",
     )  # fmt: skip
 
-    def __init__(self, name: str, settings: PoolSettings) -> None:
+    def __init__(self, name: str, settings: PoolSettings, origin: Origin = Origin.SETTINGS) -> None:
         self.name = name
         self.settings = settings
+        self.origin = origin
+        self.keys: tuple[bytes, ...] = ()
+        """Public keys of its managers that a keeper named; those of the key ring are not here."""
+        self.tasks = 0
+        """Tasks that are not freed."""
         self.queue: FairQueue[Task] = FairQueue()
         self.managers: dict[ManagerId, Manager] = {}
         self.idle: dict[ManagerId, Manager] = {}
@@ -295,6 +311,19 @@ class Pool:
         self.stages = Stages()
         self.reports: dict[str, BlockReport] = {}
         """The blocks as their keeper reported them: the living ones, and the last that ended."""
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it takes tasks and managers."""
+        return self.origin is not Origin.NOBODY
+
+
+class ClientKeys(msgspec.Struct, frozen=True):
+    """A client that a keeper let in."""
+
+    public_keys: tuple[bytes, ...]
+    pools: tuple[str, ...] = ()
+    """The only ones that it may use; empty: all."""
 
 
 class OutputAsked(msgspec.Struct):
@@ -389,6 +418,14 @@ class State:
         self.manager_peers: dict[bytes, Manager] = {}
         self.runs: dict[str, Run] = {}
         self.pools: dict[str, Pool] = {name: Pool(name, pool) for name, pool in settings.pools.items()}
+        self.values = Pool("", PoolSettings())
+        """Stands for the pool of values that clients put, which are of none."""
+        self.clients: dict[str, ClientKeys] = {}
+        """Clients that a keeper let in, by name."""
+        self.ring: frozenset[str] = frozenset()
+        """User ids that the key ring's files let in."""
+        self.limits: dict[str, frozenset[str]] = {}
+        """User id to the only pools that it may use; who is not here may use all."""
         self.tasks: dict[TaskId, Task] = {}
         self.functions: dict[FunctionId, FunctionEntry] = {}
         self.keys: dict[tuple[str, str], TaskId] = {}

@@ -36,8 +36,7 @@ def keep(state: State, session: Session, number: int, body: Body, at: float) -> 
     """Make the task that ended with this value. Also used by replay."""
     entry = state.functions.setdefault(FunctionId(_PUT.id), FunctionEntry(_PUT))
     entry.users += 1
-    pool = next(iter(state.pools.values()))
-    order = Order(TaskSpec(_PUT.id), session, pool, entry, 1, at)
+    order = Order(TaskSpec(_PUT.id), session, state.values, entry, 1, at)
     order.volatile = False  # values are of no pool, and always in the journal
     task = Task(TaskId(task_id(session.id, number)), order, b"")
     task.state, task.outcome = TaskState.ENDED, Outcome(task.id, 0, Status.DONE, body)
@@ -45,6 +44,7 @@ def keep(state: State, session: Session, number: int, body: Body, at: float) -> 
     session.next_number = max(session.next_number, number + 1)
     size = body_bytes(body)
     session.tasks += 1
+    state.values.tasks += 1
     session.bytes += size
     state.bytes += size
     state.live_bytes += size + 2 * _OVERHEAD_BYTES

@@ -1,12 +1,11 @@
 """New tasks: checked whole, wired to what they need, and queued."""
 
-import difflib
 import heapq
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
 from blockyard.wire.records import Group, Need, Outcome, Status, body_bytes
-from blockyard_interchange.core import outcomes, requests
+from blockyard_interchange.core import outcomes, requests, rights
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
 
@@ -76,6 +75,9 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
                     and any(base + own <= need <= base | MAX_NUMBER for need in needs)
                 ):
                     return "protocol", f"{where}: task {task_name(TaskId(base + own))} needs itself or a later one"
+        sentence = rights.submission_fault(state, session, group)
+        if sentence:
+            return "pool", f"{where}: {sentence}"
         # By the session's Python: the same bytes may have been registered by a client of another one before.
         fault = group_fault(state, group, where, session.python)
         if fault is not None:
@@ -87,9 +89,8 @@ def group_fault(state: State, group: Group, where: str, python: str) -> tuple[st
     """(kind, sentence) of what is wrong with what a group asks for; it was made by a process of this `python`."""
     spec = group.spec
     pool = state.pools.get(spec.pool)
-    if pool is None:
-        near = difflib.get_close_matches(spec.pool, state.pools, 1, 0.0)
-        return "pool", f"{where}: unknown pool {spec.pool!r}; did you mean {near[0]!r}?" if near else "no pools"
+    if pool is None or not pool.is_defined:
+        return "pool", f"{where}: {rights.unknown_pool(state, spec.pool)}"
     if FunctionId(spec.function) not in state.functions:
         return "function", f"{where}: function {spec.function.hex()} was not registered"
     sentence = requests.nonsense(spec) or requests.impossible(spec, spec.pool, pool.settings)
@@ -143,6 +144,7 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
     state.tasks.update((task.id, task) for task in fresh)
     entry.users += len(fresh)
     session.tasks += len(fresh)
+    pool.tasks += len(fresh)
     session.next_number = max(session.next_number, group.first + len(fresh))
     pool.counters.submitted += len(fresh)
     size = sum(len(body) if type(body) is bytes else body_bytes(body) for body in group.bodies)

@@ -4,7 +4,7 @@ import heapq
 
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
-from blockyard_interchange.core import gangs, managers, outcomes, sessions
+from blockyard_interchange.core import gangs, keeping, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
 
@@ -95,6 +95,7 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
                 sessions.abandon(state, session, now)
                 sessions.close_if_empty(state, session)
     _give_up_waiting(state, now)
+    keeping.forget_empty(state)
 
 
 def _give_up_waiting(state: State, now: float) -> None:

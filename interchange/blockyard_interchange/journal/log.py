@@ -144,6 +144,10 @@ class Log:
             self._store.commit(self._group.append, self._group.drop, sync=sync)
             self._settle(self._group)
 
+    def confirm(self) -> None:
+        """Look whether this is still the writer. Raises `Fenced`, `JournalUnavailable`."""
+        self._store.confirm()
+
     def reopen(self) -> int:
         """Open the store again after `JournalUnavailable` and find out whether the commit in doubt was kept.
 

@@ -52,6 +52,9 @@ class MemoryStore:
         self._require_open("read")
         return self._chunks[number]
 
+    def confirm(self) -> None:
+        """Nobody else can have it."""
+
     def footprint(self, chunk_bytes: int) -> int:
         return chunk_bytes
 

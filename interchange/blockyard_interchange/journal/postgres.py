@@ -110,6 +110,9 @@ class PostgresStore:
     def footprint(self, chunk_bytes: int) -> int:
         return _ROW_BYTES + -(-chunk_bytes // _TOAST_PIECE_BYTES) * _TOAST_BYTES
 
+    def confirm(self) -> None:
+        self._check_epoch(self._opened("look at"))
+
     def size_bytes(self) -> int:
         """Of the tables, which all journals of the database share, without the server's write-ahead log."""
         return self._size(self._opened("measure"))
@@ -155,12 +158,22 @@ class PostgresStore:
         (locked,) = server.run(Statement(tables.TRY_LOCK, (key,)))
         if locked.rows:
             return
+        self._check_epoch(server)
         (holder,) = server.run(Statement(tables.LOCK_HOLDER, (key,)))
         pid, program, address = map(bytes.decode, holder.rows[0]) if holder.rows else ("?", "a session that ended", "?")
         raise JournalInUse(
             f"open journal {self.location}: it is held by server process {pid} for {program!r} from {address}. Stop "
             "that interchange, or use another name"
         )
+
+    def _check_epoch(self, server: Server) -> None:
+        """Raise Fenced when this object was the writer and another has been since; who has never been one is not."""
+        (head,) = server.run(Statement(tables.HEAD, (self._name,)))
+        if self._epoch and head.rows and head.numbers()[1] != self._epoch:
+            raise Fenced(
+                f"journal {self.location}: epoch {self._epoch} is over, another interchange has begun epoch "
+                f"{head.numbers()[1]}. Stop this one"
+            )
 
     def _look(self, server: Server) -> tuple[int, tuple[int, int]]:
         """Epoch and bounds as they are; makes the journal when there is none of that name."""

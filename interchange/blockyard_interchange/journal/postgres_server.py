@@ -57,6 +57,13 @@ _SESSION = (
 )
 
 
+# Without the driver's words, and never with its error as the cause: it quotes the URL, and that may hold a password.
+_BAD_URL = (
+    "the PostgreSQL URL cannot be read; expected postgresql://user@host:port/database, with '%' escapes for special "
+    "characters. The password may come from PGPASSWORD"
+)
+
+
 class Server:
     """One session. Every call raises our errors; after `JournalUnavailable` the session is closed."""
 
@@ -71,6 +78,8 @@ class Server:
             self._connection = psycopg.Connection.connect(make_conninfo(**settings), autocommit=True)
         except psycopg.OperationalError as error:
             raise self._lost(f"cannot connect: {error}") from error
+        except psycopg.ProgrammingError:
+            raise ConfigError(f"journal {location}: {_BAD_URL}") from None
         self._pg = self._connection.pgconn
         self.run(*map(Statement, _SESSION))
 
@@ -79,8 +88,8 @@ class Server:
         """Server, database and journal for people, without the password. `ConfigError` when the DSN is not one."""
         try:
             parts = conninfo_to_dict(dsn)
-        except psycopg.ProgrammingError as error:
-            raise ConfigError(f"journal: the PostgreSQL URL cannot be read: {error}") from error
+        except psycopg.ProgrammingError:
+            raise ConfigError(f"journal: {_BAD_URL}") from None
         host, port = parts.get("host", "local socket"), parts.get("port", "5432")
         return f"postgresql://{host}:{port}/{parts.get('dbname', '')} ({name!r})"
 

@@ -107,6 +107,9 @@ class SQLiteStore:
             raise JournalDamaged(self._path, number, fault)
         return row.body
 
+    def confirm(self) -> None:
+        """Its lock ends with this process only."""
+
     def footprint(self, chunk_bytes: int) -> int:
         row_bytes = chunk_bytes + _ROW_BYTES
         if row_bytes <= _LEAF_BYTES:

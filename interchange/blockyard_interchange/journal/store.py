@@ -61,6 +61,13 @@ class Store(Protocol):
         """The bytes of one chunk, verified. `LookupError` when it is not in `bounds`."""
         ...
 
+    def confirm(self) -> None:
+        """Look whether this is still the writer, when nothing was committed for some time.
+
+        Raises `Fenced` when another one is, and `JournalUnavailable`.
+        """
+        ...
+
     def footprint(self, chunk_bytes: int) -> int:
         """Bytes that a chunk of that size takes on disk, packing included."""
         ...

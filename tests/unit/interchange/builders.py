@@ -71,7 +71,7 @@ class Client(Peer):
     """A client by hand."""
 
     def __init__(self, bench: "Bench", session: int, **hello: Any) -> None:
-        super().__init__(bench, b"client-%d" % session, "client:me")
+        super().__init__(bench, b"client-%d" % session, hello.pop("user", "client:me"))
         self.session = session
         self.number = 0
         self.next = 0
@@ -120,12 +120,22 @@ class Client(Peer):
 
     def ask(self, question: control.Question, kind: type[M]) -> M:
         """Ask, and return the answer."""
-        self.say(client_wire.Ask(77, msgspec.Raw(msgspec.msgpack.encode(question))))
-        self.bench.turn()
+        self._ask(question)
         (reply,) = self.heard(client_wire.Reply)
         answer = msgspec.msgpack.decode(reply.answer, type=control.Answer)
         assert isinstance(answer, kind), answer
         return answer
+
+    def is_refused(self, question: control.Question) -> client_wire.Refused:
+        """Ask what is refused, and return the refusal."""
+        self._ask(question)
+        (refused,) = self.heard(client_wire.Refused)
+        assert refused.number == 77
+        return refused
+
+    def _ask(self, question: control.Question) -> None:
+        self.say(client_wire.Ask(77, msgspec.Raw(msgspec.msgpack.encode(question))))
+        self.bench.turn()
 
 
 class Manager(Peer):
@@ -178,7 +188,7 @@ class Bench:
     """An interchange and its journal."""
 
     def __init__(self, *, floor_bytes: int = 1 << 30, pools: dict[str, PoolSettings] | None = None, **settings: Any):
-        self.settings = Settings(pools=pools or {"default": PoolSettings(workers=4)}, **settings)
+        self.settings = Settings(pools={"default": PoolSettings(workers=4)} if pools is None else pools, **settings)
         self.store = MemoryStore()
         self.floor_bytes = floor_bytes
         self.now = 1000.0

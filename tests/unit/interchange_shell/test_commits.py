@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from blockyard.wire.client import Pong
-from blockyard_interchange.commits import COMPANY_SECONDS, RETRY_SECONDS, Commits
+from blockyard_interchange.commits import COMPANY_SECONDS, CONFIRM_SECONDS, RETRY_SECONDS, Commits
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.entries import ManagerLeft
-from blockyard_interchange.journal import JournalFull, JournalUnavailable, Log, MemoryStore
+from blockyard_interchange.journal import Fenced, JournalFull, JournalUnavailable, Log, MemoryStore
 
 NOW = 100.0
 
@@ -36,7 +36,7 @@ class Sulking(MemoryStore):
         super().commit(append, drop, sync=sync)
 
 
-def opened(store: Sulking) -> Commits:
+def opened(store: MemoryStore) -> Commits:
     log = Log(store)
     log.open()
     list(log.replay())
@@ -45,6 +45,44 @@ def opened(store: Sulking) -> Commits:
 
 def nothing() -> None:
     return None
+
+
+class Lost(MemoryStore):
+    """A store that somebody else has become the writer of, or that is away."""
+
+    error: Exception | None = None
+
+    def confirm(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def test_one_that_only_says_pong_notices_that_another_is_the_writer() -> None:
+    store = Lost()
+    commits = opened(store)
+    pongs = Effects(after_clients=[(b"peer", Pong())])
+    commits.add(pongs, NOW)
+    assert commits.commit(NOW, nothing) == [pongs]
+    store.error = Fenced("another interchange is the writer now")
+    for tenth in range(1, int(CONFIRM_SECONDS * 10)):
+        commits.add(pongs, NOW + tenth / 10)
+        assert commits.commit(NOW + tenth / 10, nothing) == [pongs]
+    commits.add(pongs, NOW + CONFIRM_SECONDS)
+    with pytest.raises(Fenced):
+        commits.commit(NOW + CONFIRM_SECONDS, nothing)
+
+
+def test_a_journal_that_is_away_holds_clients_though_there_is_nothing_to_write() -> None:
+    store = Lost()
+    commits = opened(store)
+    store.error = JournalUnavailable("away")
+    assert commits.commit(NOW, nothing) == []
+    assert commits.is_failing
+    assert commits.commit(NOW + RETRY_SECONDS, nothing) == []
+    assert commits.is_failing, "having nothing to write is no sign that it could be written"
+    store.error = None
+    commits.commit(NOW + 2 * RETRY_SECONDS, nothing)
+    assert not commits.is_failing
 
 
 def test_a_turn_that_somebody_waits_for_takes_the_quiet_ones_before_it_along() -> None:
