@@ -18,3 +18,5 @@ class ExitCode(enum.IntEnum):
     """Its key file is absent, open to others, or holds no key."""
     ORPHAN = 6
     """Its supervisor is gone."""
+    NOT_FOR_THIS_PYTHON = 64
+    """Said by `start`: nothing was built for this image's Python, or the image has packages that are too old."""

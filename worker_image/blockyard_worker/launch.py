@@ -13,6 +13,8 @@ from typing import NamedTuple
 from blockyard_worker import strays
 
 BLOCK_SETTING = "BLOCKYARD_WORKER_BLOCK"
+START_SETTING = "BLOCKYARD_WORKER_START"
+"""Set by `start`: the file by which an interpreter finds this package when the package is not installed."""
 _PRIVATE = "BLOCKYARD_WORKER_"
 """Settings of the manager; none of a task's business."""
 
@@ -45,11 +47,12 @@ def launch(block: str) -> Launched:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)  # noqa: FBT003 - that is its signature
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    start = [os.environ[START_SETTING]] if START_SETTING in os.environ else []
     with theirs:
         theirs.set_inheritable(True)
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "blockyard_worker.template", str(theirs.fileno())],
+            [sys.executable, *start, "-m", "blockyard_worker.template", str(theirs.fileno())],
             {**environment, **marks(block)},
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         )
