@@ -29,6 +29,8 @@ Object: TypeAlias = dict[str, Any]
 
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+METADATA: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -55,6 +57,20 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 5
     may_write: Callable[[], None] | None = None
     on_request: Callable[[str, str, int, float], None] | None = None
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Server and proof of identity, for those who open connections of their own. `token` is current, not for ever."""
+
+    server: str
+    ca_file: str | None = None
+    insecure: bool = False
+    certificate_file: str | None = None
+    key_file: str | None = None
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(server={self.server!r})"
 
 
 class Api:
@@ -88,10 +104,18 @@ class Api:
         """End all connections."""
         await self._client.close()
 
-    @property
-    def configuration(self) -> Any:
-        """The `kubernetes` package's own record of server and credentials, for port-forwards and watches by others."""
-        return self._client.configuration
+    async def credentials(self) -> Credentials:
+        """What connections of others need; refreshed when they expire."""
+        found = self._client.configuration
+        header = (await found.auth_settings()).get("BearerToken")
+        return Credentials(
+            server=found.host,
+            ca_file=found.ssl_ca_cert,
+            insecure=not found.verify_ssl,
+            certificate_file=found.cert_file,
+            key_file=found.key_file,
+            token=header["value"].rpartition(" ")[2] if header else None,
+        )
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -100,13 +124,21 @@ class Api:
         return await self._read("get", kind, kind.path(namespace, name, subresource), {})
 
     async def list(
-        self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = "", chunk: int = 500
+        self,
+        kind: Kind,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        chunk: int = 500,
+        metadata_only: bool = False,
     ) -> tuple[list[Object], str]:
-        """All objects of a kind, fetched `chunk` at a time, and the version that the list is of."""
+        """All objects of a kind, or their metadata, fetched `chunk` at a time, and the version that the list is of."""
         items: list[Object] = []
+        accept = METADATA if metadata_only else JSON
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(chunk)}
         while True:
-            page = await self._read("list", kind, kind.path(namespace), query)
+            page = await self._read("list", kind, kind.path(namespace), query, accept)
             items += page.get("items") or []
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
@@ -158,9 +190,12 @@ class Api:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     async def create(self, kind: Kind, manifest: Object, *, dry_run: bool = False) -> Object:
-        """Make an object. Raises ApiError (`already_exists`). `dry_run`: only find out whether it could be made."""
+        """Make an object. Raises ApiError (`already_exists`).
+
+        `dry_run`: only find out whether it could be made; unknown fields, which are dropped else, are refused then.
+        """
         namespace = manifest["metadata"].get("namespace")
-        query = {"dryRun": "All"} if dry_run else {}
+        query = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
         return await self._write("create", kind, ("POST", kind.path(namespace), query, manifest, ""))
 
     async def apply(self, kind: Kind, manifest: Object, *, manager: str, subresource: str = "") -> Object:
@@ -207,18 +242,18 @@ class Api:
 
     # --- the wire ---------------------------------------------------------------------------------------------------
 
-    async def _read(self, verb: str, kind: Kind, path: str, query: Mapping[str, str]) -> Object:
+    async def _read(self, verb: str, kind: Kind, path: str, query: Mapping[str, str], accept: str = JSON) -> Object:
         asked = f"{verb} {path}"
         for attempt in range(1, self._settings.attempts):
             try:
-                return _decode(await self._request(verb, kind, ("GET", path, query, None, ""), asked))
+                return _decode(await self._request(verb, kind, ("GET", path, query, None, accept), asked))
             except ApiUnreachable:
                 await asyncio.sleep(_pause(attempt))
             except ApiError as error:
                 if not error.transient:
                     raise
                 await asyncio.sleep(_pause(attempt))
-        return _decode(await self._request(verb, kind, ("GET", path, query, None, ""), asked))
+        return _decode(await self._request(verb, kind, ("GET", path, query, None, accept), asked))
 
     async def _write(self, verb: str, kind: Kind, call: tuple[str, str, Mapping[str, str], Object, str]) -> Object:
         asked = f"{verb} {call[1]}"
@@ -263,7 +298,8 @@ class Api:
         content_type: str,
         limit: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type or "application/json"}
+        accept, written_as = (content_type or JSON, JSON) if method == "GET" else (JSON, content_type or JSON)
+        headers = {"Accept": accept, "Content-Type": written_as}
         headers["User-Agent"] = self._client.user_agent
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         text = urlencode({key: value for key, value in query.items() if value})

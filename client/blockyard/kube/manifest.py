@@ -51,15 +51,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
     `name`, `namespace`: of the block; its pods are called NAME-INDEX. `pool`: for the label. `template`: 'metadata' and
     'spec' of a pod template, as far as it differs from the usual pod. `image`: our worker image, used where the
-    template names none, and as the installer for foreign ones. `secret`: with the pool's key and settings.
-    `interchange_block`: the block's name to the interchange. `owner`: an owner reference. `walltime`, `drain_timeout`,
-    `pending_deadline` in seconds. `pod_group`: of a PodGroup, '' for none. `queue`: of Kueue, '' for none.
+    template names none, and as the installer for foreign ones. `secret`: with the pool's key and settings. `owner`: an
+    owner reference. `walltime`, `drain_timeout`, `pending_deadline` in seconds. `pod_group`: of a PodGroup, '' for
+    none. `queue`: of Kueue, '' for none.
     """
 
     name: str
     namespace: str
     pool: str
-    interchange_block: str
     image: str
     secret: str
     template: Mapping[str, Any] = {}
@@ -290,7 +289,7 @@ def _environment(block: Block, index: int, worker: Object) -> list[Object]:
     room = _room(worker)
     values = {
         "SETTINGS": f"{KEYS_FOLDER}/settings.json",
-        "BLOCK": block.interchange_block,
+        "BLOCK": block.name,
         "INDEX": str(index),
         "WORKERS": str(workers(room, block.share, block.workers_per_node)),
         "DRAIN_GRACE": f"{block.drain_timeout:g}",

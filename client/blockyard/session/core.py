@@ -128,6 +128,12 @@ class SessionCore:
         (self._watches if watch else self._questions)[number] = frame
         return frame
 
+    def forget(self, number: int) -> list[bytes]:
+        """Do not ask again after a reconnect."""
+        self._questions.pop(number, None)
+        self._watches.pop(number, None)
+        return []
+
     def reattach(self, number: int) -> bytes:
         """Ask for the run's tasks; now and after each reconnect."""
         frame = self._watches[number] = codec.encode(wire.Reattach(number))

@@ -38,18 +38,26 @@ class KeyPair(msgspec.Struct, frozen=True):
 
         Raises BadKey when the file is absent, open to other users, or holds no pair.
         """
-        found = dict(_LINE.findall(_read(path, secret=True)))
+        return cls.from_text(_read(path, secret=True), f"key file {path}")
+
+    @classmethod
+    def from_text(cls, text: str, where: str) -> "KeyPair":
+        """Read a pair from the text of a key file. Raises BadKey, naming `where` it is from, when it holds none."""
+        found = dict(_LINE.findall(text))
         if set(found) != {"public", "secret"}:
-            raise BadKey(f"key file {path}: no key pair in it; make a new one with 'blockyard keys issue'")
+            raise BadKey(f"{where}: no key pair in it; make a new one with 'blockyard keys issue'")
         return cls(found["public"].encode(), found["secret"].encode())
+
+    def to_text(self) -> str:
+        """The text of a key file."""
+        return f"public-key = {self.public.decode()}\nsecret-key = {self.secret.decode()}\n"
 
     def save(self, path: Path) -> None:
         """Write the pair to a file of mode 0600; the folder is made with 0700 when absent."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = f"public-key = {self.public.decode()}\nsecret-key = {self.secret.decode()}\n"
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+            file.write(self.to_text())
         fresh.replace(path)
 
     @classmethod

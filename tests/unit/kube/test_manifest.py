@@ -11,7 +11,7 @@ from blockyard.kube.sizing import Room, Share, room_of, workers
 from blockyard.kube.strategic import MergeConflict, merge
 
 PLAIN = Block(
-    name="p-abcde", namespace="n", pool="p", interchange_block="n.p-abcde", image="worker:1", secret="p-worker"
+    name="p-abcde", namespace="n", pool="p", image="worker:1", secret="p-worker"
 )
 
 
@@ -77,7 +77,7 @@ def test_the_template_is_merged_and_cannot_change_what_makes_the_pod_ours() -> N
     assert (found["securityContext"]["runAsUser"], found["securityContext"]["runAsGroup"]) == (1000, 65532)
     assert {one["name"] for one in found["volumes"]} >= {"tmp", "home", "shm", "data", "blockyard-keys"}
     assert [one["name"] for one in found["containers"]] == ["worker", "proxy"]
-    assert env({"spec": found})["BLOCK"] == "n.p-abcde"
+    assert env({"spec": found})["BLOCK"] == "p-abcde"
     assert env({"spec": found})["MINE"] == "1"
     assert {one["mountPath"] for one in worker({"spec": found})["volumeMounts"]} >= {"/data", "/tmp", KEYS_FOLDER}
 
