@@ -10,7 +10,6 @@ from typing import TypeVar
 import msgspec
 
 from blockyard.blobs import BlobFolder
-from blockyard.errors import BlobsFull
 from blockyard.wire import client, manager
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Calls, Group, Need, Outcome
 
@@ -19,18 +18,12 @@ Change = Callable[[Body], Body]
 
 
 def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
-    """A message from afar with its bodies of at least `threshold` bytes put into the folder.
-
-    What finds no room there stays as it is: in memory and in the journal.
-    """
+    """A message from afar with its bodies of at least `threshold` bytes put into the folder. Raises BlobsFull."""
 
     def spill(body: Body) -> Body:
         if type(body) is not bytes or len(body) < threshold:
             return body
-        try:
-            blob = blobs.create(body)
-        except BlobsFull:
-            return body
+        blob = blobs.create(body)
         return Blob(blob.name, blob.size_bytes)
 
     return _changed(message, spill)

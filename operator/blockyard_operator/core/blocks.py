@@ -58,7 +58,7 @@ class BlockWorld(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def load(self) -> Load | None:
         """Of its managers; None without any, or while nothing is known."""
-        found = self.queue.loads.get(self.block.known_as) if self.queue else None
+        found = self.queue.loads.get(self.block.meta.name) if self.queue else None
         return found if found is not None and found.managers > 0 else None
 
 
@@ -292,7 +292,7 @@ def _drain(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
     load = world.load
     if load is None or load.draining:
         return ()
-    return (do.DrainManagers(world.block.known_as, max(0.0, sight.drain_by - now)),)
+    return (do.DrainManagers(world.block.queue, world.block.meta.name, max(0.0, sight.drain_by - now)),)
 
 
 def _delete(world: BlockWorld) -> Sequence[do.Effect]:
@@ -319,14 +319,14 @@ def _clear(world: BlockWorld, job: JobStatus) -> tuple[do.Effect, ...]:
         over = (pod for pod in world.pods if pod.ended and not pod.gone and pod.deleting_by is None)
         effects += [do.DeletePod(pod.namespace, pod.name, pod.uid) for pod in over]
     if world.load is not None:
-        effects.append(do.SayGone(world.block.queue, world.block.known_as, job.reason))
+        effects.append(do.SayGone(world.block.queue, world.block.meta.name, job.reason))
     return tuple(effects)
 
 
 def _end(world: BlockWorld, sight: _Sight, now: float) -> do.Plan:
     """The end is told first: whatever waits for it must not wait for the pods to be cleared away."""
     block = world.block
-    told = do.SayGone(block.queue, block.known_as, sight.job.reason)
+    told = do.SayGone(block.queue, block.meta.name, sight.job.reason)
     return do.Plan(effects=(told, *_write(world, sight, now), *_clear(world, sight.job)))
 
 
@@ -366,7 +366,7 @@ def _write(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
     calm = msgspec.structs.replace(status, workers=block.status.workers)
     effects: list[do.Effect] = [do.WriteBlockStatus(block.meta, status, urgent=calm != block.status)]
     if job != block.status.job_status:
-        effects.append(do.ReportBlock(block.queue, block.known_as, sight.job))
+        effects.append(do.ReportBlock(block.queue, block.meta.name, sight.job))
         if over and sight.job.state in (JobState.FAILED, JobState.MISSING):
             note = f"{sight.job.state}: {sight.job.message}"
             effects.append(do.Tell(block.meta, "WorkerBlock", sight.job.reason, note, warning=True))

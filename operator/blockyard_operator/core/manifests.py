@@ -52,7 +52,6 @@ def _of(meta: Meta, spec: BlockSpec, terms: Terms) -> manifest.Block:
         name=meta.name,
         namespace=meta.namespace,
         pool=pool,
-        interchange_block=f"{meta.namespace}.{meta.name}",
         image=terms.image,
         secret=secret_name(pool),
         template=builtins(spec.template),

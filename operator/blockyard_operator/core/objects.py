@@ -63,11 +63,6 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     ending: str = ""
 
     @property
-    def known_as(self) -> str:
-        """Its name to the interchange, where names of all namespaces meet."""
-        return f"{self.meta.namespace}.{self.meta.name}"
-
-    @property
     def queue(self) -> str:
         """The interchange's pool that it works for."""
         return f"{self.meta.namespace}.{self.spec.pool or self.meta.name}"

@@ -87,6 +87,7 @@ class CheckTemplate(msgspec.Struct, frozen=True):
 class DrainManagers(msgspec.Struct, frozen=True):
     """Tell the interchange to give a block nothing more; `grace` seconds for what runs."""
 
+    queue: str
     block: str
     grace: float
 

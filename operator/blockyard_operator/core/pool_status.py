@@ -50,7 +50,7 @@ def _count(world: PoolWorld, living: Sequence[Block], choice: Choice) -> BlockCo
     taking = [block for block in living if not block.spec.drain]
     ready = [block for block in taking if block.status.managers > 0]
     loads = world.queue.loads if world.queue is not None else {}
-    idle = [block for block in ready if (load := loads.get(block.known_as)) is not None and load.busy == 0]
+    idle = [block for block in ready if (load := loads.get(block.meta.name)) is not None and load.busy == 0]
     return BlockCounts(
         desired=choice.wanted,
         living=len(living),

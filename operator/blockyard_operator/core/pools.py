@@ -105,7 +105,7 @@ def _decide(world: PoolWorld, views: Sequence[BlockView], now: float) -> Decisio
 
 
 def _view(block: Block, queue: QueueView) -> BlockView:
-    load = queue.loads.get(block.known_as)
+    load = queue.loads.get(block.meta.name)
     return BlockView(
         block=BlockId(block.meta.name),
         state=JobState[block.state] if block.state else JobState.PENDING,

@@ -169,13 +169,13 @@ class Model:
         if not self.connected:
             return None
         loads = {}
-        for known_as, managers in self.managers.items():
+        for name, managers in self.managers.items():
             if managers:
                 busy = sum(since is None for since in managers.values())
                 idle = None if busy else max(since for since in managers.values() if since is not None)
-                loads[known_as] = Load(
+                loads[name] = Load(
                     managers=len(managers), workers=len(managers), busy=busy, idle_since=idle,
-                    done=self.done.get(known_as, 0), draining=known_as in self.draining,
+                    done=self.done.get(name, 0), draining=name in self.draining,
                 )  # fmt: skip
         demand = Demand(
             queued_slots=self.queued, outstanding=int(self.queued),
@@ -223,10 +223,10 @@ class Model:
                 self.memory.secrets.add(owner.name)
             case do.CheckTemplate(hash=of):
                 self.memory.checks[of] = TemplateCheck(hash=of, problem=self.problem)
-            case do.DrainManagers(block=known_as):
-                self.draining.add(known_as)
-            case do.SayGone(block=known_as):
-                self.managers.pop(known_as, None)
+            case do.DrainManagers(block=name):
+                self.draining.add(name)
+            case do.SayGone(block=name):
+                self.managers.pop(name, None)
             case do.WriteBlockStatus(block=block, status=status):
                 self.blocks[block.name]["status"] = builtins(status)
                 self.writes += 1
@@ -269,7 +269,7 @@ class Model:
             self._age(name, raw)
 
     def _age(self, name: str, raw: Raw) -> None:
-        status, block = raw["status"], f"n.{raw['metadata']['labels'][manifest.BLOCK_LABEL]}"
+        status, block = raw["status"], raw["metadata"]["labels"][manifest.BLOCK_LABEL]
         deleting = "deletionTimestamp" in raw["metadata"]
         if deleting and status["phase"] in ("Succeeded", "Failed", "Pending"):
             self._remove(name, raw, block)

@@ -1,0 +1,189 @@
+"""What the API server holds, as far as it was seen: kept current by watches, and by the answers to our own writes.
+
+An older version never replaces a newer one, and what was deleted stays so, whatever order news come in. So an object
+that we made is there for the next reconcile, though the watch has yet to tell of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from blockyard.kube.kinds import BLOCK, POD, POOL, Kind
+from blockyard_operator.core.objects import Block, Pool, read_block, read_pool
+from blockyard_operator.core.pods import Pod, read_pod
+from blockyard_operator.core.view import Refusal, TemplateCheck
+
+BURIED: Final = 20_000
+"""So many deleted objects are remembered, against news of them that come late."""
+
+
+class Key(NamedTuple):
+    """Of a pool or a block: what is to be reconciled."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Cache:
+    """Pools, blocks and pods, with the ways between them. Methods return the keys that a change concerns."""
+
+    def __init__(self) -> None:
+        self.pools: dict[Key, Pool] = {}
+        self.blocks: dict[Key, Block] = {}
+        self.checks: dict[str, TemplateCheck] = {}
+        """By the pool's uid."""
+        self.refusals: dict[Key, Refusal] = {}
+        """By block."""
+        self.services: set[Key] = set()
+        self.groups: set[Key] = set()
+        """Blocks whose Service, or PodGroup, was made."""
+        self._pods: dict[Key, dict[str, Pod]] = defaultdict(dict)
+        """By block; those that are gone stay until their block does."""
+        self._blocks_of: dict[str, set[Key]] = defaultdict(set)
+        """By the pool's uid."""
+        self._pool_of: dict[str, Key] = {}
+        self._buried: OrderedDict[str, None] = OrderedDict()
+        self._templates: dict[bytes, Any] = {}
+
+    # --- news -------------------------------------------------------------------------------------------------------
+
+    def see(self, kind: Kind, raw: Mapping[str, Any], *, deleted: bool = False) -> set[Key]:
+        """Take an object in, or its deletion."""
+        uid = raw["metadata"]["uid"]
+        if uid in self._buried:
+            return set()
+        if deleted:
+            self._bury(uid)
+        if kind is POD:
+            return self._see_pod(read_pod(raw), deleted=deleted)
+        if kind is BLOCK:
+            return self._see_block(read_block(raw), deleted=deleted)
+        if kind is POOL:
+            return self._see_pool(read_pool(raw), deleted=deleted)
+        raise ValueError(f"{kind.name}: pools, blocks and pods are kept")
+
+    def vanished(self, kind: Kind, listed: set[str], seen_before: int) -> set[Key]:
+        """Objects up to a version that a list of that version does not have were deleted while nobody looked."""
+        found: set[Key] = set()
+        lost = {uid for uid, version in self._versions(kind).items() if uid not in listed and version <= seen_before}
+        for uid in lost:
+            self._bury(uid)
+        if kind is POOL:
+            for pool in [one for one in self.pools.values() if one.meta.uid in lost]:
+                found |= self._see_pool(pool, deleted=True)
+        elif kind is BLOCK:
+            for block in [one for one in self.blocks.values() if one.meta.uid in lost]:
+                found |= self._see_block(block, deleted=True)
+        else:
+            for pod in [one for pods in self._pods.values() for one in pods.values() if one.uid in lost]:
+                found |= self._see_pod(pod, deleted=True)
+        return found
+
+    def knows(self, kind: Kind, uid: str, version: int) -> bool:
+        """Whether an object was seen in this version or a later one, or is known to be deleted."""
+        if uid in self._buried:
+            return True
+        versions = self._versions(kind)
+        return versions.get(uid, -1) >= version
+
+    def _versions(self, kind: Kind) -> dict[str, int]:
+        if kind is POD:
+            return {pod.uid: pod.version for pods in self._pods.values() for pod in pods.values() if not pod.gone}
+        objects: Iterable[Pool | Block] = self.pools.values() if kind is POOL else self.blocks.values()
+        return {one.meta.uid: one.meta.version for one in objects}
+
+    def _see_pool(self, pool: Pool, *, deleted: bool) -> set[Key]:
+        key = Key("pool", pool.meta.namespace, pool.meta.name)
+        old = self.pools.get(key)
+        if old is not None and old.meta.uid == pool.meta.uid and old.meta.version > pool.meta.version:
+            return set()
+        if deleted:
+            if old is not None and old.meta.uid == pool.meta.uid:
+                del self.pools[key]
+            self._pool_of.pop(pool.meta.uid, None)
+            self.checks.pop(pool.meta.uid, None)
+        else:
+            self.pools[key] = pool
+            self._pool_of[pool.meta.uid] = key
+        return {key}
+
+    def _see_block(self, block: Block, *, deleted: bool) -> set[Key]:
+        key = Key("block", block.meta.namespace, block.meta.name)
+        old = self.blocks.get(key)
+        if old is not None and old.meta.uid == block.meta.uid and old.meta.version > block.meta.version:
+            return set()
+        if deleted:
+            if old is not None and old.meta.uid == block.meta.uid:
+                del self.blocks[key]
+                self._forget(key)
+            self._blocks_of[block.meta.owner].discard(key)
+            if not self._blocks_of[block.meta.owner]:
+                del self._blocks_of[block.meta.owner]
+        else:
+            self.blocks[key] = self._shared(block)
+            self._blocks_of[block.meta.owner].add(key)
+        pool = self._pool_of.get(block.meta.owner)
+        return {key} if pool is None else {key, pool}
+
+    def _see_pod(self, pod: Pod, *, deleted: bool) -> set[Key]:
+        key = Key("block", pod.namespace, pod.block)
+        pods = self._pods[key]
+        old = pods.get(pod.name)
+        if old is not None and old.uid == pod.uid and (old.version > pod.version or old.gone):
+            return set()
+        if deleted and (key not in self.blocks or (old is not None and old.uid != pod.uid)):
+            if old is not None and old.uid == pod.uid:
+                del pods[pod.name]
+            if not pods:
+                del self._pods[key]
+            return set()
+        pods[pod.name] = msgspec.structs.replace(pod, gone=True) if deleted else pod
+        return {key}
+
+    def _forget(self, block: Key) -> None:
+        """A block is gone; its pods that are still there follow by themselves."""
+        pods = {name: pod for name, pod in self._pods.pop(block, {}).items() if not pod.gone}
+        if pods:
+            self._pods[block] = pods
+        self.refusals.pop(block, None)
+        self.services.discard(block)
+        self.groups.discard(block)
+
+    def _bury(self, uid: str) -> None:
+        self._buried[uid] = None
+        while len(self._buried) > BURIED:
+            self._buried.popitem(last=False)
+
+    def _shared(self, block: Block) -> Block:
+        """The blocks of a pool carry the same template; it is kept once."""
+        if not block.hash:
+            return block
+        text = f"{block.meta.owner}/{block.hash}".encode()
+        template = self._templates.setdefault(text, block.spec.template)
+        if template != block.spec.template:
+            return block
+        return msgspec.structs.replace(block, spec=msgspec.structs.replace(block.spec, template=template))
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def blocks_of(self, pool: Pool) -> tuple[Block, ...]:
+        """The blocks that a pool owns."""
+        return tuple(self.blocks[key] for key in self._blocks_of.get(pool.meta.uid, ()) if key in self.blocks)
+
+    def pods_of(self, block: Key) -> tuple[Pod, ...]:
+        """A block's pods, those that are gone included; of an earlier block of the same name, none."""
+        owner = self.blocks[block].meta.uid
+        return tuple(pod for pod in self._pods.get(block, {}).values() if pod.owner in ("", owner))
+
+    def keys(self) -> list[Key]:
+        """Everything there is to reconcile."""
+        return [*self.pools, *self.blocks]
+
+    def count_pods(self) -> int:
+        """How many pods are there."""
+        return sum(not pod.gone for pods in self._pods.values() for pod in pods.values())

@@ -1,0 +1,54 @@
+"""What it means when the API server would not make a pod. Pure.
+
+Lasting are refusals that no repetition mends, because they are about the pod itself; the others (quota, a namespace
+that ends, an account that is missing yet) may pass, and are tried again after a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from blockyard_operator.core.view import Refusal
+
+FIRST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 60.0
+
+LASTING: Final = frozenset({"InvalidPod", "AdmissionRefused", "NameTaken"})
+
+
+def read_refusal(
+    code: int, reason: str, message: str, fields: Sequence[tuple[str, str]], now: float, before: Refusal | None
+) -> Refusal:
+    """Read an answer of the API server. `fields`: (path, sentence) of what it found wrong; `before`: the last one."""
+    word = _word(code, reason, message)
+    known = {f"{path}: {text}" for path, text in fields if path}
+    pause = FIRST_PAUSE
+    if before is not None and before.reason == word:
+        pause = min(LONGEST_PAUSE, 2.0 * (before.retry_at - before.at))
+    return Refusal(
+        reason=word,
+        message="; ".join(sorted(known)) or message,
+        at=now,
+        lasting=word in LASTING,
+        retry_at=now + pause,
+    )
+
+
+def _word(code: int, reason: str, message: str) -> str:
+    text = message.lower()
+    if "exceeded quota" in text or ("must specify" in text and "failed quota" in text):
+        return "QuotaExceeded"
+    if "violates podsecurity" in text or "denied the request" in text or "validatingadmissionpolicy" in text:
+        return "AdmissionRefused"
+    if "error looking up service account" in text:
+        return "NoServiceAccount"
+    if code == 409 and reason == "AlreadyExists":
+        return "NameTaken"
+    if code in (400, 422):
+        return "InvalidPod"
+    if "being terminated" in text or code == 404:
+        return "NamespaceEnds"
+    if code == 403:
+        return "Forbidden"
+    return reason or f"Http{code}"

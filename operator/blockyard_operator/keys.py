@@ -1,0 +1,155 @@
+"""Keys in Secrets: made once, never overwritten, told to nobody but those whom they prove.
+
+`RELEASE-keys` holds the release's own pairs and `RELEASE-interchange-keys` what of them the interchange needs, laid out
+as its key ring; `RELEASE-client` is what a client reads; `POOL-worker` belongs to a pool and is mounted by its pods.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.errors import BadKey
+from blockyard.kube.api import Api, Object
+from blockyard.kube.faults import ApiError
+from blockyard.kube.kinds import SECRET
+from blockyard.kube.manifest import KEYS_FOLDER
+from blockyard.transport import KeyPair
+from blockyard_operator.core.manifests import secret_name
+from blockyard_operator.core.objects import Meta
+from blockyard_operator.resources.fields import API_VERSION
+
+log = logging.getLogger(__name__)
+
+MANAGER: Final = "blockyard-operator"
+"""Under this name we own the fields that we apply."""
+
+_PAIRS: Final = ("clients", "managers", "operator", "client")
+
+
+class ReleaseKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The interchange's pairs for clients and managers, the operator's own, and the default client's."""
+
+    clients: KeyPair
+    managers: KeyPair
+    operator: KeyPair
+    client: KeyPair
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Where clients and managers reach the interchange."""
+
+    clients: str
+    managers: str
+
+
+async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoints) -> ReleaseKeys:
+    """See that the release's Secrets are there. Raises BadKey when one is there and is none of ours."""
+    fresh = {f"{name}.key": KeyPair.new().to_text() for name in _PAIRS}
+    data = await _once(api, _secret(f"{release}-keys", namespace, fresh))
+    pairs = {name: _pair(data, f"{name}.key", f"Secret {namespace}/{release}-keys") for name in _PAIRS}
+    keys = ReleaseKeys(**pairs)
+    ring = {
+        "clients.key": keys.clients.to_text(),
+        "managers.key": keys.managers.to_text(),
+        "keeper-operator.pub": _public(keys.operator),
+        "client-default.pub": _public(keys.client),
+    }
+    client = {
+        "endpoint": endpoints.clients,
+        "server_key": keys.clients.public.decode(),
+        "client.key": keys.client.to_text(),
+    }
+    await _kept(api, _secret(f"{release}-interchange-keys", namespace, ring))
+    await _kept(api, _secret(f"{release}-client", namespace, client))
+    return keys
+
+
+async def pool_key(api: Api, owner: Meta, kind: str, queue: str, managers: str, server_key: bytes) -> KeyPair:
+    """See that a pool's Secret is there, and return its pair. `managers`: where its managers reach the interchange."""
+    name = secret_name(owner.name)
+    reference = {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    settings = {
+        "endpoint": managers,
+        "server_key": server_key.decode(),
+        "pool": queue,
+        "key_file": f"{KEYS_FOLDER}/pool.key",
+    }
+    wanted = {"settings.json": json.dumps(settings, indent=2, sort_keys=True)}
+    made = _secret(name, owner.namespace, {**wanted, "pool.key": KeyPair.new().to_text()}, reference)
+    data = await _once(api, made)
+    pair = _pair(data, "pool.key", f"Secret {owner.namespace}/{name}")
+    if data.get("settings.json") != wanted["settings.json"]:
+        await api.apply(SECRET, _secret(name, owner.namespace, wanted), manager=MANAGER)
+    return pair
+
+
+async def _once(api: Api, manifest: Object) -> dict[str, str]:
+    """The Secret's texts, those of `manifest` if it is not there yet."""
+    meta = manifest["metadata"]
+    try:
+        return _texts(await api.get(SECRET, meta["namespace"], meta["name"]))
+    except ApiError as error:
+        if not error.not_found:
+            raise
+    try:
+        log.info("made Secret", extra={"namespace": meta["namespace"], "secret": meta["name"]})
+        return _texts(await api.create(SECRET, manifest))
+    except ApiError as error:
+        if not error.already_exists:
+            raise
+    return _texts(await api.get(SECRET, meta["namespace"], meta["name"]))
+
+
+async def _kept(api: Api, manifest: Object) -> None:
+    """See that a Secret is there and says just this; nothing is written when it does."""
+    meta = manifest["metadata"]
+    try:
+        if _texts(await api.get(SECRET, meta["namespace"], meta["name"])) == _texts(manifest):
+            return
+    except ApiError as error:
+        if not error.not_found:
+            raise
+    await api.apply(SECRET, manifest, manager=MANAGER)
+
+
+def _secret(name: str, namespace: str, texts: Mapping[str, str], owner: Mapping[str, Any] | None = None) -> Object:
+    labels = {"app.kubernetes.io/name": "blockyard", "app.kubernetes.io/managed-by": "blockyard"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels,
+            **({"ownerReferences": [dict(owner)]} if owner else {}),
+        },
+        "type": "Opaque",
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
+    }
+
+
+def _texts(secret: Mapping[str, Any]) -> dict[str, str]:
+    return {key: base64.b64decode(text).decode("utf-8", "replace") for key, text in (secret.get("data") or {}).items()}
+
+
+def _pair(texts: Mapping[str, str], key: str, where: str) -> KeyPair:
+    if key not in texts:
+        raise BadKey(f"{where}: no {key} in it; delete the Secret, and the operator makes it anew")
+    return KeyPair.from_text(texts[key], f"{where}: {key}")
+
+
+def _public(pair: KeyPair) -> str:
+    return f"public-key = {pair.public.decode()}\n"

@@ -1,0 +1,99 @@
+"""From the cache and the interchange's word to what a reconcile is given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blockyard.kube import manifest
+from blockyard.kube.strategic import MergeConflict
+from blockyard.wire import control
+from blockyard_operator.cache import Cache, Key
+from blockyard_operator.core.blocks import BlockWorld
+from blockyard_operator.core.manifests import Terms, sample_of
+from blockyard_operator.core.objects import Meta, Pool, template_hash
+from blockyard_operator.core.pool_world import PoolWorld
+from blockyard_operator.interchange import Interchange
+
+FORMS: Final = 4096
+"""Pools whose form is remembered."""
+
+
+class Observer:
+    """Makes worlds. `has_secret` tells whether a pool's Secret was seen to."""
+
+    def __init__(self, cache: Cache, interchange: Interchange, terms: Terms, *, pod_groups: bool) -> None:
+        self._cache = cache
+        self._interchange = interchange
+        self._terms = terms
+        self._pod_groups = pod_groups
+        self._forms: dict[tuple[str, int], tuple[str, int, str]] = {}
+        self.secrets: dict[str, bytes] = {}
+        """Public keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
+
+    def pool(self, key: Key) -> PoolWorld | None:
+        """A pool's world; None when the pool is gone."""
+        pool = self._cache.pools.get(key)
+        if pool is None:
+            return None
+        form, slots, problem = self._form(pool)
+        self._announce(pool.queue, pool.meta.uid, slots, pool.spec.nodes_per_block)
+        return PoolWorld(
+            pool=pool,
+            hash=form,
+            blocks=self._cache.blocks_of(pool),
+            queue=self._interchange.view(pool.queue),
+            connected=self._interchange.connected,
+            check=self._cache.checks.get(pool.meta.uid),
+            problem=problem,
+            slots=slots,
+            has_secret=pool.meta.uid in self.secrets,
+            announced=self._interchange.is_announced(pool.queue),
+        )
+
+    def block(self, key: Key) -> BlockWorld | None:
+        """A block's world; None when the block is gone."""
+        block = self._cache.blocks.get(key)
+        if block is None:
+            return None
+        if not block.spec.pool:
+            self._announce(block.queue, block.meta.uid, block.spec.workers_per_node or 1, block.spec.nodes)
+        return BlockWorld(
+            block=block,
+            pods=self._cache.pods_of(key),
+            queue=self._interchange.view(block.queue),
+            refusal=self._cache.refusals.get(key),
+            has_secret=self._has_secret(block.meta, block.spec.pool),
+            has_service=key in self._cache.services,
+            has_group=key in self._cache.groups,
+            wants_group=self._pod_groups,
+        )
+
+    def _announce(self, queue: str, uid: str, workers: int, nodes: int) -> None:
+        """Keep the interchange's idea of a pool as it should be; nothing is said when it is."""
+        public = self.secrets.get(uid)
+        if public is not None:
+            self._interchange.announce(control.SetPool(queue, [public], workers=workers, nodes_per_block=nodes))
+
+    def _has_secret(self, block: Meta, pool: str) -> bool:
+        """A block of a pool uses the pool's Secret; one on its own has one of its own."""
+        owner = self._cache.pools.get(Key("pool", block.namespace, pool)) if pool else None
+        return (owner.meta.uid if owner is not None else block.uid) in self.secrets or bool(pool)
+
+    def _form(self, pool: Pool) -> tuple[str, int, str]:
+        """Hash of the pool's form, workers of a pod, and why no pod can be written down ('' if one can)."""
+        known = self._forms.get((pool.meta.uid, pool.meta.generation))
+        if known is None:
+            known = self._read_form(pool)
+            if len(self._forms) >= FORMS:
+                self._forms.clear()
+            self._forms[pool.meta.uid, pool.meta.generation] = known
+        return known
+
+    def _read_form(self, pool: Pool) -> tuple[str, int, str]:
+        form = template_hash(pool.spec, self._terms.image)
+        sample = sample_of(pool, self._terms)
+        try:
+            manifest.pod(sample, 0)
+            return form, manifest.worker_count(sample), ""
+        except MergeConflict as conflict:
+            return form, 1, f"spec.template.{conflict}"

@@ -1,0 +1,86 @@
+"""Holds the cache against the API server's lists: at the start to know when it is whole, later to find what was missed.
+
+A watch that had to begin anew may have missed deletions; kopf does not tell of those. Only metadata are listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from blockyard.kube.api import Api, Object
+from blockyard.kube.faults import ApiError
+from blockyard.kube.kinds import BLOCK, POD, POOL, Kind
+from blockyard.kube.manifest import BLOCK_LABEL
+from blockyard_operator.cache import Cache, Key
+from blockyard_operator.core.pods import version_of
+from blockyard_operator.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+KINDS: Final = (POOL, BLOCK, POD)
+LOOK_SECONDS: Final = 0.05
+
+
+class Resync:
+    """`namespaces` empty: all. `on_change` is told the keys of what was missed."""
+
+    def __init__(
+        self,
+        api: Api,
+        cache: Cache,
+        namespaces: Sequence[str],
+        metrics: Metrics,
+        on_change: Callable[[set[Key]], None],
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._namespaces: list[str | None] = list(namespaces) or [None]
+        self._metrics = metrics
+        self._on_change = on_change
+
+    async def wait_until_whole(self) -> int:
+        """Wait until the watches have brought everything there was at this call; returns how many objects."""
+        expected = [(kind, one) for kind in KINDS for one in (await self._list(kind))[0]]
+        missing = expected
+        while missing:
+            await asyncio.sleep(LOOK_SECONDS)
+            missing = [(kind, one) for kind, one in missing if not self._knows(kind, one)]
+        return len(expected)
+
+    async def look_through(self) -> None:
+        """Find deletions that were missed, and versions that are older than they should be."""
+        for kind in KINDS:
+            listed, version = await self._list(kind)
+            uids = {one["metadata"]["uid"] for one in listed}
+            lost = self._cache.vanished(kind, uids, version)
+            stale = [one for one in listed if not self._knows(kind, one)]
+            if lost or stale:
+                self._metrics.missed.labels(kind.plural).inc(len(lost) + len(stale))
+                log.warning("a watch missed changes", extra={"kind": kind.name, "lost": len(lost), "stale": len(stale)})
+            self._on_change(lost)
+            for one in stale:
+                await self._fetch(kind, one)
+
+    def _knows(self, kind: Kind, listed: Object) -> bool:
+        return self._cache.knows(kind, listed["metadata"]["uid"], version_of(listed["metadata"]))
+
+    async def _fetch(self, kind: Kind, listed: Object) -> None:
+        meta = listed["metadata"]
+        try:
+            self._on_change(self._cache.see(kind, await self._api.get(kind, meta["namespace"], meta["name"])))
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+    async def _list(self, kind: Kind) -> tuple[list[Object], int]:
+        labels = BLOCK_LABEL if kind is POD else ""
+        items: list[Object] = []
+        versions: list[int] = []
+        for namespace in self._namespaces:
+            found, version = await self._api.list(kind, namespace, labels=labels, metadata_only=True)
+            items += found
+            versions.append(version_of({"resourceVersion": version}))
+        return items, min(versions)
