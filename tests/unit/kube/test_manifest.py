@@ -10,9 +10,7 @@ from blockyard.kube.quantities import amount, seconds
 from blockyard.kube.sizing import Room, Share, room_of, workers
 from blockyard.kube.strategic import MergeConflict, merge
 
-PLAIN = Block(
-    name="p-abcde", namespace="n", pool="p", image="worker:1", secret="p-worker"
-)
+PLAIN = Block(name="p-abcde", namespace="n", pool="p", image="worker:1", secret="p-worker")
 
 
 def made(index: int = 0, spec: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
