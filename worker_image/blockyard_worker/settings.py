@@ -48,7 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     preload: list[str] = []
     """Modules imported once, before workers are forked. They must not start threads."""
     worker_init: str = ""
-    """File with a pickled function without arguments, called once in each worker before its first task."""
+    """Called once in each worker before its first task, without arguments: 'package.module:function', or a file with
+    the function pickled."""
     memory_per_worker: int = 0
     """A worker and its children above this end the try as out of memory; a try's own `memory` comes before it."""
     memory_period: float = 0.2

@@ -166,6 +166,19 @@ def test_worker_init_runs_once_in_each_worker_before_its_first_task(peer: Peer, 
     assert values(peer.wait_for(peer.assign(jobs.environment, [("TEST_SET_UP",)] * 3))) == ["1"] * 3
 
 
+def test_worker_init_can_be_named(peer: Peer) -> None:
+    peer.start(worker_init=f"{__name__}:set_up", workers=1)
+    peer.wait_joined()
+    assert values(peer.wait_for(peer.assign(jobs.environment, [("TEST_SET_UP",)]))) == ["1"]
+
+
+def test_a_worker_init_that_is_not_there_ends_the_block_with_the_reason(peer: Peer) -> None:
+    process = peer.start(worker_init="tests.no_such_module:anything")
+    peer.wait(lambda: peer.left is not None, "the manager to leave")
+    assert "no_such_module" in (peer.left or "")
+    assert process.wait(10) == 3
+
+
 def test_a_module_to_preload_that_does_not_import_ends_the_block_with_the_reason(peer: Peer) -> None:
     process = peer.start(preload=["no_such_module_anywhere"])
     peer.wait(lambda: peer.left is not None, "the manager to leave")

@@ -3,12 +3,14 @@
 import atexit
 import faulthandler
 import gc
+import importlib
 import os
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from blockyard.payload import load_function
 from blockyard_worker import linux, pipe, strays
@@ -57,7 +59,7 @@ def _make(
     faulthandler.enable()
     if configuration.worker_init:
         try:
-            load_function(Path(configuration.worker_init).read_bytes())()
+            _find_initializer(configuration.worker_init)()
         except BaseException as error:  # noqa: BLE001 - user code; the manager decides what a failure means
             trace = "".join(traceback.format_exception(error))
             link.sendall(pipe.frame(Unfit(f"worker_init failed: {type(error).__qualname__}: {error}\n{trace[-4000:]}")))
@@ -66,6 +68,18 @@ def _make(
     gc.freeze()
     link.sendall(pipe.frame(Ready(os.getpid())))
     return worker
+
+
+def _find_initializer(where: str) -> Callable[[], object]:
+    """A pickled function in a file, or one by its reference: 'package.module:function'."""
+    module, colon, name = where.partition(":")
+    if not colon or Path(where).exists():
+        return load_function(Path(where).read_bytes())
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    function: Callable[[], object] = found
+    return function
 
 
 def _serve(worker: Worker) -> bool:
