@@ -104,6 +104,7 @@ class FutureHome:
         """
         completed = 0
         with_callbacks: list[TaskFuture[Any]] = []
+        waiters: list[Waiter] = []
         with self.lock:
             for future, ending, body in batch:
                 state = future._state
@@ -114,9 +115,11 @@ class FutureHome:
                 future._ending = ending
                 future._state = FINISHED if ending is not _CANCELLED else CANCELLED_AND_NOTIFIED
                 if future._waiter_list:
-                    future._wake_waiters()
+                    future._wake_waiters(waiters)
                 if future._callbacks is not None:
                     with_callbacks.append(future)
+        for waiter in waiters:  # not under the lock, which the woken want at once
+            waiter.wake()
         for future in with_callbacks:
             future._run_callbacks()
         return completed
@@ -236,8 +239,11 @@ class TaskFuture(Future[T]):
             self._state = CANCELLED_AND_NOTIFIED
             self._ending = _CANCELLED
             self._body = None
+            waiters: list[Waiter] = []
             if self._waiter_list:
-                self._wake_waiters()
+                self._wake_waiters(waiters)
+        for waiter in waiters:
+            waiter.wake()
         home.on_cancel(self)
         self._run_callbacks()
         return True
@@ -349,12 +355,14 @@ class TaskFuture(Future[T]):
             if self.done():
                 return True
             self._waiters.append(waiter)
+        woken = False
         try:
             self.home.on_wait(self)
-            waiter.wait(timeout)
+            woken = waiter.wait(timeout)
         finally:
-            with self.home.lock:
-                self._waiters.remove(waiter)
+            if not woken:
+                with self.home.lock:
+                    self._waiters.remove(waiter)
         return self.done()
 
     def _open(self) -> None:
@@ -378,11 +386,14 @@ class TaskFuture(Future[T]):
         if home.on_collect is not _nothing:
             home.on_collect(self)
 
-    def _wake_waiters(self) -> None:
+    def _wake_waiters(self, later: list[Waiter]) -> None:
+        """Tell those that wait, under the lock; our own that wait for this future alone are left to the caller."""
         assert self._waiter_list is not None
         ending = self._ending
         for waiter in self._waiter_list:
-            if ending is _CANCELLED:
+            if type(waiter) is Waiter:
+                later.append(waiter)
+            elif ending is _CANCELLED:
                 waiter.add_cancelled(self)
             elif ending in _FAILURES:
                 waiter.add_exception(self)

@@ -488,7 +488,7 @@ class RemoteEngine:
     def _goodbye(self, core: SessionCore) -> list[bytes]:
         if self._releases:
             core.collect(list(self._unseen))
-        return [*core.credit(time.monotonic(), speaking=True), _encode(wire.Bye(cancel=False))]
+        return [*core.credit(time.monotonic(), at_once=True), _encode(wire.Bye(cancel=False))]
 
     def finish(self) -> None:
         """At the interpreter's exit: see what was submitted to its end, while there is an interchange that answers."""

@@ -39,6 +39,10 @@ class Waiter:
         return self._lock.acquire(timeout=min(timeout, _LONGEST_WAIT))
 
     def add_result(self, future: Future[Any]) -> None:  # called under the lock of the future's home
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the thread, if it was not woken before."""
         if not self._woken:
             self._woken = True
             self._lock.release()

@@ -143,11 +143,7 @@ class Loop:
             self._scrapes.answer(found, self._commits.figures())
 
     def _read_clients(self, now: float) -> None:
-        for _ in range(_FRAMES_A_TURN):
-            received = self._clients.receive()
-            if received is None:
-                return
-            peer, proven, frame = received
+        for peer, proven, frame in self._clients.receive_all(_FRAMES_A_TURN):
             user = self._users.get(proven)
             if user is None:
                 refused = client_wire.Refused(0, "key", f"the key of {_owner(proven)} was revoked")
@@ -165,11 +161,7 @@ class Loop:
             reactor.from_client(self.state, peer, user, message, now, near=near)
 
     def _read_managers(self, now: float) -> None:
-        for _ in range(_FRAMES_A_TURN):
-            received = self._managers.receive()
-            if received is None:
-                return
-            peer, proven, frame = received
+        for peer, proven, frame in self._managers.receive_all(_FRAMES_A_TURN):
             user = self._users.get(proven)
             if user is None:
                 refused = manager_wire.Refused("key", f"the key of {_owner(proven)} was revoked")

@@ -152,22 +152,20 @@ class Client(Node):
         if not self.alive or self.left or self.broken:
             return
         core, now = self.core, self.world.now
-        sent = False
         if core.standing is Standing.OPEN:
-            sent = self._empty_mailbox()
+            self._empty_mailbox()
         for frame in core.on_time(b"", now):
             self.link.send(frame)
-            sent = True
         if core.standing is Standing.OPEN:
-            for frame in core.credit(now, speaking=sent):
+            for frame in core.credit(now):
                 self.link.send(frame)
         if core.refusal is not None and core.standing is Standing.REFUSED:
             self._break(core.refusal.message)
         elif not self.submitting and not self.futures and not self._submissions and self._reattached:
             self._leave()
 
-    def _empty_mailbox(self) -> bool:
-        core, sent = self.core, bool(self._submissions or self._orders)
+    def _empty_mailbox(self) -> None:
+        core = self.core
         if not self._reattached:
             self._reattached = True
             self.link.send(core.reattach(1))
@@ -187,7 +185,6 @@ class Client(Node):
             ]
             self.link.send(core.submit(complete, range(calls[0].task, calls[-1].task + 1)))
         self._submissions.clear()
-        return sent
 
     def _tick(self) -> None:
         self.pump()

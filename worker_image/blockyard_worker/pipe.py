@@ -15,6 +15,8 @@ from blockyard_worker.records import FromWorker, ToWorker
 MAX_FRAME_BYTES = 1 << 30
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 18
+_scratch = bytearray(_READ_BYTES)
+"""What one read brings; `recv` would get and give back a quarter of a megabyte from the system each time."""
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -45,7 +47,10 @@ class FrameBuffer:
 
     def read_from(self, source: socket.socket, flags: int = 0) -> bool:
         """Read once what is there; False at the end of the stream. Raises BlockingIOError when nothing is there."""
-        chunk = source.recv(max(_READ_BYTES, self._need - len(self._data)), flags)
+        if self._need - len(self._data) > _READ_BYTES:
+            chunk: bytes | memoryview = source.recv(self._need - len(self._data), flags)
+        else:
+            chunk = memoryview(_scratch)[: source.recv_into(_scratch, 0, flags)]
         self._data += chunk
         return bool(chunk)
 

@@ -153,15 +153,15 @@ class SessionCore:
         self._collected += tasks
         return []
 
-    def credit(self, now: float, *, speaking: bool) -> list[bytes]:
-        """What was received and collected, as one message: with others, or when it has become much or old.
+    def credit(self, now: float, *, at_once: bool = False) -> list[bytes]:
+        """What was received and collected, as one message: when it has become much or old, or `at_once`.
 
         The interchange does nothing with it that anybody waits for, so it is not worth waking it each time.
         """
         if not self._frames and not self._collected:
             self._credit_at = now + _CREDIT_SECONDS
             return []
-        if not speaking and self._frames < _CREDIT_FRAMES and now < self._credit_at:
+        if not at_once and self._frames < _CREDIT_FRAMES and now < self._credit_at:
             return []
         frame = codec.encode(wire.Collect(self._frames, self._collected))
         self._frames, self._collected = 0, []
@@ -182,6 +182,8 @@ class SessionCore:
             case wire.Outcomes():
                 self._frames += 1
                 answers.outcomes += message.outcomes
+                if message.accepted:
+                    self._confirm(message.accepted)
                 if self._cancelled:
                     self._cancelled.difference_update(outcome.task for outcome in message.outcomes)
             case wire.Accepted():

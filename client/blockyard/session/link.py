@@ -160,14 +160,16 @@ class Link:
             if self._wake_fd in ready:
                 os.eventfd_read(self._wake_fd)
             self._awake = False
-            if dealer in ready:
-                self._read(dealer, now)
+            answers = self._read(dealer, now) if dealer in ready else None
             self._empty_mailbox()
             for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
                 self._unsent.append(frame)
             if core.standing is Standing.OPEN:
-                self._unsent.extend(core.credit(now, speaking=bool(self._unsent)))
+                self._unsent.extend(core.credit(now))
             self._write(dealer)
+            if answers is not None:
+                # Last, right before waiting: who is woken by this wants the interpreter, and gets it at once then.
+                core.collect(self._on_answers(answers))
             if core.refusal is not None and core.standing is Standing.REFUSED:
                 self._on_broken(ConnectionRefusedError(core.refusal.message))
                 return
@@ -176,20 +178,15 @@ class Link:
                 if now >= deadline or not (self._unsent or self._submissions or self._orders or core.unaccepted):
                     return
 
-    def _read(self, dealer: Dealer, now: float) -> None:
-        frames = []
-        for _ in range(_FRAMES_A_TURN):
-            frame = dealer.receive()
-            if frame is None:
-                break
-            frames.append(frame)
+    def _read(self, dealer: Dealer, now: float) -> Answers:
+        frames = dealer.receive_all(_FRAMES_A_TURN)
         answers = Answers()
         try:
             send = self._core.receive(frames, answers, now)
         except BadFrame as error:
             raise BadFrame(f"{error}; client and interchange differ in version") from error
         self._unsent.extend(send)
-        self._core.collect(self._on_answers(answers))
+        return answers
 
     def _empty_mailbox(self) -> None:
         """Turn what other threads handed over into frames, if the session is open; else it stays where it is."""

@@ -19,6 +19,7 @@ _CONNECT_MILLISECONDS = 5_000
 _BEAT_MILLISECONDS = 3_000
 _DEAD_MILLISECONDS = 9_000
 """Silence of a machine that was cut off is told by nobody: without these TCP takes minutes to give a connection up."""
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 _ZERO_COPY_BYTES = 64 * 1024
 """Below this, copying a frame is cheaper than keeping track of who still uses it (pyzmq's own threshold)."""
 
@@ -78,6 +79,15 @@ class Dealer:
             return self._socket.recv(zmq.NOBLOCK)
         except zmq.Again:
             return None
+
+    def receive_all(self, most: int) -> list[bytes]:
+        """Receive what waits, at most so many frames; cheapest when the poller has said that there is one."""
+        frames: list[bytes] = []
+        while len(frames) < most and (frame := self.receive()) is not None:
+            frames.append(frame)
+            if not _is_readable(self._socket):
+                break
+        return frames
 
     def close(self, linger: float = 0.0) -> None:
         """Close; frames not sent yet are given `linger` seconds."""
@@ -146,6 +156,15 @@ class Router:
             body = b""
         return peer, str(frame.get("User-Id")), body
 
+    def receive_all(self, most: int) -> list[tuple[bytes, str, bytes]]:
+        """Receive what waits, at most so many frames; cheapest when the poller has said that there is one."""
+        received: list[tuple[bytes, str, bytes]] = []
+        while len(received) < most and (one := self.receive()) is not None:
+            received.append(one)
+            if not _is_readable(self._socket):
+                break
+        return received
+
     def close(self) -> None:
         """Close at once."""
         self._socket.close(0)
@@ -174,6 +193,11 @@ class Poller:
         """Wait at most `timeout` seconds (None: for ever) and return what is readable."""
         milliseconds = None if timeout is None else max(0, -int(-timeout * 1000 // 1))
         return [self._named[raw] for raw, _ in self._poller.poll(milliseconds)]
+
+
+def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
+    """To ask first costs half of the exception that tells that nothing is there."""
+    return int(socket.getsockopt(_EVENTS)) & _POLLIN != 0
 
 
 def _limit(socket: "zmq.Socket[bytes]") -> None:

@@ -124,6 +124,8 @@ class Outcomes(Record, tag=3, frozen=True):
     """Results, recorded before they are sent. Each frame is credited back by `Collect`."""
 
     outcomes: list[Outcome]
+    accepted: int = 0
+    """What `Accepted` would say besides; 0: nothing."""
 
 
 class Refused(Record, tag=4, frozen=True):

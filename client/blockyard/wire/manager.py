@@ -124,6 +124,8 @@ class Assign(Record, tag=3, frozen=True):
     """Tries to run, in this order. A task comes after those it needs."""
 
     groups: list[AssignGroup]
+    recorded: int = 0
+    """What `Recorded` would say besides; 0: nothing."""
 
 
 class Recorded(Record, tag=4, frozen=True):

@@ -86,8 +86,8 @@ class _Dealer:
         ):
             manager = pool.managers[name]
             for part in self._frames(groups, near=manager.near):
-                effects.append((manager.peer, wire.Assign(part)))
-            self._state.addressed.add(name)
+                recorded = manager.recorded if self._state.unconfirmed.pop(name, None) is not None else 0
+                effects.append((manager.peer, wire.Assign(part, recorded)))
 
     def _frames(self, groups: list[wire.AssignGroup], *, near: bool) -> list[list[wire.AssignGroup]]:
         """Cut what is too large for one frame. Few tasks with small bodies, as nearly always, need no look at each."""

@@ -110,8 +110,9 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
         effects.entries.append(Freed(state.freed))
         state.freed = []
     _count(state, effects, now)
-    _confirm(state, effects, everybody=swept)
     _send_outcomes(state, effects)
+    if swept:
+        _confirm(state, effects)
     return effects
 
 
@@ -141,18 +142,17 @@ def on_committed(state: State, effects: Effects, now: float) -> None:
                 state.unconfirmed[name] = manager
 
 
-def _confirm(state: State, effects: Effects, *, everybody: bool) -> None:
-    """Tell managers and clients what the journal holds, together with something else or by and by.
+def _confirm(state: State, effects: Effects) -> None:
+    """Tell managers and clients what the journal holds, when it did not travel with assignments and outcomes.
 
-    It only lets them forget, so it is not worth waking them for.
+    It only lets them forget, so it is not worth waking them for more often.
     """
-    for manager in [one for one in state.unconfirmed.values() if everybody or one.id in state.addressed]:
+    for manager in state.unconfirmed.values():
         effects.before.append((manager.peer, manager_wire.Recorded(manager.recorded)))
-        del state.unconfirmed[manager.id]
-    state.addressed.clear()
-    for session in [one for one in state.unaccepted.values() if everybody or one.id in state.talkative]:
+    state.unconfirmed.clear()
+    for session in state.unaccepted.values():
         effects.after_clients.append((session.peer, client_wire.Accepted(session.accepted)))
-        del state.unaccepted[session.id]
+    state.unaccepted.clear()
 
 
 def _send_outcomes(state: State, effects: Effects) -> None:
@@ -164,7 +164,8 @@ def _send_outcomes(state: State, effects: Effects) -> None:
         start = 0
         while start < len(out) and session.frames < settings.max_frames:
             stop = _frame_end(out, start, settings, near=session.near)
-            effects.after_clients.append((session.peer, client_wire.Outcomes(out[start:stop])))
+            accepted = session.accepted if state.unaccepted.pop(session.id, None) is not None else 0
+            effects.after_clients.append((session.peer, client_wire.Outcomes(out[start:stop], accepted)))
             session.frames += 1
             start = stop
         session.out = out[start:]

@@ -7,6 +7,7 @@ A queue may hold a million tasks, so `Task` has only what differs between tasks 
 import enum
 import math
 from collections import defaultdict, deque
+from typing import Final
 
 import msgspec
 
@@ -159,28 +160,28 @@ class Task:
         self.flags = 0
 
 
-class Flag(enum.IntFlag):
-    """Rare marks of a task."""
+class Flag:
+    """Rare marks of a task, as bits of an int: an `enum.Flag` costs a microsecond each time it is looked at."""
 
-    CANCELLING = 1
+    CANCELLING: Final = 1
     """Its manager was told to stop it."""
-    COLLECTED = 2
+    COLLECTED: Final = 2
     """Its owner needs the outcome no more; kept while others need it."""
-    KEYED = 4
+    KEYED: Final = 4
     """It holds its key."""
-    SHADOW = 8
+    SHADOW: Final = 8
     """Another task holds its key; it ends as that one ends, and its result is that one's."""
-    CHILD = 16
+    CHILD: Final = 16
     """Made by `join`; its result is part of its parent's."""
-    GANG = 32
+    GANG: Final = 32
     """It takes several managers together."""
-    ABANDONED = 64
+    ABANDONED: Final = 64
     """Nobody wants its outcome: it is freed as it ends."""
-    GIVEN = 128
+    GIVEN: Final = 128
     """No task of the interchange's: a result that a client brought along for those that need it."""
-    OWNER_DONE = 256
+    OWNER_DONE: Final = 256
     """The run's owner needs the outcome no more, but the client that submitted it has not confirmed it."""
-    CLIENT_DONE = 512
+    CLIENT_DONE: Final = 512
     """The client that submitted it needs the outcome no more, but it does not own the run."""
 
 
@@ -460,8 +461,6 @@ class State:
         """Managers whose outcomes the journal holds and that were not told so yet."""
         self.unaccepted: dict[SessionId, Session] = {}
         """Sessions whose submissions the journal holds and that were not told so yet."""
-        self.addressed: set[ManagerId] = set()
-        """Managers that are written to in this turn."""
         self.talkative: dict[SessionId, Session] = {}
         """Sessions with outcomes to send."""
         self.hungry: dict[str, Pool] = {}

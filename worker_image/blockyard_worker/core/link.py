@@ -139,6 +139,8 @@ def _on_joined(state: State, joined: Joined, now: float, seen: Seen) -> None:
 
 def _on_assign(state: State, assign: Assign, now: float, seen: Seen) -> None:
     held, ready = state.held, state.ready
+    if assign.recorded:
+        outcomes.on_recorded(state, assign.recorded)
     for group in assign.groups:
         kind = _kind(state, group.spec)
         for assigned in group.tasks:

@@ -105,9 +105,11 @@ class Loop:
             self._core.tick(time.monotonic(), self._seen, self._too_big)
             self._carry_out()
             if self._exit is None:
-                self._poller.poll(self._patience())
-                self._hear_workers(wakeup)
-                self._hear_interchange()
+                ready = self._poller.poll(self._patience())
+                if self._events.fileno() in ready:
+                    self._hear_workers(wakeup)
+                if self._dealer in ready:
+                    self._hear_interchange()
                 self._watch_memory()
         return self._exit
 
@@ -125,10 +127,7 @@ class Loop:
         return max(0.0, due - now)
 
     def _hear_interchange(self) -> None:
-        for _ in range(MOST_FRAMES):
-            frame = self._dealer.receive()
-            if frame is None:
-                return
+        for frame in self._dealer.receive_all(MOST_FRAMES):
             try:
                 message = codec.to_manager.decode(frame)
             except BadFrame as error:

@@ -57,13 +57,15 @@ class Worker:
                     case Exit():
                         self.flush()
                         return
-            try:
-                if not buffer.read_from(self._manager, socket.MSG_DONTWAIT):
-                    return
-            except BlockingIOError:
-                self.flush()
-                if not buffer.read_from(self._manager):
-                    return
+            if self._outcomes:
+                try:
+                    if not buffer.read_from(self._manager, socket.MSG_DONTWAIT):
+                        return
+                    continue
+                except BlockingIOError:
+                    self.flush()
+            if not buffer.read_from(self._manager):
+                return
 
     def flush(self, idle: int = 0) -> None:
         """Report what has not been reported."""
