@@ -21,6 +21,11 @@ def slots(spec: TaskSpec, pool: PoolSettings) -> int:
     return max(shares)
 
 
+def is_plain(spec: TaskSpec) -> bool:
+    """Whether a task asks for nothing in particular, so that any manager can run it: nearly all are so."""
+    return spec == TaskSpec(spec.function, spec.pool, spec.name, tags=spec.tags)
+
+
 def nonsense(spec: TaskSpec) -> str:
     """Which number no task can ask for; '' when all are sound. Sums are made of them, so none may be out of range."""
     for field in ("backoff", "timeout", "deadline", "cores"):

@@ -93,9 +93,10 @@ def group_fault(state: State, group: Group, where: str, python: str) -> tuple[st
         return "pool", f"{where}: {rights.unknown_pool(state, spec.pool)}"
     if FunctionId(spec.function) not in state.functions:
         return "function", f"{where}: function {spec.function.hex()} was not registered"
-    sentence = requests.nonsense(spec) or requests.impossible(spec, spec.pool, pool.settings)
-    if sentence:
-        return "request", f"{where}: {sentence}"
+    if not requests.is_plain(spec):
+        sentence = requests.nonsense(spec) or requests.impossible(spec, spec.pool, pool.settings)
+        if sentence:
+            return "request", f"{where}: {sentence}"
     sentence = _wrong_python(state, group, python)
     if sentence:
         return "python", f"{where}: {sentence}"
