@@ -30,8 +30,8 @@ class _Socket:
         self._crash = crash
         self._ledger = ledger
 
-    def receive(self) -> tuple[bytes, str, bytes] | None:
-        return self.inbox.popleft() if self.inbox else None
+    def receive_all(self, most: int) -> list[tuple[bytes, str, bytes]]:
+        return [self.inbox.popleft() for _ in range(min(most, len(self.inbox)))]
 
     def send(self, peer: bytes, frame: bytes) -> bool:
         if self._crash():
