@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from blockyard.wire import control
+
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
@@ -92,6 +94,16 @@ def leave_a_commit_in_doubt(one: Scenario) -> None:
     one.interchange.store.doubt = one.world.chance(0.5)
 
 
+def remove_a_kept_pool(one: Scenario) -> None:
+    """Its managers go, its tasks wait; a moment later it is back."""
+    for name in one.kept:
+        one.keeper_orders(control.RemovePool(name, "a fault"))
+        one.world.at(one.world.between(0.0, 0.8), one.set_kept)
+        for place in one.managers:
+            if place[0] == name:
+                one.restaff_later(place, 0.1)
+
+
 def set_the_clock(one: Scenario) -> None:
     """Some hours ahead or back. Who runs goes by the monotonic clock; who starts next finds another date."""
     one.world.wall_offset += one.world.between(-20_000.0, 20_000.0)
@@ -102,7 +114,7 @@ _ALL: tuple[Callable[[Scenario], None], ...] = (
     kill_the_interchange, kill_it_before_its_next_commit, kill_it_after_its_next_commit, kill_it_between_two_sends,
     freeze_the_interchange, kill_a_manager, kill_a_block, freeze_a_manager, terminate_a_manager, kill_a_worker,
     cut_a_link, kill_a_client, freeze_a_client, fill_the_disk, take_the_database_away, leave_a_commit_in_doubt,
-    set_the_clock,
+    set_the_clock, remove_a_kept_pool,
 )  # fmt: skip
 FAULTS = {fault.__name__: fault for fault in _ALL}
 NAMES = [fault.__name__ for fault in (*_ALL, *_OFTEN)]

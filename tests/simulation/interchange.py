@@ -8,10 +8,11 @@ from blockyard.wire import codec
 from blockyard.wire.manager import Assign
 from blockyard_interchange import loop
 from blockyard_interchange.commits import Commits
-from blockyard_interchange.core import entries, invariants, reactor, replay, timers
+from blockyard_interchange.core import entries, invariants, keeping, reactor, replay, timers
 from blockyard_interchange.core.settings import Settings
 from blockyard_interchange.core.state import State
 from blockyard_interchange.journal.log import Log
+from tests.simulation.keepers import USER
 from tests.simulation.ledger import Ledger, SimulatedStore
 from tests.simulation.network import Network
 from tests.simulation.world import Crash, Node, World
@@ -47,7 +48,7 @@ class _Socket:
 class _Shell(loop.Loop):
     """The real shell's turn, on simulated sockets."""
 
-    def __init__(self, state: State, log: Log, clients: _Socket, managers: _Socket, users: set[str]) -> None:
+    def __init__(self, state: State, log: Log, clients: _Socket, managers: _Socket, ring: set[str]) -> None:
         self.state = state
         self._log = log
         self._clients = clients  # type: ignore[assignment]
@@ -57,7 +58,18 @@ class _Shell(loop.Loop):
         self._commits = Commits(log, lambda: self._now)
         self._complain_at = 0.0
         self._now = 0.0
-        self._users = {user: user for user in users}
+        self._ring_users = ring
+        self._users = {}
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """As the real one, but that a user proves itself by name."""
+        ordered = [user for side in keeping.keys(self.state) for user in side.values()]
+        self._users = {user: user for user in (*self._ring_users, *ordered)}
+
+    def lets_in(self, user: str) -> bool:
+        """Whether the gate would."""
+        return user in self._users
 
     def turn(self, now: float) -> None:
         """One round, as in `Loop.run`."""
@@ -119,8 +131,8 @@ class Interchange(Node):
         world.note(f"interchange starts, opening {self.state.opening}: {len(self.state.tasks)} tasks")
         self.clients = _Socket(self.network, self._crashes_now)
         self.managers = _Socket(self.network, self._crashes_now, self.ledger)
-        users = {"client:me", *(f"pool:{name}" for name in self.settings.pools)}
-        self.shell = _Shell(self.state, self.log, self.clients, self.managers, users)
+        ring = {"client:me", USER, *(f"pool:{name}" for name in self.settings.pools)}
+        self.shell = _Shell(self.state, self.log, self.clients, self.managers, ring)
         self.network.listens = True
         self._turn_due = False
         self._wake(0.0)
@@ -151,6 +163,8 @@ class Interchange(Node):
         return not self.crash_at_send
 
     def _receive(self, peer: bytes, user: str, frame: bytes) -> None:
+        if not self.shell.lets_in(user):
+            return  # its handshake fails, and it tries again
         socket = self.managers if user.startswith("pool:") else self.clients
         socket.inbox.append((peer, user, frame))
         self._wake(_WAKE_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from blockyard.wire import codec
 from blockyard_interchange import loop
-from blockyard_interchange.core import managers, outcomes, replay, submit, timers
+from blockyard_interchange.core import entries, managers, outcomes, replay, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.state import State
 
@@ -104,10 +104,22 @@ def lose_the_timers() -> None:
     timers.on_time = mutant
 
 
+def forget_what_keepers_ordered() -> None:
+    """After a restart, pools that a keeper defined are as if they never had been."""
+    honest = replay._gather
+
+    def mutant(state: State, gathered: Any, entry: Any, now: float) -> None:
+        if not isinstance(entry, entries.PoolSet):
+            honest(state, gathered, entry, now)
+
+    replay._gather = mutant
+
+
 ALL: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
         accept_any_epoch, tell_before_the_commit, forget_who_may_run_what, hand_out_before_the_journal_knows,
-        rerun_what_must_not_be, take_submissions_twice, keep_the_leases_of_the_silent, lose_the_timers,
+        forget_what_keepers_ordered, rerun_what_must_not_be, take_submissions_twice, keep_the_leases_of_the_silent,
+        lose_the_timers,
     )
 }  # fmt: skip

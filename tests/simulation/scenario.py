@@ -4,8 +4,9 @@ import functools
 from collections.abc import Callable
 
 from blockyard.ids import TaskId, task_name
+from blockyard.wire import control
 from blockyard.wire.records import TaskSpec
-from blockyard_interchange.core import entries, explain, invariants, replay
+from blockyard_interchange.core import entries, explain, invariants, keeping, replay
 from blockyard_interchange.core.settings import PoolSettings, Settings
 from blockyard_interchange.core.state import State
 from blockyard_interchange.journal.log import Log
@@ -13,6 +14,7 @@ from tests.simulation import plans
 from tests.simulation.clients import Call, Client
 from tests.simulation.faults import FAULTS, NAMES
 from tests.simulation.interchange import Interchange
+from tests.simulation.keepers import Keeper
 from tests.simulation.ledger import Ledger, Wrong
 from tests.simulation.managers import Manager
 from tests.simulation.network import Network
@@ -36,6 +38,8 @@ class Scenario:
         self.calls: dict[int, Call] = {}
         self.workers = random.randint(1, 3)
         self.pools = ["default", "other"] if world.chance(0.3) else ["default"]
+        self.kept = ["kept"] if world.chance(0.4) else []
+        """Pools that a keeper defines."""
         pool = PoolSettings(workers=self.workers, nodes_per_block=2, max_losses=50)
         self.settings = Settings(
             pools=dict.fromkeys(self.pools, pool),
@@ -47,13 +51,18 @@ class Scenario:
             max_frame_tasks=random.choice((1, 3, 4096)),
             stop_grace=0.1,
         )
+        self.pools += self.kept
         self.interchange = Interchange(world, self.network, self.settings, self.ledger)
+        self.keeper = Keeper(world, self.network) if self.kept else None
         self.managers: dict[tuple[str, str, int], Manager] = {}
         self.clients: list[Client] = []
         self.horizon = world.now + world.between(1.0, 3.0)
         self.serial = 0
         self.faults = world.chance(0.9)
         self._people()
+        if self.keeper is not None:
+            world.at(world.between(0.0, 0.3), self.set_kept)
+            world.at(self.horizon - world.now + 1.0, functools.partial(setattr, self.keeper, "is_done", True))
         if self.faults:
             self._trouble()
 
@@ -68,6 +77,21 @@ class Scenario:
         for _ in range(world.random.randint(1, 3)):
             run = world.random.choice(("", "", "shared"))
             world.at(world.between(0.0, 1.0), functools.partial(self._arrive, run))
+
+    def set_kept(self) -> None:
+        """Have the keeper's pools defined, not always alike."""
+        for name in self.kept:
+            durability = self.world.random.choice(("journal", "fsync"))
+            key = name.encode().ljust(40, b"k")
+            order = control.SetPool(
+                name, [key], durability, self.workers, nodes_per_block=2, max_losses=self.world.random.randint(50, 60)
+            )
+            self.keeper_orders(order)
+
+    def keeper_orders(self, order: control.KeeperOrder) -> None:
+        """Have the keeper say something."""
+        assert self.keeper is not None
+        self.keeper.do(functools.partial(self.keeper.order, order))
 
     def _staff(self, pool: str, block: str, index: int) -> None:
         self.serial += 1
@@ -256,7 +280,8 @@ class Scenario:
     def _is_at_rest(self) -> bool:
         if self.world.events > EVENTS:
             raise Wrong(f"{EVENTS} events and no end: {self._what_is_left()}")
-        if any(client.alive for client in self.clients) or not self.interchange.alive:
+        people = [*self.clients, *([self.keeper] if self.keeper is not None else [])]
+        if any(one.alive for one in people) or not self.interchange.alive:
             return False
         state, shell = self.interchange.state, self.interchange.shell
         if state.tasks or state.sessions or state.unconfirmed or shell.is_held or shell.has_uncommitted:
@@ -306,7 +331,8 @@ class Scenario:
                 if manager.leases or manager.load:
                     raise Wrong(f"at rest manager {manager.id} holds {list(manager.leases)}")
             counters = pool.counters
-            if counters.submitted != self.ledger.submitted[pool.name]:
+            # One that was removed and forgotten counts anew.
+            if pool.name not in self.kept and counters.submitted != self.ledger.submitted[pool.name]:
                 raise Wrong(
                     f"pool {pool.name} counts {counters.submitted} tasks, not {self.ledger.submitted[pool.name]}"
                 )
@@ -324,7 +350,11 @@ class Scenario:
         replay.replay(after, [entries.decode(entry) for entry in log.replay()], self.world.now)
         invariants.check(after)
         self._check_empty(after)
+        if keeping.keys(after) != keeping.keys(before) or after.pools.keys() != before.pools.keys():
+            raise Wrong(f"pools {after.pools.keys()} after a restart, {before.pools.keys()} before")
         for name, pool in before.pools.items():
+            if pool.settings != after.pools[name].settings:
+                raise Wrong(f"pool {name} was {pool.settings}, is {after.pools[name].settings} after a restart")
             mine, its = pool.counters, after.pools[name].counters
             for figure in ("submitted", "done", "failed", "cancelled", "retried", "lost", "late", "losses"):
                 if getattr(mine, figure) != getattr(its, figure):
