@@ -41,8 +41,9 @@ bench: environment ## speed, each figure beside the standard library's pool in t
 bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a throw-away environment
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.peers.run_all $(ARGS)
 
-crds: environment ## crds/ from the records of the operator; a test fails when they differ
+crds: environment ## crds/ and tables of the docs, from the code of the operator; tests fail when they differ
 	@$(BIN)/python -m blockyard_operator.resources.crds crds
+	@$(BIN)/python -m blockyard_operator.pages docs
 
 environment: ## .venv from pyproject.toml; at once when nothing changed
 	@PYTHON=$(PYTHON) tools/environment

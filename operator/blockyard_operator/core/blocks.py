@@ -226,7 +226,7 @@ def _judge(world: BlockWorld, sight: _Sight, now: float) -> _Sight:
     if sight.ending is None:
         if job.terminal:
             registered = sight.registered_at is not None
-            job = job if job.reason in _BEFORE_START else read_end(job, None, registered=registered)
+            job = read_end(job, None, registered=registered) if job.reason in _SAYS_LITTLE else job
         return msgspec.structs.replace(sight, job=job)
     if not _is_over(world, sight, now):
         if job.terminal:  # of a gang that is being drained, the first is done; the others may still work
@@ -237,8 +237,8 @@ def _judge(world: BlockWorld, sight: _Sight, now: float) -> _Sight:
     return msgspec.structs.replace(sight, job=_read_own(world, sight, job))
 
 
-_BEFORE_START: Final = frozenset({"InvalidPod", "AdmissionRefused", "Forbidden", "StartError", "PythonUnsupported"})
-"""Reasons that say more than 'no manager ever registered' would."""
+_SAYS_LITTLE: Final = frozenset({"ExitCode", "Completed", "PodFailed"})
+"""Ends of which it is worth saying first that no manager ever registered."""
 
 
 def _is_over(world: BlockWorld, sight: _Sight, now: float) -> bool:

@@ -86,9 +86,9 @@ def _choose(world: PoolWorld, living: Sequence[Block], ended: Sequence[Block], n
     if world.queue is None or not world.connected:
         return Choice(allowed=allowed, wanted=sum(not block.spec.drain for block in living), wake_at=allowed.until)
     pairs = pair(living, world.hash)
-    step = next_step(pairs, living, spec.rollout)
     visible = [block for block in living if not pairs.hides(block)]
     decision = _decide(world, [_view(block, world.queue) for block in visible], now)
+    step = next_step(pairs, living, decision.start, spec.rollout)
     return _limited(world, living, pairs, step, decision, allowed)
 
 

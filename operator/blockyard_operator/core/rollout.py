@@ -46,30 +46,26 @@ def pair(living: Sequence[Block], current: str) -> Pairs:
     return Pairs(outdated=outdated, replacements=replacements)
 
 
-def next_step(pairs: Pairs, living: Sequence[Block], rollout: Rollout) -> Step:
-    """Decide; at most `maxSurge` blocks more, and at most `maxUnavailable` fewer working, than the pool has."""
+def next_step(pairs: Pairs, living: Sequence[Block], starting: int, rollout: Rollout) -> Step:
+    """Decide; at most `maxSurge` blocks more, and at most `maxUnavailable` fewer working, than the pool is to have.
+
+    `starting`: blocks that the strategy wants besides those there are.
+    """
     if rollout.paused or not pairs.outdated:
         return Step()
-    whole = sum(not block.spec.drain and not pairs.hides(block) for block in living)
+    taking = [block for block in living if not block.spec.drain and not pairs.hides(block)]
+    given_up = (block for block in living if block.spec.drain and block.ending == EndingName.ROLLOUT)
+    lost = sum(not _has_heir(block, living) for block in given_up)
+    whole = lost + len(taking) + starting
     fewer = blocks_of(rollout.max_unavailable, whole, round_up=False)
     more = blocks_of(rollout.max_surge, whole, round_up=True)
     if fewer == 0 and more == 0:
         more = 1  # both zero would never get anywhere
+    room = max(0, fewer - (whole - sum(_works(block) for block in taking)))
     replaced = [old for name, old in pairs.outdated.items() if _works(pairs.replacements.get(name))]
     idle_first = sorted((one for one in pairs.outdated.values() if one not in replaced), key=_worth)
-    lost = [
-        block
-        for block in living
-        if block.spec.drain and block.ending == EndingName.ROLLOUT and not _has_heir(block, living)
-    ]
-    fresh = [
-        block
-        for block in living
-        if not (block.spec.drain or pairs.hides(block) or block.meta.name in pairs.outdated or _works(block))
-    ]
-    room = max(0, fewer - len(lost) - len(fresh))
     unready = [one for one in idle_first if not _works(one) and one.meta.name not in pairs.replacements]
-    drain = [*replaced, *unready[: max(room, more)], *[one for one in idle_first if _works(one)][:room]]
+    drain = [*replaced, *unready, *[one for one in idle_first if _works(one)][:room]]
     surging = len(pairs.replacements) + sum(block.spec.drain and _has_heir(block, living) for block in living)
     candidates = [one for one in idle_first if one not in drain and one.meta.name not in pairs.replacements]
     return Step(drain=tuple(drain), replace=tuple(candidates[: max(0, more - surging)]))

@@ -67,6 +67,9 @@ class Model:
         self.draining: set[str] = set()
         self.done: dict[str, int] = {}
         self.effects: list[do.Effect] = []
+        self.pod_times: list[float] = []
+        self.obeys = True
+        """Whether managers that are being drained leave before their pods are deleted."""
         self.crash_after: int | None = None
         self.writes = 0
         self._uids = 0
@@ -225,6 +228,8 @@ class Model:
                 self.memory.checks[of] = TemplateCheck(hash=of, problem=self.problem)
             case do.DrainManagers(block=name):
                 self.draining.add(name)
+            case do.FailTasks():
+                self.queued = 0.0
             case do.SayGone(block=name):
                 self.managers.pop(name, None)
             case do.WriteBlockStatus(block=block, status=status):
@@ -246,6 +251,7 @@ class Model:
             raw = self._made(manifest.pod(pods_of(self.block(block), TERMS), index))
             raw["status"] = {"phase": "Pending"}
             self.pods[name] = raw
+            self.pod_times.append(self.now)
         return True
 
     def _delete_pod(self, name: str) -> None:
@@ -286,7 +292,7 @@ class Model:
         if fate.lstrip("-").isdigit():
             self._end(status, int(fate))
             self._leave(block, name)
-        elif fate == "runs" and block in self.draining:
+        elif fate == "runs" and block in self.draining and self.obeys:
             self._leave(block, name)
             self._end(status, 0)
         elif fate == "runs":

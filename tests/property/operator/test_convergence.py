@@ -58,7 +58,7 @@ def blocks_that_fail(model: Model) -> None:
     model.run(400, step=10)
 
 
-FEW = 20
+FEW = 10
 """Deaths that are tried of each story at the small size."""
 
 STORIES: list[Story] = [grow_and_shrink, roll_out, gang, suspend_and_resume, blocks_that_fail]

@@ -1,0 +1,67 @@
+"""Conditions of a WorkerPool and their reasons, with what each means: stable words, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+CONDITIONS: Final[Mapping[str, str]] = {
+    "Ready": "tasks can run, or could as soon as there are any",
+    "Accepted": "the spec can be read",
+    "TemplateValid": "the API server would take the pool's pods, as a dry run showed",
+    "Connected": "the interchange answers and knows the pool",
+    "Progressing": "the operator is changing something: scaling, draining, rolling out",
+    "Degraded": "blocks fail",
+    "ScalingLimited": "there would be more blocks if something did not forbid it",
+}
+"""What True means. Ready is False for the first of the others that is wrong, with that one's reason and message."""
+
+REASONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Ready": {
+        "Ready": "at least one block works",
+        "Idle": "no block is needed",
+        "Suspended": "`spec.suspend` is set; blocks are drained, tasks wait",
+        "Starting": "blocks run, none of their managers has registered yet",
+        "…": "any reason of the conditions below that is in the way, or what the first block waits for (`states.md`)",
+    },
+    "Accepted": {
+        "Accepted": "",
+        "InvalidSpec": "a field cannot be read; the message names it",
+    },
+    "TemplateValid": {
+        "DryRunPassed": "",
+        "Checking": "the dry run is yet to be made",
+        "TemplateInvalid": "the template cannot be merged, or the pod is invalid; the message names the field",
+        "InvalidPod": "the API server refused a field; the message names it",
+        "AdmissionRefused": "Pod Security, an admission policy or a webhook refused the pod",
+    },
+    "Connected": {
+        "Connected": "",
+        "Announcing": "the interchange answers, but not yet for this pool",
+        "InterchangeSilent": "it does not answer: no block is started, none is given up",
+    },
+    "Progressing": {
+        "Steady": "nothing changes",
+        "ScalingOut": "blocks are on their way",
+        "ScalingIn": "blocks are being drained",
+        "RollingOut": "blocks of an earlier form are being replaced",
+        "RolloutPaused": "there are some, and `spec.rollout.paused` is set",
+    },
+    "Degraded": {
+        "AsExpected": "",
+        "BlocksFailing": "the last blocks failed at their start; the next try comes after a pause",
+        "GivenUp": "the error policy gave the pool up, and its tasks with it; change the pool's template",
+        "PythonUnsupported": "the image's Python is none that the worker comes for; change the image",
+        "Refused": "the interchange does not want managers of this image",
+        "…": "the reason of a block whose end a rule of `podFailureRules` called `Halt`",
+    },
+    "ScalingLimited": {
+        "NotLimited": "",
+        "AtMaximum": "demand asks for more than `spec.blocks.max`",
+        "Preparing": "key and dry run are yet to be made",
+        "BlocksUnproved": "no block of this form has proved itself yet; a few are tried at a time",
+        "BlocksFailing": "blocks fail, and a pause is kept",
+        "GivenUp": "the error policy gave the pool up",
+    },
+}
+"""By condition; '…' stands for reasons that come from elsewhere."""
