@@ -25,9 +25,10 @@ def test_every_reason_of_a_pools_conditions_is_explained() -> None:
     for call in said:
         condition, reason = call.args[0], call.args[2]
         assert isinstance(condition, ast.Constant)
-        assert condition.value in CONDITIONS
+        name = str(condition.value)
+        assert name in CONDITIONS
         if isinstance(reason, ast.Constant):
-            assert reason.value in REASONS[condition.value], f"{condition.value}: {reason.value}"
+            assert reason.value in REASONS[name], name
 
 
 def test_every_condition_has_reasons() -> None:
