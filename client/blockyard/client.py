@@ -4,18 +4,19 @@ It packs nothing and sends nothing itself; an `Engine` does: an interchange (`Cl
 threads of this process (`Client.threads`).
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from blockyard import futures as futures_of
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
-from blockyard.errors import ConfigError, UnknownPool
+from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.futures import TaskFuture
 from blockyard.local import Limits, LocalSystem, Serving
 from blockyard.mapping import map_results
@@ -95,10 +96,14 @@ class Submitter(Executor):
 class Client(Submitter):
     """A session: with an interchange, or with threads of this process. Make one by `local`, `connect` or `threads`."""
 
-    def __init__(self, engine: Engine, system: LocalSystem | None = None) -> None:
-        super().__init__(engine, Options())
+    def __init__(
+        self, engine: Engine, system: LocalSystem | None = None, *, pool: str = "", below: "Below | None" = None
+    ) -> None:
+        """`pool`: of tasks whose options name none. `below`: what the engine stands on, and ends after it."""
+        super().__init__(engine, Options(pool=pool) if pool else Options())
         self._system = system
-        self._finalizer = weakref.finalize(self, _abandon, engine, system)
+        self._below = system or below
+        self._finalizer = weakref.finalize(self, _abandon, engine, self._below)
         self._finalizer.atexit = False
 
     @classmethod
@@ -179,6 +184,60 @@ class Client(Submitter):
         return cls(connect.open_engine(target, remote))
 
     @classmethod
+    def kubernetes(  # noqa: PLR0913 - keyword-only; each has a default that suits most
+        cls,
+        pool: str = "default",
+        *,
+        namespace: str = "",
+        release: str = "blockyard",
+        context: str = "",
+        kubeconfig: str = "",
+        run: str = "",
+        take_over: bool = False,
+        keep: bool | None = None,
+        on_full: str = "wait",
+        name: str = "",
+        timeout: float | None = None,
+    ) -> Self:
+        """The interchange of a cluster; tasks go to its WorkerPool `pool`, unless their options say otherwise.
+
+        `namespace`: the pool's, by default the kubeconfig context's own; a pool elsewhere is ``NAMESPACE/POOL``.
+        `release`: the Helm release, or ``NAMESPACE/RELEASE`` when it is neither in that namespace nor in one of its own
+        name. From outside the cluster a port-forward is opened, which follows the interchange when its pod moves.
+        The rest is as for `connect`.
+        Raises ConfigError, also when ``blockyard[kubernetes]`` is not installed; NoCluster, ApiError, ApiUnreachable,
+        BadKey; BrokenBlockyard when the interchange does not answer.
+        """
+        from blockyard import config  # files are read, and modules loaded, only for those who connect
+
+        access = _kubernetes()
+        opened = access.open_access(
+            access.Where(namespace=namespace, release=release, context=context, kubeconfig=kubeconfig)
+        )
+        keep = bool(run) if keep is None else keep
+        remote = RemoteSettings(
+            opened.link,
+            run=run,
+            take_over=take_over,
+            keep=keep,
+            name=name,
+            on_full=on_full,
+            finish=not keep,
+            patience=config.load().timeout if timeout is None else timeout,
+        )
+        engine = RemoteEngine(remote)
+        try:
+            engine.connect()
+        except BrokenBlockyard as error:
+            if opened.forward is None:
+                raise
+            opened.forward.stop()
+            raise BrokenBlockyard(
+                f"{error}; the port-forward says: {opened.forward.complaint or 'connected'}"
+            ) from error
+        return cls(engine, pool=access.queue_name(pool, opened.namespace), below=opened.forward)
+
+    @classmethod
     def threads(cls, threads: int, **settings: Any) -> Self:
         """The same on threads of this process: no socket, no child process, nothing pickled."""
         from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
@@ -226,8 +285,8 @@ class Client(Submitter):
 
     def _end(self, wait: bool, *, cancel_futures: bool) -> None:  # noqa: FBT001 - as Executor.shutdown
         super().shutdown(wait, cancel_futures=cancel_futures)
-        if wait and self._system is not None:
-            self._system.stop()
+        if wait and self._below is not None:
+            self._below.stop()
         if wait:
             self._finalizer.detach()
 
@@ -237,9 +296,35 @@ def _one_block(workers: int | None) -> dict[str, Any]:
     return blocks if workers is None else {"workers_per_node": workers, **blocks}
 
 
-def _abandon(engine: Engine, system: LocalSystem | None) -> None:
-    """What is left to do when a client was not shut down: let its tasks end, then its processes."""
-    if system is not None:
-        system.stop_after(engine)
-    else:
+class Below(Protocol):
+    """What an engine stands on: processes of this machine, a port-forward."""
+
+    def stop(self) -> None:
+        """End it; idempotent."""
+
+
+def _kubernetes() -> ModuleType:
+    try:
+        from blockyard.kube import access
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package not in ("kubernetes", "aiohttp"):
+            raise
+        raise ConfigError(
+            f"Client.kubernetes needs the package {package!r}, which is not installed: "
+            "pip install 'blockyard[kubernetes]'"
+        ) from missing
+    return access
+
+
+def _abandon(engine: Engine, below: Below | None) -> None:
+    """What is left to do when a client was not shut down: let its tasks end, then what it stands on."""
+    if below is None:
         engine.shutdown(wait=False, cancel_futures=False)
+        return
+
+    def finish() -> None:
+        engine.shutdown(wait=True, cancel_futures=False)
+        below.stop()
+
+    threading.Thread(target=finish, name="blockyard-farewell", daemon=True).start()

@@ -31,7 +31,6 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
-from blockyard.engine import Engine
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.ids import BlockId
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
@@ -223,15 +222,6 @@ class LocalSystem:
         elif not any(not path.name.startswith(".") for path in self._blobs.glob("*")):
             # Nothing that a later start would need: memory that is kept for further blobs, and the proof of nearness.
             shutil.rmtree(self._blobs, ignore_errors=True)
-
-    def stop_after(self, engine: Engine) -> None:
-        """Stop when the engine's last task has ended, without holding up the caller."""
-
-        def finish() -> None:
-            engine.shutdown(wait=True, cancel_futures=False)
-            self.stop()
-
-        threading.Thread(target=finish, name="blockyard-farewell", daemon=True).start()
 
     def _interchange_command(self) -> list[str]:
         pools = {name: _pool_settings(pool) for name, pool in self._pools.items()}

@@ -23,6 +23,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from blockyard.kube.faults import ApiError, ApiUnreachable, Cause, NoCluster
 from blockyard.kube.kinds import POD, Kind
+from blockyard.kube.tunnel import PROTOCOL, Tunnel
 
 Object: TypeAlias = dict[str, Any]
 """An object as the API has it."""
@@ -175,6 +176,31 @@ class Api:
         asked = f"log of pod {namespace}/{pod}"
         body = await self._request("log", POD, ("GET", POD.path(namespace, pod, "log"), query, None, ""), asked)
         return body.decode("utf-8", "replace")
+
+    async def tunnel(self, namespace: str, pod: str, port: int) -> Tunnel:
+        """Connect to a port of a pod. Raises ApiError, ApiUnreachable; whether anybody listens there shows later."""
+        asked = f"connect to port {port} of pod {namespace}/{pod}"
+        path = POD.path(namespace, pod, "portforward")
+        headers = {"User-Agent": self._client.user_agent}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        url = f"{self._client.configuration.host}{path}?ports={port}"
+        try:
+            socket = await asyncio.wait_for(
+                self._session().ws_connect(url, headers=headers, protocols=(PROTOCOL,), max_msg_size=0, autoping=True),
+                self._settings.read_timeout,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise ApiError(asked, error.status, "", error.message) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachable(asked, _words(error)) from error
+        return Tunnel(socket, asked)
+
+    def _session(self) -> aiohttp.ClientSession:
+        rest = self._client.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()
+        session: aiohttp.ClientSession = rest.pool_manager
+        return session
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the cluster has this kind in this version."""

@@ -120,6 +120,10 @@ class House:
         self.started.append(made.process)
         return made
 
+    def move_clients(self) -> None:
+        """The next interchange listens for clients elsewhere."""
+        self.clients = f"tcp://127.0.0.1:{_free_port()}"
+
     def client(self, key: str = "client-default", keys: KeyPair | None = None, **fields: Any) -> Client:
         """Connect with an issued key, or with this pair."""
         path = self.ring.path(key)
@@ -184,6 +188,11 @@ def house(folder: Path) -> Iterator[House]:
 def a_pool(name: str, keys: KeyPair, **fields: Any) -> control.SetPool:
     """The order to define a pool for the owner of these keys."""
     return msgspec.structs.replace(control.SetPool(name, [keys.public]), **fields)
+
+
+def port_of(endpoint: str) -> int:
+    """Of a TCP endpoint."""
+    return int(endpoint.rpartition(":")[2])
 
 
 def _free_port() -> int:

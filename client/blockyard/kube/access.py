@@ -1,0 +1,141 @@
+"""How a program finds and reaches the interchange of a cluster: the client's Secret, and a port-forward from outside.
+
+Inside the cluster the Secret's endpoint is used as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import threading
+from concurrent.futures import Future
+from typing import Final, NamedTuple
+
+import msgspec
+
+from blockyard.errors import BadKey, ConfigError
+from blockyard.kube.api import Api, ApiSettings
+from blockyard.kube.faults import ApiError
+from blockyard.kube.forward import Forward
+from blockyard.kube.kinds import SECRET
+from blockyard.kube.places import address_of
+from blockyard.session import LinkSettings
+from blockyard.transport import KeyPair
+
+DEFAULT_RELEASE: Final = "blockyard"
+_FIELDS: Final = ("endpoint", "server_key", "client.key")
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Which release of which cluster.
+
+    `namespace`: of the pools; '' for the context's, or the pod's, own. `release`: name of the release, or
+    'NAMESPACE/NAME' where it is in another namespace than the pools and than one of its own name. `context`,
+    `kubeconfig`: as in `ApiSettings`.
+    """
+
+    namespace: str = ""
+    release: str = DEFAULT_RELEASE
+    context: str = ""
+    kubeconfig: str = ""
+
+    @property
+    def api(self) -> ApiSettings:
+        """How to talk to the cluster's API."""
+        return ApiSettings(context=self.context, kubeconfig=self.kubeconfig, user_agent="blockyard-client")
+
+
+class Access(NamedTuple):
+    """What a link needs. `namespace`: of the pools. `forward`: to be stopped after the link; None in the cluster."""
+
+    link: LinkSettings
+    namespace: str
+    forward: Forward | None
+
+
+class _Found(NamedTuple):
+    namespace: str
+    """Of the pools."""
+    home: str
+    """Of the release."""
+    endpoint: str
+    server_key: bytes
+    keys: KeyPair
+
+
+def open_access(where: Where) -> Access:
+    """Read the client's Secret, and open a port-forward where it is needed.
+
+    Raises NoCluster, ApiError, ApiUnreachable; ConfigError and BadKey naming the Secret.
+    """
+    found = _in_a_thread(where)
+    if is_inside() and not (where.context or where.kubeconfig):
+        return Access(LinkSettings(found.endpoint, found.server_key, found.keys), found.namespace, None)
+    forward = Forward(where.api, address_of(found.endpoint, found.home))
+    forward.start()
+    return Access(LinkSettings(forward.endpoint, found.server_key, found.keys), found.namespace, forward)
+
+
+def is_inside() -> bool:
+    """Whether this process runs in a pod, whose cluster's Services it can reach."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def queue_name(pool: str, namespace: str) -> str:
+    """What the interchange calls a pool: `pool` of this namespace, or 'NAMESPACE/POOL'."""
+    named, slash, name = pool.rpartition("/")
+    return f"{named if slash else namespace}.{name}"
+
+
+def _in_a_thread(where: Where) -> _Found:
+    """The caller may be a coroutine, or a notebook with a loop of its own."""
+    answer: Future[_Found] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(asyncio.run(_find(where)))
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=run, name="blockyard-kubernetes", daemon=True)
+    thread.start()
+    return answer.result()
+
+
+async def _find(where: Where) -> _Found:
+    async with await Api.connect(where.api) as api:
+        namespace = where.namespace or api.namespace
+        named, slash, release = where.release.rpartition("/")
+        homes = [named] if slash else list(dict.fromkeys((namespace, release)))
+        for home in homes:
+            try:
+                secret = await api.get(SECRET, home, f"{release}-client")
+            except ApiError as error:
+                if error.not_found:
+                    continue
+                raise
+            return _read(secret, namespace, home, f"Secret {home}/{release}-client")
+    tried = " nor in ".join(repr(home) for home in homes)
+    raise ConfigError(
+        f"no Secret {release}-client in namespace {tried}: name the release, as release='NAMESPACE/NAME', or install it"
+    )
+
+
+def _read(secret: dict[str, object], namespace: str, home: str, name: str) -> _Found:
+    data = secret.get("data")
+    texts: dict[str, str] = {}
+    for field in _FIELDS:
+        encoded = data.get(field) if isinstance(data, dict) else None
+        if not encoded:
+            raise ConfigError(f"{name}: it has no {field!r}; it is made by the operator, and made again when deleted")
+        try:
+            texts[field] = base64.b64decode(encoded, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise ConfigError(f"{name}: {field!r} is no text: {error}") from error
+    server_key = texts["server_key"].strip().encode()
+    if len(server_key) != 40:
+        raise BadKey(f"{name}: 'server_key' has {len(server_key)} characters; a public key has 40")
+    keys = KeyPair.from_text(texts["client.key"], name)
+    return _Found(namespace, home, texts["endpoint"].strip(), server_key, keys)

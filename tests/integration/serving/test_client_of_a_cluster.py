@@ -1,0 +1,145 @@
+"""`Client.kubernetes` from outside: the Secret, the port-forward, and a pod that moves."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import BadKey, BrokenBlockyard, ConfigError
+from blockyard.kube import forward
+from blockyard.kube.faults import ApiError, NoCluster
+from blockyard.transport import KeyPair
+from tests.integration.processes import WITHIN, wait_until
+from tests.integration.questions import status_of
+from tests.integration.serving.cluster_stand_in import StandIn
+from tests.integration.serving.house import House, a_pool, port_of
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    """An API server without anything."""
+    made = StandIn()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cluster(serving: House, stand_in: StandIn) -> StandIn:
+    """One with a release `blockyard` in namespace `science`, whose interchange and pool are real."""
+    stand_in.secrets["science/blockyard-client"] = {
+        "endpoint": "tcp://blockyard-interchange.science.svc:5555",
+        "server_key": serving.ring.interchange("clients").public.decode(),
+        "client.key": serving.ring.client().to_text(),
+    }
+    stand_in.pods["interchange-1"] = ("Running", port_of(serving.clients))
+    keys = KeyPair.new()
+    serving.order(a_pool("science.default", keys), serving.client("keeper-operator"))
+    serving.manager("science.default", keys)
+    return stand_in
+
+
+def test_tasks_run_in_the_pool_of_the_context_s_namespace(cluster: StandIn, tmp_path: Path) -> None:
+    with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path)) as client:
+        assert list(client.map(abs, range(-100, 0))) == list(range(100, 0, -1))
+        large = os.urandom(3_000_000)
+        assert client.submit(bytes.upper, large).result(WITHIN) == large.upper()
+        folder = Path(client._engine._settings.link.endpoint.removeprefix("ipc://")).parent  # type: ignore[attr-defined]
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+    assert not cluster.refused
+
+
+def test_a_connection_that_is_cut_is_made_anew(cluster: StandIn, tmp_path: Path) -> None:
+    with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path)) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        for _ in range(3):
+            before = cluster.forwards
+            cluster.cut()
+            assert client.submit(abs, -2).result(WITHIN) == 2
+            assert cluster.forwards > before
+
+
+def test_it_follows_an_interchange_whose_pod_moves(cluster: StandIn, serving: House, tmp_path: Path) -> None:
+    with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path), timeout=WITHIN) as client:
+        before = client.submit(abs, -1)
+        assert before.result(WITHIN) == 1
+        serving.started[0].kill()
+        serving.started[0].wait()
+        cluster.pods.clear()
+        waiting = client.submit(abs, -2)
+        serving.move_clients()
+        serving.start().wait_ready()
+        cluster.pods["interchange-2"] = ("Running", port_of(serving.clients))
+        assert waiting.result(WITHIN) == 2
+
+
+def test_a_connection_that_falls_silent_is_given_up(
+    cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "SILENT_SECONDS", 1.0)
+    with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path)) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        before = cluster.forwards
+        cluster.is_silent = True
+        wait_until("it tries another connection", lambda: cluster.forwards, lambda seen: seen > before)
+        cluster.is_silent = False
+        assert client.submit(abs, -2).result(WITHIN) == 2
+
+
+def test_pools_of_other_namespaces_and_a_release_elsewhere(cluster: StandIn, serving: House, tmp_path: Path) -> None:
+    where = cluster.kubeconfig(tmp_path, namespace="elsewhere")
+    with pytest.raises(ConfigError, match="no Secret blockyard-client in namespace 'elsewhere' nor in 'blockyard'"):
+        Client.kubernetes(kubeconfig=where)
+    with Client.kubernetes("science/default", release="science/blockyard", kubeconfig=where) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+    cluster.secrets["blockyard/blockyard-client"] = cluster.secrets.pop("science/blockyard-client")
+    with Client.kubernetes(namespace="science", kubeconfig=where) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        assert [pool.pool for pool in status_of(client).pools] == ["science.default"]
+
+
+def test_what_is_wrong_with_the_secret_is_said(cluster: StandIn, tmp_path: Path) -> None:
+    where = cluster.kubeconfig(tmp_path)
+    good = cluster.secrets["science/blockyard-client"]
+    for change, error, words in (
+        ({"endpoint": ""}, ConfigError, "Secret science/blockyard-client: it has no 'endpoint'"),
+        ({"endpoint": "tcp://lab.example.org:5555"}, ConfigError, "expected tcp://SERVICE.NAMESPACE.svc:PORT"),
+        ({"server_key": "short"}, BadKey, "'server_key' has 5 characters"),
+        ({"client.key": "nothing"}, BadKey, "Secret science/blockyard-client: no key pair in it"),
+    ):
+        cluster.secrets["science/blockyard-client"] = good | change
+        with pytest.raises(error, match=words):
+            Client.kubernetes(kubeconfig=where)
+
+
+def test_without_a_pod_the_reason_is_said(cluster: StandIn, tmp_path: Path) -> None:
+    cluster.pods["interchange-1"] = ("Pending", 1)
+    with pytest.raises(BrokenBlockyard, match=r"find a pod of Service science/blockyard-interchange.*none of 1 runs"):
+        Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path), timeout=2.0)
+
+
+def test_without_rights_or_a_cluster_the_reason_is_said(cluster: StandIn, tmp_path: Path) -> None:
+    path = Path(cluster.kubeconfig(tmp_path))
+    path.write_text(path.read_text().replace("the-token", "another"))
+    with pytest.raises(ApiError, match="401"):
+        Client.kubernetes(kubeconfig=str(path))
+    with pytest.raises(NoCluster, match="KUBECONFIG"):
+        Client.kubernetes(kubeconfig=str(tmp_path / "absent"))
+
+
+def test_without_the_extra_the_pip_line_is_said() -> None:
+    program = (
+        "import sys; sys.modules['kubernetes'] = None\n"
+        "from blockyard import Client\n"
+        "try: Client.kubernetes()\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WITHIN, check=True)
+    assert done.stdout.startswith("ConfigError Client.kubernetes needs the package 'kubernetes'")
+    assert "pip install 'blockyard[kubernetes]'" in done.stdout
