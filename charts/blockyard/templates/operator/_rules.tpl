@@ -1,0 +1,50 @@
+{{/* What the operator may do in a namespace whose pools it serves. tests/chart holds this against what it does. */}}
+{{- define "blockyard.rules.watched" -}}
+- apiGroups: [blockyard.dev]
+  resources: [workerpools]
+  verbs: [get, list, watch]
+- apiGroups: [blockyard.dev]
+  resources: [workerblocks]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [blockyard.dev]
+  resources: [workerpools/status, workerblocks/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups]
+  verbs: [create]
+# Asked for only where OwnerReferencesPermissionEnforcement is on, as on OpenShift: blocks and pods name their owners.
+- apiGroups: [blockyard.dev]
+  resources: [workerpools/finalizers, workerblocks/finalizers]
+  verbs: [update]
+{{- end -}}
+
+{{/* And in the release's own namespace. */}}
+{{- define "blockyard.rules.release" -}}
+{{- $name := include "blockyard.fullname" . -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ $name }}-keys, {{ $name }}-interchange-keys, {{ $name }}-client]
+  verbs: [get, patch]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ $name }}-operator]
+  verbs: [get, update]
+{{- end -}}
