@@ -307,7 +307,7 @@ class BlockLedger:
             block.ending = why
             block.drain_by = now + self.terms.drain_timeout if block in working else now
             if why is Ending.WALLTIME and block.ends_at is not None:
-                block.drain_by = min(block.drain_by, block.ends_at)
+                block.drain_by = max(now, min(block.drain_by, block.ends_at))  # over already when the machine slept
         effects: list[Effect] = []
         if working:
             grace = min(block.drain_by - now for block in working if block.drain_by is not None)

@@ -187,6 +187,12 @@ def test_a_block_is_drained_in_time_for_its_walltime() -> None:
     assert (gone.status.state, gone.status.reason) == (JobState.TIMEOUT, "Walltime")
 
 
+def test_a_walltime_that_ended_unseen_leaves_no_time() -> None:
+    book = ledger(walltime=50.0, drain_timeout=8.0)
+    registered(book, running(book, 1, now=0.0), now=1.0, busy=1.0)
+    assert effects_of(book, 60.0) == (Drain((BlockId("0"),), 0.0), Cancel((JobId("j-0"),)))  # the machine slept
+
+
 def test_a_lost_block_is_replaced_in_the_same_breath() -> None:
     book = ledger(min_blocks=1)
     registered(book, launched(book, book.open(0.0)))
