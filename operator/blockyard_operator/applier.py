@@ -213,10 +213,18 @@ class Applier:
         self._rim.cache.groups.add(key)
 
     async def _make_secret(self, owner: Meta, kind: str) -> None:
-        queue = f"{owner.namespace}.{owner.name}"
-        pair = await keys.pool_key(self._rim.api, owner, kind, queue, self._rim.managers, self._rim.server_key)
-        self._rim.observer.secrets[owner.uid] = pair.public
-        self._on_change({Key("pool" if kind == "WorkerPool" else "block", owner.namespace, owner.name)})
+        key = Key("pool" if kind == "WorkerPool" else "block", owner.namespace, owner.name)
+        pool = self._rim.cache.pools.get(key)
+        place = keys.PoolPlace(
+            owner=owner,
+            kind=kind,
+            queue=f"{owner.namespace}.{owner.name}",
+            endpoint=self._rim.managers,
+            server_key=self._rim.server_key,
+        )
+        found = await keys.pool_keys(self._rim.api, place, pool.rotation if pool is not None else "")
+        self._rim.observer.secrets[owner.uid] = found
+        self._on_change({key})
 
     async def _check(self, key: Key, meta: Meta, of: str) -> bool:
         """A dry run of the first pod. Quota and the like are no fault of the template."""

@@ -184,6 +184,10 @@ class Cache:
         """Everything there is to reconcile."""
         return [*self.pools, *self.blocks]
 
+    def is_there(self, key: Key) -> bool:
+        """Whether this pool or block is there."""
+        return key in self.pools or key in self.blocks
+
     def count_pods(self) -> int:
         """How many pods are there."""
         return sum(not pod.gone for pods in self._pods.values() for pod in pods.values())

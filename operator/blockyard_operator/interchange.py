@@ -15,7 +15,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -38,8 +38,20 @@ LOOK_SECONDS: Final = 0.5
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(control.Answer).decode
 
-OnNews = Callable[[str | None], None]
-"""Told the name of a pool of the interchange that has news, None when all may have; in the event loop."""
+
+class News(NamedTuple):
+    """What has changed: of a pool of the interchange, and of which of its blocks; `queue` '': perhaps everything.
+
+    `blocks`: those that came, went, began or ceased to work. `counts`: those of which merely counts have changed.
+    """
+
+    queue: str = ""
+    blocks: frozenset[str] = frozenset()
+    counts: frozenset[str] = frozenset()
+
+
+OnNews = Callable[[News], None]
+"""Called in the event loop."""
 
 
 class Interchange:
@@ -157,7 +169,7 @@ class Interchange:
             self.refused.pop(order.pool, None)
             if order.pool not in self._watches:
                 self._watch(order.pool)
-            self._on_news(order.pool)
+            self._on_news(News(order.pool))
 
         self._ask(order, confirmed)
 
@@ -176,8 +188,9 @@ class Interchange:
 
     def _demanded(self, answer: control.Answer) -> None:
         if isinstance(answer, control.Demand):
-            self._views[answer.pool] = view_of(answer, time.time())
-            self._on_news(answer.pool)
+            before, view = self._views.get(answer.pool), view_of(answer, time.time())
+            self._views[answer.pool] = view
+            self._on_news(compare(answer.pool, before, view))
 
     def _ask(self, question: control.Question, on_reply: Callable[[control.Answer], None] | None = None) -> None:
         number = next(self._numbers)
@@ -238,7 +251,7 @@ class Interchange:
         if silent:
             log.warning("the interchange is silent; blocks are held as they are")
             self._views.clear()
-        self._on_news(None)
+        self._on_news(News())
 
     # --- in the link's thread -----------------------------------------------------------------------------------------
 
@@ -252,6 +265,22 @@ class Interchange:
             self._broken = str(error)
 
         self._loop.call_soon_threadsafe(broke)
+
+
+def compare(queue: str, before: QueueView | None, now: QueueView) -> News:
+    """What is new about a pool's blocks."""
+    old = before.loads if before is not None else {}
+    names = frozenset(old) | frozenset(now.loads)
+    turned = frozenset(name for name in names if _outline(old.get(name)) != _outline(now.loads.get(name)))
+    counts = frozenset(name for name in names - turned if old.get(name) != now.loads.get(name))
+    return News(queue, turned, counts)
+
+
+def _outline(load: Load | None) -> object:
+    """What of a load a block's reconcile acts upon."""
+    if load is None:
+        return None
+    return load.managers, load.workers, load.draining, load.idle_since is None, load.done > 0
 
 
 def view_of(answer: control.Demand, now: float) -> QueueView:

@@ -70,30 +70,55 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
     return keys
 
 
-async def pool_key(api: Api, owner: Meta, kind: str, queue: str, managers: str, server_key: bytes) -> KeyPair:
-    """See that a pool's Secret is there, and return its pair. `managers`: where its managers reach the interchange."""
-    name = secret_name(owner.name)
+class PoolKeys(msgspec.Struct, frozen=True):
+    """Public keys of a pool's managers. `previous`: the one before, b'' if there was none. `rotation`: see `ROTATE`."""
+
+    public: bytes
+    previous: bytes = b""
+    rotation: str = ""
+
+
+class PoolPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose Secret: `owner` of a kind, the interchange's pool `queue`, and where its managers reach the interchange."""
+
+    owner: Meta
+    kind: str
+    queue: str
+    endpoint: str
+    server_key: bytes
+
+
+async def pool_keys(api: Api, place: PoolPlace, rotation: str) -> PoolKeys:
+    """See that a pool's Secret is there, has the right settings, and a key made for this `rotation`."""
+    owner, name = place.owner, secret_name(place.owner.name)
     reference = {
         "apiVersion": API_VERSION,
-        "kind": kind,
+        "kind": place.kind,
         "name": owner.name,
         "uid": owner.uid,
         "controller": True,
         "blockOwnerDeletion": True,
     }
     settings = {
-        "endpoint": managers,
-        "server_key": server_key.decode(),
-        "pool": queue,
+        "endpoint": place.endpoint,
+        "server_key": place.server_key.decode(),
+        "pool": place.queue,
         "key_file": f"{KEYS_FOLDER}/pool.key",
     }
-    wanted = {"settings.json": json.dumps(settings, indent=2, sort_keys=True)}
-    made = _secret(name, owner.namespace, {**wanted, "pool.key": KeyPair.new().to_text()}, reference)
-    data = await _once(api, made)
+    text = json.dumps(settings, indent=2, sort_keys=True)
+    made = {"settings.json": text, "pool.key": KeyPair.new().to_text(), "rotation": rotation}
+    data = await _once(api, _secret(name, owner.namespace, made, reference))
     pair = _pair(data, "pool.key", f"Secret {owner.namespace}/{name}")
-    if data.get("settings.json") != wanted["settings.json"]:
-        await api.apply(SECRET, _secret(name, owner.namespace, wanted), manager=MANAGER)
-    return pair
+    wanted = {**data, "settings.json": text}
+    if data.get("rotation", "") != rotation:
+        log.info("a new key for a pool", extra={"object": f"{owner.namespace}/{owner.name}", "rotation": rotation})
+        fresh = KeyPair.new()
+        wanted |= {"pool.key": fresh.to_text(), "previous.pub": _public(pair), "rotation": rotation}
+        pair = fresh
+    if wanted != data:
+        await api.apply(SECRET, _secret(name, owner.namespace, wanted, reference), manager=MANAGER)
+    before = wanted.get("previous.pub", "")
+    return PoolKeys(pair.public, before.removeprefix("public-key = ").strip().encode(), rotation)
 
 
 async def _once(api: Api, manifest: Object) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from blockyard.blocks.states import JobState
 from blockyard.kube import manifest
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
@@ -13,6 +14,7 @@ from blockyard_operator.core.manifests import Terms, sample_of
 from blockyard_operator.core.objects import Meta, Pool, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
 from blockyard_operator.interchange import Interchange
+from blockyard_operator.keys import PoolKeys
 
 FORMS: Final = 4096
 """Pools whose form is remembered."""
@@ -26,9 +28,9 @@ class Observer:
         self._interchange = interchange
         self._terms = terms
         self._pod_groups = pod_groups
-        self._forms: dict[tuple[str, int], tuple[str, int, str]] = {}
-        self.secrets: dict[str, bytes] = {}
-        """Public keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
+        self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
+        self.secrets: dict[str, PoolKeys] = {}
+        """Keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
 
     def pool(self, key: Key) -> PoolWorld | None:
         """A pool's world; None when the pool is gone."""
@@ -36,17 +38,20 @@ class Observer:
         if pool is None:
             return None
         form, slots, problem = self._form(pool)
-        self._announce(pool.queue, pool.meta.uid, slots, pool.spec.nodes_per_block)
+        blocks = self._cache.blocks_of(pool)
+        rotating = any(one.hash != form and JobState[one.state or "PENDING"].terminal is False for one in blocks)
+        self._announce(pool.queue, pool.meta.uid, slots, pool.spec.nodes_per_block, rotating=rotating)
+        found = self.secrets.get(pool.meta.uid)
         return PoolWorld(
             pool=pool,
             hash=form,
-            blocks=self._cache.blocks_of(pool),
+            blocks=blocks,
             queue=self._interchange.view(pool.queue),
             connected=self._interchange.connected,
             check=self._cache.checks.get(pool.meta.uid),
             problem=problem,
             slots=slots,
-            has_secret=pool.meta.uid in self.secrets,
+            has_secret=found is not None and found.rotation == pool.rotation,
             announced=self._interchange.is_announced(pool.queue),
         )
 
@@ -68,11 +73,15 @@ class Observer:
             wants_group=self._pod_groups,
         )
 
-    def _announce(self, queue: str, uid: str, workers: int, nodes: int) -> None:
-        """Keep the interchange's idea of a pool as it should be; nothing is said when it is."""
-        public = self.secrets.get(uid)
-        if public is not None:
-            self._interchange.announce(control.SetPool(queue, [public], workers=workers, nodes_per_block=nodes))
+    def _announce(self, queue: str, uid: str, workers: int, nodes: int, *, rotating: bool = False) -> None:
+        """Keep the interchange's idea of a pool as it should be; nothing is said when it is.
+
+        While blocks of an earlier form live, `rotating`, the key before the present one is good too.
+        """
+        found = self.secrets.get(uid)
+        if found is not None:
+            public = [found.public, *([found.previous] if rotating and found.previous else [])]
+            self._interchange.announce(control.SetPool(queue, public, workers=workers, nodes_per_block=nodes))
 
     def _has_secret(self, block: Meta, pool: str) -> bool:
         """A block of a pool uses the pool's Secret; one on its own has one of its own."""
@@ -81,16 +90,17 @@ class Observer:
 
     def _form(self, pool: Pool) -> tuple[str, int, str]:
         """Hash of the pool's form, workers of a pod, and why no pod can be written down ('' if one can)."""
-        known = self._forms.get((pool.meta.uid, pool.meta.generation))
+        key = (pool.meta.uid, pool.meta.generation, pool.rotation)
+        known = self._forms.get(key)
         if known is None:
             known = self._read_form(pool)
             if len(self._forms) >= FORMS:
                 self._forms.clear()
-            self._forms[pool.meta.uid, pool.meta.generation] = known
+            self._forms[key] = known
         return known
 
     def _read_form(self, pool: Pool) -> tuple[str, int, str]:
-        form = template_hash(pool.spec, self._terms.image)
+        form = template_hash(pool.spec, self._terms.image, pool.rotation)
         sample = sample_of(pool, self._terms)
         try:
             manifest.pod(sample, 0)

@@ -23,12 +23,12 @@ from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.kube.kinds import POD_GROUP, Kind
 from blockyard.session import LinkSettings
 from blockyard_operator import keys, logs
-from blockyard_operator.applier import Applier, Rim
+from blockyard_operator.applier import CALM_SECONDS, Applier, Rim
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
 from blockyard_operator.election import Election
 from blockyard_operator.election import Terms as LeaseTerms
-from blockyard_operator.interchange import Interchange
+from blockyard_operator.interchange import Interchange, News
 from blockyard_operator.metrics import CONTENT_TYPE, Metrics
 from blockyard_operator.observe import Observer
 from blockyard_operator.queue import WorkQueue
@@ -166,7 +166,7 @@ class Operator:
         """Whether a pool of the interchange has the name of a WorkerPool, or block on its own, that is not there."""
         namespace, dot, name = queue.partition(".")
         served = not self._settings.namespaces or namespace in self._settings.namespaces
-        there = Key("pool", namespace, name) in self._cache.pools or Key("block", namespace, name) in self._cache.blocks
+        there = any(self._cache.is_there(Key(kind, namespace, name)) for kind in ("pool", "block"))
         return bool(dot) and served and not there
 
     async def _resync(self, resync: Resync) -> None:
@@ -186,21 +186,19 @@ class Operator:
     def _later(self, key: Key, seconds: float) -> None:
         self._queue.add_at(key, time.monotonic() + seconds)
 
-    def _heard(self, queue: str | None) -> None:
-        """The interchange has news of a pool, or of all."""
+    def _heard(self, news: News) -> None:
+        """The interchange has news of a pool, or of all; of mere counts it is enough to know now and then."""
         if not self._whole:
             return
-        if queue is None:
+        if not news.queue:
             self._changed(set(self._cache.keys()))
             return
-        namespace, _, name = queue.partition(".")
-        key = Key("pool", namespace, name)
-        pool = self._cache.pools.get(key)
-        if pool is not None:
-            blocks = (Key("block", namespace, block.meta.name) for block in self._cache.blocks_of(pool))
-            self._changed({key, *blocks})
-        else:
-            self._changed({Key("block", namespace, name)})
+        namespace, _, name = news.queue.partition(".")
+        alone = Key("block", namespace, name)
+        self._changed({Key("pool", namespace, name), *([alone] if self._cache.is_there(alone) else [])})
+        self._changed({Key("block", namespace, block) for block in news.blocks})
+        for block in news.counts:
+            self._later(Key("block", namespace, block), CALM_SECONDS)
 
     # --- health -----------------------------------------------------------------------------------------------------
 

@@ -73,11 +73,16 @@ class Reconciler:
         now = time.time()
         if key.kind == "pool":
             pool = self._observer.pool(key)
-            if pool is None:
-                self._interchange.forget(f"{key.namespace}.{key.name}")
-                return None
-            return reconcile_pool(pool, now)
-        block = self._observer.block(key)
-        if block is None:
-            return None
-        return reconcile_block(block, now)
+            if pool is not None:
+                return reconcile_pool(pool, now)
+        else:
+            block = self._observer.block(key)
+            if block is not None:
+                return reconcile_block(block, now)
+        self._forget(key)
+        return None
+
+    def _forget(self, key: Key) -> None:
+        """An object is gone; the interchange's pool of its name too, unless the other kind has one of that name."""
+        if not any(self._cache.is_there(Key(kind, key.namespace, key.name)) for kind in ("pool", "block")):
+            self._interchange.forget(f"{key.namespace}.{key.name}")

@@ -20,6 +20,9 @@ REPLACES: Final = "blockyard.dev/replaces"
 ENDING: Final = "blockyard.dev/ending"
 """Annotation: why the pool drains a block."""
 
+ROTATE: Final = "blockyard.dev/rotate-key"
+"""Annotation on a pool: each new text asks for a new key of its managers."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -37,12 +40,13 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """A WorkerPool. `unreadable`: what is wrong with its spec, '' when nothing is."""
+    """A WorkerPool. `unreadable`: what is wrong with its spec, '' when nothing is. `rotation`: what `ROTATE` says."""
 
     meta: Meta
     spec: PoolSpec
     status: PoolStatus = PoolStatus()
     unreadable: str = ""
+    rotation: str = ""
 
     @property
     def queue(self) -> str:
@@ -77,7 +81,8 @@ def read_pool(raw: Mapping[str, Any]) -> Pool:
     """Read a WorkerPool; one that does not fit its records comes with `unreadable`."""
     spec, unreadable = _read(raw.get("spec") or {}, PoolSpec, "spec")
     status, _ = _read(raw.get("status") or {}, PoolStatus, "status")
-    return Pool(meta=read_meta(raw), spec=spec, status=status, unreadable=unreadable)
+    rotation = (raw["metadata"].get("annotations") or {}).get(ROTATE, "")
+    return Pool(meta=read_meta(raw), spec=spec, status=status, unreadable=unreadable, rotation=rotation)
 
 
 def read_block(raw: Mapping[str, Any]) -> Block:
@@ -133,10 +138,10 @@ def block_name(pool: str, uid: str, ordinal: int) -> str:
     return f"{pool}-" + "".join(_ALPHABET[number >> shift & 31] for shift in (20, 15, 10, 5, 0))
 
 
-def template_hash(spec: PoolSpec, image: str) -> str:
+def template_hash(spec: PoolSpec, image: str, rotation: str = "") -> str:
     """What of a pool makes its blocks different: ten characters that change when it does."""
     parts = msgspec.to_builtins(block_spec("", spec))
-    parts["drain"], parts["image"] = None, image
+    parts |= {"drain": None, "image": image, "rotation": rotation}
     text = msgspec.json.encode(parts, order="deterministic")
     number = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest())
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(0, 50, 5))

@@ -121,7 +121,8 @@ def _limited(
     world: PoolWorld, living: Sequence[Block], pairs: Pairs, step: Step, decision: Decision, allowed: Allowance
 ) -> Choice:
     """What of the wishes may be done now: no block before its pods were checked, none beyond what is allowed."""
-    ready = world.check is not None and not world.check.problem and world.has_secret and world.announced
+    checked = world.check is not None and world.check.hash == world.hash and not world.check.problem
+    ready = checked and world.has_secret and world.announced
     named = {block.meta.name: block for block in living}
     drain = {str(name): EndingName.SCALE_IN for name in decision.drain}
     drain |= {block.meta.name: EndingName.ROLLOUT for block in step.drain if block.meta.name not in drain}

@@ -12,13 +12,14 @@ from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 from blockyard.wire import control
 from blockyard_operator.interchange import Interchange
+from blockyard_operator.interchange import News as Item
 from tests.integration.processes import WITHIN
 from tests.integration.questions import status_of
 from tests.integration.serving.house import House, house
 
 pytestmark = pytest.mark.timeout(180)
 
-News = asyncio.Queue[str | None]
+News = asyncio.Queue[Item]
 Story = Callable[[Interchange, News, House], Awaitable[None]]
 
 
