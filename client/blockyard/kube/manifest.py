@@ -238,7 +238,7 @@ def _bring_code(spec: Object, worker: Object, block: Block) -> None:
     if worker.get("command"):
         return
     if worker.get("image") == block.image:
-        worker["command"] = ["python", "-m", "blockyard_worker"]
+        worker["command"] = ["python3", "-m", "blockyard_worker"]
         return
     worker["command"] = ["python3", f"{CODE_FOLDER}/start.py"]
     worker["volumeMounts"] = [
@@ -250,7 +250,7 @@ def _bring_code(spec: Object, worker: Object, block: Block) -> None:
         "name": INSTALLER,
         "image": block.image,
         **({"imagePullPolicy": block.pull_policy} if block.pull_policy else {}),
-        "command": ["python", "-m", "blockyard_worker.install", CODE_FOLDER],
+        "command": ["python3", "-m", "blockyard_worker.install", CODE_FOLDER],
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},

@@ -39,7 +39,7 @@ def test_the_usual_pod_fits_restricted_pod_security() -> None:
 
 def test_our_image_starts_the_worker_and_a_foreign_one_is_brought_its_code() -> None:
     ours = made()
-    assert worker(ours)["command"] == ["python", "-m", "blockyard_worker"]
+    assert worker(ours)["command"] == ["python3", "-m", "blockyard_worker"]
     assert "initContainers" not in ours["spec"]
     foreign = made(spec={"containers": [{"name": "worker", "image": "python:3.12"}]})
     assert worker(foreign)["command"] == ["python3", f"{CODE_FOLDER}/start.py"]
