@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from blockyard.kube.kinds import BLOCK, POD, POOL, Kind
+from blockyard.kube.pods import Pod, read_pod
 from blockyard_operator.core.objects import Block, Pool, read_block, read_pool
-from blockyard_operator.core.pods import Pod, read_pod
 from blockyard_operator.core.view import Refusal, TemplateCheck
 
 BURIED: Final = 20_000

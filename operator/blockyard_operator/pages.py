@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from blockyard_operator.core.evidence import ROWS
+from blockyard.kube.evidence import ROWS
 from blockyard_operator.core.reasons import CONDITIONS, REASONS
 
 END: Final = "<!-- end -->"

@@ -14,8 +14,8 @@ from blockyard.kube.api import Api, Object
 from blockyard.kube.faults import ApiError
 from blockyard.kube.kinds import BLOCK, POD, POOL, Kind
 from blockyard.kube.manifest import BLOCK_LABEL
+from blockyard.kube.pods import version_of
 from blockyard_operator.cache import Cache, Key
-from blockyard_operator.core.pods import version_of
 from blockyard_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)

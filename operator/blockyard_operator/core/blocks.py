@@ -14,15 +14,15 @@ import msgspec
 from blockyard.blocks.ledger import PROOF_SECONDS
 from blockyard.blocks.scaling import earliest
 from blockyard.blocks.states import Ending, JobState, JobStatus, is_legal, read_end
+from blockyard.kube.ends import UNREACHABLE_GRACE
+from blockyard.kube.evidence import status_of
+from blockyard.kube.pods import Pod
 from blockyard.kube.quantities import seconds
+from blockyard.kube.times import instant, text
 from blockyard_operator.core import plan as do
-from blockyard_operator.core.ends import UNREACHABLE_GRACE
-from blockyard_operator.core.evidence import status_of
 from blockyard_operator.core.failures import action_of
 from blockyard_operator.core.objects import Block
-from blockyard_operator.core.pods import Pod
 from blockyard_operator.core.standing import conditions_of, read_job, written
-from blockyard_operator.core.times import instant, text
 from blockyard_operator.core.view import Load, QueueView, Refusal
 from blockyard_operator.resources.block import BlockStatus, BlockWorkers, EndingName, PodCounts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blockyard.blocks.states import JobState, JobStatus
-from blockyard_operator.core.pods import Pod
+from blockyard.kube.pods import Pod
 from blockyard_operator.resources.shape import ExitCodes, FailureAction, FailureRule, PodCondition
 
 

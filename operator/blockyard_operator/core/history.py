@@ -17,9 +17,9 @@ from blockyard.blocks.ledger import STUMBLE_SECONDS
 from blockyard.blocks.states import JobState
 from blockyard.ids import BlockId
 from blockyard.kube.quantities import seconds
+from blockyard.kube.times import instant
 from blockyard_operator.core.objects import Block
 from blockyard_operator.core.standing import read_job
-from blockyard_operator.core.times import instant
 from blockyard_operator.resources.pool import ErrorPolicy
 from blockyard_operator.resources.shape import FailureAction
 

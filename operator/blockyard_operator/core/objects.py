@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from blockyard_operator.core.pods import version_of
-from blockyard_operator.core.times import instant
+from blockyard.kube.pods import version_of
+from blockyard.kube.times import instant
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from blockyard.kube.times import instant
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.objects import Block
 from blockyard_operator.core.pool_world import Choice, PoolWorld
 from blockyard_operator.core.standing import FALSE, TRUE, UNKNOWN, Said, conditions
-from blockyard_operator.core.times import instant
 from blockyard_operator.core.view import QueueView
 from blockyard_operator.resources.pool import BlockCounts, LastFailure, PoolStatus, TaskCounts, WorkerCounts
 from blockyard_operator.resources.shape import Condition, ConditionStatus

@@ -16,6 +16,7 @@ from blockyard.blocks import scaling
 from blockyard.blocks.scaling import BlockView, Decision, earliest
 from blockyard.blocks.states import JobState
 from blockyard.ids import BlockId
+from blockyard.kube.times import instant
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.history import MINUTE, Allowance, allowance
 from blockyard_operator.core.objects import (
@@ -29,7 +30,6 @@ from blockyard_operator.core.objects import (
 from blockyard_operator.core.pool_status import status_of_pool
 from blockyard_operator.core.pool_world import Choice, PoolWorld, policy_of
 from blockyard_operator.core.rollout import Pairs, Step, next_step, pair
-from blockyard_operator.core.times import instant
 from blockyard_operator.core.view import QueueView
 from blockyard_operator.resources.block import EndingName
 from blockyard_operator.resources.fields import API_VERSION

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from blockyard.blocks.states import JobState, JobStatus
+from blockyard.kube.times import instant, text
 from blockyard_operator.core.objects import Block
-from blockyard_operator.core.times import instant, text
 from blockyard_operator.core.view import Load
 from blockyard_operator.resources.block import JobStatusRecord
 from blockyard_operator.resources.shape import Condition, ConditionStatus

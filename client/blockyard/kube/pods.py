@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard_operator.core.times import instant
+from blockyard.kube.times import instant
 
 SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 BLOCK_LABEL: Final = "blockyard.dev/block"

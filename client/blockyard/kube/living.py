@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from blockyard.blocks.states import JobState, JobStatus
-from blockyard_operator.core.ends import Reader, describe_end, says
-from blockyard_operator.core.pods import Pod
+from blockyard.kube.ends import Reader, describe_end, says
+from blockyard.kube.pods import Pod
 
 # --- living -----------------------------------------------------------------------------------------------------------
 

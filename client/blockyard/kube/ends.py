@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from blockyard.blocks.exits import CODE_HINTS, SIGNAL_HINTS, signal_name
 from blockyard.blocks.states import JobState, JobStatus
-from blockyard_operator.core.pods import Container, Pod
+from blockyard.kube.pods import Container, Pod
 
 UNREACHABLE_GRACE: Final = 30.0
 """Seconds beyond a deletion's own grace after which a pod that is still there is on a lost node."""

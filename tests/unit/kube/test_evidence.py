@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from blockyard.blocks.states import JobState
-from blockyard_operator.core.ends import UNREACHABLE_GRACE
-from blockyard_operator.core.evidence import ROWS, status_of
-from blockyard_operator.core.pods import read_pod
-from blockyard_operator.core.times import instant
+from blockyard.kube.ends import UNREACHABLE_GRACE
+from blockyard.kube.evidence import ROWS, status_of
+from blockyard.kube.pods import read_pod
+from blockyard.kube.times import instant
 
 NOW = instant("2026-01-31T12:00:00Z") or 0.0
 START, END = "2026-01-31T11:00:00Z", "2026-01-31T11:30:00Z"

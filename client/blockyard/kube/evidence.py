@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from blockyard.blocks.states import JobState, JobStatus
-from blockyard_operator.core import ends, living
-from blockyard_operator.core.ends import Reader
-from blockyard_operator.core.pods import Pod
+from blockyard.kube import ends, living
+from blockyard.kube.ends import Reader
+from blockyard.kube.pods import Pod
 
 
 class Row(msgspec.Struct, frozen=True):
