@@ -75,9 +75,11 @@ def reconcile_block(world: BlockWorld, now: float) -> do.Plan:
     sight = _look(world, job or _ASKED, now)
     if sight.job.terminal:
         return _end(world, sight, now)
-    effects = (*_make(world, sight, now), *_drain(world, sight, now), *_mark(world, sight, now))
     wake_at = earliest(*_deadlines(world, sight, now))
-    return do.Plan(effects=(*effects, *_write(world, sight, now)), wake_at=wake_at)
+    if made := _make(world, sight, now):
+        return do.Plan(effects=tuple(made), wake_at=wake_at)  # the status tells of it when it is there
+    effects = (*_drain(world, sight, now), *_mark(world, sight, now), *_write(world, sight, now))
+    return do.Plan(effects=effects, wake_at=wake_at)
 
 
 class _Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,14 +365,26 @@ def _write(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
     )
     if status == block.status:
         return ()
-    calm = msgspec.structs.replace(status, workers=block.status.workers)
-    effects: list[do.Effect] = [do.WriteBlockStatus(block.meta, status, urgent=calm != block.status)]
+    effects: list[do.Effect] = [do.WriteBlockStatus(block.meta, status, urgent=_is_urgent(status, block.status))]
     if job != block.status.job_status:
         effects.append(do.ReportBlock(block.queue, block.meta.name, sight.job))
         if over and sight.job.state in (JobState.FAILED, JobState.MISSING):
             note = f"{sight.job.state}: {sight.job.message}"
             effects.append(do.Tell(block.meta, "WorkerBlock", sight.job.reason, note, warning=True))
     return effects
+
+
+_ON_ITS_WAY: Final = frozenset({"Asked", "Created", "Scheduled", "ContainerCreating", "PodInitializing"})
+"""What a pod goes through within moments when all is well: not worth a write each."""
+
+
+def _is_urgent(new: BlockStatus, old: BlockStatus) -> bool:
+    """Whether more has changed than counts of workers, and how far a pod is on its way."""
+    calm = msgspec.structs.replace(new, workers=old.workers)
+    both = (new.job_status, old.job_status)
+    if all(job is not None and job.state == "PENDING" and job.reason in _ON_ITS_WAY for job in both):
+        calm = msgspec.structs.replace(calm, job_status=old.job_status, conditions=old.conditions)
+    return calm != old
 
 
 def _deadlines(world: BlockWorld, sight: _Sight, now: float) -> Sequence[float | None]:
