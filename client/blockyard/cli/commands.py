@@ -31,7 +31,9 @@ class PipeClosed(Exception):
     """The reader of the output went away. Not an OSError: click would end the process over that by itself."""
 
 
-class _Commands(click.Group):
+class Piped(click.Group):
+    """Commands whose reader may go away."""
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             result: object = super().invoke(ctx)
@@ -40,6 +42,8 @@ class _Commands(click.Group):
             raise PipeClosed from error
         return result
 
+
+class _Commands(Piped):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)
 

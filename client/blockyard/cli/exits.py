@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing import Final
 
 from blockyard.errors import BadKey, BlockyardError, BrokenBlockyard, ConfigError
+from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.pidfile import SystemInUse
 
 
@@ -57,11 +58,13 @@ def exit_of(error: BlockyardError) -> Exit:
             return Exit.NOT_INSTALLED
         case Faulty():
             return Exit.FOUND_FAULTS
-        case ConfigError():
+        case ApiError(not_found=True):
+            return Exit.NOT_FOUND
+        case ConfigError() | NoCluster():
             return Exit.USAGE
-        case BrokenBlockyard():
+        case BrokenBlockyard() | ApiUnreachable():
             return Exit.NO_ANSWER
-        case BadKey() | SystemInUse():
+        case ApiError() | BadKey() | SystemInUse():
             return Exit.REFUSED
         case _:
             return Exit.FOUND_FAULTS

@@ -16,13 +16,23 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def kubectl_main() -> None:
+    """Entry point of the program ``kubectl-blockyard``, which kubectl calls for ``kubectl blockyard``."""
+    sys.exit(run(sys.argv[1:], "kubectl blockyard"))
+
+
+def run(arguments: Sequence[str], program: str = "blockyard") -> int:
     """Carry out a command; returns its exit code."""
     # Inside, so that Ctrl-C during the imports ends cleanly, too.
     from blockyard.cli.commands import PipeClosed, blockyard
 
+    group: click.Group = blockyard
+    if program != "blockyard":
+        from blockyard.cli.kubectl import kubectl_blockyard
+
+        group = kubectl_blockyard
     try:
-        code = blockyard.main(list(arguments), prog_name="blockyard", standalone_mode=False)
+        code = group.main(list(arguments), prog_name=program, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

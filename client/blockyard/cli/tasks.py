@@ -9,6 +9,7 @@ from blockyard.cli import options, show, views
 from blockyard.cli.asking import Asking, TaskName, asking
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
+from blockyard.config import Output
 from blockyard.ids import TaskId, task_name
 from blockyard.wire import control
 
@@ -23,17 +24,22 @@ STATES = ("WAITING", "QUEUED", "ASSIGNED", "DELAYED", "JOINING", "ENDED")
 def status(call: Call, watch: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how the interchange and its pools are."""
     with asking(call) as interchange:
-        while True:
-            view = _status(interchange)
-            if watch and sys.stdout.isatty():
-                click.clear()
-            show.answer(call.settings.output, view, *_status_parts(view))
-            if not watch:
-                return
-            time.sleep(1.0)
+        show_status(interchange, call.settings.output, watch=watch)
 
 
-def _status(interchange: Asking) -> views.StatusView:
+def show_status(interchange: Asking, output: Output, *, watch: bool, prefix: str = "") -> None:
+    """Answer `status`, of the pools whose names begin so; again and again when `watch` is set."""
+    while True:
+        view = _status(interchange, prefix)
+        if watch and sys.stdout.isatty():
+            click.clear()
+        show.answer(output, view, *_status_parts(view))
+        if not watch:
+            return
+        time.sleep(1.0)
+
+
+def _status(interchange: Asking, prefix: str) -> views.StatusView:
     found = interchange.ask(control.Status(), control.StatusIs)
     return views.StatusView(
         profile=interchange.target.name,
@@ -42,7 +48,7 @@ def _status(interchange: Asking) -> views.StatusView:
         tasks=found.tasks,
         bytes=found.bytes,
         sessions=found.sessions,
-        pools=[views.pool_of(pool) for pool in found.pools],
+        pools=[views.pool_of(pool) for pool in found.pools if pool.pool.startswith(prefix)],
     )
 
 
@@ -131,14 +137,19 @@ def _explained(call: Call, task: TaskId) -> views.ExplainedView:
 def output(call: Call, task: TaskId) -> None:
     """Show the end of what a task has printed, as far as its manager keeps it."""
     with asking(call) as interchange:
-        found = interchange.ask(control.Output(task), control.OutputIs).tries
+        show_output(interchange, call.settings.output, task)
+
+
+def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
+    """Answer `output`."""
+    found = interchange.ask(control.Output(task), control.OutputIs).tries
     view = views.OutputView(
         task=task_name(task), tries=[views.TryView(epoch=one.epoch, text=one.text) for one in found]
     )
     texts = [one.text.rstrip("\n") for one in found]
     if len(found) > 1:
         texts = [f"--- try {place} of {len(found)}\n{text}" for place, text in enumerate(texts, 1)]
-    show.answer(call.settings.output, view, *(texts or [f"task {view.task}: nothing is kept of what it printed"]))
+    show.answer(output, view, *(texts or [f"task {view.task}: nothing is kept of what it printed"]))
 
 
 @click.command(epilog="Examples: blockyard cancel 1f3a-42 1f3a-43; blockyard cancel --run sweep-7")
@@ -149,16 +160,26 @@ def output(call: Call, task: TaskId) -> None:
 @options.pass_call
 def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
     """Cancel tasks: those that wait at once; those that run are asked to end, and killed when they do not."""
+    check_choice(tasks, pool, run)
+    with asking(call) as interchange:
+        cancel_chosen(interchange, call.settings.output, tasks, pool, run)
+
+
+def check_choice(tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
+    """Raise UsageError unless tasks are named in exactly one way."""
     if bool(tasks) == bool(pool or run):
         raise click.UsageError("give the tasks to cancel, or --pool, or --run")
-    with asking(call) as interchange:
-        order = control.CancelTasks([*tasks]) if tasks else control.CancelMatching(pool, run)
-        count = interchange.ask(order, control.Done).count
+
+
+def cancel_chosen(interchange: Asking, output: Output, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
+    """Carry out `cancel`."""
+    order = control.CancelTasks([*tasks]) if tasks else control.CancelMatching(pool, run)
+    count = interchange.ask(order, control.Done).count
     if tasks and count == 0:
         names = show.listed(task_name(task) for task in tasks)
         raise NotFound(f"nothing was cancelled: {names}: ended, or never submitted here; 'blockyard task' says which")
     noun = "task" if count == 1 else "tasks"
-    show.answer(call.settings.output, views.CountView(count=count), f"{count} {noun} cancelled")
+    show.answer(output, views.CountView(count=count), f"{count} {noun} cancelled")
 
 
 __all__ = ["STATES", "Exit", "cancel", "explain", "output", "status", "task", "tasks"]

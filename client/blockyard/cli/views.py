@@ -131,6 +131,37 @@ class KeyView(View, frozen=True):
     file: str
 
 
+class ManagerView(View, frozen=True):
+    """A manager, which is one pod of a block. `busy`: workers that its tries keep busy; `held`: tries that it has."""
+
+    manager: str
+    pool: str
+    block: str
+    node: str
+    workers: int
+    busy: int
+    held: int
+    draining: bool
+    silent_seconds: float
+    resident_bytes: int
+
+
+def manager_of(line: control.ManagerLine) -> ManagerView:
+    """From the wire."""
+    return ManagerView(
+        manager=line.manager,
+        pool=line.pool,
+        block=line.block,
+        node=line.node,
+        workers=line.workers,
+        busy=min(line.workers, line.load),
+        held=line.held,
+        draining=line.draining,
+        silent_seconds=line.silent_seconds,
+        resident_bytes=line.resident_bytes,
+    )
+
+
 def pool_of(status: control.PoolStatus) -> PoolView:
     """From the wire."""
     return PoolView(**{name: getattr(status, name) for name in PoolView.__struct_fields__})

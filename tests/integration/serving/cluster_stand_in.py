@@ -24,6 +24,8 @@ class StandIn:
         """'NAMESPACE/NAME' to data as texts."""
         self.pods: dict[str, tuple[str, int]] = {}
         """Running pods of the Service: name to phase and the real port behind them."""
+        self.blocks: dict[str, dict[str, Any]] = {}
+        """WorkerBlocks: 'NAMESPACE/NAME' to what was patched into it."""
         self.refused: list[str] = []
         self.forwards = 0
         self.is_silent = False
@@ -70,6 +72,9 @@ contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespa
         app.router.add_get(root + "/secrets/{name}", self._secret)
         app.router.add_get(root + "/services/blockyard-interchange", self._service)
         app.router.add_get(root + "/pods", self._list)
+        blocks = "/apis/blockyard.dev/v1alpha1/namespaces/{namespace}/workerblocks/{name}"
+        app.router.add_get(blocks, self._block)
+        app.router.add_patch(blocks, self._block)
         app.router.add_get(root + "/pods/{pod}/portforward", self._forward)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -90,6 +95,14 @@ contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespa
         if found is None:
             return web.json_response({"reason": "NotFound", "message": "no such Secret", "code": 404}, status=404)
         return web.json_response({"data": {key: base64.b64encode(v.encode()).decode() for key, v in found.items()}})
+
+    async def _block(self, request: web.Request) -> web.Response:
+        found = self.blocks.get(f"{request.match_info['namespace']}/{request.match_info['name']}")
+        if found is None:
+            return web.json_response({"reason": "NotFound", "message": "no such block", "code": 404}, status=404)
+        if request.method == "PATCH":
+            found.update(await request.json())
+        return web.json_response(found)
 
     async def _service(self, _: web.Request) -> web.Response:
         ports = [{"name": "clients", "port": 5555, "targetPort": "clients"}]

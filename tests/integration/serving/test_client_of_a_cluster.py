@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,36 +11,12 @@ from blockyard import Client
 from blockyard.errors import BadKey, BrokenBlockyard, ConfigError
 from blockyard.kube import forward
 from blockyard.kube.faults import ApiError, NoCluster
-from blockyard.transport import KeyPair
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import status_of
 from tests.integration.serving.cluster_stand_in import StandIn
-from tests.integration.serving.house import House, a_pool, port_of
+from tests.integration.serving.house import House, port_of
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    """An API server without anything."""
-    made = StandIn()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def cluster(serving: House, stand_in: StandIn) -> StandIn:
-    """One with a release `blockyard` in namespace `science`, whose interchange and pool are real."""
-    stand_in.secrets["science/blockyard-client"] = {
-        "endpoint": "tcp://blockyard-interchange.science.svc:5555",
-        "server_key": serving.ring.interchange("clients").public.decode(),
-        "client.key": serving.ring.client().to_text(),
-    }
-    stand_in.pods["interchange-1"] = ("Running", port_of(serving.clients))
-    keys = KeyPair.new()
-    serving.order(a_pool("science.default", keys), serving.client("keeper-operator"))
-    serving.manager("science.default", keys)
-    return stand_in
 
 
 def test_tasks_run_in_the_pool_of_the_context_s_namespace(cluster: StandIn, tmp_path: Path) -> None:

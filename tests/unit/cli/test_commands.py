@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from blockyard.cli import commands, rim
+from blockyard.cli import commands, kubectl, rim
 from blockyard.cli.exits import MEANINGS, Exit
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -48,6 +48,26 @@ def test_every_command_has_help_with_an_example(
 def test_every_command_is_in_the_page_on_the_command_line(name: str, command: click.Command) -> None:
     page = (DOCS / "cli.md").read_text()
     assert f"`blockyard {name}" in page
+    for parameter in command.params:
+        for option in parameter.opts if isinstance(parameter, click.Option) else ():
+            if option.startswith("--"):
+                assert option in page, f"{name} {option}"
+
+
+def kubectl_commands() -> list[tuple[str, click.Command]]:
+    return sorted(kubectl.kubectl_blockyard.commands.items())
+
+
+@pytest.mark.parametrize("name, command", kubectl_commands(), ids=[name for name, _ in kubectl_commands()])
+def test_every_command_of_the_plug_in_has_help_with_an_example_and_is_in_the_page(
+    name: str, command: click.Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rim.run([name, "--help"], "kubectl blockyard") == Exit.DONE
+    shown = capsys.readouterr().out
+    assert f"kubectl blockyard {name}" in shown
+    assert "xample" in shown
+    page = (DOCS / "cli.md").read_text().partition("## In a cluster")[2]
+    assert f"`kubectl blockyard {name}" in page
     for parameter in command.params:
         for option in parameter.opts if isinstance(parameter, click.Option) else ():
             if option.startswith("--"):

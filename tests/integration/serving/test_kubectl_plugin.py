@@ -1,0 +1,99 @@
+"""``kubectl blockyard``: what it says of a running interchange behind an API server, and what it does there."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blockyard import Client
+from blockyard.cli import rim
+from blockyard.cli.exits import Exit
+from blockyard.ids import TaskId, task_name
+from tests.integration.processes import WITHIN, wait_until
+from tests.integration.serving.cluster_stand_in import StandIn
+from tests.integration.serving.house import House
+
+pytestmark = pytest.mark.timeout(180)
+
+Types = Callable[..., str]
+
+
+@pytest.fixture
+def types(cluster: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Types:
+    """What is typed after ``kubectl blockyard``, to what it prints."""
+    where = cluster.kubeconfig(tmp_path)
+
+    def typed(*words: str, code: int = 0, namespace: str = "science") -> str:
+        arguments = [*words, "--kubeconfig", where, "-n", namespace, "--release", "science/blockyard"]
+        found = rim.run(arguments, "kubectl blockyard")
+        said = capsys.readouterr()
+        assert found == code, said
+        return said.out + said.err
+
+    return typed
+
+
+@pytest.fixture
+def client(cluster: StandIn, serving: House) -> Client:
+    """One that submits to the pool."""
+    made = serving.client()
+    assert made.options(pool="science.default").submit(abs, -1).result(WITHIN) == 1
+    return made
+
+
+def _asks(types: Types, *words: str) -> Any:
+    return json.loads(types(*words, "-o", "json"))
+
+
+def test_status_shows_the_namespace_s_pools(client: Client, types: Types) -> None:
+    shown = types("status")
+    assert "science.default" in shown
+    assert "release science/blockyard" in shown
+    assert [pool["pool"] for pool in _asks(types, "status")["pools"]] == ["science.default"]
+    assert "no pools" in types("status", namespace="empty")
+    assert "science.default" in types("status", "-A", namespace="empty")
+
+
+def test_top_shows_what_each_pod_does(client: Client, types: Types) -> None:
+    running = client.options(pool="science.default").submit(_wait)
+    (line,) = wait_until("it is busy", lambda: _asks(types, "top"), lambda seen: seen and seen[0]["busy"] == 1)
+    assert (line["pool"], line["workers"], line["held"], line["draining"]) == ("science.default", 1, 1, False)
+    assert "science.default" in types("top")
+    assert "no managers" in types("top", namespace="empty")
+    running.cancel()
+
+
+def test_logs_are_a_task_s_and_cancel_ends_it(client: Client, types: Types) -> None:
+    printing = client.options(pool="science.default").submit(print, "hello from a pod")
+    assert printing.result(WITHIN) is None
+    assert "hello from a pod" in types("logs", task_name(TaskId(printing.task)))
+    waiting = client.options(pool="science.default").submit(_wait)
+    assert "1 task cancelled" in types("cancel", task_name(TaskId(waiting.task)))
+    wait_until("it is cancelled", waiting.cancelled, bool)
+    more = [client.options(pool="science.default").submit(_wait) for _ in range(3)]
+    assert "3 tasks cancelled" in types("cancel", "--pool", "default")
+    wait_until("they are cancelled", lambda: [one.cancelled() for one in more], all)
+    assert "give the tasks to cancel" in types("cancel", code=Exit.USAGE)
+
+
+def test_drain_is_asked_of_the_blocks(cluster: StandIn, types: Types) -> None:
+    cluster.blocks |= {"science/default-aaaaa": {}, "science/default-bbbbb": {}}
+    assert "no WorkerBlock default-c" in types("drain", "default-aaaaa", "default-c", code=Exit.NOT_FOUND)
+    assert cluster.blocks["science/default-aaaaa"] == {}, "one that is missing keeps all from being drained"
+    assert "2 blocks drain" in types("drain", "default-aaaaa", "default-bbbbb")
+    assert set(map(str, cluster.blocks.values())) == {"{'spec': {'drain': True}}"}
+
+
+def test_what_is_wrong_has_a_code_and_a_sentence(cluster: StandIn, types: Types, tmp_path: Path) -> None:
+    cluster.pods["interchange-1"] = ("Pending", 1)
+    assert "none of 1 runs" in types("status", "--timeout", "1", code=Exit.NO_ANSWER)
+    (tmp_path / "kubeconfig").unlink()
+    assert "no usable kubeconfig" in types("status", code=Exit.USAGE)
+
+
+def _wait() -> None:
+    import time
+
+    time.sleep(600)
