@@ -78,7 +78,7 @@ def _last_failure(world: PoolWorld, ended: Sequence[Block]) -> LastFailure | Non
     block = max(bad, key=lambda one: (instant(one.status.job_status.ended_at) or 0.0) if one.status.job_status else 0.0)
     job = block.status.job_status
     assert job is not None
-    return LastFailure(block=block.meta.name, reason=job.reason, message=job.message, time=job.ended_at or "")
+    return LastFailure(block=block.meta.name, reason=job.reason, message=job.message, time=job.ended_at)
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------

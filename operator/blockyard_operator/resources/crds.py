@@ -12,7 +12,7 @@ import yaml
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
 from blockyard_operator.resources.fields import GROUP, VERSION
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
-from blockyard_operator.resources.schema import Schema, schema_of
+from blockyard_operator.resources.schema import Schema, default_of, schema_of
 
 HEADER: Final = "# Generated from operator/blockyard_operator/resources; change it there, then: make crds\n"
 
@@ -71,15 +71,15 @@ def pool_crd() -> dict[str, Any]:
         "statusReplicasPath": ".status.blocks.living",
         "labelSelectorPath": ".status.selector",
     }
-    schema = _root("A pool of blocks of workers.", schema_of(PoolSpec), schema_of(PoolStatus))
+    what = "A pool of blocks of workers."
+    schema = _root(what, schema_of(PoolSpec), default_of(PoolSpec), schema_of(PoolStatus))
     return _crd("WorkerPool", "wp", schema, POOL_COLUMNS, scale=scale)
 
 
 def block_crd() -> dict[str, Any]:
     """`workerblocks.blockyard.dev`."""
-    schema = _root(
-        "One block of workers: pods that are made and lost together.", schema_of(BlockSpec), schema_of(BlockStatus)
-    )
+    what = "One block of workers: pods that are made and lost together."
+    schema = _root(what, schema_of(BlockSpec), default_of(BlockSpec), schema_of(BlockStatus))
     return _crd("WorkerBlock", "wb", schema, BLOCK_COLUMNS)
 
 
@@ -91,7 +91,7 @@ def render() -> dict[str, str]:
     }
 
 
-def _root(description: str, spec: Schema, status: Schema) -> Schema:
+def _root(description: str, spec: Schema, default: Schema, status: Schema) -> Schema:
     # Names become labels, host names and parts of longer names: 'NAME-XXXXX-INDEX' must fit into 63 characters.
     name = {"rule": "size(self.metadata.name) <= 50", "message": "metadata.name is longer than 50 characters"}
     return {
@@ -101,7 +101,7 @@ def _root(description: str, spec: Schema, status: Schema) -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec | {"default": {}},
+            "spec": spec | {"default": default},
             "status": status,
         },
         "x-kubernetes-validations": [name],

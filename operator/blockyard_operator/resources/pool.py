@@ -214,7 +214,7 @@ class LastFailure(Record, frozen=True):
     block: Annotated[str, Meta(max_length=253)]
     reason: Word = ""
     message: Sentence = ""
-    time: Time = ""
+    time: Time | None = None
 
 
 class PoolStatus(Record, frozen=True):

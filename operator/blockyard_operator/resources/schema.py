@@ -90,6 +90,17 @@ def _bounds(kind: types.Type, **names: str) -> Schema:
     return {theirs: value for ours, theirs in names.items() if (value := getattr(kind, ours)) is not None}
 
 
+def default_of(record: type[msgspec.Struct]) -> Schema:
+    """The object that a record is when nothing is said: all fields that have a default, at every level.
+
+    The API server holds a default against the rules before it fills it in, so it must be whole.
+    """
+    info = types.type_info(record)
+    assert isinstance(info, types.StructType)
+    found = {field.encode_name: _default(field) for field in info.fields}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _default(field: types.Field) -> Any:
     if field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
@@ -98,7 +109,7 @@ def _default(field: types.Field) -> Any:
     else:
         return None
     if isinstance(value, msgspec.Struct):
-        return {}  # whose own fields have their defaults
+        return default_of(type(value))
     return None if value in ([], {}) else msgspec.to_builtins(value)
 
 
