@@ -43,7 +43,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "windowed": "blockyard.blocks.errors:windowed",
             "breaker": "blockyard.blocks.errors:breaker",
         },
-        PROVIDERS: {"local": "blockyard.blocks.provider:LocalProvider"},
+        PROVIDERS: {
+            "local": "blockyard.blocks.provider:LocalProvider",
+            "kubernetes": "blockyard.kube.provider:KubernetesProvider",
+        },
         EXECUTORS: {
             "blocks": "blockyard.blocks.executor:BlockExecutor",
             "blockless": "blockyard.blocks.blockless:BlocklessExecutor",

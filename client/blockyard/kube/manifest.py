@@ -51,9 +51,9 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
     `name`, `namespace`: of the block; its pods are called NAME-INDEX. `pool`: for the label. `template`: 'metadata' and
     'spec' of a pod template, as far as it differs from the usual pod. `image`: our worker image, used where the
-    template names none, and as the installer for foreign ones. `secret`: with the pool's key and settings. `owner`: an
-    owner reference. `walltime`, `drain_timeout`, `pending_deadline` in seconds. `pod_group`: of a PodGroup, '' for
-    none. `queue`: of Kueue, '' for none.
+    template names none, and as the installer for foreign ones. `secret`: with the pool's key and settings, ''
+    for none. `owner`: an owner reference. `walltime`, `drain_timeout`, `pending_deadline` in seconds. `pod_group`: of a
+    PodGroup, '' for none. `queue`: of Kueue, '' for none.
     """
 
     name: str
@@ -261,18 +261,15 @@ def _bring_code(spec: Object, worker: Object, block: Block) -> None:
 
 def _ours(block: Block, index: int, worker: Object) -> Object:
     """What no template can change."""
+    own: Object = {"name": WORKER, "env": _environment(block, index, worker)}
     overlay: Object = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": math.ceil(block.drain_timeout) + STOP_MARGIN,
-        "volumes": [{"name": "blockyard-keys", "secret": {"secretName": block.secret, "defaultMode": 0o440}}],
-        "containers": [
-            {
-                "name": WORKER,
-                "env": _environment(block, index, worker),
-                "volumeMounts": [{"name": "blockyard-keys", "mountPath": KEYS_FOLDER, "readOnly": True}],
-            }
-        ],
+        "containers": [own],
     }
+    if block.secret:
+        overlay["volumes"] = [{"name": "blockyard-keys", "secret": {"secretName": block.secret, "defaultMode": 0o440}}]
+        own["volumeMounts"] = [{"name": "blockyard-keys", "mountPath": KEYS_FOLDER, "readOnly": True}]
     if block.walltime is not None:
         # The node counts from before it pulls the image, so this is only for when nobody drains the block in time.
         overlay["activeDeadlineSeconds"] = math.ceil(block.walltime + block.pending_deadline)
@@ -288,7 +285,7 @@ def _ours(block: Block, index: int, worker: Object) -> Object:
 def _environment(block: Block, index: int, worker: Object) -> list[Object]:
     room = _room(worker)
     values = {
-        "SETTINGS": f"{KEYS_FOLDER}/settings.json",
+        **({"SETTINGS": f"{KEYS_FOLDER}/settings.json"} if block.secret else {}),
         "BLOCK": block.name,
         "INDEX": str(index),
         "WORKERS": str(workers(room, block.share, block.workers_per_node)),
