@@ -8,15 +8,15 @@ export PYTHONSAFEPATH := 1
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check unit integration soak scale bench bench-peers crds environment packages clean
+.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up kubectl bench bench-peers crds environment packages clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## the main job: sweeps over real data sets, on blocks that scale from 0 (ARGS=--chaos kills its parts meanwhile)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m examples.sweep $(ARGS)
 
-test: packages check ## everything: static checks, then every test at its small size
+test: packages check cluster-parts ## everything: static checks, then every test at its small size
 	@BLOCKYARD_SIZE=small $(BIN)/python -m pytest $(ARGS)
 
 check: environment ## static checks: ruff, mypy --strict, who may import whom
@@ -26,7 +26,10 @@ unit: environment ## tests without processes, sockets or clocks (seconds)
 	@$(BIN)/python -m pytest tests/meta tests/unit tests/property $(ARGS)
 
 integration: packages environment ## tests with real processes, a real PostgreSQL and a real sshd
-	@$(BIN)/python -m pytest tests/contract tests/simulation tests/integration $(ARGS)
+	@$(BIN)/python -m pytest tests/contract tests/simulation tests/integration tests/api $(ARGS)
+
+e2e: cluster-parts ## the tests on a whole cluster, which is brought up and taken down (one that runs is used and left)
+	@$(BIN)/python -m pytest -m e2e tests $(ARGS)
 
 soak: packages environment ## the long proofs at their full size (an hour or more)
 	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m soak --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
@@ -34,6 +37,22 @@ soak: packages environment ## the long proofs at their full size (an hour or mor
 scale: packages environment ## the wide proofs at their full size: 10^4 managers, 10^6 and 10^7 tasks (an hour or more)
 	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m scale --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all --scale --rounds 1 $(BENCH_ARGS)
+
+cluster-up: cluster-parts ## a Kubernetes of two nodes on this machine (root, Go; minutes the first time)
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: environment ## end it and leave nothing of it
+	@$(BIN)/python -m tests.cluster down
+
+cluster-parts: packages environment ## build what the cluster is made of, into ~/.cache/blockyard or BLOCKYARD_CACHE
+	@$(BIN)/python -m tests.cluster parts
+
+kind-up: ## the same for a machine with Docker and kind: three nodes, from kind-config.yaml
+	@command -v kind >/dev/null || { echo "make: kind is not installed (https://kind.sigs.k8s.io), see docs/cluster-for-tests.md" >&2; exit 1; }
+	kind create cluster --config kind-config.yaml
+
+kubectl: environment ## kubectl on that cluster (ARGS="get pods --all-namespaces")
+	@$(BIN)/python -m tests.cluster kubectl $(ARGS)
 
 bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all $(ARGS)

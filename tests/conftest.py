@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests import machine
+from tests.cluster.fixtures import api_server, cluster, injector, namespace, own_cluster
 
+__all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster"]  # one of each for the whole session
+
+CLUSTER_SECONDS = 900
+"""Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -29,6 +34,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     idle = [item.nodeid for item in items if _has_sizes(item) and not _is_long(item)]
     if idle:
         raise pytest.UsageError(f"never run at full size, for want of the marker soak or scale: {', '.join(idle)}")
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)  # last; the others keep their order
+    for item in items:
+        kubernetes = item.get_closest_marker("needs_cluster") or item.get_closest_marker("needs_api_server")
+        if kubernetes and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(CLUSTER_SECONDS))
     absent = [part for part in machine.PARTS if not part.is_there()]
     for part in absent:
         hit = [item for item in items if item.get_closest_marker(part.marker)]

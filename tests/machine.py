@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.cluster import machine_state
+
 ROOT = Path(__file__).resolve().parent.parent
 """The top of the project."""
 
@@ -63,8 +65,16 @@ def sshd_program() -> Path | None:
     return path if path.exists() else None
 
 
+def cluster_is_there() -> bool:
+    """Whether tests may have a Kubernetes with nodes: somebody's, or one of our own making."""
+    return "KUBECONFIG" in os.environ or not machine_state.missing()
+
+
 PARTS = (
     Part("needs_postgres", lambda: postgres_programs() is not None, "apt-get install postgresql"),
     Part("needs_sshd", lambda: sshd_program() is not None, "apt-get install openssh-server"),
+    Part("needs_cluster", cluster_is_there, "be root on Debian with Go 1.25, and run `make cluster-parts`"),
+    Part("needs_api_server", lambda: shutil.which("go") is not None, "install Go 1.25 or newer (https://go.dev/dl)"),
+    Part("needs_prometheus", lambda: shutil.which("prometheus") is not None, "apt-get install prometheus"),
     Part("needs_root", lambda: os.geteuid() == 0, "run `make test` as root"),
 )

@@ -1,0 +1,63 @@
+"""The real API server and etcd alone, on loopback: seconds to start, needs neither root nor containers.
+
+Objects are validated, defaulted, admitted, watched and listed as in any cluster. Nothing acts on them unless asked for:
+without controllers an owner's children stay and a namespace never finishes terminating. No kubelet runs a pod; kwok may
+pretend to (`kwok.py`).
+"""
+
+import contextlib
+import socket
+import tempfile
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from tests.cluster import control_plane, processes
+from tests.cluster.building import Workshop
+from tests.cluster.certificates import Authority
+from tests.cluster.commands import Place
+from tests.cluster.kubectl import Kubectl
+
+LOOPBACK = IPv4Address("127.0.0.1")
+SERVICES = IPv4Network("10.96.0.0/16")
+END_SECONDS = 5.0
+
+
+class ApiServer(Kubectl):
+    """A running API server; `url` is where it listens, `certificates` holds the administrator's pair and ca.crt."""
+
+    def __init__(self, workshop: Workshop, place: Place, authority: Authority) -> None:
+        super().__init__(workshop.kube("kubectl"), place.folder / "kubeconfig")
+        self.workshop = workshop
+        self.url = control_plane.url(place)
+        self.folder = place.folder
+        self.certificates = authority.folder
+
+
+@contextlib.contextmanager
+def running_api_server(workshop: Workshop, *, controllers: bool = False) -> Iterator[ApiServer]:
+    """An empty API server for the time of the block; with `controllers` the controller manager and scheduler too."""
+    with tempfile.TemporaryDirectory(prefix="blockyard-api-") as name:
+        folder = Path(name)
+        api, etcd, peer, controller, scheduler = _free_ports(5)
+        place = Place(folder, LOOPBACK, api, etcd, peer, controller, scheduler, SERVICES)
+        authority = Authority(folder / "certificates")
+        keys = control_plane.write_keys(place, authority)
+        server = ApiServer(workshop, place, authority)
+        mark = folder.name
+        try:
+            control_plane.start_api_server(place, keys, workshop.kube, mark)
+            control_plane.wait_ready(server, folder / "logs", mark)
+            if controllers:
+                control_plane.start_controllers(place, keys, authority, workshop.kube, mark)
+            yield server
+        finally:
+            processes.end(processes.marked(mark), END_SECONDS)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

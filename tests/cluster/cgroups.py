@@ -1,0 +1,88 @@
+"""One cgroup per node in every hierarchy: made before its kubelet starts, emptied and removed after."""
+
+import contextlib
+import errno
+import functools
+from pathlib import Path
+
+from tests.cluster import processes
+from tests.cluster.waiting import wait_until
+
+ROOT = Path("/sys/fs/cgroup")
+REMOVE_SECONDS = 10.0
+
+
+def hierarchies() -> list[Path]:
+    """Where cgroups can be made: each mounted v1 controller, or the one v2 tree.
+
+    Beside v1 hierarchies the v2 tree holds no controllers, and containers have no use for it.
+    """
+    if (ROOT / "cgroup.controllers").exists():
+        return [ROOT]
+    # several names may be links to one hierarchy
+    return sorted({path.resolve() for path in ROOT.iterdir() if path.is_dir() and (path / "tasks").exists()})
+
+
+def make(name: str) -> None:
+    """Make cgroup `name` (``/NAME``) everywhere. A cpuset takes no process before it knows its processors."""
+    for root in hierarchies():
+        group = root / name.lstrip("/")
+        group.mkdir(exist_ok=True)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            if (root / "tasks").exists() and (root / setting).exists():
+                (group / setting).write_text((root / setting).read_text())
+        if root == ROOT:
+            _delegate(root)
+            _delegate(group)
+
+
+def members(name: str) -> set[int]:
+    """Pids of all processes in cgroup `name` and below."""
+    found: set[int] = set()
+    for root in hierarchies():
+        for file in (root / name.lstrip("/")).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found.update(map(int, file.read_text().split()))
+    return found - {0}  # 0 stands for processes of another pid namespace
+
+
+def end_members(name: str) -> None:
+    """SIGKILL all processes in it, again while new ones appear."""
+    for _ in range(10):
+        pids = members(name)
+        if not pids:
+            return
+        processes.kill(pids)
+    raise TimeoutError(f"cgroup {name} fills again and again: {sorted(members(name))}")
+
+
+def remove(name: str) -> None:
+    """Remove it and all below it, wherever it is; its processes must be gone."""
+    for root in hierarchies():
+        top = root / name.lstrip("/")
+        below = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
+        for group in [*below, top] if top.exists() else []:
+            wait_until(f"{group} removed", functools.partial(_removed, group), REMOVE_SECONDS)
+
+
+def with_prefix(prefix: str) -> set[str]:
+    """Names of the cgroups at the top of any hierarchy that begin with `prefix`."""
+    return {f"/{path.name}" for root in hierarchies() for path in root.glob(f"{prefix}*") if path.is_dir()}
+
+
+def _removed(group: Path) -> str | None:
+    """Try to; the kernel refuses for a moment after the last process of a cgroup ended."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return str(error)
+    return None
+
+
+def _delegate(group: Path) -> None:
+    controllers = (group / "cgroup.controllers").read_text().split()
+    (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))

@@ -1,0 +1,32 @@
+"""kubectl, as Python calls it: words in, text or parsed JSON out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.shell import run
+
+Json = Any
+"""A parsed JSON document of a shape that only its reader knows."""
+
+
+class Kubectl:
+    """Talks to one API server as the user of one kubeconfig."""
+
+    def __init__(self, program: Path, kubeconfig: Path) -> None:
+        self.program = program
+        self.kubeconfig = kubeconfig
+
+    def run(self, *words: str, given: str | None = None, timeout: float = 60.0) -> str:
+        """Run kubectl with `words` and `given` as standard input; what it printed. CommandFailed names the cause."""
+        argv = [str(self.program), f"--kubeconfig={self.kubeconfig}", *words]
+        return run(argv, given=given, timeout=timeout)
+
+    def json(self, *words: str, given: str | None = None, timeout: float = 60.0) -> Json:
+        """The same with ``--output=json``, parsed."""
+        return json.loads(self.run(*words, "--output=json", given=given, timeout=timeout))
+
+    def apply(self, manifest: str | Json) -> Json:
+        """Apply a manifest: YAML or JSON text, or a parsed document."""
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+        return self.json("apply", "--filename=-", given=text)

@@ -1,0 +1,107 @@
+"""One node: its processes, its images, and what tests do to it: cut it off, kill it, bring it back."""
+
+import shutil
+from pathlib import Path
+
+from tests.cluster import cgroups, commands, configs, mounts, network, processes
+from tests.cluster.certificates import Authority
+from tests.cluster.commands import Program
+from tests.cluster.control_plane import tail, write_kubeconfig
+from tests.cluster.layout import Node
+from tests.cluster.shell import CommandFailed, run
+from tests.cluster.waiting import wait_until
+
+CONTAINERD_SECONDS = 60.0
+LOAD_SECONDS = 600.0
+KUBELET, KUBE_PROXY, CONTAINERD = "kubelet", "kube-proxy", "containerd"
+
+
+class NodeRunner:
+    """Acts on one node of a cluster on this machine. `program` finds Kubernetes' programs."""
+
+    def __init__(self, node: Node, program: Program) -> None:
+        self.node = node
+        self._program = program
+
+    def prepare(self, authority: Authority) -> None:
+        """Make its namespace, cgroup, certificates and configuration."""
+        node, folder = self.node, self.node.folder
+        for name in ("cni", "pod-logs", "volume-plugins"):
+            (folder / name).mkdir(parents=True)
+        for argv in network.make_node(node):
+            run(argv)
+        cgroups.make(node.cgroup)
+        serving = authority.issue(f"{node.name}-serving", node.name, None, [node.name], [node.address])
+        shutil.copy(serving.certificate, folder / "kubelet.crt")
+        shutil.copy(serving.key, folder / "kubelet.key")
+        server = node.cluster.api
+        as_kubelet = authority.issue(node.name, f"system:node:{node.name}", "system:nodes")
+        write_kubeconfig(folder / "kubelet.kubeconfig", server, authority, as_kubelet)
+        as_proxy = authority.issue(f"{node.name}-proxy", "system:kube-proxy")
+        write_kubeconfig(folder / "proxy.kubeconfig", server, authority, as_proxy)
+        (folder / "containerd.toml").write_text(configs.containerd(node))
+        (folder / "cni" / "10-bridge.conflist").write_text(configs.cni(node))
+        (folder / "kubelet.json").write_text(configs.kubelet(node, authority.pair.certificate))
+        (folder / "kube-proxy.json").write_text(configs.kube_proxy(node))
+        (folder / "resolv.conf").write_text("# names outside the cluster are not resolved\n")
+
+    def start_containerd(self) -> None:
+        """Start it and wait until it answers."""
+        processes.start(commands.containerd(self.node), self.node.cluster.id, self.log(CONTAINERD))
+
+        def amiss() -> str | None:
+            try:
+                run(commands.ctr(self.node, "version"), timeout=10)
+            except CommandFailed as error:
+                return f"{error}; {tail(self.log(CONTAINERD))}"
+            return None
+
+        wait_until(f"containerd of {self.node.name} answers", amiss, CONTAINERD_SECONDS)
+
+    def start_kubelet(self) -> None:
+        """Start the kubelet and kube-proxy, and return at once; kubectl says when the node is Ready."""
+        mark = self.node.cluster.id
+        processes.start(commands.kubelet(self.node, self._program), mark, self.log(KUBELET))
+        processes.start(commands.kube_proxy(self.node, self._program), mark, self.log(KUBE_PROXY))
+
+    def load(self, archive: Path) -> None:
+        """Take the images of an OCI archive."""
+        run(commands.ctr(self.node, "images", "import", str(archive)), timeout=LOAD_SECONDS)
+
+    def images(self) -> list[str]:
+        """Names of the images that are there."""
+        return run(commands.ctr(self.node, "images", "list", "--quiet")).split()
+
+    def cut(self) -> None:
+        """Pull its cable: it and its pods run on and reach nobody."""
+        run(network.cut(self.node))
+
+    def restore(self) -> None:
+        """Put the cable back."""
+        run(network.restore(self.node))
+
+    def kill(self) -> None:
+        """What a power cut does: all its processes and containers are gone at once. Idempotent."""
+        pids = [processes.started(self.log(name), self.node.cluster.id) for name in (KUBELET, KUBE_PROXY, CONTAINERD)]
+        processes.kill(pid for pid in pids if pid is not None)
+        processes.kill(self._shims())
+        cgroups.end_members(self.node.cgroup)
+
+    def bring_back(self) -> None:
+        """Start a killed node again: images and the kubelet's files are as they were, nothing runs."""
+        folder = self.node.folder
+        for volatile in (folder / "containerd" / "state", folder / "runc", folder / "ipam"):
+            mounts.unmount_below(volatile)
+            shutil.rmtree(volatile, ignore_errors=True)
+        self.start_containerd()
+        self.start_kubelet()
+
+    def log(self, name: str) -> Path:
+        """Where a process of the node writes what it says."""
+        return self.node.folder / "logs" / f"{name}.log"
+
+    def _shims(self) -> list[int]:
+        """Of its containers: they outlive containerd, and name its socket on their command line."""
+        socket = str(self.node.socket)
+        mark = self.node.cluster.id
+        return [pid for pid in processes.marked(mark) if socket in processes.words_of(pid)]

@@ -1,0 +1,89 @@
+"""Debian's Prometheus beside a cluster: scrapes what a test names and answers queries."""
+
+import contextlib
+import json
+import shutil
+import socket
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.cluster import control_plane, processes
+from tests.cluster.kubectl import Json
+from tests.cluster.shell import CommandFailed
+from tests.cluster.waiting import wait_until
+
+READY_SECONDS = 60.0
+END_SECONDS = 10.0
+
+
+def configuration(targets: Sequence[str], rules: Sequence[Path], seconds: int) -> str:
+    """Scrape each of `targets` (``host:port``) every so many `seconds` and evaluate the `rules` as often."""
+    return json.dumps(
+        {
+            "global": {"scrape_interval": f"{seconds}s", "evaluation_interval": f"{seconds}s"},
+            "rule_files": [str(path) for path in rules],
+            "scrape_configs": [{"job_name": "tests", "static_configs": [{"targets": list(targets)}]}],
+        }
+    )
+
+
+class Prometheus:
+    """A running server; `url` is its address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, expression: str) -> list[Json]:
+        """What an expression is now: one object per series. CommandFailed repeats why it was refused."""
+        return list(self._ask("query", query=expression)["result"])
+
+    def rules(self) -> Json:
+        """All groups of rules as the server read them."""
+        return self._ask("rules")["groups"]
+
+    def _ask(self, what: str, **words: str) -> Json:
+        target = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(words)}"
+        try:
+            with urllib.request.urlopen(target, timeout=30) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise CommandFailed(f"Prometheus refuses {words or what}: {error.read().decode()}") from error
+
+
+@contextlib.contextmanager
+def running_prometheus(targets: Sequence[str], rules: Sequence[Path] = (), seconds: int = 1) -> Iterator[Prometheus]:
+    """A server on loopback for the time of the block."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise CommandFailed("prometheus is not installed: apt-get install prometheus")
+    with tempfile.TemporaryDirectory(prefix="blockyard-prometheus-") as name:
+        folder = Path(name)
+        (folder / "prometheus.yml").write_text(configuration(targets, rules, seconds))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        argv = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+        log = folder / "prometheus.log"
+        try:
+            processes.start([*argv, f"--web.listen-address={address}"], folder.name, log)
+            _wait_ready(f"http://{address}", log, folder.name)
+            yield Prometheus(f"http://{address}")
+        finally:
+            processes.end(processes.marked(folder.name), END_SECONDS)
+
+
+def _wait_ready(url: str, log: Path, mark: str) -> None:
+    def amiss() -> str | None:
+        if processes.started(log, mark) is None:
+            raise RuntimeError(f"prometheus ended: {control_plane.tail(log)}")
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                return None
+        except OSError as error:
+            return str(error)
+
+    wait_until("Prometheus ready", amiss, READY_SECONDS)

@@ -1,0 +1,162 @@
+"""The cluster that other tests stand on: its nodes, pods, names, Services, volumes, and what breaks on demand."""
+
+import json
+import textwrap
+
+import pytest
+
+from tests.cluster.access import Cluster, OwnCluster
+from tests.cluster.configs import STORAGE_CLASS
+from tests.cluster.kubectl import Json
+from tests.cluster.parts import PYTHON_IMAGE
+from tests.cluster.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster]
+
+WITHIN = 120.0
+
+
+def pod(name: str, program: str, **spec: Json) -> Json:
+    """A pod that runs a Python program."""
+    container = {
+        "name": "main",
+        "image": PYTHON_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-uc", textwrap.dedent(program)],
+        **spec.pop("container", {}),
+    }
+    whole = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container], **spec}
+    metadata = {"name": name, "labels": {"app": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole}
+
+
+def wait_phase(cluster: Cluster, namespace: str, name: str, *phases: str) -> Json:
+    """The pod, once it is in one of `phases`."""
+    seen: list[Json] = []
+
+    def amiss() -> str | None:
+        seen[:] = [cluster.json("get", "pod", name, f"--namespace={namespace}")]
+        return None if seen[0]["status"]["phase"] in phases else json.dumps(seen[0]["status"])
+
+    wait_until(f"pod {name} {' or '.join(phases)}", amiss, WITHIN)
+    return seen[0]
+
+
+def run_pod(cluster: Cluster, namespace: str, name: str, program: str, **spec: Json) -> str:
+    """Run a program to its end in a pod; what it printed."""
+    cluster.run("create", f"--namespace={namespace}", "--filename=-", given=json.dumps(pod(name, program, **spec)))
+    ended = wait_phase(cluster, namespace, name, "Succeeded", "Failed")
+    said = cluster.run("logs", name, f"--namespace={namespace}")
+    assert ended["status"]["phase"] == "Succeeded", said
+    return said
+
+
+SERVE = """
+    import http.server, os
+    class Name(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(os.uname().nodename.encode())
+    http.server.ThreadingHTTPServer(("", 8000), Name).serve_forever()
+"""
+
+ASK = """
+    import urllib.request
+    print(urllib.request.urlopen("{url}", timeout=20).read().decode())
+"""
+
+
+def test_both_nodes_are_ready(own_cluster: OwnCluster) -> None:
+    own_cluster.wait_nodes("node1", "node2")
+    nodes = own_cluster.json("get", "nodes")["items"]
+    assert {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in nodes} == {
+        node.name: str(node.pods) for node in own_cluster.layout.nodes
+    }
+
+
+@pytest.mark.parametrize("node", ["node1", "node2"])
+def test_a_pod_runs_and_tells_its_story(cluster: Cluster, namespace: str, node: str) -> None:
+    said = run_pod(cluster, namespace, "story", "print('from', __import__('os').uname().nodename)", nodeName=node)
+    assert said == "from story\n"
+
+
+@pytest.mark.parametrize("asks_from", ["node1", "node2"])
+def test_a_service_is_reached_by_name_from_either_node(cluster: Cluster, namespace: str, asks_from: str) -> None:
+    cluster.apply(json.dumps(_in(namespace, pod("server", SERVE, nodeName="node1"))))
+    service = {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]}
+    metadata = {"name": "web", "namespace": namespace}
+    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}))
+    wait_phase(cluster, namespace, "server", "Running")
+    ask = f"""
+        import time, urllib.error, urllib.request
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                print(urllib.request.urlopen("http://web.{namespace}.svc.cluster.local", timeout=5).read().decode())
+                break
+            except (urllib.error.URLError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+    """
+    assert run_pod(cluster, namespace, "client", ask, nodeName=asks_from) == "server\n"
+
+
+def test_a_pod_reaches_itself_through_its_service_and_the_machine_reaches_the_pod(
+    own_cluster: OwnCluster, namespace: str
+) -> None:
+    own_cluster.apply(json.dumps(_in(namespace, pod("server", SERVE, nodeName="node2"))))
+    wait_phase(own_cluster, namespace, "server", "Running")
+    ask = ASK.format(url="http://127.0.0.1:8000").replace("\n    ", "\n").strip()
+    said = own_cluster.run("exec", "server", f"--namespace={namespace}", "--", "python3", "-c", ask, timeout=60)
+    assert said == "server\n"
+
+
+def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(cluster: Cluster, namespace: str) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": namespace},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": STORAGE_CLASS,
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    cluster.apply(json.dumps(claim))
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    user = {"runAsUser": 65532, "runAsNonRoot": True}
+    where = {"volumes": [volume], "container": mount, "securityContext": user}
+    run_pod(cluster, namespace, "writer", "open('/data/x', 'w').write('kept')", **where)
+    assert run_pod(cluster, namespace, "reader", "print(open('/data/x').read())", **where) == "kept\n"
+
+
+def test_a_container_over_its_memory_limit_is_oom_killed(cluster: Cluster, namespace: str) -> None:
+    limits = {"resources": {"limits": {"memory": "64Mi"}}}
+    greedy = pod("greedy", "x = bytearray(1 << 29)", container=limits)
+    cluster.run("create", f"--namespace={namespace}", "--filename=-", given=json.dumps(greedy))
+    ended = wait_phase(cluster, namespace, "greedy", "Failed")
+    state = ended["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (state["reason"], state["exitCode"]) == ("OOMKilled", 137)
+
+
+def test_a_node_that_is_cut_off_is_not_ready_and_comes_back(own_cluster: OwnCluster) -> None:
+    with own_cluster.cut_off("node2"):
+        own_cluster.wait_nodes("node1", lost="node2")
+    own_cluster.wait_nodes("node1", "node2", seconds=1)
+
+
+def test_a_killed_node_loses_its_pods_and_comes_back(own_cluster: OwnCluster, namespace: str) -> None:
+    sleeper = pod("sleeper", "__import__('time').sleep(3600)", nodeName="node2")
+    own_cluster.apply(json.dumps(_in(namespace, sleeper)))
+    wait_phase(own_cluster, namespace, "sleeper", "Running")
+    with own_cluster.killed("node2"):
+        own_cluster.wait_nodes("node1", lost="node2")
+    assert run_pod(own_cluster, namespace, "again", "print('well')", nodeName="node2") == "well\n"
+
+
+def _in(namespace: str, manifest: Json) -> Json:
+    manifest["metadata"]["namespace"] = namespace
+    return manifest
