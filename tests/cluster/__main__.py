@@ -70,8 +70,8 @@ def status() -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def kubectl(words: tuple[str, ...]) -> None:
     """Call kubectl on the cluster."""
-    client = runner().kubectl
-    os.execv(client.program, [str(client.program), f"--kubeconfig={client.kubeconfig}", *words])
+    argv = runner().kubectl.argv(*words)
+    os.execv(argv[0], argv)
 
 
 @main.command(context_settings=RAW)

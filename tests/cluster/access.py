@@ -25,8 +25,8 @@ NODE_SECONDS = 120.0
 class Cluster(Kubectl):
     """An API server with nodes. Names in it are the test's to choose; `namespace` makes one that goes with the test."""
 
-    def __init__(self, workshop: Workshop, kubeconfig: Path) -> None:
-        super().__init__(workshop.kube("kubectl"), kubeconfig)
+    def __init__(self, workshop: Workshop, kubeconfig: Path, *, own: bool) -> None:
+        super().__init__(workshop.kube("kubectl"), kubeconfig, own=own)
         self.workshop = workshop
 
     def build_image(self, context: Path, dockerfile: Path, image: str, arguments: Mapping[str, str]) -> str:
@@ -63,7 +63,7 @@ class OwnCluster(Cluster):
     """Our two nodes on this machine, which may be cut off and killed."""
 
     def __init__(self, runner: ClusterRunner) -> None:
-        super().__init__(runner.workshop, runner.layout.kubeconfig)
+        super().__init__(runner.workshop, runner.layout.kubeconfig, own=True)
         self.runner = runner
         self.layout = runner.layout
 
@@ -133,7 +133,7 @@ def cluster_for_tests(workshop: Workshop, checkout: Path) -> Iterator[Cluster]:
     given = os.environ.get("KUBECONFIG")
     runner = ClusterRunner(layout_of(checkout, os.environ), workshop)
     if given and Path(given) != runner.layout.kubeconfig:
-        yield GivenCluster(workshop, Path(given))
+        yield GivenCluster(workshop, Path(given), own=False)
         return
     made = runner.up()
     runner.renew_volumes()  # tests before this one may have used them

@@ -27,7 +27,7 @@ class ApiServer(Kubectl):
     """A running API server; `url` is where it listens, `certificates` holds the administrator's pair and ca.crt."""
 
     def __init__(self, workshop: Workshop, place: Place, authority: Authority) -> None:
-        super().__init__(workshop.kube("kubectl"), place.folder / "kubeconfig")
+        super().__init__(workshop.kube("kubectl"), place.folder / "kubeconfig", own=True)
         self.workshop = workshop
         self.url = control_plane.url(place)
         self.folder = place.folder
@@ -47,7 +47,7 @@ def running_api_server(workshop: Workshop, *, controllers: bool = False) -> Iter
         mark = folder.name
         try:
             control_plane.start_api_server(place, keys, workshop.kube, mark)
-            control_plane.wait_ready(server, folder / "logs", mark)
+            control_plane.wait_ready(server, folder / "logs")
             if controllers:
                 control_plane.start_controllers(place, keys, authority, workshop.kube, mark)
             yield server

@@ -40,7 +40,7 @@ class ClusterRunner:
 
     @property
     def kubectl(self) -> Kubectl:
-        return Kubectl(self.workshop.kube("kubectl"), self.layout.kubeconfig)
+        return Kubectl(self.workshop.kube("kubectl"), self.layout.kubeconfig, own=True)
 
     def is_up(self) -> bool:
         """Whether all its processes run and the API server is ready."""
@@ -122,7 +122,7 @@ class ClusterRunner:
             node.prepare(authority)
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             containerds = [pool.submit(self._fill, node) for node in self.nodes.values()]
-            took = control_plane.wait_ready(self.kubectl, layout.folder / "logs", layout.id)
+            took = control_plane.wait_ready(self.kubectl, layout.folder / "logs")
             say(f"the API server is ready after {took:.1f} s")
             for one in layout.nodes:
                 self.kubectl.run("create", "--filename=-", given=configs.node_object(one))
@@ -166,7 +166,7 @@ class ClusterRunner:
         names = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
         logs = [folder / f"{name}.log" for name in names]
         logs += [node.log(name) for node in self.nodes.values() for name in ("containerd", "kubelet", "kube-proxy")]
-        return [log for log in logs if processes.started(log, self.layout.id) is None]
+        return [log for log in logs if processes.started(log) is None]
 
     def _api_answers(self) -> bool:
         try:

@@ -51,12 +51,12 @@ def start_api_server(place: Place, keys: Keys, program: Program, mark: str, clai
     processes.start(commands.kube_apiserver(place, keys, program), mark, logs / "kube-apiserver.log", held)
 
 
-def wait_ready(kubectl: Kubectl, logs: Path, mark: str) -> float:
+def wait_ready(kubectl: Kubectl, logs: Path) -> float:
     """Until the API server says it is ready; the seconds that took. TimeoutError repeats the end of its log."""
 
     def amiss() -> str | None:
         for name in ("etcd", "kube-apiserver"):
-            if processes.started(logs / f"{name}.log", mark) is None:
+            if processes.started(logs / f"{name}.log") is None:
                 raise RuntimeError(f"{name} ended: {tail(logs / f'{name}.log')}")
         try:
             kubectl.run("get", "--raw", "/readyz", timeout=10)

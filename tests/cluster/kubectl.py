@@ -11,16 +11,23 @@ Json = Any
 
 
 class Kubectl:
-    """Talks to one API server as the user of one kubeconfig."""
+    """Talks to one API server as the user of one kubeconfig.
 
-    def __init__(self, program: Path, kubeconfig: Path) -> None:
+    What it learns of the server is kept beside a kubeconfig of our own making (`own`), else where kubectl likes.
+    """
+
+    def __init__(self, program: Path, kubeconfig: Path, *, own: bool) -> None:
         self.program = program
         self.kubeconfig = kubeconfig
+        self._cache = [f"--cache-dir={kubeconfig.with_name('kubectl-cache')}"] if own else []
 
     def run(self, *words: str, given: str | None = None, timeout: float = 60.0) -> str:
         """Run kubectl with `words` and `given` as standard input; what it printed. CommandFailed names the cause."""
-        argv = [str(self.program), f"--kubeconfig={self.kubeconfig}", *words]
-        return run(argv, given=given, timeout=timeout)
+        return run(self.argv(*words), given=given, timeout=timeout)
+
+    def argv(self, *words: str) -> list[str]:
+        """The whole command line of a call, for who runs it by other means."""
+        return [str(self.program), f"--kubeconfig={self.kubeconfig}", *self._cache, *words]
 
     def json(self, *words: str, given: str | None = None, timeout: float = 60.0) -> Json:
         """The same with ``--output=json``, parsed."""

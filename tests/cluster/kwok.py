@@ -43,7 +43,7 @@ def running_kwok(server: ApiServer, nodes: int, pods_per_node: int = 250) -> Ite
         server.run("create", "--filename=-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
         def amiss() -> str | None:
-            if processes.started(log, mark) is None:
+            if processes.started(log) is None:
                 raise RuntimeError(f"kwok ended: {control_plane.tail(log)}")
             listed = server.json("get", "nodes")["items"]
             ready = sum(control_plane.is_ready(node) for node in listed)

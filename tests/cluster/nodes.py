@@ -82,7 +82,7 @@ class NodeRunner:
 
     def kill(self) -> None:
         """What a power cut does: all its processes and containers are gone at once. Idempotent."""
-        pids = [processes.started(self.log(name), self.node.cluster.id) for name in (KUBELET, KUBE_PROXY, CONTAINERD)]
+        pids = [processes.started(self.log(name)) for name in (KUBELET, KUBE_PROXY, CONTAINERD)]
         processes.kill(pid for pid in pids if pid is not None)
         processes.kill(self._shims())
         cgroups.end_members(self.node.cgroup)

@@ -32,7 +32,7 @@ def start(argv: Sequence[str], mark: str, log: Path, pass_fds: Sequence[int] = (
             start_new_session=True,
             pass_fds=pass_fds,
         )
-    pid_file(log).write_text(f"{process.pid}\n")
+    pid_file(log).write_text(f"{process.pid} {_started_at(process.pid)}\n")
     process.returncode = 0  # it outlives us; its end is none of this object's business
     return process.pid
 
@@ -41,13 +41,16 @@ def pid_file(log: Path) -> Path:
     return log.with_suffix(".pid")
 
 
-def started(log: Path, mark: str) -> int | None:
-    """The pid of the process that logs to `log`, or None when it is gone."""
+def started(log: Path) -> int | None:
+    """The pid of the process that logs to `log`, or None when it is gone.
+
+    Known by pid and time of start, not by its mark: while one program replaces another there is none to read.
+    """
     try:
-        pid = int(pid_file(log).read_text())
+        pid, at = pid_file(log).read_text().split()
     except (FileNotFoundError, ValueError):
         return None
-    return pid if mark_of(pid) == mark else None
+    return int(pid) if _started_at(int(pid)) == at and not _ended(int(pid)) else None
 
 
 def marked(mark: str) -> list[int]:
@@ -110,6 +113,14 @@ def _wait(pids: set[int], seconds: float) -> set[int]:
         select.select([], [], [], POLL_SECONDS)
         left = {pid for pid in left if not _ended(pid)}
     return left
+
+
+def _started_at(pid: int) -> str:
+    """In clock ticks since boot; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def _ended(pid: int) -> bool:

@@ -70,15 +70,15 @@ def running_prometheus(targets: Sequence[str], rules: Sequence[Path] = (), secon
         log = folder / "prometheus.log"
         try:
             processes.start([*argv, f"--web.listen-address={address}"], folder.name, log)
-            _wait_ready(f"http://{address}", log, folder.name)
+            _wait_ready(f"http://{address}", log)
             yield Prometheus(f"http://{address}")
         finally:
             processes.end(processes.marked(folder.name), END_SECONDS)
 
 
-def _wait_ready(url: str, log: Path, mark: str) -> None:
+def _wait_ready(url: str, log: Path) -> None:
     def amiss() -> str | None:
-        if processes.started(log, mark) is None:
+        if processes.started(log) is None:
             raise RuntimeError(f"prometheus ended: {control_plane.tail(log)}")
         try:
             with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
