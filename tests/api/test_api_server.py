@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 
 import pytest
 
@@ -115,14 +115,13 @@ def watch(injector: Injector) -> list[Json]:
     version = ask(injector, MAPS)["metadata"]["resourceVersion"]
     new_map(injector)
     new_map(injector)
-    events = []
     target = f"{injector.url}{MAPS}?watch=true&resourceVersion={version}"
-    with urllib.request.urlopen(target, timeout=30) as lines:
+    with urllib.request.urlopen(target, timeout=30) as answer:
         try:
-            events += [json.loads(line) for line in lines]
-        except (OSError, HTTPException):
-            events.append({"type": "CUT"})
-    return events
+            content, end = answer.read(), []
+        except IncompleteRead as error:
+            content, end = error.partial, [{"type": "CUT"}]
+    return [json.loads(line) for line in content.splitlines()] + end
 
 
 def test_a_watch_that_is_cut_ends_after_so_many_events(injector: Injector) -> None:

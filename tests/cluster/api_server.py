@@ -1,8 +1,8 @@
 """The real API server and etcd alone, on loopback: seconds to start, needs neither root nor containers.
 
 Objects are validated, defaulted, admitted, watched and listed as in any cluster. Nothing acts on them unless asked for:
-without controllers an owner's children stay and a namespace never finishes terminating. No kubelet runs a pod; kwok may
-pretend to (`kwok.py`).
+without controllers an owner's children stay, a namespace never finishes terminating and pods have no account. No
+kubelet runs a pod; kwok may pretend to (`kwok.py`).
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def running_api_server(workshop: Workshop, *, controllers: bool = False) -> Iter
     with tempfile.TemporaryDirectory(prefix="blockyard-api-") as name:
         folder = Path(name)
         api, etcd, peer, controller, scheduler = _free_ports(5)
-        place = Place(folder, LOOPBACK, api, etcd, peer, controller, scheduler, SERVICES)
+        place = Place(folder, LOOPBACK, api, etcd, peer, controller, scheduler, SERVICES, accounts=controllers)
         authority = Authority(folder / "certificates")
         keys = control_plane.write_keys(place, authority)
         server = ApiServer(workshop, place, authority)

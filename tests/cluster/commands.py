@@ -41,6 +41,8 @@ class Place(msgspec.Struct, frozen=True):
     services: IPv4Network
     pods: IPv4Network | None = None
     """Of which each node gets a range; None where no kubelet runs pods."""
+    accounts: bool = True
+    """Whether pods are given service accounts, which want a controller to make them."""
 
 
 def place_of(cluster: Layout) -> Place:
@@ -104,6 +106,8 @@ def kube_apiserver(place: Place, keys: Keys, program: Program) -> list[str]:
         "audit-log-maxsize": "64",
         "audit-log-maxbackup": "2",
     }
+    if not place.accounts:
+        flags["disable-admission-plugins"] = "ServiceAccount"
     return _call(program("kube-apiserver"), flags)
 
 

@@ -6,6 +6,7 @@ administrator whose certificate the injector was given.
 
 import contextlib
 import http.client
+import itertools
 import json
 import ssl
 import threading
@@ -34,6 +35,7 @@ from tests.cluster.faults import (
 
 OWN_HEADERS = {"connection", "host", "transfer-encoding", "content-length", "keep-alive", "accept-encoding"}
 """Of one connection only; the proxy writes its own."""
+READ_BYTES = 1 << 16
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -225,18 +227,14 @@ class _Passing(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         limit = effect.events if isinstance(effect, CutWatch | ExpireWatch) else None
-        passed = 0
         with contextlib.suppress(OSError, http.client.HTTPException):  # either end may go at any time
-            while limit is None or passed < limit:
-                line = answer.readline()
-                if not line:
-                    self.wfile.write(b"0\r\n\r\n")
-                    return
+            for line in itertools.islice(_lines(answer), limit):
                 self._chunk(line)
-                passed += 1
+            if isinstance(effect, CutWatch):
+                return
             if isinstance(effect, ExpireWatch):
                 self._chunk(expired_event())
-                self.wfile.write(b"0\r\n\r\n")
+            self.wfile.write(b"0\r\n\r\n")
 
     def _chunk(self, line: bytes) -> None:
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
@@ -253,3 +251,11 @@ class _Passing(BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(OSError):  # the client may have left
             self.wfile.write(content)
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Whole lines as they come. A connection that breaks raises, which `readline` would take for the end."""
+    rest = b""
+    while piece := answer.read1(READ_BYTES):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line + b"\n" for line in whole)
