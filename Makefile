@@ -38,21 +38,21 @@ scale: packages environment ## the wide proofs at their full size: 10^4 managers
 	@BLOCKYARD_SIZE=full $(BIN)/python -m pytest -m scale --timeout=7200 -o faulthandler_timeout=7000 $(ARGS)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all --scale --rounds 1 $(BENCH_ARGS)
 
-cluster-up: cluster-parts ## a Kubernetes of two nodes on this machine (root, Go; minutes the first time)
-	@$(BIN)/python -m tests.cluster up
+cluster-up: packages environment ## a Kubernetes of two nodes on this machine (root, Go; minutes the first time)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster up
 
 cluster-down: environment ## end it and leave nothing of it
-	@$(BIN)/python -m tests.cluster down
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster down
 
 cluster-parts: packages environment ## build what the cluster is made of, into ~/.cache/blockyard or BLOCKYARD_CACHE
-	@$(BIN)/python -m tests.cluster parts
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster parts
 
 kind-up: ## the same for a machine with Docker and kind: three nodes, from kind-config.yaml
 	@command -v kind >/dev/null || { echo "make: kind is not installed (https://kind.sigs.k8s.io), see docs/cluster-for-tests.md" >&2; exit 1; }
 	kind create cluster --config kind-config.yaml
 
 kubectl: environment ## kubectl on that cluster (ARGS="get pods --all-namespaces")
-	@$(BIN)/python -m tests.cluster kubectl $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster kubectl $(ARGS)
 
 bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all $(ARGS)

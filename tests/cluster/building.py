@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,11 +107,18 @@ class Workshop:
         return cache.entry(self.folder / "programs", name, make) / "stages.yaml"
 
     def everything(self) -> None:
-        """All parts: Go's on one thread, Debian's on another."""
+        """All parts, those of tests beside the cluster too: Go's on one thread, Debian's on another."""
+        self._build(self.programs)
+
+    def for_cluster(self) -> None:
+        """What a cluster cannot start without."""
+        self._build(lambda: self.source(parts.KUBE))
+
+    def _build(self, programs: Callable[[], object]) -> None:
         with ThreadPoolExecutor(2) as pool:
-            image, programs = pool.submit(self.python_image), pool.submit(self.programs)
+            image, built = pool.submit(self.python_image), pool.submit(programs)
             image.result()
-            programs.result()
+            built.result()
         self.pause_image()
         self.coredns_image()
         if not self.store.has(parts.PYTHON_IMAGE):  # the archive outlived the store

@@ -58,7 +58,7 @@ class ClusterRunner:
         with _one_at_a_time(self.layout):
             if self.is_up():
                 return False
-            self.workshop.everything()
+            self.workshop.for_cluster()
             self._start()
         return True
 

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import urllib.request
 
 import pytest
 
@@ -61,10 +62,21 @@ SERVE = """
     http.server.ThreadingHTTPServer(("", 8000), Name).serve_forever()
 """
 
-ASK = """
-    import urllib.request
-    print(urllib.request.urlopen("{url}", timeout=20).read().decode())
-"""
+
+def ask(target: str) -> str:
+    """What a server says to this machine, once it and its rules are there."""
+    answers: list[str] = []
+
+    def amiss() -> str | None:
+        try:
+            with urllib.request.urlopen(target, timeout=5) as answer:
+                answers.append(answer.read().decode())
+        except OSError as error:
+            return str(error)
+        return None
+
+    wait_until(f"an answer from {target}", amiss, WITHIN)
+    return answers[0]
 
 
 def test_both_nodes_are_ready(own_cluster: OwnCluster) -> None:
@@ -83,10 +95,8 @@ def test_a_pod_runs_and_tells_its_story(cluster: Cluster, namespace: str, node: 
 
 @pytest.mark.parametrize("asks_from", ["node1", "node2"])
 def test_a_service_is_reached_by_name_from_either_node(cluster: Cluster, namespace: str, asks_from: str) -> None:
-    cluster.apply(json.dumps(_in(namespace, pod("server", SERVE, nodeName="node1"))))
-    service = {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]}
-    metadata = {"name": "web", "namespace": namespace}
-    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}))
+    cluster.apply(_in(namespace, pod("server", SERVE, nodeName="node1")))
+    cluster.apply(_service(namespace))
     wait_phase(cluster, namespace, "server", "Running")
     ask = f"""
         import time, urllib.error, urllib.request
@@ -103,14 +113,17 @@ def test_a_service_is_reached_by_name_from_either_node(cluster: Cluster, namespa
     assert run_pod(cluster, namespace, "client", ask, nodeName=asks_from) == "server\n"
 
 
-def test_a_pod_reaches_itself_through_its_service_and_the_machine_reaches_the_pod(
+def test_a_pod_reaches_itself_through_its_service_and_the_machine_reaches_both(
     own_cluster: OwnCluster, namespace: str
 ) -> None:
-    own_cluster.apply(json.dumps(_in(namespace, pod("server", SERVE, nodeName="node2"))))
-    wait_phase(own_cluster, namespace, "server", "Running")
-    ask = ASK.format(url="http://127.0.0.1:8000").replace("\n    ", "\n").strip()
-    said = own_cluster.run("exec", "server", f"--namespace={namespace}", "--", "python3", "-c", ask, timeout=60)
-    assert said == "server\n"
+    own_cluster.apply(_in(namespace, pod("server", SERVE, nodeName="node2")))
+    service = own_cluster.apply(_service(namespace))
+    address = wait_phase(own_cluster, namespace, "server", "Running")["status"]["podIP"]
+    targets = [f"http://{address}:8000", f"http://{service['spec']['clusterIP']}"]
+    for target in targets:
+        assert ask(target) == "server"
+    inside = f"import urllib.request as r; print(r.urlopen({targets[1]!r}, timeout=20).read().decode())"
+    assert own_cluster.run("exec", "server", f"--namespace={namespace}", "--", "python3", "-c", inside) == "server\n"
 
 
 def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(cluster: Cluster, namespace: str) -> None:
@@ -124,7 +137,7 @@ def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(cluster: 
             "resources": {"requests": {"storage": "1Gi"}},
         },
     }
-    cluster.apply(json.dumps(claim))
+    cluster.apply(claim)
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     user = {"runAsUser": 65532, "runAsNonRoot": True}
@@ -150,11 +163,16 @@ def test_a_node_that_is_cut_off_is_not_ready_and_comes_back(own_cluster: OwnClus
 
 def test_a_killed_node_loses_its_pods_and_comes_back(own_cluster: OwnCluster, namespace: str) -> None:
     sleeper = pod("sleeper", "__import__('time').sleep(3600)", nodeName="node2")
-    own_cluster.apply(json.dumps(_in(namespace, sleeper)))
+    own_cluster.apply(_in(namespace, sleeper))
     wait_phase(own_cluster, namespace, "sleeper", "Running")
     with own_cluster.killed("node2"):
         own_cluster.wait_nodes("node1", lost="node2")
     assert run_pod(own_cluster, namespace, "again", "print('well')", nodeName="node2") == "well\n"
+
+
+def _service(namespace: str) -> Json:
+    spec = {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": namespace}, "spec": spec}
 
 
 def _in(namespace: str, manifest: Json) -> Json:
