@@ -20,7 +20,7 @@ from tests.cluster.kubectl import Kubectl
 
 LOOPBACK = IPv4Address("127.0.0.1")
 SERVICES = IPv4Network("10.96.0.0/16")
-END_SECONDS = 5.0
+END_SECONDS = 2.0
 
 
 class ApiServer(Kubectl):

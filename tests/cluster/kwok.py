@@ -10,7 +10,7 @@ from tests.cluster.kubectl import Json
 from tests.cluster.waiting import wait_until
 
 MANAGED = "kwok.x-k8s.io/node"
-END_SECONDS = 5.0
+END_SECONDS = 2.0
 READY_SECONDS = 120.0
 
 

@@ -1,6 +1,7 @@
 """A cluster comes and goes: it refuses what others have, survives the death of who makes it, and leaves nothing."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import processes, remains
+from tests.cluster import remains
 from tests.cluster.access import OwnCluster
 from tests.cluster.building import workshop
 from tests.cluster.cluster import ClusterRefused, ClusterRunner
@@ -22,6 +23,7 @@ from tests.machine import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(1200)]
 
 WITHIN = 120.0
+NAMED = re.compile(r"\bby[0-9a-f]{6}\b")
 
 
 @pytest.fixture
@@ -33,15 +35,16 @@ def second(tmp_path: Path) -> Iterator[ClusterRunner]:
 
 
 def machine() -> dict[str, list[str]]:
-    """What clusters might leave on the machine outside their own names."""
+    """What clusters might leave on the machine without their name on it; others may come and go meanwhile."""
     links = [line.split(":")[1].strip() for line in run(["ip", "-oneline", "link", "show"]).splitlines()]
-    return {
+    found = {
         "interfaces": [name for name in links if not name.startswith("veth")],
         "namespaces": sorted(line.split()[0] for line in run(["ip", "netns", "list"]).splitlines()),
         "rules": run(["iptables", "-w", "-S"]).splitlines() + run(["iptables", "-w", "-t", "nat", "-S"]).splitlines(),
         "routes": run(["ip", "route", "show", "table", "all", "type", "unicast"]).splitlines(),
         "cgroups": sorted(path.name for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()),
     }
+    return {kind: [line for line in lines if not NAMED.search(line)] for kind, lines in found.items()}
 
 
 def test_up_after_a_killed_up_and_nothing_after_down(
@@ -53,8 +56,7 @@ def test_up_after_a_killed_up_and_nothing_after_down(
     argv = [sys.executable, "-m", "tests.cluster", "--checkout", str(second.layout.checkout), "up"]
     making = subprocess.Popen(argv, cwd=ROOT, start_new_session=True)
     try:
-        kubelets = f"no kubelet of {second.layout.id}"
-        wait_until(kubelets, lambda: None if "kubelet" in _names(second) else str(_names(second)), WITHIN)
+        wait_until("containers of it", lambda: None if remains.find(second.layout).mounts else "none yet", WITHIN)
     finally:
         os.kill(making.pid, signal.SIGKILL)
         making.wait()
@@ -86,7 +88,3 @@ def test_a_cluster_of_the_same_name_elsewhere_is_left_alone(second: ClusterRunne
         for act in (second.up, second.down):
             with pytest.raises(ClusterRefused, match="another root file system"):
                 act()
-
-
-def _names(runner: ClusterRunner) -> list[str]:
-    return [processes.name_of(pid) for pid in processes.marked(runner.layout.id)]
