@@ -136,9 +136,13 @@ class KubernetesProvider:
         self._thread.start()
         try:
             self._ready.result(_START_SECONDS)
-        except (BlockyardError, TooLate) as error:
+        except TooLate as error:
             self.close()
-            raise ProviderError(f"provider {self._label} cannot start: {str(error) or 'no answer'}") from error
+            raise ProviderError(f"provider {self._label} cannot start: no answer") from error
+        except BlockyardError as error:
+            self._thread.join()
+            self._closed = True
+            raise ProviderError(f"provider {self._label} cannot start: {error}") from error
 
     def submit(self, request: BlockRequest) -> JobId:
         with self._lock:
@@ -236,7 +240,7 @@ class KubernetesProvider:
             else:
                 self._ready.set_exception(error)
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(_finish(loop))
             loop.close()
 
     async def _serve(self) -> None:
@@ -351,8 +355,8 @@ class KubernetesProvider:
         marks = {BLOCK_MARK: request.block, OWNER_MARK: self._owner}
         program = {
             "name": manifest.WORKER,
-            "command": list(request.argv),
-            "env": [{"name": name, "value": value} for name, value in {**request.env, **marks}.items()],
+            "command": [_literal(word) for word in request.argv],
+            "env": [{"name": name, "value": _literal(value)} for name, value in {**request.env, **marks}.items()],
         }
         given = self._pods.template
         spec = merge({"containers": [program]}, given.get("spec") or {})
@@ -424,6 +428,20 @@ class KubernetesProvider:
         if self._api is None:
             raise ProviderError(f"provider {self._label} is not connected")
         return self._api
+
+
+async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    """End what was begun and not waited for."""
+    begun = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in begun:
+        task.cancel()
+    await asyncio.gather(*begun, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+
+
+def _literal(text: str) -> str:
+    """As Kubernetes leaves it alone: it would put variables in the place of ``$(NAME)``, and one ``$`` for two."""
+    return text.replace("$", "$$")
 
 
 def _outside(made: Object) -> Object:

@@ -97,13 +97,18 @@ class PodsAsProcesses:
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        await self._break(forget=False)
+        self._end_streams()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runner.cleanup()
 
     async def _break(self, *, forget: bool) -> None:
+        while not self._streams:
+            await asyncio.sleep(0.01)
         if forget:
             self._forgotten = next(self._versions)
+        self._end_streams()
+
+    def _end_streams(self) -> None:
         for stream in list(self._streams):
             if stream._req is not None and stream._req.transport is not None:
                 stream._req.transport.close()
@@ -135,15 +140,16 @@ class PodsAsProcesses:
 
     async def _live(self, name: str, pod: Object) -> None:
         (worker,) = pod["spec"]["containers"]
-        env = {one["name"]: one["value"] for one in worker["env"] if "value" in one}
+        env = {one["name"]: _expanded(one["value"]) for one in worker["env"] if "value" in one}
+        argv = [_expanded(word) for word in worker["command"]]
         began = _now()
         with (self._folder / f"{name}.log").open("ab") as log:
             try:
                 process = self._processes[name] = await asyncio.create_subprocess_exec(
-                    *worker["command"], env=os.environ | env, stdout=log, stderr=log, start_new_session=True
+                    *argv, env=os.environ | env, stdout=log, stderr=log, start_new_session=True
                 )
             except OSError as error:
-                told = {"exitCode": 128, "reason": "StartError", "message": f"exec {worker['command'][0]!r}: {error}"}
+                told = {"exitCode": 128, "reason": "StartError", "message": f"exec {argv[0]!r}: {error}"}
                 await self._set(pod, "Failed", {"terminated": told | {"startedAt": began, "finishedAt": _now()}})
                 return
         await self._set(pod, "Running", {"running": {"startedAt": began}})
@@ -226,6 +232,12 @@ class PodsAsProcesses:
         if self.services.pop(request.match_info["name"], None) is None:
             return web.json_response({"reason": "NotFound", "message": "", "code": 404}, status=404)
         return web.json_response({})
+
+
+def _expanded(text: str) -> str:
+    """As Kubernetes does it, where no variable is named."""
+    assert "$(" not in text.replace("$$", "")
+    return text.replace("$$", "$")
 
 
 def _now(later: float = 0.0) -> str:
