@@ -20,11 +20,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from blockyard.blocks.states import JobState
-from blockyard.errors import ConfigError
 from blockyard_interchange.commits import CommitFigures
 from blockyard_interchange.core.figures import Figures, PoolFigures
 from blockyard_interchange.core.stages import BOUNDS, Histogram, Stage
 from blockyard_interchange.core.state import Loss
+from blockyard_interchange.settings import address
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -247,13 +247,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 def _bind(endpoint: str) -> _Server:
-    host, _, port = endpoint.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"metrics={endpoint!r}: give HOST:PORT, for example 127.0.0.1:9300")
+    host, port = address("metrics", endpoint)
     try:
-        family, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return _Server((str(address[0]), int(address[1])), family)
+        family, *_, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return _Server((str(found[0]), int(found[1])), family)
     except OSError as error:
         why = error.strerror or str(error)
         raise OSError(error.errno, f"metrics={endpoint!r}: {why}; name another port, or none") from error

@@ -86,11 +86,12 @@ def address(field: str, value: str, path: Path | None = None) -> tuple[str, int]
     """
     if not value:
         return "", 0
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535:
+    host, _, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65_535:
         where = f"settings file {path}: " if path is not None else ""
-        raise ConfigError(f"{where}{field}={value!r}; expected HOST:PORT, for example 0.0.0.0:9091")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+        raise ConfigError(f"{where}{field}={value!r}: give HOST:PORT, for example 127.0.0.1:9300")
+    return host, int(port)
 
 
 __all__ = ["PoolSettings", "ProcessSettings", "Settings", "address", "read"]

@@ -130,9 +130,6 @@ def test_doctor_says_so_when_a_pool_has_no_worker(user: User, client: Client, tm
     blocked.cancel()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a client whose key is new waits for the next look at the keys, and may give up"
-)
 def test_a_client_on_another_machine_connects_by_url_with_a_key_of_its_own(user: User, client: Client) -> None:
     issued = user.asks("keys", "issue", "client-anna")
     (system,) = user.asks("local", "status")
