@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests import machine
-from tests.cluster.fixtures import api_server, cluster, injector, namespace, own_cluster
+from tests.cluster.fixtures import api_server, cluster, injector, namespace, own_cluster, python_image
 
-__all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster"]  # one of each for the whole session
+__all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster", "python_image"]  # one of each
 
 CLUSTER_SECONDS = 900
 """Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""

@@ -114,6 +114,12 @@ class Workshop:
         """What a cluster cannot start without."""
         self._build(lambda: self.source(parts.KUBE))
 
+    def base_in_store(self) -> str:
+        """The base image's name, by which Dockerfiles find it in the store."""
+        if not self.store.has(parts.PYTHON_IMAGE):  # the archive may outlive the store
+            self.store.load(self.python_image(), parts.PYTHON_IMAGE)
+        return parts.PYTHON_IMAGE
+
     def _build(self, programs: Callable[[], object]) -> None:
         with ThreadPoolExecutor(2) as pool:
             image, built = pool.submit(self.python_image), pool.submit(programs)
@@ -121,8 +127,7 @@ class Workshop:
             built.result()
         self.pause_image()
         self.coredns_image()
-        if not self.store.has(parts.PYTHON_IMAGE):  # the archive outlived the store
-            self.store.load(self.python_image(), parts.PYTHON_IMAGE)
+        self.base_in_store()
 
     def programs(self) -> None:
         """All that Go builds."""

@@ -11,6 +11,7 @@ from tests.cluster.access import Cluster, OwnCluster, cluster_for_tests
 from tests.cluster.api_server import ApiServer, running_api_server
 from tests.cluster.building import workshop
 from tests.cluster.injector import Injector, injecting
+from tests.cluster.parts import PYTHON_IMAGE
 from tests.machine import ROOT
 
 
@@ -27,6 +28,12 @@ def own_cluster(cluster: Cluster) -> OwnCluster:
     if not isinstance(cluster, OwnCluster):
         pytest.skip("breaks nodes, which are not ours in the cluster that KUBECONFIG names")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: Cluster) -> str:
+    """The name by which pods of the cluster get Debian with Python."""
+    return PYTHON_IMAGE if isinstance(cluster, OwnCluster) else cluster.load_image(cluster.workshop.base_in_store())
 
 
 @pytest.fixture

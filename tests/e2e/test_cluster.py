@@ -7,9 +7,7 @@ import urllib.request
 import pytest
 
 from tests.cluster.access import Cluster, OwnCluster
-from tests.cluster.configs import STORAGE_CLASS
 from tests.cluster.kubectl import Json
-from tests.cluster.parts import PYTHON_IMAGE
 from tests.cluster.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster]
@@ -17,11 +15,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster]
 WITHIN = 120.0
 
 
-def pod(name: str, program: str, **spec: Json) -> Json:
+def pod(image: str, name: str, program: str, **spec: Json) -> Json:
     """A pod that runs a Python program."""
     container = {
         "name": "main",
-        "image": PYTHON_IMAGE,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-uc", textwrap.dedent(program)],
         **spec.pop("container", {}),
@@ -43,13 +41,23 @@ def wait_phase(cluster: Cluster, namespace: str, name: str, *phases: str) -> Jso
     return seen[0]
 
 
-def run_pod(cluster: Cluster, namespace: str, name: str, program: str, **spec: Json) -> str:
+def run_pod(cluster: Cluster, namespace: str, image: str, name: str, program: str, **spec: Json) -> str:
     """Run a program to its end in a pod; what it printed."""
-    cluster.run("create", f"--namespace={namespace}", "--filename=-", given=json.dumps(pod(name, program, **spec)))
+    cluster.run(
+        "create", f"--namespace={namespace}", "--filename=-", given=json.dumps(pod(image, name, program, **spec))
+    )
     ended = wait_phase(cluster, namespace, name, "Succeeded", "Failed")
     said = cluster.run("logs", name, f"--namespace={namespace}")
     assert ended["status"]["phase"] == "Succeeded", said
     return said
+
+
+def workers(cluster: Cluster) -> list[str]:
+    """Names of two nodes that take pods."""
+    nodes = cluster.json("get", "nodes")["items"]
+    taking = [node["metadata"]["name"] for node in nodes if not node["spec"].get("taints")]
+    assert len(taking) >= 2, f"two nodes wanted, found {taking}"
+    return taking[:2]
 
 
 SERVE = """
@@ -87,15 +95,24 @@ def test_both_nodes_are_ready(own_cluster: OwnCluster) -> None:
     }
 
 
-@pytest.mark.parametrize("node", ["node1", "node2"])
-def test_a_pod_runs_and_tells_its_story(cluster: Cluster, namespace: str, node: str) -> None:
-    said = run_pod(cluster, namespace, "story", "print('from', __import__('os').uname().nodename)", nodeName=node)
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_pod_runs_and_tells_its_story(cluster: Cluster, namespace: str, python_image: str, node: int) -> None:
+    said = run_pod(
+        cluster,
+        namespace,
+        python_image,
+        "story",
+        "print('from', __import__('os').uname().nodename)",
+        nodeName=workers(cluster)[node],
+    )
     assert said == "from story\n"
 
 
-@pytest.mark.parametrize("asks_from", ["node1", "node2"])
-def test_a_service_is_reached_by_name_from_either_node(cluster: Cluster, namespace: str, asks_from: str) -> None:
-    cluster.apply(_in(namespace, pod("server", SERVE, nodeName="node1")))
+@pytest.mark.parametrize("asks_from", [0, 1])
+def test_a_service_is_reached_by_name_from_either_node(
+    cluster: Cluster, namespace: str, python_image: str, asks_from: int
+) -> None:
+    cluster.apply(_in(namespace, pod(python_image, "server", SERVE, nodeName=workers(cluster)[0])))
     cluster.apply(_service(namespace))
     wait_phase(cluster, namespace, "server", "Running")
     ask = f"""
@@ -110,13 +127,13 @@ def test_a_service_is_reached_by_name_from_either_node(cluster: Cluster, namespa
                     raise
                 time.sleep(0.2)
     """
-    assert run_pod(cluster, namespace, "client", ask, nodeName=asks_from) == "server\n"
+    assert run_pod(cluster, namespace, python_image, "client", ask, nodeName=workers(cluster)[asks_from]) == "server\n"
 
 
 def test_a_pod_reaches_itself_through_its_service_and_the_machine_reaches_both(
-    own_cluster: OwnCluster, namespace: str
+    own_cluster: OwnCluster, namespace: str, python_image: str
 ) -> None:
-    own_cluster.apply(_in(namespace, pod("server", SERVE, nodeName="node2")))
+    own_cluster.apply(_in(namespace, pod(python_image, "server", SERVE, nodeName="node2")))
     service = own_cluster.apply(_service(namespace))
     address = wait_phase(own_cluster, namespace, "server", "Running")["status"]["podIP"]
     targets = [f"http://{address}:8000", f"http://{service['spec']['clusterIP']}"]
@@ -126,14 +143,15 @@ def test_a_pod_reaches_itself_through_its_service_and_the_machine_reaches_both(
     assert own_cluster.run("exec", "server", f"--namespace={namespace}", "--", "python3", "-c", inside) == "server\n"
 
 
-def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(cluster: Cluster, namespace: str) -> None:
+def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(
+    cluster: Cluster, namespace: str, python_image: str
+) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "namespace": namespace},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
-            "storageClassName": STORAGE_CLASS,
             "resources": {"requests": {"storage": "1Gi"}},
         },
     }
@@ -142,13 +160,13 @@ def test_a_claim_is_bound_to_a_static_volume_and_keeps_what_is_written(cluster: 
     mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     user = {"runAsUser": 65532, "runAsNonRoot": True}
     where = {"volumes": [volume], "container": mount, "securityContext": user}
-    run_pod(cluster, namespace, "writer", "open('/data/x', 'w').write('kept')", **where)
-    assert run_pod(cluster, namespace, "reader", "print(open('/data/x').read())", **where) == "kept\n"
+    run_pod(cluster, namespace, python_image, "writer", "open('/data/x', 'w').write('kept')", **where)
+    assert run_pod(cluster, namespace, python_image, "reader", "print(open('/data/x').read())", **where) == "kept\n"
 
 
-def test_a_container_over_its_memory_limit_is_oom_killed(cluster: Cluster, namespace: str) -> None:
+def test_a_container_over_its_memory_limit_is_oom_killed(cluster: Cluster, namespace: str, python_image: str) -> None:
     limits = {"resources": {"limits": {"memory": "64Mi"}}}
-    greedy = pod("greedy", "x = bytearray(1 << 29)", container=limits)
+    greedy = pod(python_image, "greedy", "x = bytearray(1 << 29)", container=limits)
     cluster.run("create", f"--namespace={namespace}", "--filename=-", given=json.dumps(greedy))
     ended = wait_phase(cluster, namespace, "greedy", "Failed")
     state = ended["status"]["containerStatuses"][0]["state"]["terminated"]
@@ -161,13 +179,15 @@ def test_a_node_that_is_cut_off_is_not_ready_and_comes_back(own_cluster: OwnClus
     own_cluster.wait_nodes("node1", "node2", seconds=1)
 
 
-def test_a_killed_node_loses_its_pods_and_comes_back(own_cluster: OwnCluster, namespace: str) -> None:
-    sleeper = pod("sleeper", "__import__('time').sleep(3600)", nodeName="node2")
+def test_a_killed_node_loses_its_pods_and_comes_back(
+    own_cluster: OwnCluster, namespace: str, python_image: str
+) -> None:
+    sleeper = pod(python_image, "sleeper", "__import__('time').sleep(3600)", nodeName="node2")
     own_cluster.apply(_in(namespace, sleeper))
     wait_phase(own_cluster, namespace, "sleeper", "Running")
     with own_cluster.killed("node2"):
         own_cluster.wait_nodes("node1", lost="node2")
-    assert run_pod(own_cluster, namespace, "again", "print('well')", nodeName="node2") == "well\n"
+    assert run_pod(own_cluster, namespace, python_image, "again", "print('well')", nodeName="node2") == "well\n"
 
 
 def _service(namespace: str) -> Json:
