@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from tests.cluster import cgroups, commands, configs, mounts, network, processes
+from tests.cluster import cgroups, commands, configs, mounts, network, processes, remains
 from tests.cluster.certificates import Authority
 from tests.cluster.commands import Program
 from tests.cluster.control_plane import tail, write_kubeconfig
@@ -90,6 +90,8 @@ class NodeRunner:
     def bring_back(self) -> None:
         """Start a killed node again: images and the kubelet's files are as they were, nothing runs."""
         folder = self.node.folder
+        for socket in remains.shim_sockets(self.node):
+            socket.unlink(missing_ok=True)
         for volatile in (folder / "containerd" / "state", folder / "runc", folder / "ipam"):
             mounts.unmount_below(volatile)
             shutil.rmtree(volatile, ignore_errors=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tests.cluster import cgroups, mounts, processes
-from tests.cluster.layout import Layout
+from tests.cluster.layout import Layout, Node
 from tests.cluster.shell import CommandFailed, run
 
 TERM_SECONDS = 4.0
@@ -22,6 +22,16 @@ TALKERS = ("kubelet", "kube-proxy", "kube-controller-manager", "kube-scheduler")
 """End first: they would start again what is ended next."""
 LIBCNI = Path("/var/lib/cni/results")
 LOG_LINKS = Path("/var/log/containers")
+FIXED = (
+    LIBCNI,
+    LIBCNI.parent,
+    LOG_LINKS,
+    Path("/run/containerd/s"),
+    Path("/run/containerd"),
+    Path("/var/lib/kubelet/device-plugins"),
+    Path("/var/lib/kubelet"),
+)
+"""Folders that containerd, libcni and the kubelet make wherever they are told to live; gone with the last cluster."""
 
 
 class Remains(msgspec.Struct, frozen=True):
@@ -78,9 +88,18 @@ def remove(cluster: Layout) -> None:
     for path in files:
         path.unlink(missing_ok=True)
     shutil.rmtree(cluster.folder, ignore_errors=True)
+    for folder in FIXED:
+        with contextlib.suppress(OSError):  # another's things are in it, or it is not there
+            folder.rmdir()
     left = find(cluster)
     if left:
         raise RuntimeError(f"could not remove all of cluster {cluster.id}: {left}")
+
+
+def shim_sockets(node: Node) -> list[Path]:
+    """Of the node's containers; containerd puts them all into one folder, under names that tell nothing."""
+    addresses = node.folder.glob("containerd/state/io.containerd.runtime.v2.task/k8s.io/*/address")
+    return [Path(file.read_text().strip().removeprefix("unix://")) for file in addresses]
 
 
 def _end_processes(cluster: Layout) -> None:
@@ -119,10 +138,17 @@ def _deleting(rule: str) -> list[str]:
 
 def _files(cluster: Layout) -> list[Path]:
     """Outside the cluster's folder: sockets of containerd's shims, results of CNI plug-ins, links to pods' logs."""
-    addresses = cluster.folder.glob("node*/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/address")
-    sockets = [Path(file.read_text().strip().removeprefix("unix://")) for file in addresses]
+    sockets = [socket for node in cluster.nodes for socket in shim_sockets(node)]
     links = [link for link in _children(LOG_LINKS) if link.is_symlink() and cluster.folder in link.readlink().parents]
-    return [*sockets, *(path for path in _children(LIBCNI) if path.name.startswith(f"{cluster.id}-")), *links]
+    results = [path for path in _children(LIBCNI) if _mentions(path, f"{cluster.folder}/")]
+    return [*sockets, *results, *links]
+
+
+def _mentions(path: Path, text: str) -> bool:
+    try:
+        return text in path.read_text(errors="replace")
+    except FileNotFoundError:  # another cluster's, just removed
+        return False
 
 
 def _children(folder: Path) -> list[Path]:
