@@ -42,9 +42,14 @@ class ClusterRunner:
     def kubectl(self) -> Kubectl:
         return Kubectl(self.workshop.kube("kubectl"), self.layout.kubeconfig, own=True)
 
+    @property
+    def _whole(self) -> Path:
+        """Written last: an `up` that was killed leaves a cluster that may run and lack something."""
+        return self.layout.folder / "whole"
+
     def is_up(self) -> bool:
-        """Whether all its processes run and the API server is ready."""
-        return not self._stopped() and self._api_answers()
+        """Whether it was brought up whole, all its processes run and the API server is ready."""
+        return self._whole.exists() and not self._stopped() and self._api_answers()
 
     def up(self) -> bool:
         """Make sure that it runs; False when it did already. Takes minutes where its parts are not built yet.
@@ -133,6 +138,7 @@ class ClusterRunner:
             node.start_kubelet()
         self._apply_manifests()
         say(f"all is ready after {wait_until('the cluster', self._amiss, READY_SECONDS):.1f} s more")
+        self._whole.touch()
 
     def _fill(self, node: NodeRunner) -> None:
         node.start_containerd()

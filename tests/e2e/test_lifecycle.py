@@ -56,7 +56,7 @@ def test_up_after_a_killed_up_and_nothing_after_down(
     argv = [sys.executable, "-m", "tests.cluster", "--checkout", str(second.layout.checkout), "up"]
     making = subprocess.Popen(argv, cwd=ROOT, start_new_session=True)
     try:
-        wait_until("containers of it", lambda: None if remains.find(second.layout).mounts else "none yet", WITHIN)
+        wait_until("pods of it", lambda: None if _has_pods(second) else str(remains.find(second.layout)), WITHIN)
     finally:
         os.kill(making.pid, signal.SIGKILL)
         making.wait()
@@ -88,3 +88,7 @@ def test_a_cluster_of_the_same_name_elsewhere_is_left_alone(second: ClusterRunne
         for act in (second.up, second.down):
             with pytest.raises(ClusterRefused, match="another root file system"):
                 act()
+
+
+def _has_pods(runner: ClusterRunner) -> bool:
+    return any("/sandboxes/" in point for point in remains.find(runner.layout).mounts)
