@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import os
 from pathlib import Path
 
 from tests.cluster import processes
@@ -40,9 +41,9 @@ def members(name: str) -> set[int]:
     """Pids of all processes in cgroup `name` and below."""
     found: set[int] = set()
     for root in hierarchies():
-        for file in (root / name.lstrip("/")).rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):
-                found.update(map(int, file.read_text().split()))
+        for group in _tree(root / name.lstrip("/")):
+            with contextlib.suppress(OSError):  # just removed
+                found.update(map(int, (group / "cgroup.procs").read_text().split()))
     return found - {0}  # 0 stands for processes of another pid namespace
 
 
@@ -59,15 +60,18 @@ def end_members(name: str) -> None:
 def remove(name: str) -> None:
     """Remove it and all below it, wherever it is; its processes must be gone."""
     for root in hierarchies():
-        top = root / name.lstrip("/")
-        below = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
-        for group in [*below, top] if top.exists() else []:
+        for group in _tree(root / name.lstrip("/")):
             wait_until(f"{group} removed", functools.partial(_removed, group), REMOVE_SECONDS)
 
 
 def with_prefix(prefix: str) -> set[str]:
     """Names of the cgroups at the top of any hierarchy that begin with `prefix`."""
     return {f"/{path.name}" for root in hierarchies() for path in root.glob(f"{prefix}*") if path.is_dir()}
+
+
+def _tree(top: Path) -> list[Path]:
+    """A cgroup and all below it, children before their parents; none of it need be there any more when it is used."""
+    return [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
 
 
 def _removed(group: Path) -> str | None:
