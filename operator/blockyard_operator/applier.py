@@ -239,7 +239,8 @@ class Applier:
                 raise
             refusal = self._read(key, error)
             if refusal.reason in LASTING:
-                check = TemplateCheck(hash=of, problem=f"spec.template.{refusal.message}", reason=refusal.reason)
+                where = "spec.template." if error.causes else "spec.template: "
+                check = TemplateCheck(hash=of, problem=f"{where}{refusal.message}", reason=refusal.reason)
         self._rim.cache.checks[meta.uid] = check
         self._on_change({key})
         return True

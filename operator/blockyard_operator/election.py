@@ -135,6 +135,15 @@ class Election:
         except (ApiError, ApiUnreachable) as error:
             log.warning("could not give the Lease back: %s", error)
 
+    async def _try_in_time(self) -> bool:
+        """Try, but not beyond the end of the Lease: then it is lost, whatever the answer would have been."""
+        assert self._held_until is not None
+        try:
+            async with asyncio.timeout(max(0.0, self._held_until - self._clock())):
+                return await self._try()
+        except TimeoutError:
+            return False
+
     async def _try(self) -> bool:
         """Look, and take or renew the Lease if we may; whether it is ours then."""
         try:

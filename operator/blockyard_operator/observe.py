@@ -68,6 +68,7 @@ class Observer:
             queue=self._interchange.view(block.queue),
             refusal=self._cache.refusals.get(key),
             has_secret=self._has_secret(block.meta, block.spec.pool),
+            announced=self._interchange.is_announced(block.queue),
             has_service=key in self._cache.services,
             has_group=key in self._cache.groups,
             wants_group=self._pod_groups,

@@ -245,6 +245,7 @@ class Operator:
             context=self._settings.context,
             kubeconfig=self._settings.kubeconfig,
             user_agent="blockyard-operator",
+            read_timeout=30.0 if election is not None else self._settings.write_timeout,
             write_timeout=self._settings.write_timeout,
             may_write=election.may_write if election is not None else None,
             on_request=self._metrics.request,

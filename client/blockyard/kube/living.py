@@ -65,7 +65,7 @@ def deleting(pod: Pod, now: float) -> JobStatus | None:
 
 
 def running(pod: Pod, now: float) -> JobStatus | None:
-    return says(JobState.RUNNING, "Started", f"pod {pod.name}") if pod.phase == "Running" else None
+    return says(JobState.RUNNING, "Started", "its containers run") if pod.phase == "Running" else None
 
 
 def pending(pod: Pod, now: float) -> JobStatus | None:

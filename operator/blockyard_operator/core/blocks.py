@@ -51,6 +51,8 @@ class BlockWorld(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueView | None = None
     refusal: Refusal | None = None
     has_secret: bool = True
+    announced: bool = True
+    """The interchange lets the key of its pool in: a manager that comes before that may wait for long."""
     has_service: bool = False
     has_group: bool = False
     wants_group: bool = False
@@ -273,9 +275,11 @@ def _make(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
     block, refusal = world.block, world.refusal
     if sight.created or sight.ending is not None or (refusal is not None and now < refusal.retry_at):
         return ()
+    if not world.has_secret:
+        return () if block.meta.owner else (do.MakeSecret(block.meta, "WorkerBlock"),)
+    if not world.announced:
+        return ()
     effects: list[do.Effect] = []
-    if not world.has_secret and not block.meta.owner:
-        effects.append(do.MakeSecret(block.meta, "WorkerBlock"))
     if block.spec.nodes > 1:
         if not world.has_service:
             effects.append(do.CreateService(block.meta))
