@@ -22,3 +22,16 @@ metadata:
 automountServiceAccountToken: false
 {{- end }}
 {{- end -}}
+
+{{/* Whose a definition is that is there and not this release's: NAMESPACE/RELEASE, or "nobody"; "" when it is ours to bring. */}}
+{{- define "blockyard.crds.owner" -}}
+{{- $there := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" .name -}}
+{{- if $there -}}
+{{- $notes := $there.metadata.annotations | default dict -}}
+{{- $name := index $notes "meta.helm.sh/release-name" | default "" -}}
+{{- $namespace := index $notes "meta.helm.sh/release-namespace" | default "" -}}
+{{- if not (and (eq $name .top.Release.Name) (eq $namespace .top.Release.Namespace)) -}}
+{{- empty $name | ternary "nobody" (printf "%s/%s" $namespace $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
