@@ -94,6 +94,8 @@ class Forward:
                 connections.add(task)
                 try:
                     await self._relay(api, reader, writer)
+                except asyncio.CancelledError:
+                    pass  # `stop` did that; Python 3.11 would log a cancelled handler as a fault
                 finally:
                     connections.discard(task)
                     writer.close()
