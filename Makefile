@@ -8,7 +8,7 @@ export PYTHONSAFEPATH := 1
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up kubectl bench bench-peers crds environment packages clean
+.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds environment packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ cluster-parts: packages environment ## build what the cluster is made of, into ~
 kind-up: ## the same for a machine with Docker and kind: three nodes, from kind-config.yaml
 	@command -v kind >/dev/null || { echo "make: kind is not installed (https://kind.sigs.k8s.io), see docs/cluster-for-tests.md" >&2; exit 1; }
 	kind create cluster --config kind-config.yaml
+
+images: cluster-parts ## the three images, without Docker or a registry, as OCI archives in the cache folder
+	@$(BIN)/python -m tests.cluster.deployables
 
 kubectl: environment ## kubectl on that cluster (ARGS="get pods --all-namespaces")
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster kubectl $(ARGS)

@@ -202,7 +202,7 @@ def volume(node: Node, ordinal: int) -> Json:
         "kind": "PersistentVolume",
         "metadata": {"name": name},
         "spec": {
-            "capacity": {"storage": "2Gi"},
+            "capacity": {"storage": "16Gi"},
             "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": STORAGE_CLASS,

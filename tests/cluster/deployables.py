@@ -1,0 +1,120 @@
+"""The images of this checkout, and what the tests run beside them: ``python -m tests.cluster.deployables``.
+
+Built by the Dockerfiles as they are, on a base of Debian packages. Each image is named by a hash of all that goes into
+it: a checkout that changed gets new images in seconds, an unchanged one the archives that are there, and a node never
+has an old image under a new one's name.
+"""
+
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tests.cluster import cache, parts
+from tests.cluster.building import Workshop, workshop
+from tests.cluster.shell import run
+from tests.machine import ROOT
+from tools import wheels
+
+DOCKERFILES = {
+    "worker": ROOT / "worker_image" / "Dockerfile",
+    "interchange": ROOT / "interchange" / "Dockerfile",
+    "operator": ROOT / "operator" / "Dockerfile",
+}
+POSTGRESQL = "postgresql"
+"""Debian's, in the place of the official image."""
+POSTGRESQL_BIN = "/usr/lib/postgresql/15/bin"
+KEPT = 4
+"""Of each image so many of the latest archives stay in the cache; they are 300 MB each."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image as pods name it, and as an OCI archive."""
+
+    name: str
+    tag: str
+    archive: Path
+
+    @property
+    def repository(self) -> str:
+        return f"localhost/blockyard-{self.name}"
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def images(shop: Workshop, names: Iterable[str] = tuple(DOCKERFILES)) -> dict[str, Image]:
+    """Build what is not there yet, and return all that is asked for by name."""
+    _have_base(shop)
+    wheels.build_ours()
+    return {name: _postgresql(shop) if name == POSTGRESQL else _product(shop, name) for name in names}
+
+
+def _product(shop: Workshop, name: str) -> Image:
+    dockerfile = DOCKERFILES[name]
+    (ours,) = (wheels.WHEELS / "ours").glob("*.whl")
+    texts = [path.read_text() for path in (dockerfile, wheels.LOCKS[name], ROOT / ".dockerignore")]
+    content = hashlib.sha256(ours.read_bytes()).hexdigest()
+    tag = parts.digest(parts.python_image_key(), *texts, content)
+    image = Image(name, tag, _archive(shop, name, tag))
+
+    def make(target: Path) -> None:
+        wheels.fetch(name)
+        arguments = {"BASE": parts.PYTHON_IMAGE, "REVISION": tag, "VERSION": ours.name.split("-")[1]}
+        shop.store.build(ROOT, dockerfile, image.reference, arguments)
+        shop.store.save(image.reference, target / "image.tar")
+
+    return _entry(shop, image, make)
+
+
+def _postgresql(shop: Workshop) -> Image:
+    tag = parts.digest(parts.python_image_key(), POSTGRESQL_BIN)
+    image = Image(POSTGRESQL, tag, _archive(shop, POSTGRESQL, tag))
+
+    def make(target: Path) -> None:
+        container = run(shop.store.argv("from", "--pull-never", parts.PYTHON_IMAGE)).strip()
+        apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+        try:
+            for words in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
+                within = shop.store.argv("run", "--isolation", "chroot", container, "--", *apt, *words)
+                run(within, timeout=1800.0)
+            run(shop.store.argv("config", "--cmd", "postgres", "--stop-signal", "SIGINT", container))
+            run(shop.store.argv("commit", "--quiet", container, image.reference), timeout=900.0)
+        finally:
+            run(shop.store.argv("rm", container))
+        shop.store.save(image.reference, target / "image.tar")
+
+    return _entry(shop, image, make)
+
+
+def _archive(shop: Workshop, name: str, tag: str) -> Path:
+    return shop.folder / "images" / f"blockyard-{name}-{tag}" / "image.tar"
+
+
+def _entry(shop: Workshop, image: Image, make: cache.Make) -> Image:
+    folder = shop.folder / "images"
+    cache.entry(folder, image.archive.parent.name, make)
+    if not shop.store.has(image.reference):  # the archive outlived the store
+        shop.store.load(image.archive, image.reference)
+    now = time.time()
+    others = [path for path in folder.glob(f"blockyard-{image.name}-*") if path != image.archive.parent]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        if now - old.stat().st_mtime > 3600:  # another checkout may be about to load it
+            shutil.rmtree(old, ignore_errors=True)
+    return image
+
+
+def _have_base(shop: Workshop) -> None:
+    archive = shop.python_image()
+    if not shop.store.has(parts.PYTHON_IMAGE):  # the archive outlived the store
+        shop.store.load(archive, parts.PYTHON_IMAGE)
+
+
+if __name__ == "__main__":
+    for one in images(workshop(), sys.argv[1:] or tuple(DOCKERFILES)).values():
+        print(one.reference, one.archive)
