@@ -1,0 +1,131 @@
+"""The thin path, whole: install the chart, apply a pool, run tasks from outside, watch it shrink, uninstall."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.access import Cluster, OwnCluster
+from tests.e2e import release as releases
+from tests.e2e.permissions import granted, used
+from tests.e2e.release import Release
+from tests.machine import Size
+
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster]
+
+SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+SPEC = {
+    "workersPerNode": 2,
+    "blocks": {"max": 2},
+    "strategy": {"idleTimeout": "3s"},
+    "drain": {"timeout": "10s"},
+    "template": {"spec": {"containers": [{"name": "worker", "resources": SMALL}]}},
+}
+ANSWER_SECONDS = 180.0
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster) -> Iterator[Release]:
+    values = {
+        "images": releases.image_values(cluster),
+        "interchange": {"resources": SMALL, "persistence": {"size": "1Gi"}},
+        "operator": {"resources": SMALL},
+    }
+    with releases.released(cluster, values) as release:
+        release.apply_pool("default", SPEC)
+        yield release
+
+
+@pytest.mark.scale
+def test_tasks_from_outside_run_on_blocks_that_come_and_go(release: Release, size: Size) -> None:
+    count = 100_000 if size is Size.FULL else 1_000
+    assert not release.pods("blockyard.dev/pool"), "an empty pool has no pods"
+    with release.client("default") as client:
+        futures = client.submit_many(abs, range(-count, 0))
+        assert futures[0].result(timeout=ANSWER_SECONDS) == count
+        assert [future.result(timeout=ANSWER_SECONDS) for future in futures] == list(range(count, 0, -1))
+        blocks = release.pool("default")["status"]["blocks"]
+        assert 0 < blocks["living"] <= 2, blocks
+    release.wait_no_blocks("default")
+
+
+def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release) -> None:
+    """The base of our images: Debian's Python and nothing of Blockyard."""
+    from tests.cluster.parts import PYTHON_IMAGE
+
+    foreign = release.cluster.load_image(PYTHON_IMAGE)
+    containers = [{"name": "worker", "image": foreign, "imagePullPolicy": "IfNotPresent", "resources": SMALL}]
+    release.apply_pool("foreign", {**SPEC, "template": {"spec": {"containers": containers}}})
+
+    def where_from() -> dict[str, Any]:  # a function within one travels by value: pods do not have this module
+        import os
+
+        import blockyard
+
+        return {"blockyard": blockyard.__file__, "uid": os.getuid()}
+
+    with release.client("foreign") as client:
+        found = client.submit(where_from).result(timeout=ANSWER_SECONDS)
+    assert found["blockyard"].startswith("/blockyard/lib/any/"), found
+    assert found["uid"] == 65532
+    release.wait_no_blocks("foreign")
+
+
+def test_a_block_of_two_pods_is_one(release: Release) -> None:
+    release.apply_pool("gang", {**SPEC, "nodesPerBlock": 2, "blocks": {"max": 1}})
+    with release.client("gang") as client:
+        assert client.submit(pow, 2, 10).result(timeout=ANSWER_SECONDS) == 1024
+        pods = release.pods("blockyard.dev/pool=gang")
+        assert len(pods) == 2
+        assert len({one["metadata"]["labels"]["blockyard.dev/block"] for one in pods}) == 1
+    release.wait_no_blocks("gang")
+
+
+def test_helm_test_passes(release: Release) -> None:
+    release.helm("test", release.name, "--timeout", "180s", timeout=200)
+
+
+def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
+    """Every verb of its roles was asked for in this module's tests, and nothing was refused."""
+    if not isinstance(release.cluster, OwnCluster):
+        pytest.skip("the API server's audit log is not ours to read")
+    account = f"system:serviceaccount:{release.namespace}:{release.name}-operator"
+    asked, refused = used(release.cluster.audit_log, account)
+    assert not refused
+    allowed = granted(release)
+    assert asked <= allowed, asked - allowed
+    only_elsewhere = {
+        ("scheduling.k8s.io", "podgroups", "create"),  # served from Kubernetes 1.36 on
+        ("blockyard.dev", "workerpools/finalizers", "update"),  # checked on OpenShift, asked for nowhere
+        ("blockyard.dev", "workerblocks/finalizers", "update"),
+    }
+    at_times = {
+        ("", "secrets", "patch"),  # when an endpoint moved, or a key is rotated
+        ("blockyard.dev", "workerpools", "get"),  # when a watch missed a change, or an object was there before
+        ("blockyard.dev", "workerblocks", "get"),
+        ("", "pods", "get"),
+    }
+    assert allowed - asked <= only_elsewhere | at_times, "rights that nobody uses"
+
+
+def test_nothing_is_left_but_what_the_chart_says(release: Release) -> None:
+    within = f"--namespace={release.namespace}"
+    release.cluster.run("delete", "workerpools", "--all", within, "--wait", timeout=180)
+    release.cluster.run("wait", "pods", "--selector=blockyard.dev/pool", "--for=delete", within, timeout=120)
+    release.helm("uninstall", release.name, "--wait")
+    kinds = ",".join(
+        ("all", "secrets", "configmaps", "serviceaccounts", "roles", "rolebindings", "networkpolicies",
+         "poddisruptionbudgets", "leases", "persistentvolumeclaims")
+    )  # fmt: skip
+    found = release.cluster.json("get", kinds, within)["items"]
+    left = {f"{one['kind']}/{one['metadata']['name']}" for one in found}
+    left -= {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
+    assert left == {
+        f"PersistentVolumeClaim/state-{release.name}-interchange-0",
+        f"Secret/{release.name}-keys",
+        f"Secret/{release.name}-interchange-keys",
+        f"Secret/{release.name}-client",
+        f"Lease/{release.name}-operator",
+    }, json.dumps(sorted(left))
+    assert release.cluster.run("get", "customresourcedefinition", "workerpools.blockyard.dev", "--output=name")
