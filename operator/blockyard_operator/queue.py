@@ -75,14 +75,14 @@ class WorkQueue(Generic[K]):
         self.add_at(key, self._clock() + pause)
         return pause
 
-    async def get(self) -> K:
-        """Wait for a key. The caller says `done` or `failed` with it."""
+    async def get(self) -> tuple[K, float]:
+        """Wait for a key; it and how many seconds it waited. The caller says `done` or `failed` with it."""
         while True:
             self._promote()
             if self._ready:
-                key, _ = self._ready.popitem(last=False)
+                key, since = self._ready.popitem(last=False)
                 self._working.add(key)
-                return key
+                return key, self._clock() - since
             self._wake.clear()
             pause = self._later[0][0] - self._clock() if self._later else None
             try:

@@ -37,7 +37,8 @@ class Reconciler:
     async def run(self) -> None:
         """Work off keys for ever. Raises NotLeader when this process must not write any more."""
         while True:
-            key = await self._queue.get()
+            key, waited = await self._queue.get()
+            self._metrics.waited.labels(key.kind).observe(waited)
             began = time.monotonic()
             result = await self._take_up(key)
             self._metrics.reconciles.labels(key.kind, result).inc()
