@@ -36,8 +36,12 @@ def ask(injector: Injector, target: str, method: str = "GET", body: Json = None,
     """One request through the injector; HTTPError when the answer is an error."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(injector.url + target, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=seconds) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
 
 
 def new_map(injector: Injector, **data: str) -> str:

@@ -51,7 +51,8 @@ class Prometheus:
             with urllib.request.urlopen(target, timeout=30) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
-            raise CommandFailed(f"Prometheus refuses {words or what}: {error.read().decode()}") from error
+            with error:
+                raise CommandFailed(f"Prometheus refuses {words or what}: {error.read().decode()}") from error
 
 
 @contextlib.contextmanager
