@@ -105,6 +105,8 @@ def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
         ("blockyard.dev", "workerpools", "get"),  # when a watch missed a change, or an object was there before
         ("blockyard.dev", "workerblocks", "get"),
         ("", "pods", "get"),
+        ("", "pods", "patch"),  # when a block is seen busy, or idle again
+        ("blockyard.dev", "workerblocks", "delete"),  # when so many blocks have ended that the oldest is forgotten
     }
     assert allowed - asked <= only_elsewhere | at_times, "rights that nobody uses"
 
@@ -114,6 +116,8 @@ def test_nothing_is_left_but_what_the_chart_says(release: Release) -> None:
     release.cluster.run("delete", "workerpools", "--all", within, "--wait", timeout=180)
     release.cluster.run("wait", "pods", "--selector=blockyard.dev/pool", "--for=delete", within, timeout=120)
     release.helm("uninstall", release.name, "--wait")
+    ours = f"--selector=app.kubernetes.io/instance={release.name}"
+    release.cluster.run("wait", "pods", ours, "--for=delete", within, timeout=120)
     kinds = ",".join(
         ("all", "secrets", "configmaps", "serviceaccounts", "roles", "rolebindings", "networkpolicies",
          "poddisruptionbudgets", "leases", "persistentvolumeclaims")

@@ -53,6 +53,7 @@ def test_up_after_a_killed_up_and_nothing_after_down(
     own_cluster.wait_nodes("node1", "node2")  # two at once: the other one runs all the while
     before = machine()
     monkeypatch.setenv("BLOCKYARD_CLUSTER_NET", "63")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # make sets PYTHONSAFEPATH: the working directory is on nobody's path
     argv = [sys.executable, "-m", "tests.cluster", "--checkout", str(second.layout.checkout), "up"]
     making = subprocess.Popen(argv, cwd=ROOT, start_new_session=True)
     try:
