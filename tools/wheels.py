@@ -16,15 +16,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WHEELS = ROOT / "build" / "wheels"
+WHEELS = Path("build/wheels")
+"""In a checkout; the others' names are in one, too."""
 MINORS = ("3.11", "3.12", "3.13", "3.14")
 ARCHITECTURES = ("x86_64", "aarch64")
 TAGS = ("manylinux_2_28", "manylinux_2_26", "manylinux_2_17", "manylinux2014")
 """What a wheel may ask of the C library; `blockyard_worker.start` refuses images older than the first."""
 LOCKS = {
-    "worker": ROOT / "worker_image" / "requirements.lock",
-    "interchange": ROOT / "interchange" / "requirements.lock",
-    "operator": ROOT / "operator" / "requirements.lock",
+    "worker": Path("worker_image/requirements.lock"),
+    "interchange": Path("interchange/requirements.lock"),
+    "operator": Path("operator/requirements.lock"),
 }
 NOT_IN_WORKERS = ("click", "rich")
 """The command line's; a worker image that carried them would put them into every user's image, too."""
@@ -34,8 +35,8 @@ def main(arguments: list[str]) -> int:
     """Run the program."""
     if arguments == ["--lock"]:
         for image, path in LOCKS.items():
-            path.write_text(lock(image))
-            print(path.relative_to(ROOT))
+            (ROOT / path).write_text(lock(image))
+            print(path)
         return 0
     if arguments:
         sys.stderr.write("usage: python -m tools.wheels [--lock]\n")
@@ -75,18 +76,18 @@ def lock(image: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def fetch(image: str) -> Path:
+def fetch(image: str, root: Path = ROOT) -> Path:
     """Download the wheels of an image for this machine's processor, unless they are there; returns their folder."""
-    folder = WHEELS / image
-    text = LOCKS[image].read_text()
-    stamp = folder / f".{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder = root / WHEELS / image
+    lock_file = root / LOCKS[image]
+    stamp = folder / f".{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}"
     if stamp.exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     for minor in MINORS:
-        _download(folder, minor, platform.machine(), ["--no-deps", "--require-hashes", "-r", str(LOCKS[image])])
+        _download(folder, minor, platform.machine(), ["--no-deps", "--require-hashes", "-r", str(lock_file)])
     stamp.touch()
     return folder
 
@@ -104,13 +105,13 @@ def for_minor(packages: Iterable[Path], minor: str) -> list[Path]:
     return [path for path in packages if fits(path)]
 
 
-def build_ours() -> Path:
-    """Build the wheel of this checkout; its bytes follow from the sources alone."""
-    folder = WHEELS / "ours"
+def build_ours(root: Path = ROOT) -> Path:
+    """Build the wheel of a checkout; its bytes follow from the sources alone."""
+    folder = root / WHEELS / "ours"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)])
+    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], root)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -122,8 +123,8 @@ def _download(folder: Path, minor: str, architecture: str, what: Iterable[str]) 
           "--dest", str(folder), *what])  # fmt: skip
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: Path = ROOT) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         raise SystemExit(f"tools.wheels: exit code {done.returncode} of: {' '.join(command)}")

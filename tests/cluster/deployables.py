@@ -21,9 +21,9 @@ from tests.machine import ROOT
 from tools import wheels
 
 DOCKERFILES = {
-    "worker": ROOT / "worker_image" / "Dockerfile",
-    "interchange": ROOT / "interchange" / "Dockerfile",
-    "operator": ROOT / "operator" / "Dockerfile",
+    "worker": Path("worker_image/Dockerfile"),
+    "interchange": Path("interchange/Dockerfile"),
+    "operator": Path("operator/Dockerfile"),
 }
 POSTGRESQL = "postgresql"
 """Debian's, in the place of the official image."""
@@ -48,25 +48,28 @@ class Image(msgspec.Struct, frozen=True):
         return f"{self.repository}:{self.tag}"
 
 
-def images(shop: Workshop, names: Iterable[str] = tuple(DOCKERFILES)) -> dict[str, Image]:
-    """Build what is not there yet, and return all that is asked for by name."""
+def images(shop: Workshop, names: Iterable[str] = tuple(DOCKERFILES), root: Path = ROOT) -> dict[str, Image]:
+    """Build what is not there yet of the checkout at `root`, and return all that is asked for by name."""
     _have_base(shop)
-    wheels.build_ours()
-    return {name: _postgresql(shop) if name == POSTGRESQL else _product(shop, name) for name in names}
+    ours = wheels.build_ours(root)
+    return {name: _postgresql(shop) if name == POSTGRESQL else _product(shop, name, root, ours) for name in names}
 
 
-def _product(shop: Workshop, name: str) -> Image:
-    dockerfile = DOCKERFILES[name]
-    (ours,) = (wheels.WHEELS / "ours").glob("*.whl")
-    texts = [path.read_text() for path in (dockerfile, wheels.LOCKS[name], ROOT / ".dockerignore")]
-    content = hashlib.sha256(ours.read_bytes()).hexdigest()
-    tag = parts.digest(parts.python_image_key(), *texts, content)
+def name_again(shop: Workshop, image: Image, name: str) -> None:
+    """Give an image a second name in the store."""
+    run(shop.store.argv("tag", image.reference, name))
+
+
+def _product(shop: Workshop, name: str, root: Path, ours: Path) -> Image:
+    dockerfile = root / DOCKERFILES[name]
+    texts = [path.read_text() for path in (dockerfile, root / wheels.LOCKS[name], root / ".dockerignore")]
+    tag = parts.digest(parts.python_image_key(), *texts, hashlib.sha256(ours.read_bytes()).hexdigest())
     image = Image(name, tag, _archive(shop, name, tag))
 
     def make(target: Path) -> None:
-        wheels.fetch(name)
+        wheels.fetch(name, root)
         arguments = {"BASE": parts.PYTHON_IMAGE, "REVISION": tag, "VERSION": ours.name.split("-")[1]}
-        shop.store.build(ROOT, dockerfile, image.reference, arguments)
+        shop.store.build(root, dockerfile, image.reference, arguments)
         shop.store.save(image.reference, target / "image.tar")
 
     return _entry(shop, image, make)

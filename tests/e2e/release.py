@@ -51,16 +51,12 @@ class Release(msgspec.Struct, frozen=True):
         self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Wait until every pod of interchange and operator serves."""
-
-        def amiss() -> str | None:
-            pods = self.pods(f"app.kubernetes.io/instance={self.name}")
-            states = {one["metadata"]["name"]: _state(one) for one in pods}
-            if any("interchange" in name for name in states) and all(state == "ready" for state in states.values()):
-                return None
-            return json.dumps(states)
-
-        wait_until(f"release {self.name} ready", amiss, READY_SECONDS)
+        """Wait until every pod of interchange and operator is the newest of its kind, and serves."""
+        within = f"--namespace={self.namespace}"
+        ours = f"--selector=app.kubernetes.io/instance={self.name},app.kubernetes.io/part-of=blockyard"
+        for workload in self.cluster.run("get", "deployments,statefulsets", within, ours, "--output=name").split():
+            patience = f"--timeout={READY_SECONDS:.0f}s"
+            self.cluster.run("rollout", "status", workload, within, patience, timeout=READY_SECONDS + 10)
 
     def pods(self, selector: str) -> list[Json]:
         """Pods of the release's namespace that are not on their way out."""
@@ -112,18 +108,15 @@ class Release(msgspec.Struct, frozen=True):
         return "\n".join(said)
 
 
-def _state(pod: Json) -> str:
-    status = pod["status"]
-    if any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", [])):
-        return "ready"
-    waiting = [one["state"]["waiting"] for one in status.get("containerStatuses", []) if "waiting" in one["state"]]
-    return json.dumps(waiting) if waiting else str(status.get("phase"))
-
-
 def image_values(cluster: Cluster, names: tuple[str, ...] = tuple(deployables.DOCKERFILES)) -> dict[str, Any]:
     """Build the images, give them to all nodes, and name them as the chart wants it."""
+    return named(cluster, deployables.images(cluster.workshop, names))
+
+
+def named(cluster: Cluster, images: Mapping[str, deployables.Image]) -> dict[str, Any]:
+    """Give images to all nodes, and name them as the chart wants it."""
     values: dict[str, Any] = {"pullPolicy": "IfNotPresent"}
-    for name, image in deployables.images(cluster.workshop, names).items():
+    for name, image in images.items():
         repository, _, tag = give(cluster, image).rpartition(":")
         values[name] = {"repository": repository, "tag": tag}
     return values
@@ -138,13 +131,13 @@ def give(cluster: Cluster, image: deployables.Image) -> str:
 
 
 @contextlib.contextmanager
-def released(cluster: Cluster, values: Mapping[str, Any]) -> Iterator[Release]:
+def released(cluster: Cluster, values: Mapping[str, Any], chart: Path = CHART) -> Iterator[Release]:
     """A release in a namespace of its own, whose pods must fit restricted Pod Security; all is gone afterwards."""
     with cluster.namespace("yard") as namespace:
         cluster.run("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
         release = Release(cluster, namespace)
         try:
-            release.install(values)
+            release.install(values, chart)
             yield release
         except BaseException:
             sys.stderr.write(release.story())

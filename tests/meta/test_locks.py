@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import ROOT
 from tools import wheels
 
 
 @pytest.mark.parametrize("image", wheels.LOCKS)
 def test_a_lock_has_a_release_that_will_do_of_each_requirement(image: str) -> None:
-    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", wheels.LOCKS[image].read_text(), re.MULTILINE))
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (ROOT / wheels.LOCKS[image]).read_text(), re.MULTILINE))
     releases = {re.sub(r"[-_.]+", "-", name).lower(): release for name, release in pins.items()}
     for requirement in wheels.requirements(image):
         name, least = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[\w+\])?>=([0-9.]+)(?:,<\d+)?", requirement).groups()  # type: ignore[union-attr]
@@ -20,7 +21,7 @@ def test_a_lock_has_a_release_that_will_do_of_each_requirement(image: str) -> No
 
 @pytest.mark.parametrize("image", wheels.LOCKS)
 def test_every_pin_has_hashes(image: str) -> None:
-    for pin in re.split(r"\n(?=\S)", wheels.LOCKS[image].read_text().strip()):
+    for pin in re.split(r"\n(?=\S)", (ROOT / wheels.LOCKS[image]).read_text().strip()):
         assert pin.startswith("#") or "--hash=sha256:" in pin, pin
 
 
