@@ -76,16 +76,22 @@ def _product(shop: Workshop, name: str, root: Path, ours: Path) -> Image:
 
 
 def _postgresql(shop: Workshop) -> Image:
-    tag = parts.digest(parts.python_image_key(), POSTGRESQL_BIN)
+    tag = parts.digest(parts.python_image_key(), POSTGRESQL_BIN, "user 999")
     image = Image(POSTGRESQL, tag, _archive(shop, POSTGRESQL, tag))
 
     def make(target: Path) -> None:
         container = run(shop.store.argv("from", "--pull-never", parts.PYTHON_IMAGE)).strip()
         apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+        steps = (
+            # initdb wants its user to have a name; this is the number that the official image gives it
+            ["groupadd", "--system", "--gid", "999", "postgres"],
+            ["useradd", "--system", "--uid", "999", "--gid", "999", "--home-dir", "/var/lib/postgresql", "postgres"],
+            [*apt, "update"],
+            [*apt, "install", "-y", "--no-install-recommends", "postgresql"],
+        )
         try:
-            for words in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-                within = shop.store.argv("run", "--isolation", "chroot", container, "--", *apt, *words)
-                run(within, timeout=1800.0)
+            for words in steps:
+                run(shop.store.argv("run", "--isolation", "chroot", container, "--", *words), timeout=1800.0)
             run(shop.store.argv("config", "--cmd", "postgres", "--stop-signal", "SIGINT", container))
             run(shop.store.argv("commit", "--quiet", container, image.reference), timeout=900.0)
         finally:

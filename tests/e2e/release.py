@@ -14,7 +14,7 @@ from blockyard import Client
 from tests.cluster import deployables
 from tests.cluster.access import Cluster, OwnCluster
 from tests.cluster.kubectl import Json
-from tests.cluster.shell import run
+from tests.cluster.shell import CommandFailed, run
 from tests.cluster.waiting import wait_until
 from tests.machine import ROOT
 
@@ -101,10 +101,10 @@ class Release(msgspec.Struct, frozen=True):
         ]
         for pod in self.pods(""):
             name = pod["metadata"]["name"]
-            with contextlib.suppress(
-                Exception
-            ):  # a pod that never ran has no log, and one that is gone has none either
-                said.append(f"--- {name}\n{self.cluster.run('logs', name, within, '--all-containers', '--tail=30')}")
+            for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
+                with contextlib.suppress(CommandFailed):  # one that never ran has no log
+                    log = self.cluster.run("logs", name, within, f"--container={container['name']}", "--tail=30")
+                    said.append(f"--- {name} {container['name']}\n{log}")
         return "\n".join(said)
 
 
@@ -143,5 +143,5 @@ def released(cluster: Cluster, values: Mapping[str, Any], chart: Path = CHART) -
             sys.stderr.write(release.story())
             raise
         finally:
-            with contextlib.suppress(Exception):  # the test may have done it
+            with contextlib.suppress(CommandFailed):  # the test may have done it
                 release.helm("uninstall", release.name, "--ignore-not-found")
