@@ -90,8 +90,10 @@ class Server:
             parts = conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
             raise ConfigError(f"journal: {_BAD_URL}") from None
-        host, port = parts.get("host", "local socket"), parts.get("port", "5432")
-        return f"postgresql://{host}:{port}/{parts.get('dbname', '')} ({name!r})"
+        # What the DSN leaves out comes from the environment, as in a pod: PGHOST and its kind.
+        usual = {one.keyword.decode(): (one.val or b"").decode() for one in pq.Conninfo.get_defaults()}
+        host, port, database = (parts.get(word) or usual.get(word, "") for word in ("host", "port", "dbname"))
+        return f"postgresql://{host or 'local socket'}:{port}/{database} ({name!r})"
 
     @property
     def is_usable(self) -> bool:
