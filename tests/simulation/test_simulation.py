@@ -38,23 +38,13 @@ def report_of(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     return report
 
 
-KNOWN = {1467}
-"""Seeds that show a defect which is known and not mended: see `test_a_known_defect_is_still_there`."""
-
-
-@pytest.mark.xfail(strict=True, reason="a task that was taken in is refused when its pool is removed around a restart")
-@pytest.mark.parametrize("seed", sorted(KNOWN))
-def test_a_known_defect_is_still_there(seed: int) -> None:
-    play(seed)
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(7000)
 def test_every_promise_holds_on_every_seed(size: Size) -> None:
     seeds = int(os.environ.get("BLOCKYARD_SEEDS", SEEDS[size]))
     shards = [shard(first, seeds, SHARDS) for first in range(SHARDS)]
     reports = [report_of(one, 6900) for one in shards]
-    failures = [failure for report in reports for failure in report["failures"] if failure["seed"] not in KNOWN]
+    failures = [failure for report in reports for failure in report["failures"]]
     assert not failures, "\n\n".join(failure["words"] for failure in failures)
     assert sum(report["played"] for report in reports) == seeds
     ended = sum(report["ended"] for report in reports)

@@ -18,12 +18,16 @@ _MOST_REFUSALS = 64
 def on_submit(state: State, session: Session, message: wire.Submit, now: float) -> None:
     """Take in a submission, or refuse it whole.
 
-    A submission that was taken in before (sent again after a reconnect) is confirmed again and changes nothing.
+    A submission that was taken in before (sent again after a reconnect) is confirmed again and changes nothing. One
+    that was refused stays refused, whatever became right meanwhile: its client may have heard of that already.
     """
     effects = state.effects
     if message.number <= session.accepted:
         state.counters.duplicates += 1
         state.unaccepted[session.id] = session
+        return
+    if (known := session.refusals.get(message.number)) is not None:
+        effects.after_clients.append((session.peer, wire.Refused(message.number, *known)))
         return
     fault = _fault(state, session, message)
     if fault is not None:

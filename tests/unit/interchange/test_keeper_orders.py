@@ -6,7 +6,7 @@ import pytest
 from blockyard.wire import client as client_wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Status
+from blockyard.wire.records import Group, Status
 from blockyard_interchange.core import entries, keeping
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Client, a_spec, done
@@ -32,6 +32,20 @@ def test_a_pool_that_was_set_takes_tasks_and_managers() -> None:
     assert one.task == task
     assert [outcome.status for outcome in bench.recorded(task)] == [Status.DONE]
     assert keeping.keys(bench.state) == ({}, {KEY: "pool:ns.gpu"})
+
+
+def test_a_submission_that_was_refused_stays_so_when_its_pool_has_come_meanwhile() -> None:
+    """Its client was told, and says it again only because it has not heard that yet."""
+    bench = Bench(pools={})
+    client = bench.client()
+    group = Group(a_spec(pool="ns.gpu"), 0, [b"x"])
+    client.submit(group)
+    bench.turn()
+    assert a_keeper(bench).ask(SET, control.Done).count == 1
+    client.submit(group, number=1)
+    bench.turn()
+    assert [(one.number, one.kind) for one in client.heard(client_wire.Refused)] == [(1, "pool")] * 2
+    assert not bench.state.tasks
 
 
 def test_who_is_told_that_a_pool_is_there_finds_its_key_let_in() -> None:
