@@ -33,7 +33,8 @@ MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 METADATA: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
 
-_CLOSING_SECONDS: Final = 0.1
+_CLOSING_TURNS: Final = 5
+_CLOSING_SECONDS: Final = 0.02
 """Until the caller may close the loop: connections, TLS and then TCP, are given up by its next turns."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -106,7 +107,8 @@ class Api:
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()
-        await asyncio.sleep(_CLOSING_SECONDS)
+        for _ in range(_CLOSING_TURNS):
+            await asyncio.sleep(_CLOSING_SECONDS)
 
     async def credentials(self) -> Credentials:
         """What connections of others need; refreshed when they expire."""

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -58,7 +59,7 @@ class Forward:
 
     @property
     def complaint(self) -> str:
-        """Why the last connection to a pod could not be made; '' when it could."""
+        """Why there is no connection to the interchange; '' when there is one, or none was tried."""
         return self._complaint
 
     def start(self) -> None:
@@ -109,44 +110,55 @@ class Forward:
                 await asyncio.gather(*connections, return_exceptions=True)
 
     async def _relay(self, api: Api, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = False
+
+        def on_heard() -> None:
+            nonlocal heard
+            heard = True
+            self._on_heard()
+
         try:
-            tunnel = await self._connect(api)
-        except (ApiError, ApiUnreachable) as error:
+            place = await find(api, self._address)
+            tunnel = await api.tunnel(self._address.namespace, place.pod, place.port)
+            try:
+                await _Relay(tunnel, reader, writer, on_heard).run()
+            finally:
+                await tunnel.close()
+        except (ApiError, ApiUnreachable, OSError) as error:
             self._complain(str(error))
-            # The link tries again as soon as its connection is closed.
+        if not heard:  # the link tries again as soon as its connection is closed
             self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
             await asyncio.sleep(self._pause)
-            return
+
+    def _on_heard(self) -> None:
+        """The interchange has said something on a connection: an open tunnel says nothing of who listens at its end."""
         self._pause = 0.0
         self.connections += 1
-        try:
-            await _Relay(tunnel, reader, writer).run()
-        except (ApiUnreachable, OSError) as error:
-            self._complain(str(error))
-        finally:
-            await tunnel.close()
-
-    async def _connect(self, api: Api) -> Tunnel:
-        place = await find(api, self._address)
-        tunnel = await api.tunnel(self._address.namespace, place.pod, place.port)
         if self._complaint:
-            _log.info("connected to pod %s/%s", self._address.namespace, place.pod)
+            _log.info("connected to the interchange again")
         self._complaint = ""
-        return tunnel
 
     def _complain(self, words: str) -> None:
-        if words != self._complaint:
-            _log.warning("no connection to the interchange: %s; trying on", words)
+        # Once, until it is connected again: while a pod moves there is another reason each second.
+        _log.log(logging.DEBUG if self._complaint else logging.WARNING, "no connection to the interchange: %s", words)
         self._complaint = words
 
 
 class _Relay:
     """One connection, both ways."""
 
-    def __init__(self, tunnel: Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_heard: Callable[[], None],
+    ) -> None:
         self._tunnel = tunnel
         self._reader = reader
         self._writer = writer
+        self._on_heard: Callable[[], None] | None = on_heard
+        """Told once, of the first that comes down."""
         self._unanswered: float | None = None
         """Since when something was sent up and nothing has come down."""
 
@@ -171,6 +183,9 @@ class _Relay:
     async def _down(self) -> None:
         while data := await self._tunnel.receive():
             self._unanswered = None
+            if self._on_heard is not None:
+                self._on_heard()
+                self._on_heard = None
             self._writer.write(data)
             await self._writer.drain()
 
