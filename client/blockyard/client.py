@@ -204,9 +204,10 @@ class Client(Submitter):
         `namespace`: the pool's, by default the kubeconfig context's own; a pool elsewhere is ``NAMESPACE/POOL``.
         `release`: the Helm release, or ``NAMESPACE/RELEASE`` when it is neither in that namespace nor in one of its own
         name. From outside the cluster a port-forward is opened, which follows the interchange when its pod moves.
-        The rest is as for `connect`.
+        `timeout`: seconds until an interchange that does not answer is an error, and a pool it does not know: one that
+        was applied a moment ago is waited for. The rest is as for `connect`.
         Raises ConfigError, also when ``blockyard[kubernetes]`` is not installed; NoCluster, ApiError, ApiUnreachable,
-        BadKey; BrokenBlockyard when the interchange does not answer.
+        BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool.
         """
         from blockyard import config  # files are read, and modules loaded, only for those who connect
 
@@ -225,9 +226,10 @@ class Client(Submitter):
             finish=not keep,
             patience=config.load().timeout if timeout is None else timeout,
         )
-        engine = RemoteEngine(remote)
+        engine, queue = RemoteEngine(remote), access.queue_name(pool, opened.namespace)
         try:
             engine.connect()
+            engine.wait_for_pool(queue)
         except BrokenBlockyard as error:
             if opened.forward is None:
                 raise
@@ -235,7 +237,10 @@ class Client(Submitter):
             raise BrokenBlockyard(
                 f"{error}; the port-forward says: {opened.forward.complaint or 'connected'}"
             ) from error
-        return cls(engine, pool=access.queue_name(pool, opened.namespace), below=opened.forward)
+        except UnknownPool:
+            _abandon(engine, opened.forward)
+            raise
+        return cls(engine, pool=queue, below=opened.forward)
 
     @classmethod
     def threads(cls, threads: int, **settings: Any) -> Self:

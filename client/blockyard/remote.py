@@ -45,6 +45,8 @@ _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
 _LOOK_SECONDS: Final = 0.5
 """How often it is looked, at the interpreter's exit, whether the interchange still answers."""
+_POOL_SECONDS: Final = 0.1
+"""How often the interchange is asked whether it knows a pool by now."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -129,6 +131,20 @@ class RemoteEngine:
             raise self._broken
         assert self._welcome is not None
         return self._welcome
+
+    def wait_for_pool(self, pool: str) -> None:
+        """Wait until the interchange knows a pool: whoever keeps it may be about to define it.
+
+        Raises UnknownPool, naming those that there are, when it does not in time.
+        """
+        end = time.monotonic() + self._settings.patience
+        while pool not in (known := [one.pool for one in self.ask(control.Status(), control.StatusIs).pools]):
+            if time.monotonic() > end:
+                raise errors.UnknownPool(
+                    f"pool {pool!r}: the interchange does not know it after {self._settings.patience:g} s; "
+                    f"it knows {', '.join(sorted(known)) or 'none'}"
+                )
+            time.sleep(_POOL_SECONDS)
 
     # ------------------------------------------------------------------ submission, in the callers' threads
 

@@ -88,7 +88,11 @@ class Release(msgspec.Struct, frozen=True):
     def client(self, pool: str) -> Iterator[Client]:
         """A client outside of the cluster, through a port-forward."""
         with Client.kubernetes(
-            pool, namespace=self.namespace, release=self.name, kubeconfig=str(self.cluster.kubeconfig)
+            pool,
+            namespace=self.namespace,
+            release=self.name,
+            kubeconfig=str(self.cluster.kubeconfig),
+            timeout=READY_SECONDS,
         ) as client:
             yield client
 

@@ -3,18 +3,20 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from blockyard import Client
-from blockyard.errors import BadKey, BrokenBlockyard, ConfigError
+from blockyard.errors import BadKey, BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.kube import forward
 from blockyard.kube.faults import ApiError, NoCluster
+from blockyard.transport import KeyPair
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import status_of
 from tests.integration.serving.cluster_stand_in import StandIn
-from tests.integration.serving.house import House, port_of
+from tests.integration.serving.house import House, a_pool, port_of
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -77,6 +79,20 @@ def test_pools_of_other_namespaces_and_a_release_elsewhere(cluster: StandIn, ser
     with Client.kubernetes(namespace="science", kubeconfig=where) as client:
         assert client.submit(abs, -1).result(WITHIN) == 1
         assert [pool.pool for pool in status_of(client).pools] == ["science.default"]
+
+
+def test_a_pool_that_was_applied_a_moment_ago_is_waited_for(cluster: StandIn, serving: House, tmp_path: Path) -> None:
+    where = cluster.kubeconfig(tmp_path)
+    with pytest.raises(UnknownPool, match=r"'science.fresh'.* does not know it after 0.3 s; it knows science.default"):
+        Client.kubernetes("fresh", kubeconfig=where, timeout=0.3)
+    keys = KeyPair.new()
+    with ThreadPoolExecutor(1) as other:
+        opening = other.submit(Client.kubernetes, "fresh", kubeconfig=where, timeout=WITHIN)
+        wait_until("it is connected", lambda: cluster.forwards, lambda seen: seen == 2)
+        serving.order(a_pool("science.fresh", keys), serving.client("keeper-operator"))
+        serving.manager("science.fresh", keys)
+        with opening.result(WITHIN) as client:
+            assert client.submit(abs, -1).result(WITHIN) == 1
 
 
 def test_what_is_wrong_with_the_secret_is_said(cluster: StandIn, tmp_path: Path) -> None:

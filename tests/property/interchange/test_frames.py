@@ -22,7 +22,7 @@ from blockyard_interchange.core.settings import PoolSettings
 from tests.machine import Size
 from tests.unit.interchange.builders import PYTHON, Bench, a_function, a_spec, done
 
-MUTATIONS = {Size.SMALL: 100_000, Size.FULL: 3_000_000}
+MUTATIONS = {Size.SMALL: 100_000, Size.FULL: 1_000_000}
 CORE_MUTATIONS = {Size.SMALL: 100_000, Size.FULL: 500_000}
 
 DIRECTIONS: dict[str, tuple[codec.Decoder[Any], Any]] = {
