@@ -28,6 +28,7 @@ _FOREIGN: Final = frozenset(
     PREFIX + name
     for name in (
         "BLOCK", "OWNER", "MANAGER", "WORKER", "NODE_INDEX", "POOL",  # marks of a block's processes
+        "ACCELERATORS",  # of tasks that asked for some
         "PART", "PARTS", "RANK", "RANKS", "TOTAL_RANKS", "HOSTS",  # of wide tasks
         "SIZE",  # of tests
     )

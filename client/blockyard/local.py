@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from blockyard import leftovers, lifetime, nearness
+from blockyard import accelerators, leftovers, lifetime, nearness
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
@@ -109,6 +109,7 @@ class LocalSystem:
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
+        self._shares = accelerators.share_out(self._pools, os.environ.get(accelerators.VISIBLE, ""))
         self._blobs = _blobs_of(self._owner)
         self._lock = -1
         self._supervisor: _Supervisor | None = None
@@ -152,13 +153,24 @@ class LocalSystem:
                 provider=LocalProvider(owner=self._owner, log_dir=self.folder / "logs", grace=2.0),
                 pool=settings,
                 label=name,
-                name_block=partial(_block_name, name, start),
-                on_block=partial(_report_block, port, name),
+                name_block=partial(self._name_block, name, start),
+                on_block=partial(self._block_changed, port, name),
                 run_dir=self.folder,
             )
             self._executors[name].start()
         engine.connect()
         return engine
+
+    def _name_block(self, pool: str, start: str, number: int) -> BlockId:
+        """New in every process that uses the same journal: `start` is when this one began."""
+        block = BlockId(f"{pool}-{start}-{number}")
+        self._shares[pool].take(block)
+        return block
+
+    def _block_changed(self, port: PoolEngine, pool: str, block: BlockId, status: JobStatus) -> None:
+        if status.terminal:
+            self._shares[pool].free(block)
+        port.report(pool, {block: status})
 
     def _report_blocks(self, port: PoolEngine, pool: str) -> None:
         executor = self._executors.get(pool)
@@ -242,7 +254,6 @@ class LocalSystem:
         if initializer is not None:
             init = str(self.folder / f"init-{name}")
             _write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
-        accelerators = pool.accelerators if isinstance(pool.accelerators, int) else len(pool.accelerators)
         workers = max(1, int(pool.workers_per_node))
         settings = {
             "endpoint": f"ipc://{self.folder}/managers.sock",
@@ -253,7 +264,7 @@ class LocalSystem:
             "cores": (pool.cores_per_worker or 0.0) * workers,
             "memory_bytes": (pool.memory_per_worker_bytes or 0) * workers,
             "memory_per_worker": pool.memory_per_worker_bytes or 0,
-            "accelerators": accelerators,
+            "accelerators": pool.accelerators_per_node,
             "preload": list(pool.preload),
             "worker_init": init,
             "max_tasks_per_worker": pool.max_tasks_per_worker or 0,
@@ -267,7 +278,9 @@ class LocalSystem:
     def _block_command(self, pool: str, block: BlockId, walltime: float | None) -> BlockCommand:
         path = self.folder / f"pool-{pool}.json"
         limit = () if walltime is None else ("--walltime", str(walltime))
-        argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block, *limit)
+        names = self._shares[pool].of(block)
+        named = ("--accelerator-names", ",".join(names)) if names else ()
+        argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block, *limit, *named)
         return BlockCommand(argv=argv, env={"PYTHONPATH": _python_path()}, binds_itself=True)
 
 
@@ -400,28 +413,18 @@ def _lock_folder(folder: Path) -> int:
     return lock
 
 
-def _block_name(pool: str, start: str, number: int) -> BlockId:
-    """New in every process that uses the same journal: `start` is when this one began."""
-    return BlockId(f"{pool}-{start}-{number}")
-
-
-def _report_block(port: PoolEngine, pool: str, block: BlockId, status: JobStatus) -> None:
-    port.report(pool, {block: status})
-
-
 def _ignore(_: Exception) -> None:
     return None
 
 
 def _pool_settings(pool: LocalPool) -> dict[str, object]:
     workers = max(1, int(pool.workers_per_node))
-    accelerators = pool.accelerators if isinstance(pool.accelerators, int) else len(pool.accelerators)
     return {
         "durability": pool.durability.value,
         "workers": workers,
         "cores": (pool.cores_per_worker or 0.0) * workers,
         "memory_bytes": (pool.memory_per_worker_bytes or 0) * workers,
-        "accelerators": accelerators,
+        "accelerators": pool.accelerators_per_node,
         "nodes_per_block": pool.nodes_per_block,
     }
 

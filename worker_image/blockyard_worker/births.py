@@ -31,6 +31,8 @@ class Spawn(msgspec.Struct, frozen=True):
     """Marks the ends of tasks' outputs, see `worker.capture`."""
     cores: list[int]
     """Cores to run on; empty: any."""
+    environment: dict[str, str] = {}
+    """Set on top of the template's own."""
 
 
 class Born(msgspec.Struct, tag=True, frozen=True):

@@ -20,7 +20,13 @@ from blockyard_worker import linux
 from blockyard_worker.births import Configuration, WorkerConfiguration
 from blockyard_worker.exits import ExitCode
 from blockyard_worker.launch import Launched
-from blockyard_worker.settings import Settings, default_cores, default_memory_bytes, read_settings
+from blockyard_worker.settings import (
+    Settings,
+    accelerators_of,
+    default_cores,
+    default_memory_bytes,
+    read_settings,
+)
 from blockyard_worker.shell.nursery import Nursery
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ def main(launched: Launched | None) -> int:
     """Run a manager from start to end; return the exit code. `launched`: the template, if it was started already."""
     try:
         settings = read_settings(sys.argv[1:], os.environ)
+        accelerators = accelerators_of(settings, os.environ)
     except ConfigError as error:
         sys.stderr.write(f"blockyard_worker: {error}\n")
         return ExitCode.CONFIG
@@ -53,13 +60,13 @@ def main(launched: Launched | None) -> int:
     linux.give_way()
     gc.set_threshold(100_000, 20, 100)  # what it holds has no cycles; looking for some in 10^5 tries costs milliseconds
     try:
-        return _serve(settings, nursery, (wakeup, supervisor))
+        return _serve(settings, accelerators, nursery, (wakeup, supervisor))
     except BlockyardError as error:
         sys.stderr.write(f"blockyard_worker: {error}\n")
         return ExitCode.KEY
 
 
-def _serve(settings: Settings, nursery: Nursery, watched: tuple[int, int | None]) -> int:
+def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, watched: tuple[int, int | None]) -> int:
     from blockyard.transport import Context, Dealer
     from blockyard_worker import strays
     from blockyard_worker.core.manager import Manager
@@ -75,7 +82,7 @@ def _serve(settings: Settings, nursery: Nursery, watched: tuple[int, int | None]
         keys = _read_keys(settings)
         linux.hide_from_ptrace()  # the key is in memory now
         dealer = Dealer(context, settings.endpoint, server_key=settings.server_key.encode(), keys=keys)
-        loop = Loop(Manager(_policy(settings)), settings, dealer, nursery, trees)
+        loop = Loop(Manager(_policy(settings, accelerators)), settings, dealer, nursery, trees)
         ended = loop.run(*watched)
         loop.say_goodbye(GOODBYE_SECONDS)
         dealer.close(linger=GOODBYE_SECONDS)
@@ -120,7 +127,7 @@ def _read_keys(settings: Settings) -> KeyPair:
         os.close(settings.key_fd)
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, accelerators: tuple[str, ...]) -> Policy:
     from blockyard_worker.core.state import Policy
     from blockyard_worker.core.tries import Capacity
 
@@ -129,7 +136,7 @@ def _policy(settings: Settings) -> Policy:
         workers=settings.workers or max(1, int(cores)),
         cores=cores,
         memory_bytes=settings.memory_bytes or default_memory_bytes(),
-        accelerators=settings.accelerators,
+        accelerators=len(accelerators),
     )
     return Policy(
         manager=secrets.token_hex(8),
@@ -142,6 +149,7 @@ def _policy(settings: Settings) -> Policy:
         near=nearness.read(Path(settings.blob_near)) if settings.blob_near else b"",
         capacity=capacity,
         accelerator_variable=settings.accelerator_variable,
+        accelerator_names=accelerators,
         max_tasks_per_worker=settings.max_tasks_per_worker,
         drain_grace=settings.drain_grace,
         stop_grace=settings.stop_grace,

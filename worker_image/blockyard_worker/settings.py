@@ -17,6 +17,8 @@ import msgspec
 from blockyard.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "BLOCKYARD_WORKER_"
+_PLACES = ("BLOCKYARD_NODE_INDEX", "OMPI_COMM_WORLD_RANK")
+"""Where launchers tell a copy of a command its place in its block: `blockyard.blocks.fanout`, and Open MPI."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     node: str = ""
     """Name of this node for people; empty: the host name."""
     index: int = 0
-    """Place of this node in its block, 0..nodes-1."""
+    """Place of this node in its block, 0..nodes-1; not given: what the launcher says, see `_PLACES`."""
     workers: int = 0
     """Worker processes; 0: one per core."""
     cores: float = 0.0
@@ -43,8 +45,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     memory_bytes: int = 0
     """What tasks may ask for in all; 0: the cgroup's limit, else the machine's memory."""
     accelerators: int = 0
+    """What tasks may ask for in all; 0: as many as have names."""
+    accelerator_names: list[str] = []
+    """Names or numbers, of all nodes of a block: this node's are the `index`-th so many. None: what this process's own
+    `accelerator_variable` names, else numbers from 0."""
     accelerator_variable: str = "CUDA_VISIBLE_DEVICES"
-    """Set for a task that asks for accelerators, to the numbers of those it got."""
+    """Set for a task that asks for accelerators, to the names of those it got, as is BLOCKYARD_ACCELERATORS."""
     preload: list[str] = []
     """Modules imported once, before workers are forked. They must not start threads."""
     worker_init: str = ""
@@ -95,6 +101,9 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             if text is not None:
                 _take(raw, field, text, place, faults)
                 break
+    place = next((environment[name] for name in _PLACES if name in environment), "")
+    if place.isdecimal():
+        raw.setdefault("index", int(place))
     if secret := environment.get(ENVIRONMENT_PREFIX + "KEY"):
         faults.append(
             f"{ENVIRONMENT_PREFIX}KEY ({len(secret)} characters): tasks could read a key in the environment; "
@@ -119,9 +128,33 @@ def _checked(raw: Mapping[str, object]) -> Settings:
         faults.append(f"server_key: {settings.server_key!r} is not a public key, 40 characters of Z85")
     if (settings.key_fd >= 0) == bool(settings.key_file):
         faults.append("key_file, key_fd: give exactly one of the two")
+    names, needed = settings.accelerator_names, settings.accelerators * (settings.index + 1)
+    if names and len(names) < needed:
+        faults.append(
+            f"accelerator_names: {len(names)} names; with accelerators={settings.accelerators} the node of index "
+            f"{settings.index} needs {needed}"
+        )
     if faults:
         raise ConfigError("worker settings: " + "; ".join(faults))
     return settings
+
+
+def accelerators_of(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of this node's accelerators, numbers where they have none.
+
+    Raises ConfigError when `accelerator_variable` names fewer here than this node is to have.
+    """
+    count = settings.accelerators
+    if settings.accelerator_names:
+        return tuple(settings.accelerator_names[count * settings.index :][: count or None])
+    visible = environment.get(settings.accelerator_variable, "")
+    names = [name for part in visible.split(",") if (name := part.strip())] or [str(number) for number in range(count)]
+    if len(names) < count:
+        raise ConfigError(
+            f"accelerators={count}, but {settings.accelerator_variable}={visible!r} has {len(names)} here; ask for as "
+            "many, or give accelerator_names"
+        )
+    return tuple(names[:count])
 
 
 def _take(raw: dict[str, object], field: msgspec.structs.FieldInfo, text: str, place: str, faults: list[str]) -> None:

@@ -64,7 +64,7 @@ def _fork_worker(manager: socket.socket, configuration: Configuration, spawn: Sp
     manager.close()
     while os.getppid() == between:
         time.sleep(0.0002)  # it ends within microseconds, and only then is the manager our parent
-    process.main(configuration.worker, configuration.manager, spawn.number, spawn.nonce, spawn.cores, descriptors)
+    process.main(configuration.worker, configuration.manager, spawn, descriptors)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ UNITS: Final = {
 """Suffixes of amounts of memory, as Kubernetes writes them."""
 
 DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+ACCELERATOR: Final = re.compile(r"[^\s,]+")
 REFERENCE: Final = re.compile(rf"{DOTTED.pattern}:{DOTTED.pattern}")
 
 
@@ -63,7 +64,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: seconds that a drained block has to finish what runs.
     register_timeout: seconds that a block has to register a manager before it counts as MISSING.
     cores_per_worker, memory_per_worker: share of a node for each worker ("2Gi", or bytes); None: not limited.
-    accelerators: how many, or their names; shared out among the workers of a node.
+    accelerators: how many of this machine's the pool has, or their names; each node of each block has an equal share of
+        them, so give a multiple of `max_blocks` times `nodes_per_block`. A task finds its own in its environment.
     initializer, initargs: called once in each worker; worker_init: the same, by reference ("module:function").
     preload: modules imported once per manager, before its workers are forked.
     max_tasks_per_worker: a worker is replaced after so many; None: never.
@@ -134,6 +136,12 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
         return self.workers_per_node * self.nodes_per_block
 
     @property
+    def accelerators_per_node(self) -> int:
+        """How many a manager has."""
+        count = self.accelerators if isinstance(self.accelerators, int) else len(self.accelerators)
+        return count // (self.max_blocks * self.nodes_per_block)
+
+    @property
     def memory_per_worker_bytes(self) -> int | None:
         """The memory of a worker, None when it is not limited."""
         return None if self.memory_per_worker is None else parse_bytes(self.memory_per_worker)
@@ -186,6 +194,8 @@ def find_faults(pool: LocalPool) -> list[Fault]:
         faults.append(Fault("init_blocks", f"is {pool.init_blocks}, above max_blocks={pool.max_blocks}"))
     if both("warm_blocks", "max_blocks") and pool.warm_blocks > pool.max_blocks:
         faults.append(Fault("warm_blocks", f"is {pool.warm_blocks}, above max_blocks={pool.max_blocks}"))
+    if both("accelerators", "max_blocks", "nodes_per_block"):
+        faults += _unequal_shares(pool)
     if both("walltime", "drain_timeout") and pool.walltime is not None and pool.walltime <= pool.drain_timeout:
         problem = (
             f"is {pool.walltime:g} s, within drain_timeout={pool.drain_timeout:g} s: a block would never take tasks"
@@ -264,7 +274,24 @@ def _words(what: str, pattern: re.Pattern[str] | None = None) -> Check:
 
 
 def _accelerators(value: Any) -> str:
-    return _words("accelerators")(value) if isinstance(value, tuple) else _count(0)(value)
+    if not isinstance(value, tuple):
+        problem = _count(0)(value)
+        return f"{problem}, or a tuple of names" if problem else ""
+    problem = _words("accelerators", ACCELERATOR)(value)
+    twice = [name for index, name in enumerate(value) if name in value[:index]]
+    return problem or (f"names {twice[0]!r} twice" if twice else "")
+
+
+def _unequal_shares(pool: LocalPool) -> list[Fault]:
+    count = pool.accelerators if isinstance(pool.accelerators, int) else len(pool.accelerators)
+    nodes = pool.max_blocks * pool.nodes_per_block
+    if count % nodes == 0:
+        return []
+    problem = (
+        f"are {count}, for max_blocks={pool.max_blocks} with nodes_per_block={pool.nodes_per_block}: each node has an "
+        f"equal share, so give a multiple of {nodes}"
+    )
+    return [Fault("accelerators", problem)]
 
 
 def _initializer(value: Any) -> str:

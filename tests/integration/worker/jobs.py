@@ -181,6 +181,19 @@ def environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
+BORN_WITH: list[str] = []
+
+
+def remember_accelerators() -> None:
+    """An initialiser that looks for its worker's own."""
+    BORN_WITH.append(os.environ["BLOCKYARD_ACCELERATORS"])
+
+
+def accelerators(name: str) -> tuple[str, str]:
+    """What the initialiser found, and what this task is told in a variable."""
+    return BORN_WITH[0], os.environ[name]
+
+
 def place() -> list[str]:
     names = ("PART", "PARTS", "RANK", "RANKS", "TOTAL_RANKS", "HOSTS")
     return [os.environ[f"BLOCKYARD_{name}"] for name in names]

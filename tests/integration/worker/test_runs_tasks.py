@@ -198,7 +198,7 @@ def test_a_wide_task_starts_beside_endless_narrow_ones(peer: Peer) -> None:
 
 
 def test_accelerators_are_given_by_number_and_only_for_the_task(peer: Peer) -> None:
-    peer.start(workers=2, accelerators=2)
+    peer.start(workers=2, accelerators=3)
     peer.wait_joined()
     name = "CUDA_VISIBLE_DEVICES"
     two = peer.wait_for(peer.assign(jobs.environment, [(name,)], 1, accelerators=2))
@@ -207,6 +207,25 @@ def test_accelerators_are_given_by_number_and_only_for_the_task(peer: Peer) -> N
     assert values(two) == ["0,1"]
     assert set(values(both)) <= {"0", "1"}
     assert values(none) == [os.environ.get(name)] * 4
+
+
+@pytest.mark.parametrize("name", ["GPUS", "BLOCKYARD_ACCELERATORS"])
+def test_accelerators_that_can_be_shared_out_equally_are_their_workers_own(peer: Peer, name: str) -> None:
+    init = f"{jobs.__name__}:remember_accelerators"
+    names = ["gpu-a", "gpu-b", "gpu-c", "gpu-d"]
+    peer.start(workers=2, accelerator_names=names, accelerator_variable="GPUS", worker_init=init)
+    peer.wait_joined()
+    assert peer.joins[0].accelerators == 4
+    all_four = peer.wait_for(peer.assign(jobs.accelerators, [(name,)], 1, accelerators=4))
+    two = peer.wait_for(peer.assign(jobs.accelerators, [(name,)] * 6, 10, accelerators=2))
+    one = peer.wait_for(peer.assign(jobs.accelerators, [(name,)] * 6, 20, accelerators=1))
+    none = peer.wait_for(peer.assign(jobs.accelerators, [(name,)] * 6, 30))
+    (born, given) = values(all_four)[0]
+    assert given.split(",")[:2] == born.split(","), "its worker's own come first"
+    assert sorted(given.split(",")) == names
+    assert {born for born, _ in values(two)} <= {"gpu-a,gpu-b", "gpu-c,gpu-d"}
+    assert all(given == born for born, given in values(two) + values(none))
+    assert all(given == born.split(",")[0] for born, given in values(one))
 
 
 def test_more_functions_than_a_worker_keeps_are_sent_again_when_needed(peer: Peer) -> None:

@@ -52,6 +52,9 @@ def test_every_field_is_checked() -> None:
         ("memory_per_worker", 0),
         ("accelerators", -1),
         ("accelerators", ("gpu0", "")),
+        ("accelerators", ("gpu0", "gpu1,gpu2")),
+        ("accelerators", ("gpu0", "gpu0")),
+        ("accelerators", "gpu0"),
         ("initializer", "module:function"),
         ("initargs", [1]),
         ("worker_init", "just a sentence"),
@@ -86,12 +89,21 @@ def test_all_faults_are_reported_at_once() -> None:
         ({"walltime": 20, "drain_timeout": 30}, "walltime"),
         ({"initializer": print, "worker_init": "a:b"}, "worker_init"),
         ({"initargs": (1,)}, "initargs"),
+        ({"accelerators": 3, "max_blocks": 2}, "accelerators"),
+        ({"accelerators": ("a", "b"), "nodes_per_block": 4}, "accelerators"),
     ],
 )
 def test_fields_must_fit_together(settings: dict[str, Any], field: str) -> None:
     with pytest.raises(PoolInvalid) as raised:
         LocalPool(**settings)
     assert raised.value.fields == (field,)
+
+
+def test_accelerators_are_shared_out_among_the_nodes_of_all_blocks() -> None:
+    named = LocalPool(accelerators=tuple("abcdef"), max_blocks=3, nodes_per_block=2)
+    assert named.accelerators_per_node == 1
+    assert LocalPool(accelerators=8, max_blocks=2).accelerators_per_node == 4
+    assert LocalPool().accelerators_per_node == 0
 
 
 def test_functions_are_taken_for_names() -> None:

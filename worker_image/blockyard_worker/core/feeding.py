@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from blockyard.wire.records import Outcome, Part, Status
-from blockyard_worker.core import effects, needs, outcomes
+from blockyard_worker.core import accelerators, effects, needs, outcomes
 from blockyard_worker.core.frames import MOST_TRIES, Frame, room_for_tries
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
@@ -108,22 +108,19 @@ def _start_wide(state: State, attempt: Try) -> bool:
     """Start a try that wants to be alone, if enough workers and accelerators are free."""
     kind = attempt.kind
     free = [worker for worker in state.workers.values() if worker.is_free()]
-    if len(free) < kind.slots or len(state.free_accelerators) < kind.accelerators:
+    if len(free) < kind.slots or not accelerators.take(state, free[: kind.slots], kind.accelerators):
         return False
     state.ready.popleft()
     worker, others = free[0], free[1 : kind.slots]
     for other in others:
         other.held_by = worker.number
     worker.is_wide = True
-    worker.accelerators = state.free_accelerators[: kind.accelerators]
-    del state.free_accelerators[: kind.accelerators]
     attempt.worker, attempt.frame = worker.number, worker.frames + 1
     worker.sent.append(attempt)
     worker.shortest_timeout = kind.timeout
     worker.watch_at = None
     environment = _part_environment(attempt.assigned.part)
-    if kind.accelerators:
-        environment[state.policy.accelerator_variable] = ",".join(map(str, worker.accelerators))
+    environment |= accelerators.environment(state.policy, worker.accelerators)
     _send(state, worker, [RunGroup(kind.spec, batch=False, tries=[attempt.assigned])], environment)
     return True
 
@@ -134,9 +131,7 @@ def release_wide(state: State, worker: Worker) -> None:
     for other in state.workers.values():
         if other.held_by == worker.number:
             other.held_by = None
-    state.free_accelerators.extend(worker.accelerators)
-    state.free_accelerators.sort()
-    worker.accelerators = []
+    accelerators.give_back(state, worker)
 
 
 def _part_environment(part: Part | None) -> dict[str, str]:

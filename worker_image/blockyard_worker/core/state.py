@@ -27,6 +27,8 @@ class Policy:
     drain_grace: float
     stop_grace: float
     chunk_seconds: float
+    accelerator_names: tuple[str, ...] = ()
+    """As many as there are accelerators; none: they are called by their numbers."""
     ends_at: float = 0.0
     """When the block's walltime is over; 0: never."""
 

@@ -17,6 +17,7 @@ from blockyard.wire.manager import Shown
 from blockyard.wire.records import Failure, Outcome, Printed
 from blockyard_worker import strays
 from blockyard_worker.births import Born, Broken, Spawn
+from blockyard_worker.core import accelerators
 from blockyard_worker.core import effects as do
 from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended, WorkerConfused
@@ -340,8 +341,10 @@ class Loop:
             self._by_descriptor[descriptor] = (child, is_output)
             self._events.register(descriptor, select.EPOLLIN)
         child.send(self._place)
-        cores = share_of_cores(place, self._core.state.policy.capacity.workers) if self._settings.pin_cores else []
-        self._nursery.ask(Spawn(number, child.nonce, cores), child.descriptors)
+        policy = self._core.state.policy
+        cores = share_of_cores(place, policy.capacity.workers) if self._settings.pin_cores else []
+        environment = accelerators.environment(policy, accelerators.own(policy, place))
+        self._nursery.ask(Spawn(number, child.nonce, cores, environment), child.descriptors)
 
     def _show(self, number: int, task: int) -> None:
         for child in self._children.values():

@@ -14,7 +14,7 @@ from typing import Any
 
 from blockyard.payload import load_function
 from blockyard_worker import linux, pipe, strays
-from blockyard_worker.births import WorkerConfiguration
+from blockyard_worker.births import Spawn, WorkerConfiguration
 from blockyard_worker.page import Page
 from blockyard_worker.records import Ready, Unfit
 from blockyard_worker.tokens import Tokens
@@ -23,24 +23,19 @@ from blockyard_worker.worker.capture import Capture
 from blockyard_worker.worker.loop import Worker
 
 
-def main(
-    configuration: WorkerConfiguration,
-    manager: int,
-    number: int,
-    nonce: bytes,
-    cores: Sequence[int],
-    descriptors: Sequence[int],
-) -> None:
-    """Be worker `number`. `descriptors`: socket, tokens, page, output. Never returns."""
+def main(configuration: WorkerConfiguration, manager: int, spawn: Spawn, descriptors: Sequence[int]) -> None:
+    """Be the worker that the manager asked for. `descriptors`: socket, tokens, page, output. Never returns."""
     code = 1
     try:
         linux.die_with_parent(manager)
         os.setsid()
-        if cores:
-            os.sched_setaffinity(0, cores)
-        os.environ[strays.WORKER_VARIABLE] = str(number)
+        if spawn.cores:
+            os.sched_setaffinity(0, spawn.cores)
+        os.environ.update({strays.WORKER_VARIABLE: str(spawn.number), **spawn.environment})
         link, tokens, shared, output = descriptors
-        worker = _make(socket.socket(fileno=link), Tokens(tokens), Page(shared), Capture(output, nonce), configuration)
+        worker = _make(
+            socket.socket(fileno=link), Tokens(tokens), Page(shared), Capture(output, spawn.nonce), configuration
+        )
         os.close(shared)
         code = 0 if worker is not None and _serve(worker) else 1
     except BaseException:  # noqa: BLE001 - the rim of the process: say why in the output, which the manager keeps
