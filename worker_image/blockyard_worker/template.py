@@ -7,6 +7,7 @@ manager (which is a subreaper) and their end is known to it at once.
 When its manager is gone, it ends all processes that the manager left behind, and itself: see `strays`.
 """
 
+import contextlib
 import gc
 import importlib
 import os
@@ -47,7 +48,10 @@ def main(descriptor: int) -> None:
 
 
 def _receive(manager: socket.socket) -> tuple[Spawn, list[int]] | None:
-    body, descriptors, _, _ = socket.recv_fds(manager, MAX_MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    try:
+        body, descriptors, _, _ = socket.recv_fds(manager, MAX_MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it was killed before it read what was said to it
+        return None
     return (msgspec.msgpack.decode(body, type=Spawn), descriptors) if body else None
 
 
@@ -59,7 +63,8 @@ def _fork_worker(manager: socket.socket, configuration: Configuration, spawn: Sp
         return
     between = os.getpid()
     if born := os.fork():
-        manager.send(encode(Born(spawn.number, born)))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the manager is gone
+            manager.send(encode(Born(spawn.number, born)))
         os._exit(0)
     manager.close()
     while os.getppid() == between:
