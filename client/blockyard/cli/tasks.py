@@ -149,7 +149,10 @@ def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
     texts = [one.text.rstrip("\n") for one in found]
     if len(found) > 1:
         texts = [f"--- try {place} of {len(found)}\n{text}" for place, text in enumerate(texts, 1)]
-    show.answer(output, view, *(texts or [f"task {view.task}: nothing is kept of what it printed"]))
+    nothing = (
+        f"task {view.task}: nothing is kept of what it printed; 'blockyard task {view.task}' says where its try was"
+    )
+    show.answer(output, view, *(texts or [nothing]))
 
 
 @click.command(epilog="Examples: blockyard cancel 1f3a-42 1f3a-43; blockyard cancel --run sweep-7")

@@ -13,7 +13,9 @@ def explain(state: State, task: Task, now: float) -> list[str]:
     if task.losses:
         most = task.order.pool.settings.max_losses
         sentences.append(f"{task.losses} of its tries were lost with what they ran on; at {most} it is given up.")
-    if task.flags & Flag.CANCELLING:
+    if task.outcome is not None and task.outcome.epoch and not task.flags & Flag.SHADOW:
+        sentences.append(_place(task))
+    elif task.flags & Flag.CANCELLING:
         sentences.append("It is being cancelled.")
     return sentences
 
@@ -61,6 +63,16 @@ def _queued(state: State, task: Task) -> str:
         return f"It takes several managers of one block together and is {place} in line."
     workers = sum(manager.workers for manager in pool.managers.values())
     return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
+
+
+def _place(task: Task) -> str:
+    manager = task.manager
+    if manager is None:
+        return "Which manager had its last try is not known any more; those that live are asked for its output."
+    place = f"on {manager.node} in block {manager.block}"
+    if manager.pool.managers.get(manager.id) is manager:
+        return f"Its last try was with the manager {place}."
+    return f"Its last try was with the manager {place}, which is gone: what it printed there can't be read any more."
 
 
 def _ended(task: Task) -> str:

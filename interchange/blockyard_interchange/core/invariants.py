@@ -75,6 +75,8 @@ def _check_tasks(state: State) -> None:
             _equal(task.outcome.task, name, "its outcome is its own", task)
             _require(task.outcome.status is not Status.JOIN, "JOIN is not how a task ends", "JOIN", "another", task)
             _equal(size_of(task.body), 0, "an ended task keeps no arguments", task)
+        if ended:
+            continue
         assigned = task.state is TaskState.ASSIGNED
         _equal(task.manager is not None, assigned, "it has a manager just when it is assigned", task)
         if task.manager is not None and not task.flags & Flag.GANG:

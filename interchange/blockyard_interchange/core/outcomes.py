@@ -145,7 +145,6 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
 
     `suspected`: it was running, so that it may have brought down what it ran on.
     """
-    task.manager = None
     counters = task.order.pool.counters
     counters.lost += 1
     counters.losses[loss] = counters.losses.get(loss, 0) + 1
@@ -201,7 +200,7 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
         state.orphans.pop(task.id, None)
     if task.flags & Flag.GANG:
         state.hungry[pool.name] = pool  # the next in line may be first now
-    task.state, task.outcome, task.manager = TaskState.ENDED, outcome, None
+    task.state, task.outcome = TaskState.ENDED, outcome  # who ran it stays known: only there its output can be read
     if not order.volatile:
         state.ended.append(outcome)
         state.effects.sync |= pool.settings.durability == "fsync"
@@ -290,6 +289,7 @@ def fail_dependent(state: State, task: Task, cause: Failure | str, now: float) -
     failure = cause if isinstance(cause, Failure) else Failure(cause)
     if task.manager is not None:
         forget(state, task.manager, task)  # the manager sees the failure itself and hands the try back
+        task.manager = None
     finish(state, task, Outcome(task.id, task.epoch, Status.DEPENDENCY, failure=failure), now)
 
 

@@ -156,6 +156,7 @@ class Task:
         self.losses = 0
         self.failures = 0
         self.manager: Manager | None = None
+        """That has it; once it ended the one that had its last try, None when there was none or it is not known."""
         self.outcome: Outcome | None = None
         self.flags = 0
 

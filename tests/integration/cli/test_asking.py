@@ -65,6 +65,20 @@ def test_tasks_are_listed_explained_and_cancelled(user: User, client: Client, tm
     assert "nothing was cancelled" in user.types("cancel", "1-1", code=4)
 
 
+def test_a_task_whose_manager_is_gone_says_that_its_output_is_too(user: User, client: Client) -> None:
+    name = task_name(TaskId(client.submit(print, "words").task))  # not looked at, so it is not collected
+    wait_until("it ended", lambda: user.asks("task", name)["task"]["status"], lambda status: status == "DONE")
+    assert user.types("output", name) == "words\n"
+    (manager,) = user.house().managers()
+    block = user.asks("task", name)["task"]["block"]
+    assert block == manager.marks["BLOCKYARD_BLOCK"]
+    assert f"in block {block}." in user.types("task", name)
+    os.kill(manager.pid, signal.SIGKILL)
+    said = wait_until("it is gone", lambda: user.types("task", name), lambda words: "is gone" in words)
+    assert "what it printed there can't be read any more" in said
+    assert "'blockyard task" in user.types("output", name)
+
+
 def test_a_failed_task_is_explained_with_its_error(user: User, client: Client) -> None:
     future = client.submit(fail, "no such thing")
     assert isinstance(future.exception(60), ValueError)

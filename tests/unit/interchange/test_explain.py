@@ -1,0 +1,89 @@
+"""What is said of where a task's last try was, and whether its output can still be read there."""
+
+from collections.abc import Callable
+
+import pytest
+
+from blockyard.wire import client as client_wire
+from blockyard.wire import control
+from blockyard.wire import manager as manager_wire
+from blockyard.wire.records import Status
+from tests.unit.interchange.builders import Bench, Client, Manager, a_spec, done, ended
+
+GONE = "what it printed there can't be read any more"
+
+
+def told(client: Client, task: int) -> control.TaskIs:
+    """The answer to a question about a task."""
+    return client.ask(control.Task(task), control.TaskIs)
+
+
+def ran(bench: Bench, status: Status) -> tuple[Client, Manager, int]:
+    """A task that ended so on a manager of block-1."""
+    client, manager = bench.client(keep=True, run="r"), bench.manager(block="block-1", node="here")
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(done(one) if status is Status.DONE else ended(one, status, "builtins.ValueError"))
+    bench.turn()
+    return client, manager, task
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.RAISED, Status.TIMEOUT])
+def test_a_task_that_ended_names_its_manager_and_says_when_that_is_gone(status: Status) -> None:
+    bench = Bench()
+    client, manager, task = ran(bench, status)
+    found = told(client, task)
+    assert found.line.block == "block-1"
+    assert found.sentences[-1] == "Its last try was with the manager on here in block block-1."
+    manager.say(manager_wire.Leave("enough"))
+    bench.turn()
+    assert found.line == told(client, task).line
+    assert told(client, task).sentences[-1].endswith(f"in block block-1, which is gone: {GONE}.")
+
+
+def test_a_task_given_up_with_its_manager_says_so_too() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(block="block-1")
+    (task,) = client.call(a_spec(idempotent=False))
+    bench.turn()
+    manager.assigned()
+    client.ask(control.BlockGone(["block-1"], "killed"), control.Done)
+    bench.turn()
+    assert told(client, task).line.status == "LOST"
+    assert GONE in told(client, task).sentences[-1]
+
+
+def test_after_a_restart_it_is_said_that_the_manager_is_not_known() -> None:
+    bench = Bench()
+    client, manager, task = ran(bench, Status.DONE)
+    bench.restart()
+    client.say(client.hello)
+    manager.back()
+    bench.turn()
+    assert "is not known any more" in told(client, task).sentences[-1]
+    assert told(client, task).line.block == ""
+
+
+def cancelled(client: Client) -> int:
+    (task,) = client.call()
+    client.say(client_wire.Cancel([task]))
+    return task
+
+
+def needs_what_failed(client: Client) -> int:
+    (first,) = client.call()
+    (second,) = client.call(needs=[[first]])
+    client.say(client_wire.Cancel([first]))
+    return second
+
+
+@pytest.mark.parametrize("ends", [cancelled, needs_what_failed])
+def test_a_task_that_never_ran_has_no_place(ends: Callable[[Client], int]) -> None:
+    bench = Bench()
+    client = bench.client()
+    task = ends(client)
+    bench.turn()
+    found = told(client, task)
+    assert found.line.status in ("CANCELLED", "DEPENDENCY")
+    assert len(found.sentences) == 1, found.sentences
