@@ -11,7 +11,7 @@ All files are 0600, the folder 0700. Where nothing has to be made, a folder that
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -63,23 +63,32 @@ class KeyRing:
         """The file of an issued pair."""
         return self.folder / f"{name}.key"
 
-    def issue(self, name: str) -> KeyPair:
+    def issue(self, name: str, pools: Iterable[str] | None = None) -> KeyPair:
         """Make a pair ``client-…``, ``pool-…`` or ``keeper-…`` and allow it; one that exists is allowed as it is.
 
-        Raises BadKey when the name has another form.
+        `pools`: the only ones that a client may use from now on, also with a key that exists.
+        Raises BadKey when the name has another form, or for pools that cannot be.
         """
         kind, _, rest = name.partition("-")
         if kind not in KINDS or not rest or "/" in name:
             raise BadKey(f"key name {name!r}: expected client-NAME, pool-NAME or keeper-NAME")
+        limit = None if pools is None else _limit(name, list(pools))
         pair = KeyPair.load_or_new(self.path(name))
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self._allowed / f"{name}.pub"
-        if not public.exists():
+        if limit is not None or not public.exists():
             draft = public.with_name(f".{name}.{os.getpid()}")  # whoever looks shall find a whole key, or none
-            draft.write_text(f"public-key = {pair.public.decode()}\n")
+            draft.write_text(f"public-key = {pair.public.decode()}\n{limit or ''}")
             draft.chmod(0o600)
             draft.replace(public)
         return pair
+
+    def pools_of(self, name: str) -> frozenset[str] | None:
+        """The only pools that an allowed key is good for; None: all."""
+        try:
+            return _pools((self._allowed / f"{name}.pub").read_text())
+        except FileNotFoundError:
+            return None
 
     def revoke(self, name: str) -> None:
         """Take a key off the allow-list; connections that stand end with the interchange's next look.
@@ -112,6 +121,15 @@ class KeyRing:
             except (BadKey, FileNotFoundError) as error:
                 _log.warning("%s: %s", path.name, error)
         return found
+
+
+def _limit(name: str, pools: list[str]) -> str:
+    """The line that limits a client's key."""
+    if not name.startswith("client-"):
+        raise BadKey(f"key {name!r}: only a client's key is limited to pools; a pool's own is good for that pool alone")
+    if not pools or not all(re.fullmatch(r"[^\s,]+", pool) for pool in pools):
+        raise BadKey(f"key {name!r}: pools={','.join(pools)!r}: give names of pools, parted by commas")
+    return f"pools = {', '.join(pools)}\n"
 
 
 def _pools(text: str) -> frozenset[str] | None:

@@ -30,8 +30,16 @@ def list_keys(call: Call) -> None:
     """List the keys that this interchange lets in, and those that it does not let in any more."""
     ring, _ = _ring(call)
     lines = _keys(ring)
-    rows = [(line.name, line.kind, "yes" if line.allowed else "no", line.public, line.file) for line in lines]
-    show.answer(call.settings.output, lines, show.Table(("KEY", "FOR", "ALLOWED", "PUBLIC", "FILE"), rows, "no keys"))
+    rows = [
+        (line.name, line.kind, "yes" if line.allowed else "no", _good_for(line), line.public, line.file)
+        for line in lines
+    ]
+    columns = ("KEY", "FOR", "ALLOWED", "POOLS", "PUBLIC", "FILE")
+    show.answer(call.settings.output, lines, show.Table(columns, rows, "no keys"))
+
+
+def _good_for(line: views.KeyView) -> str:
+    return line.name.partition("-")[2] if line.kind == "pool" else ",".join(line.pools) or "all"
 
 
 def _keys(ring: KeyRing) -> list[views.KeyView]:
@@ -44,6 +52,7 @@ def _keys(ring: KeyRing) -> list[views.KeyView]:
             allowed=name in allowed,
             public=read_public_key(_file(ring, name)).decode(),
             file=str(ring.path(name)) if name in held else "",
+            pools=sorted(ring.pools_of(name) or ()),
         )
         for name in sorted(allowed | held)
     ]
@@ -54,17 +63,22 @@ def _file(ring: KeyRing, name: str) -> Path:
     return public if public.exists() else ring.path(name)
 
 
-@keys.command(epilog="Example: blockyard keys issue client-anna")
+@keys.command(epilog="Examples: blockyard keys issue client-anna; blockyard keys issue client-ben --pools cpu,gpu")
 @click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME")
+@click.option(
+    "--pools", metavar="NAME,NAME", help="The only pools that a client's key is good for; also of one that exists."
+)
 @options.output
 @options.profile
 @options.pass_call
-def issue(call: Call, name: str) -> None:
-    """Make a key and let it in. Who has the file of a client's key can run code on all workers."""
+def issue(call: Call, name: str, pools: str | None) -> None:
+    """Make a key and let it in. Who has the file of a client's key can run code on all workers of its pools."""
     ring, target = _ring(call)
-    ring.issue(name)
+    chosen = None if pools is None else _known_pools(ring, pools)
+    ring.issue(name, chosen)
     view = next(line for line in _keys(ring) if line.name == name)
-    lines = [f"key {name} is let in; its file, for its owner alone, is {view.file}"]
+    limit = f" to pools {', '.join(view.pools)} only" if view.pools else ""
+    lines = [f"key {name} is let in{limit}; its file, for its owner alone, is {view.file}"]
     if view.kind != "pool":
         lines += [
             "on another machine it goes into the user's configuration:",
@@ -74,6 +88,16 @@ def issue(call: Call, name: str) -> None:
             '  client_key = "PATH OF THE FILE"',
         ]
     show.answer(call.settings.output, view, *lines)
+
+
+def _known_pools(ring: KeyRing, text: str) -> list[str]:
+    """Pools by their names. Raises NotFound for one whose managers have no key here: it can't be one of these."""
+    chosen = [name.strip() for name in text.split(",")]
+    known = [user.removeprefix("pool-") for user in ring.users() if user.startswith("pool-")]
+    for pool in chosen:
+        if pool and pool not in known:
+            raise NotFound(f"pool {pool!r}: no key is let in for its managers{nearest(pool, known)}")
+    return chosen
 
 
 @keys.command(epilog="Example: blockyard keys revoke client-anna")

@@ -129,6 +129,8 @@ class KeyView(View, frozen=True):
     allowed: bool
     public: str
     file: str
+    pools: list[str] = []
+    """The only ones that a client's key is good for; empty: all."""
 
 
 class ManagerView(View, frozen=True):

@@ -1,0 +1,56 @@
+"""The files of a key ring: who is let in, and to which pools. What an interchange makes of them is tested with one."""
+
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+import pytest
+
+from blockyard.errors import BadKey
+from blockyard.keyring import KeyRing
+
+
+def pools_of(ring: KeyRing) -> dict[str, AbstractSet[str] | None]:
+    """As an interchange reads it."""
+    return {guest.user: guest.pools for guest in ring.guests("client").values()}
+
+
+def test_a_client_may_be_let_in_to_some_pools_and_later_to_others(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    first = ring.issue("client-anna", ["cpu", "ns.gpu"])
+    assert pools_of(ring) == {"client:anna": frozenset({"cpu", "ns.gpu"})}
+    assert ring.issue("client-anna") == first
+    assert ring.pools_of("client-anna") == frozenset({"cpu", "ns.gpu"}), "without a word about pools nothing changes"
+    changed = ring.changed_at()
+    assert ring.issue("client-anna", ["cpu"]) == first
+    assert pools_of(ring) == {"client:anna": frozenset({"cpu"})}
+    assert ring.changed_at() != changed
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "keys" / "allowed").iterdir()] == [0o600]
+
+
+def test_a_client_of_all_pools_has_no_limit(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    ring.issue("client-ben")
+    assert pools_of(ring) == {"client:ben": None}
+    assert ring.pools_of("client-nobody") is None
+
+
+@pytest.mark.parametrize(
+    "name, pools, words",
+    [
+        ("client-a", [], "pools='': give names of pools"),
+        ("client-a", ["x", ""], "give names of pools"),
+        ("client-a", ["x y"], "give names of pools"),
+        ("client-a", ["x\npools = y"], "give names of pools"),
+        ("pool-a", ["x"], "only a client's key is limited to pools"),
+        ("keeper-a", ["x"], "only a client's key is limited to pools"),
+        ("client-", ["x"], "expected client-NAME"),
+        ("guest-a", None, "expected client-NAME"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_made(
+    tmp_path: Path, name: str, pools: list[str] | None, words: str
+) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    with pytest.raises(BadKey, match=words):
+        ring.issue(name, pools)
+    assert not ring.folder.exists()
