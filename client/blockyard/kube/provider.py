@@ -303,7 +303,7 @@ class KubernetesProvider:
             record.pods[pod.name] = pod
             pods = list(record.pods.values()) if len(record.pods) >= record.nodes else [pod]
             was_running = record.status.state is JobState.RUNNING
-        speaker, status = state_of(pods, time.time())
+        speaker, status = state_of(pods, record.nodes, time.time())
         if status.terminal and not record.status.terminal:
             status = msgspec.structs.replace(_own(status, record.asked), log_tail=await self._tail(speaker))
             await self._delete(job, 0 if pod.gone else math.ceil(self._pods.grace))

@@ -14,6 +14,7 @@ import msgspec
 from blockyard.blocks.ledger import PROOF_SECONDS
 from blockyard.blocks.scaling import earliest
 from blockyard.blocks.states import Ending, JobState, JobStatus, is_legal, read_end
+from blockyard.kube import gangs
 from blockyard.kube.ends import UNREACHABLE_GRACE
 from blockyard.kube.evidence import status_of
 from blockyard.kube.pods import Pod
@@ -132,14 +133,13 @@ def _present(world: BlockWorld) -> set[int]:
 
 
 def _state(world: BlockWorld, before: JobStatus, now: float, *, created: bool) -> tuple[Pod | None, JobStatus]:
-    """The block's state by its pods: that of the first to end, else of the one that is least far."""
-    read = [(pod, status_of(pod, now)) for pod in world.pods]
-    ends = [(pod, one) for pod, one in read if one.terminal]
-    if ends:
-        pod, end = min(ends, key=lambda found: (found[1].state is JobState.COMPLETED, found[1].ended_at or now))
-        return pod, _named(world, pod, end)
-    if created and len(read) < world.block.spec.nodes:
-        missing = min(set(range(world.block.spec.nodes)) - _present(world))
+    """The block's state by its pods, see `gangs`, and by what keeps them from being made."""
+    nodes = world.block.spec.nodes
+    pod, status = gangs.state_of(world.pods, nodes, now) if world.pods else (None, None)
+    if status is not None and status.terminal:
+        return pod, status
+    if created and len(world.pods) < nodes:
+        missing = min(set(range(nodes)) - _present(world))
         message = f"pod {world.block.meta.name}-{missing} is gone, and nobody saw how it ended"
         return None, JobStatus(state=JobState.MISSING, reason="PodGone", message=message, ended_at=now)
     refusal = world.refusal
@@ -147,22 +147,11 @@ def _state(world: BlockWorld, before: JobStatus, now: float, *, created: bool) -
         state = JobState.FAILED if refusal.lasting else JobState.PENDING
         end_at = now if refusal.lasting else None
         return None, JobStatus(state=state, reason=refusal.reason, message=refusal.message, ended_at=end_at)
-    if not read or not created:
+    if status is None or not created:
         return None, before if before.state is JobState.PENDING else _ASKED
-    pod, status = min(read, key=lambda found: _NEARNESS.index(found[1].state))
     if not is_legal(before.state, status.state):
         status = msgspec.structs.replace(status, state=before.state)
-    return pod, _named(world, pod, status)
-
-
-_NEARNESS: Final = (JobState.HELD, JobState.PENDING, JobState.UNKNOWN, JobState.RUNNING)
-"""Of living states, the one to tell first: a gang works when all of it runs."""
-
-
-def _named(world: BlockWorld, pod: Pod, status: JobStatus) -> JobStatus:
-    if world.block.spec.nodes == 1:
-        return status
-    return msgspec.structs.replace(status, message=f"pod {pod.name}: {status.message}")
+    return pod, status
 
 
 def _give_up(world: BlockWorld, sight: _Sight, now: float) -> _Sight:
