@@ -52,6 +52,9 @@ _FAILURES_SECONDS: Final = 60.0
 _JOURNAL_IN_USE: Final = 4
 """Exit code of an interchange whose journal has a writer: here one of a killed client, which is about to end."""
 _STOP_SECONDS: Final = 5.0
+START_SECONDS: Final = 60.0
+"""Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
+machines that are very busy."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +161,7 @@ class LocalSystem:
                 run_dir=self.folder,
             )
             self._executors[name].start()
-        engine.connect()
+        engine.connect(START_SECONDS)
         return engine
 
     def _name_block(self, pool: str, start: str, number: int) -> BlockId:

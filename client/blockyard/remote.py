@@ -115,15 +115,16 @@ class RemoteEngine:
         self._link.start()
         lifetime.register(self)
 
-    def connect(self) -> wire.Welcome:
-        """Wait for the interchange's welcome.
+    def connect(self, patience: float | None = None) -> wire.Welcome:
+        """Wait for the interchange's welcome, for `patience` seconds (None: the settings' own).
 
-        Raises BrokenBlockyard when it refuses, or does not answer in time.
+        Raises BrokenBlockyard when it refuses, or does not answer in time; and what `fail` was given meanwhile.
         """
-        if not self._arrived.wait(self._settings.patience):
+        patience = self._settings.patience if patience is None else patience
+        if not self._arrived.wait(patience):
             endpoint = self._settings.link.endpoint
             self._broken = errors.BrokenBlockyard(
-                f"no answer from the interchange at {endpoint} within {self._settings.patience:g} s; is it running, "
+                f"no answer from the interchange at {endpoint} within {patience:g} s; is it running, "
                 "and is this client's key allowed there? See 'blockyard status' and 'blockyard keys'"
             )
             self._link.stop(linger=0)

@@ -24,7 +24,7 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK, end_strays
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
-from blockyard.local import LocalSystem, Serving, owner_of
+from blockyard.local import START_SECONDS, LocalSystem, Serving, owner_of
 from blockyard.pidfile import PidFile, SystemInUse
 from blockyard.wire import control
 
@@ -110,7 +110,7 @@ def read_system(folder: Path) -> System | None:
         raise ConfigError(f"system file {path}: {error}") from error
 
 
-def start_daemon(folder: Path, timeout: float = 30.0) -> Ready | Failed:
+def start_daemon(folder: Path, timeout: float = 1.5 * START_SECONDS) -> Ready | Failed:
     """Start a supervisor for a folder that `write_system` prepared, detached from this process and its terminal.
 
     Its working directory is this process's, so that relative paths in tasks mean what they mean here.

@@ -44,7 +44,7 @@ class User:
         """Run a command, check its exit code, and return what it printed."""
         done = subprocess.run(
             self.argv(*words), env={**self.environment, **environment}, cwd=self.here,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         shown = f"blockyard {' '.join(words)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == code, shown

@@ -193,6 +193,7 @@ def test_a_system_that_cannot_come_up_says_why(user: User) -> None:
     shown = user.types("local", "up", "--journal", "postgresql://nobody@127.0.0.1:1/none", code=1)
     assert "did not come up" in shown
     assert "postgresql" in shown
+    assert "Connection refused" in shown, "the interchange's own words, not a limit of time"
     assert user.asks("local", "status")[0]["state"] == "stopped"
 
 
