@@ -20,6 +20,7 @@ from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard.kube.kinds import BLOCK, EVENT, POD, POD_GROUP, POOL, SERVICE, Kind
+from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
 from blockyard_operator import keys
 from blockyard_operator.cache import Cache, Key
@@ -167,16 +168,18 @@ class Applier:
             if error.transient:
                 raise
             if not error.already_exists:
-                return self._refused(key, self._read(key, error))
+                return self._refused(key, self._read(key, error, made))
             answer = await self._rim.api.get(POD, meta.namespace, made["metadata"]["name"])
             if all(one["uid"] != meta.uid for one in answer["metadata"].get("ownerReferences") or ()):
-                return self._refused(key, self._read(key, error))
+                return self._refused(key, self._read(key, error, made))
         self._rim.cache.refusals.pop(key, None)
         self._take(POD, answer)
         return True
 
-    def _read(self, key: Key, error: ApiError) -> Refusal:
+    def _read(self, key: Key, error: ApiError, made: dict[str, Any]) -> Refusal:
         fields = [(cause.field, cause.message) for cause in error.causes]
+        if not fields and error.code == 400:
+            fields = list(misread(made["spec"], "spec"))
         before = self._rim.cache.refusals.get(key)
         return read_refusal(error.code, error.reason, error.message, fields, time.time(), before)
 
@@ -232,14 +235,15 @@ class Applier:
         if pool is None or pool.meta.uid != meta.uid:
             return False
         check = TemplateCheck(hash=of)
+        sample = manifest.pod(sample_of(pool, self._rim.terms), 0)
         try:
-            await self._rim.api.create(POD, manifest.pod(sample_of(pool, self._rim.terms), 0), dry_run=True)
+            await self._rim.api.create(POD, sample, dry_run=True)
         except ApiError as error:
             if error.transient:
                 raise
-            refusal = self._read(key, error)
+            refusal = self._read(key, error, sample)
             if refusal.reason in LASTING:
-                where = "spec.template." if error.causes else "spec.template: "
+                where = "spec.template." if refusal.message.startswith("spec.") else "spec.template: "
                 check = TemplateCheck(hash=of, problem=f"{where}{refusal.message}", reason=refusal.reason)
         self._rim.cache.checks[meta.uid] = check
         self._on_change({key})

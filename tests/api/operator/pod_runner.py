@@ -63,7 +63,13 @@ class PodRunner:
         except BaseException as error:  # noqa: BLE001 - told by the test, which waits in vain else
             self.problem = error
         finally:
+            self._loop.run_until_complete(self._let_go())
             self._loop.close()
+
+    async def _let_go(self) -> None:
+        for task in self._tending.values():
+            task.cancel()
+        await asyncio.gather(*self._tending.values(), return_exceptions=True)
 
     async def _serve(self) -> None:
         self._task = asyncio.current_task()

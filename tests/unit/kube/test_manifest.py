@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from blockyard.kube.manifest import CODE_FOLDER, INSTALLER, KEYS_FOLDER, Block, pod, service, worker_count
-from blockyard.kube.quantities import amount, seconds
+from blockyard.kube.quantities import amount, misread, seconds
 from blockyard.kube.sizing import Room, Share, room_of, workers
 from blockyard.kube.strategic import MergeConflict, merge
 
@@ -172,6 +172,20 @@ def test_requests_come_before_limits() -> None:
 @pytest.mark.parametrize("text, value", [("500m", 0.5), ("2Gi", 2.0**31), ("1.5", 1.5), ("1e3", 1000.0), ("3k", 3e3)])
 def test_quantities(text: str, value: float) -> None:
     assert amount(text) == value
+
+
+def test_what_is_no_quantity_is_named_by_its_path() -> None:
+    resources = {"requests": {"cpu": "1", "memory": "much", "x/y": None}, "limits": {"memory": 2**31, "cpu": []}}
+    spec = {
+        "containers": [{"name": "worker", "resources": resources, "env": [{"name": "A", "value": "limits"}]}],
+        "volumes": [{"name": "v", "emptyDir": {"sizeLimit": {}}}, {"name": "w", "emptyDir": {"sizeLimit": "-1n"}}],
+        "overhead": "none",
+    }
+    assert [path for path, _ in misread(spec, "spec")] == [
+        "spec.containers[0].resources.requests.memory",
+        "spec.containers[0].resources.limits.cpu",
+        "spec.volumes[0].emptyDir.sizeLimit",
+    ]
 
 
 @pytest.mark.parametrize("text, value", [("90s", 90.0), ("1h30m", 5400.0), ("250ms", 0.25), ("1.5m", 90.0)])
