@@ -260,13 +260,17 @@ def _read_own(world: BlockWorld, sight: _Sight, job: JobStatus) -> JobStatus:
 
 
 def _make(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
-    """Make what is missing of a block that was never whole; nothing of one whose end has begun."""
+    """Make what is missing of a block that was never whole; nothing of one whose end has begun.
+
+    The Secret of a block on its own is seen to in any case: a new leader does not know it yet, and the interchange says
+    nothing of a pool whose key it was not told by this leader.
+    """
     block, refusal = world.block, world.refusal
+    if not world.has_secret and not block.meta.owner:
+        return (do.MakeSecret(block.meta, "WorkerBlock"),)
     if sight.created or sight.ending is not None or (refusal is not None and now < refusal.retry_at):
         return ()
-    if not world.has_secret:
-        return () if block.meta.owner else (do.MakeSecret(block.meta, "WorkerBlock"),)
-    if not world.announced:
+    if not world.has_secret or not world.announced:
         return ()
     effects: list[do.Effect] = []
     if block.spec.nodes > 1:
