@@ -17,6 +17,9 @@ from blockyard.kube.pods import Container, Pod
 UNREACHABLE_GRACE: Final = 30.0
 """Seconds beyond a deletion's own grace after which a pod that is still there is on a lost node."""
 
+_LINE: Final = 300
+"""Characters of the manager's last words that are told with its exit code."""
+
 MANAGER_CODES: Final[Mapping[int, tuple[str, str]]] = {
     2: ("WorkerConfig", "the manager's settings are wrong"),
     3: ("WorkerUnfit", "no worker could be set up: a module to preload, or workerInit, fails"),
@@ -50,11 +53,34 @@ def _is_over(pod: Pod, now: float) -> bool:
     return pod.ended or pod.gone or (pod.deleting_by is not None and now > pod.deleting_by + UNREACHABLE_GRACE)
 
 
+def tainted(pod: Pod, now: float) -> JobStatus | None:
+    """A node that carries the deletion out is there: somebody, or the cluster, wanted it empty."""
+    if not pod.holds("DisruptionTarget", "True", "DeletionByTaintManager") or not pod.ended:
+        return None
+    message = f"node {pod.node or '?'}: {pod.conditions['DisruptionTarget'].message}"
+    return says(JobState.CANCELLED, "NodeTainted", message, log_tail=_tail(pod))
+
+
 def pod_reason(state: JobState, word: str, *reasons: str) -> Reader:
     def read(pod: Pod, now: float) -> JobStatus | None:
         if pod.phase != "Failed" or pod.reason not in reasons:
             return None
         return says(state, word or pod.reason, pod.message, log_tail=_tail(pod))
+
+    return read
+
+
+def by_kubelet(state: JobState, word: str, *reasons: str, said: str = "") -> Reader:
+    """The kubelet ended it. Its reason is lost when the programs then end in order, all with code 0: what is left is
+    the condition, whose message, with `said` in it, tells which case it was."""
+    by_reason = pod_reason(state, word, *reasons)
+
+    def read(pod: Pod, now: float) -> JobStatus | None:
+        found = by_reason(pod, now)
+        if found is not None or not (pod.ended and pod.holds("DisruptionTarget", "True", "TerminationByKubelet")):
+            return found
+        message = pod.conditions["DisruptionTarget"].message
+        return says(state, word, message, log_tail=_tail(pod)) if said in message else None
 
     return read
 
@@ -158,10 +184,11 @@ def manager_said(pod: Pod, now: float) -> JobStatus | None:
     if worst is None or worst.name != "worker" or worst.exit_code is None or worst.exit_code not in MANAGER_CODES:
         return None
     reason, meaning = MANAGER_CODES[worst.exit_code]
+    lines = worst.message.strip().splitlines()
     return says(
         JobState.FAILED,
         reason,
-        f"exit code {worst.exit_code}: {meaning}",
+        f"exit code {worst.exit_code}: {meaning}{': ' + lines[-1][:_LINE] if lines else ''}",
         exit_code=worst.exit_code,
         log_tail=_tail(pod),
     )

@@ -78,10 +78,10 @@ ROWS: Final[Sequence[Row]] = (
     ),
     Row(
         "preempted by the node for a critical pod",
-        "reason Preempting",
+        "reason Preempting, or TerminationByKubelet that says so",
         _S.TIMEOUT,
         "Preempted",
-        ends.pod_reason(_S.TIMEOUT, "Preempted", "Preempting"),
+        ends.by_kubelet(_S.TIMEOUT, "Preempted", "Preempting", said="preempted"),
     ),
     Row(
         "its queue took the pods back",
@@ -96,6 +96,13 @@ ROWS: Final[Sequence[Row]] = (
         _S.CANCELLED,
         "EvictedByAPI",
         ends.disrupted("EvictionByEvictionAPI", _S.CANCELLED, "EvictedByAPI"),
+    ),
+    Row(
+        "a taint of its node drove it out, and the node saw to it",
+        "DisruptionTarget: DeletionByTaintManager, and it has ended",
+        _S.CANCELLED,
+        "NodeTainted",
+        ends.tainted,
     ),
     Row(
         "a taint of its node drove it out: the node does not answer",
@@ -113,10 +120,10 @@ ROWS: Final[Sequence[Row]] = (
     ),
     Row(
         "its node shuts down",
-        "reason Terminated, NodeShutdown, Shutdown",
+        "reason Terminated, NodeShutdown, Shutdown, or TerminationByKubelet that says so",
         _S.MISSING,
         "NodeShutdown",
-        ends.pod_reason(_S.MISSING, "NodeShutdown", "Terminated", "NodeShutdown", "Shutdown"),
+        ends.by_kubelet(_S.MISSING, "NodeShutdown", "Terminated", "NodeShutdown", "Shutdown", said="shutdown"),
     ),
     Row(
         "its node was lost (older clusters)",
@@ -127,10 +134,10 @@ ROWS: Final[Sequence[Row]] = (
     ),
     Row(
         "evicted by the kubelet: node pressure, or a volume beyond its sizeLimit",
-        "reason Evicted",
+        "reason Evicted, or another TerminationByKubelet",
         _S.FAILED,
         "Evicted",
-        ends.pod_reason(_S.FAILED, "Evicted", "Evicted"),
+        ends.by_kubelet(_S.FAILED, "Evicted", "Evicted"),
     ),
     Row(
         "reached its walltime",
@@ -212,7 +219,11 @@ ROWS: Final[Sequence[Row]] = (
         living.waiting(*_CREATE),
     ),
     Row(
-        "a sidecar ends again and again", "waiting: CrashLoopBackOff", _S.RUNNING, "CrashLoopBackOff", living.crash_loop
+        "a sidecar ends again and again",
+        "waiting: CrashLoopBackOff, or ended while the others go on",
+        _S.RUNNING,
+        "CrashLoopBackOff",
+        living.crash_loop,
     ),
     Row(
         "is being deleted; its managers hand back what they have",

@@ -50,7 +50,10 @@ def waiting(*reasons: str) -> Reader:
 
 
 def crash_loop(pod: Pod, now: float) -> JobStatus | None:
+    """Between its lives a sidecar is shown as ended rather than as waiting."""
     held = next((one for one in pod.containers if one.state == "waiting" and one.reason == "CrashLoopBackOff"), None)
+    if held is None and not any(one.state == "terminated" for one in pod.containers if not one.init):
+        held = next((one for one in pod.containers if one.sidecar and one.state == "terminated"), None)
     if held is None or pod.ended:
         return None
     state = JobState.RUNNING if pod.phase == "Running" else JobState.PENDING

@@ -87,20 +87,21 @@ def read_pod(raw: Mapping[str, Any]) -> Pod:
     index = labels.get(INDEX_LABEL, "0")
     evictable = (meta.get("annotations") or {}).get(SAFE_TO_EVICT)
     containers = _containers(spec, status)
+    conditions = {one["type"]: _condition(one) for one in status.get("conditions") or ()}
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
         namespace=meta.get("namespace", ""),
         block=labels.get(BLOCK_LABEL, ""),
         index=int(index) if index.isdigit() else 0,
-        phase=_phase(status.get("phase") or "Pending", containers),
+        phase=_phase(status.get("phase") or "Pending", containers, conditions),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         node=spec.get("nodeName") or "",
         created_at=instant(meta.get("creationTimestamp")) or 0.0,
         started_at=instant(status.get("startTime")),
         deleting_by=instant(meta.get("deletionTimestamp")),
-        conditions={one["type"]: _condition(one) for one in status.get("conditions") or ()},
+        conditions=conditions,
         containers=containers,
         evictable=None if evictable is None else evictable == "true",
         owner=next((one["uid"] for one in meta.get("ownerReferences") or () if one.get("controller")), ""),
@@ -108,10 +109,18 @@ def read_pod(raw: Mapping[str, Any]) -> Pod:
     )
 
 
-def _phase(phase: str, containers: tuple[Container, ...]) -> str:
-    """The pod's phase; when the manager has ended, whatever else goes on beside it, so has the pod."""
+def _phase(phase: str, containers: tuple[Container, ...], conditions: Mapping[str, Condition]) -> str:
+    """The pod's phase; when the manager has ended and others go on beside it, so has the pod.
+
+    Where the kubelet ends the pod (eviction, preemption), the phase and the reason follow the last container: they are
+    waited for, since the manager's own end, in order and with code 0, is not the reason.
+    """
     manager = next((one for one in containers if one.name == "worker"), None)
     if phase != "Running" or manager is None or manager.state != "terminated":
+        return phase
+    disrupted = conditions.get("DisruptionTarget")
+    others = any(one.state != "terminated" for one in containers if not one.init)
+    if not others or (disrupted is not None and disrupted.status == "True"):
         return phase
     return "Succeeded" if manager.exit_code == 0 else "Failed"
 

@@ -58,10 +58,10 @@ CASES: list[tuple[str, Raw, JobState, str]] = [
     ("its queue took the pods back", disrupted("WorkloadEvictedDueToPreempted"), S.TIMEOUT, "Preempted"),
     ("evicted by API, as `kubectl drain` does", disrupted("EvictionByEvictionAPI"), S.CANCELLED, "EvictedByAPI"),
     (
-        "a taint of its node drove it out: the node does not answer",
+        "a taint of its node drove it out, and the node saw to it",
         disrupted("DeletionByTaintManager"),
-        S.MISSING,
-        "NodeLost",
+        S.CANCELLED,
+        "NodeTainted",
     ),
     ("its node was removed from the cluster", disrupted("DeletionByPodGC"), S.MISSING, "NodeLost"),
     ("its node shuts down", {"reason": "Terminated", **disrupted("TerminationByKubelet")}, S.MISSING, "NodeShutdown"),
@@ -162,6 +162,7 @@ def test_a_cause_reads_as_its_row_says(cause: str, status: Raw, state: JobState,
 
 def test_every_row_has_a_test() -> None:
     others = {
+        "a taint of its node drove it out: the node does not answer",
         "deleted by somebody",
         "deleted by force",
         "its node does not carry out the pod's deletion",
@@ -171,6 +172,21 @@ def test_every_row_has_a_test() -> None:
     assert {row.cause for row in ROWS} == {case[0] for case in CASES} | others
 
 
+@pytest.mark.parametrize(
+    "message, state, reason",
+    [
+        ("Pod was preempted by Kubelet to accommodate a critical pod.", S.TIMEOUT, "Preempted"),
+        ("Pod was terminated in response to imminent node shutdown.", S.MISSING, "NodeShutdown"),
+        ('Usage of EmptyDir volume "a" exceeds the limit "1Mi". ', S.FAILED, "Evicted"),
+    ],
+)
+def test_what_the_kubelet_did_is_told_though_all_ended_in_order(message: str, state: JobState, reason: str) -> None:
+    """As Kubernetes 1.35 shows it: phase Succeeded, without a reason."""
+    condition = holds("DisruptionTarget", "TerminationByKubelet", message=message)
+    found = seen({"phase": "Succeeded", "containerStatuses": [ended(0)], "conditions": [condition]})
+    assert found == (state, reason, message)
+
+
 def test_deleted_by_somebody() -> None:
     deleted = "2026-01-31T11:59:00Z"
     assert seen({"phase": "Succeeded", "containerStatuses": [ended(0)]}, deleted=deleted)[:2] == (
@@ -178,6 +194,13 @@ def test_deleted_by_somebody() -> None:
         "PodDeleted",
     )
     assert seen({"containerStatuses": [ended(137)]}, deleted=deleted)[:2] == (S.CANCELLED, "PodDeleted")
+
+
+def test_a_taint_of_its_node_drove_it_out_and_the_node_does_not_answer() -> None:
+    running = {**disrupted("DeletionByTaintManager"), "phase": "Running", "containerStatuses": [RUNS]}
+    assert seen(running, deleted="2026-01-31T11:59:00Z")[:2] == (S.MISSING, "NodeLost")
+    assert seen(running, gone=True)[:2] == (S.MISSING, "NodeLost")
+    assert seen(running, deleted="2026-01-31T11:59:50Z")[:2] == (S.RUNNING, "Deleting")
 
 
 def test_deleted_by_force() -> None:
@@ -204,15 +227,33 @@ def test_a_sidecar_ends_again_and_again() -> None:
     assert "container logs ended 4 times: exit code 3" in message
 
 
+def test_a_sidecar_between_two_lives_is_shown_as_ended() -> None:
+    between = {**ended(3, name="logs"), "restartCount": 4}
+    alive = {"phase": "Running", "containerStatuses": [RUNS], "initContainerStatuses": [between]}
+    assert seen(alive, sidecars=("logs",))[1] == "CrashLoopBackOff"
+    assert seen({**alive, "containerStatuses": [ended(0)]}, sidecars=("logs",))[1] == "Started", "it goes with the pod"
+
+
 def test_a_manager_that_ended_beside_a_container_that_goes_on_has_ended_the_pod() -> None:
     beside = {**RUNS, "name": "proxy"}
     assert seen({"phase": "Running", "containerStatuses": [beside, ended(0)]})[:2] == (S.COMPLETED, "Completed")
     assert seen({"phase": "Running", "containerStatuses": [beside, ended(139)]})[:2] == (S.FAILED, "SIGSEGV")
 
 
+def test_a_manager_that_ended_alone_says_nothing_before_the_kubelet_does() -> None:
+    """An eviction's reason comes with the phase, after the containers' ends."""
+    assert seen({"phase": "Running", "containerStatuses": [ended(0)]})[:2] == (S.RUNNING, "Started")
+    evicting = {"conditions": [holds("DisruptionTarget", "TerminationByKubelet")]}
+    both = {"containerStatuses": [{**RUNS, "name": "proxy"}, ended(0)]}
+    assert seen({"phase": "Running", **both, **evicting})[:2] == (S.RUNNING, "Started")
+    assert seen({"reason": "Evicted", **both, **evicting})[:2] == (S.FAILED, "Evicted")
+
+
 @pytest.mark.parametrize("code, reason", [(2, "WorkerConfig"), (3, "WorkerUnfit"), (4, "Refused"), (5, "WorkerKey")])
 def test_the_manager_tells_by_its_exit_code(code: int, reason: str) -> None:
-    assert seen({"containerStatuses": [ended(code)]})[1] == reason
+    found = seen({"containerStatuses": [ended(code, message="first\nbecause of this\n")]})
+    assert found[1] == reason
+    assert found[2].endswith(": because of this")
 
 
 def test_another_container_with_such_a_code_says_nothing_of_the_kind() -> None:
