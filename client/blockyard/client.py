@@ -117,6 +117,7 @@ class Client(Submitter):
         folder: str | Path | None = None,
         journal: str = "",
         metrics: str = "",
+        managers: str = "",
         limits: Limits | None = None,
         **pool: Any,
     ) -> Self:
@@ -126,7 +127,8 @@ class Client(Submitter):
         it all instead. `run`: a name under which the journal is kept and resumed after a crash.
         `journal`: ``postgresql://…`` instead of SQLite in the state folder. `limits`: how much may be unfinished before
         `submit` waits (``on_full="raise"``: raises `QueueFull`). `metrics`: ``HOST:PORT`` for Prometheus; nothing
-        listens without.
+        listens without. `managers`: ``tcp://ADDRESS:PORT`` for pools with blocks on other machines, by
+        `LocalPool.channel`; a Unix socket without.
         """
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
@@ -136,7 +138,7 @@ class Client(Submitter):
             pools,
             run=run,
             folder=Path(folder) if folder is not None else None,
-            serving=Serving(journal=journal, metrics=metrics, limits=limits or Limits()),
+            serving=Serving(journal=journal, metrics=metrics, managers=managers, limits=limits or Limits()),
         )
         try:
             engine = system.start(on_full)

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import subprocess
@@ -20,15 +21,16 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from blockyard import accelerators, leftovers, lifetime, nearness
+from blockyard.blocks import plugins
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
-from blockyard.blocks.provider import LocalProvider
+from blockyard.blocks.provider import LocalProvider, Provider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
@@ -51,6 +53,8 @@ _FAILURES_SECONDS: Final = 60.0
 """After so many of these within so many seconds it is not started again."""
 _JOURNAL_IN_USE: Final = 4
 """Exit code of an interchange whose journal has a writer: here one of a killed client, which is about to end."""
+_TCP: Final = re.compile(r"tcp://(?!0\.0\.0\.0:|\*:|\[::\]:)([\w.-]+|\[[\da-fA-F:]+\]):[1-9]\d{0,4}")
+"""Both ends use it, so an address that stands for all of a machine's will not do."""
 _STOP_SECONDS: Final = 5.0
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
@@ -86,9 +90,18 @@ class Serving(msgspec.Struct, frozen=True):
     """URL; '' for SQLite in the state folder."""
     metrics: str = ""
     """HOST:PORT; '' for none."""
+    managers: str = ""
+    """``tcp://ADDRESS:PORT``, where managers connect that other machines have; '' for a Unix socket."""
     client: str = DEFAULT_CLIENT
     """Name of the key that the supervising process itself uses."""
     limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.managers and not _TCP.fullmatch(self.managers):
+            raise ConfigError(
+                f"managers={self.managers!r}; give tcp://ADDRESS:PORT, with an address of this machine by which others "
+                "reach it, and a port"
+            )
 
 
 class LocalSystem:
@@ -153,7 +166,7 @@ class LocalSystem:
             self._write_worker_settings(name, settings)
             self._executors[name] = BlockExecutor(
                 engine=port,
-                provider=LocalProvider(owner=self._owner, log_dir=self.folder / "logs", grace=2.0),
+                provider=self._provider(settings),
                 pool=settings,
                 label=name,
                 name_block=partial(self._name_block, name, start),
@@ -163,6 +176,21 @@ class LocalSystem:
             self._executors[name].start()
         engine.connect(START_SECONDS)
         return engine
+
+    def _provider(self, pool: LocalPool) -> Provider:
+        if not isinstance(pool.provider, str):
+            return pool.provider
+        logs = self.folder / "logs"
+        if pool.provider == "local":
+            return LocalProvider(owner=self._owner, log_dir=logs, channel=pool.channel, grace=2.0)
+        make: Any = plugins.load(plugins.PROVIDERS, pool.provider)
+        try:
+            provider: Provider = make(owner=self._owner, log_dir=logs)
+        except TypeError as error:
+            raise ConfigError(
+                f"provider {pool.provider!r} can't be made from its name alone ({error}); give the provider itself"
+            ) from error
+        return provider
 
     def _name_block(self, pool: str, start: str, number: int) -> BlockId:
         """New in every process that uses the same journal: `start` is when this one began."""
@@ -245,6 +273,7 @@ class LocalSystem:
             "parent": os.getpid(),
             "journal": self._serving.journal,
             "metrics": self._serving.metrics,
+            "managers": self._serving.managers,
             "core": {"pools": pools, "blobs": str(self._blobs), **msgspec.structs.asdict(self._serving.limits)},
         }
         path = self.folder / "interchange.json"
@@ -259,7 +288,7 @@ class LocalSystem:
             _write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
         workers = max(1, int(pool.workers_per_node))
         settings = {
-            "endpoint": f"ipc://{self.folder}/managers.sock",
+            "endpoint": self._serving.managers or f"ipc://{self.folder}/managers.sock",
             "server_key": self._ring.interchange("managers").public.decode(),
             "key_file": str(self._ring.path(f"pool-{name}")),
             "pool": name,
@@ -273,7 +302,7 @@ class LocalSystem:
             "max_tasks_per_worker": pool.max_tasks_per_worker or 0,
             "max_rss": pool.max_rss_bytes or 0,
             "pin_cores": pool.pin_cores,
-            "supervisor": os.getpid(),
+            "supervisor": os.getpid() if pool.is_here else 0,
             "blob_near": str(nearness.nonce_file(self._blobs)),
         }
         _write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))
@@ -284,7 +313,7 @@ class LocalSystem:
         names = self._shares[pool].of(block)
         named = ("--accelerator-names", ",".join(names)) if names else ()
         argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block, *limit, *named)
-        return BlockCommand(argv=argv, env={"PYTHONPATH": _python_path()}, binds_itself=True)
+        return BlockCommand(argv=argv, env={"PYTHONPATH": _python_path()}, binds_itself=self._pools[pool].is_here)
 
 
 class _Initializer:

@@ -77,9 +77,12 @@ def table_of(pool: LocalPool) -> dict[str, Any]:
         for name in LocalPool.__struct_fields__
         if (value := getattr(pool, name)) != getattr(default, name) or name == "max_blocks"
     }
-    functions = [name for name, value in table.items() if callable(value)]
+    functions = [
+        name for name, value in table.items()
+        if callable(value) or (name in ("channel", "provider") and not isinstance(value, str))
+    ]  # fmt: skip
     if functions:
-        raise ConfigError(f"pool: {', '.join(functions)}: a function can't be kept in a file; give its name")
+        raise ConfigError(f"pool: {', '.join(functions)}: no file can keep it; give a name, or use Client.local")
     converted: dict[str, Any] = msgspec.to_builtins(table)
     return converted
 

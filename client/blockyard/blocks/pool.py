@@ -16,8 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.blocks import plugins
+from blockyard.blocks.channels import Channel
 from blockyard.blocks.errors import ErrorHandler, ErrorLimits
 from blockyard.blocks.faults import Fault, PluginError, PoolInvalid
+from blockyard.blocks.provider import Provider
 from blockyard.blocks.scaling import Policy, Strategy
 
 UNITS: Final = {
@@ -59,6 +61,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     start_cost: seconds until a new block works; less waiting work than that is not worth one.
     strategy, error_policy: the name of a plug-in, or the function itself.
     error_limits: the figures for the error policy.
+    channel: where the blocks' programs run, an `SSHChannel` for example; None: this machine. One for each pool.
+    provider: what makes the blocks instead of that; the name of a plug-in, or one that no other pool uses.
     launcher, launcher_options: the name of a plug-in, and further words for the tool behind it.
     walltime: seconds after which a block ends; None: never. It is drained in time for its last tasks to end.
     drain_timeout: seconds that a drained block has to finish what runs.
@@ -86,6 +90,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str | Strategy = "auto"
     error_policy: str | ErrorHandler = "breaker"
     error_limits: ErrorLimits = msgspec.field(default_factory=ErrorLimits)
+    channel: Channel | None = None
+    provider: str | Provider = "local"
     launcher: str = "per-node"
     launcher_options: tuple[str, ...] = ()
     walltime: float | None = None
@@ -134,6 +140,11 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     def slots_per_block(self) -> float:
         """Tasks that a whole block runs at a time."""
         return self.workers_per_node * self.nodes_per_block
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its blocks are children of the process that keeps them."""
+        return self.channel is None and self.provider == "local"
 
     @property
     def accelerators_per_node(self) -> int:
@@ -203,6 +214,8 @@ def find_faults(pool: LocalPool) -> list[Fault]:
         faults.append(Fault("walltime", problem))
     if both("initializer", "worker_init") and pool.initializer is not None and pool.worker_init is not None:
         faults.append(Fault("worker_init", "is given beside initializer; use one of the two"))
+    if both("channel", "provider") and pool.channel is not None and pool.provider != "local":
+        faults.append(Fault("channel", "is given beside provider; give it to the provider, if that takes one"))
     if both("initargs", "initializer") and pool.initargs and pool.initializer is None and pool.worker_init is None:
         faults.append(Fault("initargs", "is given without initializer or worker_init to call with it"))
     return faults
@@ -248,6 +261,24 @@ def _plugin(group: str) -> Check:
         return f"is {value!r}; there are: {', '.join(known)}{_nearest(value, known)}"
 
     return check
+
+
+def _has_members(port: type, what: str) -> Check:
+    def check(value: Any) -> str:
+        missing = [name for name in sorted(port.__dict__) if name[0] != "_" and not hasattr(value, name)]
+        return f"is {value!r}, which is no {what}: it has no {missing[0]}" if missing else ""
+
+    return check
+
+
+def _provider(value: Any) -> str:
+    if isinstance(value, str):
+        return _plugin(plugins.PROVIDERS)(value)
+    return _has_members(Provider, "provider")(value)
+
+
+def _channel(value: Any) -> str:
+    return "" if value is None else _has_members(Channel, "channel")(value)
 
 
 def _memory(value: Any) -> str:
@@ -342,6 +373,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "strategy": _plugin(plugins.STRATEGIES),
     "error_policy": _plugin(plugins.ERROR_HANDLERS),
     "error_limits": _error_limits,
+    "channel": _channel,
+    "provider": _provider,
     "launcher": _plugin(plugins.LAUNCHERS),
     "launcher_options": _words("options"),
     "walltime": _number(0, open_low=True, optional=True),

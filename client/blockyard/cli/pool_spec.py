@@ -11,6 +11,8 @@ from blockyard.blocks.pool import LocalPool
 
 _SHORT: Final[Mapping[str, str]] = {"workers": "workers_per_node", "memory": "memory_per_worker"}
 """Short names of fields, for those that are typed most."""
+_SEVERAL: Final = frozenset({"accelerators", "launcher_options", "preload"})
+"""Fields that hold several words, also when there is one."""
 
 
 def read_pool(text: str) -> tuple[str, LocalPool]:
@@ -28,7 +30,8 @@ def read_pool(text: str) -> tuple[str, LocalPool]:
         key, mark, value = item.partition("=")
         if not mark:
             raise click.BadParameter(f"pool {name!r}: {item!r} lacks '='; write FIELD=VALUE", param_hint="--pool")
-        table[_SHORT.get(key, key)] = _value(value)
+        field = _SHORT.get(key, key)
+        table[field] = _value(value, several=field in _SEVERAL)
     try:
         return name, LocalPool.read(table)
     except PoolInvalid as invalid:
@@ -36,10 +39,10 @@ def read_pool(text: str) -> tuple[str, LocalPool]:
         raise click.BadParameter(f"pool {name!r}: {faults}", param_hint="--pool") from invalid
 
 
-def _value(text: str) -> object:
+def _value(text: str, *, several: bool) -> object:
     if "+" in text:
         return tuple(text.split("+"))
     try:
         return msgspec.json.decode(text, type=int | float | bool)
     except msgspec.DecodeError:
-        return text
+        return (text,) if several else text

@@ -63,6 +63,12 @@ def test_a_pool_can_be_a_number_of_workers() -> None:
 
 
 def test_a_pool_can_be_said_field_by_field() -> None:
+    assert read_pool("a=preload=json")[1].preload == ("json",)
+    assert [read_pool(f"a=accelerators={text}")[1].accelerators for text in ("2", "gpu0", "0+1")] == [
+        2,
+        ("gpu0",),
+        ("0", "1"),
+    ]
     name, pool = read_pool("gpu=workers=2,max_blocks=3,memory=1Gi,preload=json+math,durability=fsync,idle_timeout=2.5")
     assert name == "gpu"
     assert (pool.workers_per_node, pool.max_blocks, pool.memory_per_worker) == (2, 3, "1Gi")
