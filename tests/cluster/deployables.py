@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,8 @@ DOCKERFILES = {
 POSTGRESQL = "postgresql"
 """Debian's, in the place of the official image."""
 POSTGRESQL_BIN = "/usr/lib/postgresql/15/bin"
+PYPY = "pypy"
+"""An image of somebody's whose Python is none that the worker comes for: Debian's PyPy."""
 KEPT = 4
 """Of each image so many of the latest archives stay in the cache; they are 300 MB each."""
 
@@ -52,7 +54,8 @@ def images(shop: Workshop, names: Iterable[str] = tuple(DOCKERFILES), root: Path
     """Build what is not there yet of the checkout at `root`, and return all that is asked for by name."""
     _have_base(shop)
     ours = wheels.build_ours(root)
-    return {name: _postgresql(shop) if name == POSTGRESQL else _product(shop, name, root, ours) for name in names}
+    foreign = {POSTGRESQL: _postgresql, PYPY: _pypy}
+    return {name: foreign[name](shop) if name in foreign else _product(shop, name, root, ours) for name in names}
 
 
 def name_again(shop: Workshop, image: Image, name: str) -> None:
@@ -76,23 +79,40 @@ def _product(shop: Workshop, name: str, root: Path, ours: Path) -> Image:
 
 
 def _postgresql(shop: Workshop) -> Image:
-    tag = parts.digest(parts.python_image_key(), POSTGRESQL_BIN, "user 999")
-    image = Image(POSTGRESQL, tag, _archive(shop, POSTGRESQL, tag))
+    # initdb wants its user to have a name; this is the number that the official image gives it
+    user = (
+        ["groupadd", "--system", "--gid", "999", "postgres"],
+        ["useradd", "--system", "--uid", "999", "--gid", "999", "--home-dir", "/var/lib/postgresql", "postgres"],
+    )
+    return _debian(shop, POSTGRESQL, "postgresql", before=user, config=["--cmd", "postgres", "--stop-signal", "SIGINT"])
+
+
+def _pypy(shop: Workshop) -> Image:
+    return _debian(shop, PYPY, "pypy3", after=(["ln", "-s", "/usr/bin/pypy3", "/usr/local/bin/python3"],))
+
+
+def _debian(
+    shop: Workshop,
+    name: str,
+    package: str,
+    *,
+    before: Sequence[list[str]] = (),
+    after: Sequence[list[str]] = (),
+    config: Sequence[str] = (),
+) -> Image:
+    """The base with one more of Debian's packages."""
+    tag = parts.digest(parts.python_image_key(), package, repr((before, after, config)))
+    image = Image(name, tag, _archive(shop, name, tag))
 
     def make(target: Path) -> None:
         container = run(shop.store.argv("from", "--pull-never", parts.PYTHON_IMAGE)).strip()
         apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-        steps = (
-            # initdb wants its user to have a name; this is the number that the official image gives it
-            ["groupadd", "--system", "--gid", "999", "postgres"],
-            ["useradd", "--system", "--uid", "999", "--gid", "999", "--home-dir", "/var/lib/postgresql", "postgres"],
-            [*apt, "update"],
-            [*apt, "install", "-y", "--no-install-recommends", "postgresql"],
-        )
+        install = ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", package])
         try:
-            for words in steps:
+            for words in (*before, *install, *after):
                 run(shop.store.argv("run", "--isolation", "chroot", container, "--", *words), timeout=1800.0)
-            run(shop.store.argv("config", "--cmd", "postgres", "--stop-signal", "SIGINT", container))
+            if config:
+                run(shop.store.argv("config", *config, container))
             run(shop.store.argv("commit", "--quiet", container, image.reference), timeout=900.0)
         finally:
             run(shop.store.argv("rm", container))
