@@ -14,10 +14,10 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from blockyard.errors import ConfigError
+from blockyard.errors import BlockyardError, ConfigError
 from blockyard.kube.api import Api, ApiSettings
 from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.kube.kinds import POD_GROUP, Kind
@@ -26,7 +26,7 @@ from blockyard_operator import keys, logs
 from blockyard_operator.applier import CALM_SECONDS, Applier, Rim
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
-from blockyard_operator.election import Election
+from blockyard_operator.election import Election, NotLeader
 from blockyard_operator.election import Terms as LeaseTerms
 from blockyard_operator.interchange import Interchange, News
 from blockyard_operator.metrics import CONTENT_TYPE, Metrics
@@ -82,7 +82,13 @@ class Operator:
                     await web.stop()
 
     def _fate(self, lead: asyncio.Task[None]) -> int:
+        """Say why it is over; a Lease that is lost is no fault in here, of which a trace would tell."""
         error = lead.exception()
+        if isinstance(error, BaseExceptionGroup):
+            known, unknown = error.split((NotLeader, Over))
+            if known is not None and unknown is None:
+                log.error("the operator ends: %s", "; ".join(sorted({str(one) for one in _leaves(known)})))
+                return 1
         if error is not None:
             log.error("the operator ends: %s", error, exc_info=error)
         return 1
@@ -265,10 +271,22 @@ class Operator:
         )
 
 
+class Over(BlockyardError):
+    """Something is over without which this process must not go on."""
+
+
 async def _fatal(wait: Coroutine[Any, Any, object], what: str) -> None:
     """End the task group, and with it the process, when something is over that must not be."""
     await wait
-    raise RuntimeError(what)
+    raise Over(what)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def _on_signals() -> asyncio.Task[None]:
