@@ -73,30 +73,39 @@ def writes(text: str) -> float:
 
 
 def test_another_takes_over_when_the_leader_is_killed(release: Release, runner: PodRunner) -> None:
-    first = release.operator("operator-0", lease_seconds="6", renew_seconds="1", write_timeout="2")
+    """With the times as they are by default; within 20 s is promised."""
+    first = release.operator("operator-0")
     release.until("it leads", lambda: first.leads)
-    second = release.operator("operator-1", lease_seconds="6", renew_seconds="1", write_timeout="2")
+    second = release.operator("operator-1")
     release.interchange()
     release.apply("WorkerPool", "cpu", blocks={"min": 1, "max": 3})
     running(release, 1)
     assert not second.leads
     names = set(release.blocks())
     first.end(signal.SIGKILL)
-    release.until("the second leads", lambda: second.leads, within=30)
+    began = time.monotonic()
+    release.until("the second leads", lambda: second.leads)
+    assert time.monotonic() - began <= 20
     release.run("scale", "wp/cpu", "--replicas=2")
     running(release, 2)
     assert set(release.blocks()) > names, "what was there is kept"
 
 
 def test_a_leader_that_ends_in_order_hands_over_at_once(release: Release) -> None:
-    first = release.operator("operator-0")
-    release.until("it leads", lambda: first.leads)
-    second = release.operator("operator-1")
-    release.until("the second waits", lambda: second.get("/ready")[0] == 200)
-    assert first.end() == 0
-    began = time.monotonic()
-    release.until("the second leads", lambda: second.leads, within=15)
-    assert time.monotonic() - began < 10, "it did not wait for the Lease to run out"
+    """Within 2 s is promised; one of three changes shows it on a machine that is busy with other things, too."""
+    took: list[float] = []
+    leader = release.operator("operator-0")
+    release.until("it leads", lambda: leader.leads)
+    while len(took) < 3 and not any(seconds < 2 for seconds in took):
+        other = release.operator(f"operator-{len(took) + 1}")
+        release.until("the other waits", lambda other=other: other.get("/ready")[0] == 200)  # type: ignore[misc]
+        began = time.monotonic()
+        leader.process.send_signal(signal.SIGTERM)
+        release.until("the other leads", lambda other=other: other.leads)  # type: ignore[misc]
+        took.append(time.monotonic() - began)
+        assert leader.process.wait(30) == 0
+        leader = other
+    assert min(took) < 2, took
 
 
 def test_a_pool_that_the_api_server_would_refuse_says_so_by_field(release: Release, runner: PodRunner) -> None:
