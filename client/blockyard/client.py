@@ -25,6 +25,8 @@ from blockyard.remote import RemoteEngine, RemoteSettings
 
 if TYPE_CHECKING:
     from blockyard.aio import AsyncClient
+    from blockyard.monitoring import Monitoring
+    from blockyard.radios import RadioConfig
 
 T = TypeVar("T")
 
@@ -119,6 +121,8 @@ class Client(Submitter):
         metrics: str = "",
         managers: str = "",
         limits: Limits | None = None,
+        monitoring: "bool | str | Monitoring | None" = None,
+        radio: "RadioConfig | None" = None,
         **pool: Any,
     ) -> Self:
         """An interchange and pools of blocks on this machine, which end with this client.
@@ -128,17 +132,28 @@ class Client(Submitter):
         `journal`: ``postgresql://…`` instead of SQLite in the state folder. `limits`: how much may be unfinished before
         `submit` waits (``on_full="raise"``: raises `QueueFull`). `metrics`: ``HOST:PORT`` for Prometheus; nothing
         listens without. `managers`: ``tcp://ADDRESS:PORT`` for pools with blocks on other machines, by
-        `LocalPool.channel`; a Unix socket without.
+        `LocalPool.channel`; a Unix socket without. `monitoring`: True, a database's URL, or a `Monitoring`, and every
+        task leaves its history, see ``docs/monitoring.md``; `radio`: the same as ``Monitoring(radio=radio)``.
         """
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
         if pools is None:
             pools = {"default": LocalPool(**{**_one_block(workers), **pool})}
+        if monitoring is not None or radio is not None:
+            from blockyard import monitoring as monitoring_of  # costs nothing to those who do not use it
+
+            monitoring = monitoring_of.read(monitoring, radio)
         system = LocalSystem(
             pools,
             run=run,
             folder=Path(folder) if folder is not None else None,
-            serving=Serving(journal=journal, metrics=metrics, managers=managers, limits=limits or Limits()),
+            serving=Serving(
+                journal=journal,
+                metrics=metrics,
+                managers=managers,
+                limits=limits or Limits(),
+                monitoring=monitoring,
+            ),
         )
         try:
             engine = system.start(on_full)

@@ -1,10 +1,11 @@
 """The keys of one interchange and of those who may talk to it, as files in one folder.
 
-``clients.key`` and ``managers.key`` are the interchange's own, one for each of its two sockets. ``client.key`` and
-``pool-NAME.key`` are what clients and a pool's managers prove themselves with, ``keeper-NAME.key`` what a client does
-that may define pools. ``allowed/`` holds the public halves of those that are welcome, one file each:
-``client-NAME.pub``, ``pool-NAME.pub``, ``keeper-NAME.pub``; to revoke a key is to remove its file. A client's may have
-a second line ``pools = NAME, NAME``: the only pools that it may use.
+``clients.key``, ``managers.key`` and ``hubs.key`` are the interchange's own, one for each socket. ``client.key`` and
+``pool-NAME.key`` are what clients and a pool's managers prove themselves with, ``keeper-NAME.key`` what a client
+does that may define pools, ``hub-NAME.key`` what a hub does, which is told of everything. ``allowed/`` holds the public
+halves of those that are welcome, one file each: ``client-NAME.pub``, ``pool-NAME.pub``, ``keeper-NAME.pub``,
+``hub-NAME.pub``; to revoke a key is to remove its file. A client's may have a second line ``pools = NAME, NAME``: the
+only pools that it may use.
 All files are 0600, the folder 0700. Where nothing has to be made, a folder that cannot be written to will do.
 """
 
@@ -19,7 +20,7 @@ from blockyard.errors import BadKey
 from blockyard.transport import KeyPair, read_public_key
 
 DEFAULT_CLIENT: Final = "default"
-KINDS: Final = ("client", "pool", "keeper")
+KINDS: Final = ("client", "pool", "keeper", "hub")
 _POOLS = re.compile(r"^pools = (.*)$", re.MULTILINE)
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Guest(NamedTuple):
     """Whom an allowed key proves."""
 
     user: str
-    """``client:NAME``, ``pool:NAME`` or ``keeper:NAME``."""
+    """``client:NAME``, ``pool:NAME``, ``keeper:NAME`` or ``hub:NAME``."""
     pools: frozenset[str] | None
     """The only pools that it may use; None: all."""
 
@@ -41,7 +42,7 @@ class KeyRing:
         self._allowed = folder / "allowed"
 
     def interchange(self, role: str) -> KeyPair:
-        """The interchange's own pair for 'clients' or 'managers', made at first use.
+        """The interchange's own pair for 'clients', 'managers' or 'hubs', made at first use.
 
         Raises BadKey when there is none and none can be made.
         """
@@ -71,7 +72,7 @@ class KeyRing:
         """
         kind, _, rest = name.partition("-")
         if kind not in KINDS or not rest or "/" in name:
-            raise BadKey(f"key name {name!r}: expected client-NAME, pool-NAME or keeper-NAME")
+            raise BadKey(f"key name {name!r}: expected client-NAME, pool-NAME, keeper-NAME or hub-NAME")
         limit = None if pools is None else _limit(name, list(pools))
         pair = KeyPair.load_or_new(self.path(name))
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)

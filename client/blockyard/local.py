@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -41,6 +41,10 @@ from blockyard.pool_engine import PoolEngine
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
 
+if TYPE_CHECKING:
+    from blockyard.hub_process import HubProcess
+    from blockyard.monitoring import Monitoring
+
 _log = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 0.2
@@ -59,6 +63,8 @@ _STOP_SECONDS: Final = 5.0
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
+_TELL_SECONDS: Final = 15.0
+"""The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +101,8 @@ class Serving(msgspec.Struct, frozen=True):
     client: str = DEFAULT_CLIENT
     """Name of the key that the supervising process itself uses."""
     limits: Limits = Limits()
+    monitoring: "Monitoring | None" = None
+    """None: nothing is told to anybody."""
 
     def __post_init__(self) -> None:
         if self.managers and not _TCP.fullmatch(self.managers):
@@ -129,6 +137,8 @@ class LocalSystem:
         self._blobs = _blobs_of(self._owner)
         self._lock = -1
         self._supervisor: _Supervisor | None = None
+        self.hub: HubProcess | None = None
+        """None without monitoring."""
         self._executors: dict[str, BlockExecutor] = {}
         self._stopping = threading.Lock()
         self._stopped = threading.Event()
@@ -159,6 +169,7 @@ class LocalSystem:
         )
         self._supervisor.on_give_up = partial(self._give_up, engine)
         self._supervisor.start()
+        self._start_hub()
         port = PoolEngine(engine, self._block_command)
         port.on_opening = partial(self._report_blocks, port)
         start = f"{time.time_ns() // 1_000_000:x}"
@@ -176,6 +187,17 @@ class LocalSystem:
             self._executors[name].start()
         engine.connect(START_SECONDS)
         return engine
+
+    def _start_hub(self) -> None:
+        monitoring = self._serving.monitoring
+        if monitoring is None:
+            return
+        self._ring.interchange("hubs")
+        self._ring.issue("hub-default")
+        from blockyard.hub_process import HubProcess  # costs nothing to those who do not use it
+
+        self.hub = HubProcess(monitoring, self.folder, keeps_folder=not self._temporary, path=_python_path())
+        self.hub.start()
 
     def _provider(self, pool: LocalPool) -> Provider:
         if not isinstance(pool.provider, str):
@@ -257,7 +279,10 @@ class LocalSystem:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
         if self._supervisor is not None:
-            self._supervisor.stop()
+            has_to_tell = self.hub is not None and not self.hub.failure
+            self._supervisor.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
+        if self.hub is not None:
+            self.hub.stop()  # after the interchange, which tells it the last there is to tell
         self._unlock()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -274,7 +299,12 @@ class LocalSystem:
             "journal": self._serving.journal,
             "metrics": self._serving.metrics,
             "managers": self._serving.managers,
-            "core": {"pools": pools, "blobs": str(self._blobs), **msgspec.structs.asdict(self._serving.limits)},
+            "core": {
+                "pools": pools,
+                "blobs": str(self._blobs),
+                "monitoring": self._serving.monitoring is not None,
+                **msgspec.structs.asdict(self._serving.limits),
+            },
         }
         path = self.folder / "interchange.json"
         _write_private(path, msgspec.json.encode(settings))
@@ -400,10 +430,10 @@ class _Supervisor(threading.Thread):
             return 0, 0
         return found.st_ino, found.st_ctime_ns
 
-    def stop(self) -> None:
-        """End the interchange, in good order if it can."""
+    def stop(self, seconds: float) -> None:
+        """End the interchange, in good order if it can within so many seconds."""
         self._ending.set()
-        patience = time.monotonic() + _STOP_SECONDS
+        patience = time.monotonic() + seconds
         while self.is_alive():
             # Looked at again each time: the thread may just have been about to start another one.
             process = self._process

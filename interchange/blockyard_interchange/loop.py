@@ -25,11 +25,14 @@ from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.figures import Figures, figures
 from blockyard_interchange.core.state import State
 from blockyard_interchange.health import Health
+from blockyard_interchange.hub_port import HubPort
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.settings import ProcessSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from blockyard_interchange.metrics import MetricsPort
 
 _log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ _FRAMES_A_TURN = 64
 _KEYS_SECONDS = 1.0
 """How often the allow-lists are read again."""
 _COMPACTIONS_A_TURN = 2
+_TELL_SECONDS = 10.0
+"""That the hub has, at the end, to come back if it is away, and to confirm what it was told."""
 _COMPLAINT_SECONDS = 1.0
 """Between two complaints in the log about frames that cannot be read."""
 
@@ -59,6 +64,9 @@ class Loop:
 
     It raises `JournalDamaged`, `Fenced` or what the system refuses.
     """
+
+    _hub: HubPort | None = None
+    _tell_until = 0.0
 
     def __init__(self, settings: ProcessSettings, log: Log, ending: Ending, health: Health) -> None:
         self._settings = settings
@@ -91,6 +99,8 @@ class Loop:
         self._managers = Router(
             self._context, settings.managers_endpoint, keys=self._ring.interchange("managers"), domain="pool"
         )
+        if settings.hub_endpoint:
+            self._hub = HubPort(self._context, self._gate, settings.hub_endpoint, self._ring)
         _log.info(
             "interchange ready: opening %d, %d tasks from the journal in %.2f s",
             log.epoch, len(self.state.tasks), time.monotonic() - started,
@@ -103,8 +113,10 @@ class Loop:
             poller.register(readable)
         if self._scrapes is not None:
             poller.register(self._scrapes.descriptor)
+        if self._hub is not None:
+            poller.register(self._hub.socket)
         health = self._health
-        while not self._ending.is_asked:
+        while not self._ending.is_asked or self._has_to_tell():
             now = health.turned_at = time.monotonic()
             wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
             ready = poller.poll(wake)
@@ -116,19 +128,35 @@ class Loop:
                 self._look_at_ring(now)
             if self._managers in ready:
                 self._read_managers(now)
-            if self._clients in ready and not self._commits.is_failing:
+            is_held = self._is_held(ready, now)
+            if self._clients in ready and not is_held:
                 self._read_clients(now)
-            effects = reactor.turn(self.state, now, hears_clients=not self._commits.is_failing)
+            effects = reactor.turn(self.state, now, hears_clients=not is_held)
             if self._scrapes is not None and self._scrapes.descriptor in ready:
                 self._take_figures(self._scrapes, effects, now)
             self._perform(effects, now)
             if self._figures is not None and (not self._commits.is_waiting or self._commits.is_failing):
                 self._hand_over_figures()
             health.is_held = self._commits.is_failing
-            if health.is_held and self._clients in ready:
+            if is_held and self._clients in ready:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
         health.turned_at, health.stage = None, "ending"
         self._close()
+
+    def _has_to_tell(self) -> bool:
+        """At the end: the hub has not confirmed everything, and there is time left."""
+        notes, now = self.state.notes, time.monotonic()
+        if self._ending.is_asked and not self._tell_until:
+            self._tell_until = now + _TELL_SECONDS
+        return notes is not None and bool(notes.kept) and now < self._tell_until
+
+    def _is_held(self, ready: "Sequence[object]", now: float) -> bool:
+        """Whether clients must wait: the journal can't be written, or the hub is far behind. Hears the hub first."""
+        if self._hub is None:
+            return self._commits.is_failing
+        if self._hub.socket in ready:
+            self._hub.read(self.state, now)
+        return self._commits.is_failing or (self.state.notes is not None and self.state.notes.is_full)
 
     def _take_figures(self, scrapes: "MetricsPort", effects: Effects, now: float) -> None:
         """Copy the figures, and journal them: who has seen a counter shall not see it go back after a restart."""
@@ -198,6 +226,8 @@ class Loop:
     def _look_at_ring(self, now: float) -> None:
         self._keys_at = now + _KEYS_SECONDS
         self._ring_seen = self._ring.changed_at()
+        if self._hub is not None:
+            self._hub.look_at_ring()
         clients = {**self._ring.guests("client"), **self._ring.guests("keeper")}
         keeping.on_ring(self.state, {guest.user: guest.pools for guest in clients.values()})
         guests = clients, self._ring.guests("pool")
@@ -244,6 +274,9 @@ class Loop:
             self._tell_manager(peer, to_manager)
         for peer, to_client in effects.after_clients:
             self._tell_client(peer, to_client)
+        if self._hub is not None:
+            for peer, to_hub in effects.after_hub:
+                self._hub.send(peer, to_hub)
         if self._blobs is not None:
             for name in effects.unlink:
                 try:
@@ -253,7 +286,9 @@ class Loop:
 
     def _compact(self) -> None:
         for _ in range(_COMPACTIONS_A_TURN):
-            number = self._log.oldest_to_compact(self.state.live_bytes)
+            notes = self.state.notes
+            live = self.state.live_bytes + (notes.kept_bytes if notes is not None else 0)
+            number = self._log.oldest_to_compact(live)
             if number is None:
                 return
             old = (entries.decode(entry) for entry in self._log.entries(number))
@@ -270,6 +305,8 @@ class Loop:
         self._log.close()
         if self._scrapes is not None:
             self._scrapes.close()
+        if self._hub is not None:
+            self._hub.close()
         for socket in (self._clients, self._managers, self._gate):
             socket.close()
         self._context.close()

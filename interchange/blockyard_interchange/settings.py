@@ -27,6 +27,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Endpoint for managers; '' for ``ipc://FOLDER/managers.sock``."""
     metrics: str = ""
     """``HOST:PORT`` for Prometheus; '' for none: nothing listens then."""
+    hub: str = ""
+    """Endpoint for the hub, when `core.monitoring` is set; '' for ``ipc://FOLDER/hub.sock``."""
     core: Settings = msgspec.field(default_factory=Settings)
     parent: int = 0
     """Process whose death ends this one; 0 for none."""
@@ -51,6 +53,11 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def managers_endpoint(self) -> str:
         """Where managers connect."""
         return self.managers or f"ipc://{self.folder}/managers.sock"
+
+    @property
+    def hub_endpoint(self) -> str:
+        """Where the hub connects; '' when there is no monitoring: nothing listens then."""
+        return (self.hub or f"ipc://{self.folder}/hub.sock") if self.core.monitoring else ""
 
     @property
     def keys_folder(self) -> Path:

@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from blockyard.wire import client, manager
+from blockyard.wire import client, hub, manager
 from blockyard.wire.records import PROTOCOL_VERSION
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -16,6 +16,8 @@ UNIONS = {
     "Interchange to client": client.ToClient,
     "Manager to interchange": manager.FromManager,
     "Interchange to manager": manager.ToManager,
+    "Hub to interchange": hub.FromHub,
+    "Interchange to hub": hub.ToHub,
 }
 
 

@@ -24,6 +24,10 @@ STRATEGIES: Final = "blockyard.strategies"
 ERROR_HANDLERS: Final = "blockyard.error_handlers"
 PROVIDERS: Final = "blockyard.providers"
 EXECUTORS: Final = "blockyard.executors"
+RADIOS: Final = "blockyard.radios"
+RECEIVERS: Final = "blockyard.receivers"
+"""Receivers of our own radios, which live with the hub; a radio of others makes its own."""
+SINKS: Final = "blockyard.sinks"
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -50,6 +54,14 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         EXECUTORS: {
             "blocks": "blockyard.blocks.executor:BlockExecutor",
             "blockless": "blockyard.blocks.blockless:BlocklessExecutor",
+        },
+        RADIOS: {
+            "thread": "blockyard.radios.thread:ThreadRadio",
+            "interchange": "blockyard.radios.interchange:InterchangeRadio",
+        },
+        RECEIVERS: {},
+        SINKS: {
+            "sql": "blockyard_monitoring.sinks.sql:SqlSink",
         },
     }
 )

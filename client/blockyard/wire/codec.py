@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from blockyard.errors import BadFrame
-from blockyard.wire import client, manager
+from blockyard.wire import client, hub, manager, monitoring
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Larger bodies travel as blobs."""
@@ -46,3 +46,32 @@ from_client: Decoder[client.FromClient] = Decoder(client.FromClient, "from a cli
 to_client: Decoder[client.ToClient] = Decoder(client.ToClient, "to a client")
 from_manager: Decoder[manager.FromManager] = Decoder(manager.FromManager, "from a manager")
 to_manager: Decoder[manager.ToManager] = Decoder(manager.ToManager, "to a manager")
+from_hub: Decoder[hub.FromHub] = Decoder(hub.FromHub, "from the hub")
+to_hub: Decoder[hub.ToHub] = Decoder(hub.ToHub, "to the hub")
+
+
+class PacketDecoder(Decoder[monitoring.AnyPacket]):
+    """Decodes packets of monitoring, and looks at their version."""
+
+    def __init__(self, records: object, direction: str, most_bytes: int) -> None:
+        super().__init__(monitoring.Packet[records], direction)  # type: ignore[valid-type]
+        self._most_bytes = most_bytes
+
+    def decode(self, frame: bytes | memoryview) -> monitoring.AnyPacket:
+        """Decode one packet.
+
+        Raises BadFrame as above, and for another version.
+        """
+        if len(frame) > self._most_bytes:
+            raise BadFrame(f"packet {self._direction}: {len(frame)} bytes, at most {self._most_bytes} are allowed")
+        packet = super().decode(frame)
+        if packet.version != monitoring.VERSION:
+            raise BadFrame(
+                f"packet {self._direction}: version {packet.version}, this is {monitoring.VERSION}; "
+                "use the same Blockyard on both sides"
+            )
+        return packet
+
+
+packet_of_interchange = PacketDecoder(monitoring.AnyRecord, "of the interchange", MAX_FRAME_BYTES)
+packet_of_worker = PacketDecoder(monitoring.FromWorker, "of a worker's side", monitoring.MAX_PACKET_BYTES)

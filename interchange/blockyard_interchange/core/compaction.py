@@ -9,14 +9,17 @@ from blockyard_interchange.core.stages import Histogram
 from blockyard_interchange.core.state import Origin, Pool, State
 
 
-def surviving(  # noqa: C901 - one flat case for each kind of entry
+def surviving(  # noqa: C901, PLR0912 - one flat case for each kind of entry
     state: State, entry: entries.Entry
 ) -> entries.Entry | None:
     """A copy of an entry without what is done with; None when nothing is left."""
     match entry:
         case entries.Submitted():
-            groups = [part for group in entry.groups for part in _live(state, entry.session, group)]
-            return msgspec.structs.replace(entry, groups=groups, copy=True) if groups else None
+            origins = entry.origins or [group.first for group in entry.groups]
+            parts = [_live(state, entry.session, group) for group in entry.groups]
+            groups = [part for own in parts for part in own]
+            firsts = [first for first, own in zip(origins, parts, strict=True) for _ in own]
+            return msgspec.structs.replace(entry, groups=groups, copy=True, origins=firsts) if groups else None
         case entries.Ended():
             kept = [outcome for outcome in entry.outcomes if TaskId(outcome.task) in state.tasks]
             return entries.Ended(kept, copy=True) if kept else None
@@ -48,13 +51,18 @@ def surviving(  # noqa: C901 - one flat case for each kind of entry
             return _pool(state, entry.pool)
         case entries.ClientAllowed():
             return _client(state, entry.name)
+        case entries.Noted(number):
+            return entry if state.notes is not None and number > state.notes.confirmed else None
         case _:
             return None
 
 
 def snapshot(state: State) -> list[entries.Entry]:
     """The counters, so that dropping what was counted loses nothing."""
-    return [counted(pool, pool.stages.copied()) for pool in state.pools.values()]
+    counts: list[entries.Entry] = [counted(pool, pool.stages.copied()) for pool in state.pools.values()]
+    if state.notes is not None:
+        counts.append(entries.NotesConfirmed(state.notes.confirmed))
+    return counts
 
 
 def counted(pool: Pool, stages: dict[str, Histogram]) -> entries.PoolCounted:

@@ -140,6 +140,8 @@ def _blocks_answer(
     if question.pool and not _is_there(state, question.pool):
         return _no_pool(state, session, question.pool)
     if isinstance(question, asked.ReportBlocks):
+        if state.notes is not None and question.pool:
+            state.notes.on_blocks(question.pool, question.blocks, now)
         return asked.Done(listing.take_in(state.pools[question.pool], question.blocks) if question.pool else 0)
     pools = [pool for pool in rights.pools(state, session) if question.pool in ("", pool.name)]
     return asked.BlocksAre([line for pool in pools for line in listing.lines(pool, now)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from blockyard.ids import ManagerId
 from blockyard.wire import client as to_clients
+from blockyard.wire import hub as to_hub
 from blockyard.wire import manager as to_managers
 from blockyard_interchange.core.entries import Entry
 
@@ -24,6 +25,7 @@ class Effects:
     """The commit must survive power loss."""
     after_managers: list[tuple[bytes, to_managers.ToManager]] = field(default_factory=list)
     after_clients: list[tuple[bytes, to_clients.ToClient]] = field(default_factory=list)
+    after_hub: list[tuple[bytes, to_hub.ToHub]] = field(default_factory=list)
     recorded: dict[ManagerId, int] = field(default_factory=dict)
     """Number of the last `Outcomes` of each manager that the commit holds; told to them when there is occasion."""
     unlink: list[str] = field(default_factory=list)
@@ -46,6 +48,6 @@ class Effects:
         return not self.keys_changed and not any(
             (
                 self.before, self.entries, self.recorded, self.after_managers, self.after_clients, self.unlink,
-                self.ended,
+                self.ended, self.after_hub,
             )
         )  # fmt: skip

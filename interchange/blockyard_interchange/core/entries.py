@@ -6,6 +6,7 @@ oldest chunk that still matter (see `replay.surviving`).
 
 import msgspec
 
+from blockyard.wire.hub import Told
 from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram
@@ -55,6 +56,8 @@ class Submitted(Record, tag=4, frozen=True):
     """Made by compaction: counted before."""
     opening: int = 0
     """Of the journal, when `join` made these: no lease of before can be theirs; 0: the client's own submission."""
+    origins: list[int] = []
+    """For each group, the first number of the one that the client sent, of which it is what is left; empty: itself."""
 
 
 class Ended(Record, tag=5, frozen=True):
@@ -178,6 +181,19 @@ class ClientForbidden(Record, tag=19, frozen=True):
     name: str
 
 
+class Noted(Record, tag=20, frozen=True):
+    """A packet of monitoring, to be kept until the hub stored it."""
+
+    number: int
+    told: Told
+
+
+class NotesConfirmed(Record, tag=21, frozen=True):
+    """The hub stored all packets up to this number."""
+
+    number: int
+
+
 Entry = (
     SessionOpened
     | RunOwned
@@ -198,6 +214,8 @@ Entry = (
     | PoolRemoved
     | ClientAllowed
     | ClientForbidden
+    | Noted
+    | NotesConfirmed
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -5,6 +5,7 @@ import math
 from blockyard.ids import ManagerId, TaskId, task_name
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
+from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
 from blockyard_interchange.core import gangs, outcomes, output
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
@@ -35,6 +36,8 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
             manager.ends_at = now + message.seconds_left
         pool.managers[manager.id] = manager
         state.effects.entries.append(ManagerJoined(manager.id))
+        if state.notes is not None:
+            state.notes.on_manager(manager, "joined", "", now)
     else:
         state.manager_peers.pop(manager.peer, None)
         manager.peer = peer
@@ -170,6 +173,9 @@ def _tell_started(state: State, manager: Manager, names: list[TaskId]) -> None:
     started: dict[bytes, list[int]] = {}
     for name in names:
         task = manager.leases.get(name)
+        if task is not None and state.notes is not None:
+            seconds = next(seconds for one, seconds in manager.running if one == name)
+            state.notes.on_try(task, TryState.RUNNING, seconds, manager.last_seen)
         if task is not None and task.order.session.connected:
             started.setdefault(task.order.session.peer, []).append(name)
     for peer, tasks in started.items():
@@ -195,6 +201,8 @@ def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: 
     state.unconfirmed.pop(manager.id, None)
     no_room(manager)
     state.effects.entries.append(ManagerLeft(manager.id))
+    if state.notes is not None:
+        state.notes.on_manager(manager, "gone", failure.message, now)
     manager.draining = True
     output.on_gone(state, manager)
     gangs.on_manager_lost(state, manager, failure, now, loss)

@@ -168,6 +168,8 @@ class _Dealer:
         task.manager = manager
         if task.since:
             order.pool.stages.queued.add(self._now - task.since)
+            if state.notes is not None:
+                state.notes.on_assigned_late(task)
         else:
             if order is not self._timed:
                 self._time_waits(order)

@@ -5,6 +5,7 @@ import math
 
 from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
+from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, body_bytes
 from blockyard_interchange.core import functions, gangs, rights, stored, submit
 from blockyard_interchange.core.entries import Counted, Submitted
@@ -102,10 +103,12 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
         case Status.JOIN if task.flags & Flag.CANCELLING:
             finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
         case Status.JOIN:
-            _join(state, task, outcome.calls or Calls([], []), now)
+            _join(state, task, outcome.calls or Calls([], []), now, outcome.seconds)
         case Status.RAISED | Status.TIMEOUT | Status.OUT_OF_MEMORY if (
             not task.flags & Flag.CANCELLING and task.failures < task.order.spec.retries and _may_retry(task, outcome)
         ):
+            if state.notes is not None:
+                state.notes.on_try(task, TryState(int(outcome.status)), outcome.seconds, now, outcome.failure)
             _retry(state, task, now)
         case _:
             finish(state, task, outcome, now)
@@ -161,6 +164,8 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
         message = f"task {task_name(task.id)} lost its worker {task.losses} times (at most {most}): {failure.message}"
         finish(state, task, _lost_outcome(task, message, failure), now)
     else:
+        if state.notes is not None:
+            state.notes.on_try(task, TryState.LOST, 0.0, now, failure, loss.value)
         requeue(state, task, now)
 
 
@@ -190,7 +195,9 @@ def withdraw(state: State, task: Task) -> None:
     task.state = TaskState.WAITING
 
 
-def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
+def finish(  # noqa: C901 - once a task: a call for each part would cost as much as the parts
+    state: State, task: Task, outcome: Outcome, now: float
+) -> None:
     """Record how a task ended, tell those who wait, and give it to its client. Final; called once for each task."""
     order = task.order
     pool, session = order.pool, order.session
@@ -198,6 +205,8 @@ def finish(state: State, task: Task, outcome: Outcome, now: float) -> None:
         withdraw(state, task)
     if state.orphans:
         state.orphans.pop(task.id, None)
+    if state.notes is not None:
+        state.notes.on_end(task, outcome, now, is_try=task.state is TaskState.ASSIGNED)
     if task.flags & Flag.GANG:
         state.hungry[pool.name] = pool  # the next in line may be first now
     task.state, task.outcome = TaskState.ENDED, outcome  # who ran it stays known: only there its output can be read
@@ -341,7 +350,7 @@ def free(state: State, task: Task) -> None:
     functions.release(state, order.entry)
 
 
-def _join(state: State, task: Task, calls: Calls, now: float) -> None:
+def _join(state: State, task: Task, calls: Calls, now: float, seconds: float) -> None:
     """A task left others to be done: make them tasks of its run; its result will be theirs, its slot is free."""
     settle(state, now)  # what it needed may have ended in the same message, and must not tell it when it joins
     if task.outcome is not None:
@@ -350,6 +359,8 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
         lost(state, task, Failure("it was told to have run before what it needs"), now, suspected=False,
              loss=Loss.UNDELIVERED)  # fmt: skip
         return
+    if state.notes is not None:
+        state.notes.on_try(task, TryState.JOIN, seconds, now)
     task.manager = None
     functions.learn(state, [function for function in calls.functions if functions.is_genuine(function)])
     fault = _join_fault(state, task, calls)
@@ -364,7 +375,7 @@ def _join(state: State, task: Task, calls: Calls, now: float) -> None:
         groups.append(Group(group.spec, base, group.bodies))
         base += len(group.bodies)
     at = submit.stamp(state, now)
-    children = submit.add(state, session, groups, at, now)
+    children = submit.add(state, session, groups, at, now, task.id)
     submit.forbid_older_leases(children, state.opening)
     if not task.order.volatile:
         state.effects.entries.append(Submitted(session.id, at, groups, 0, task.id, opening=state.opening))

@@ -113,6 +113,8 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     _send_outcomes(state, effects)
     if swept:
         _confirm(state, effects)
+    if state.notes is not None:
+        state.notes.gather(effects, now)
     return effects
 
 

@@ -53,6 +53,8 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     gathered = _Gathered()
     for entry in journal:
         _gather(state, gathered, entry, now)
+    if state.notes is not None:
+        state.notes.settle()
     for name in gathered.closed:
         _forget_session(state, SessionId(name))
     for refused in gathered.refused:
@@ -133,6 +135,12 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.clients[entry.name] = entry
         case entries.ClientForbidden():
             gathered.clients.pop(entry.name, None)
+        case entries.Noted(number, told):
+            if state.notes is not None:
+                state.notes.restore(number, told)
+        case entries.NotesConfirmed(number):
+            if state.notes is not None:
+                state.notes.restore_confirmed(number)
         case entries.PoolCounted():
             gathered.counters[entry.pool] = Counters(
                 entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late,
@@ -212,9 +220,11 @@ def _make(state: State, gathered: _Gathered, now: float) -> Iterator[tuple[entri
         if session is None:
             continue
         session.accepted = max(session.accepted, entry.number)
-        for group in entry.groups:
+        for place, group in enumerate(entry.groups):
             for part in _not_freed(gathered, session, group):
                 tasks = submit.make(state, session, part, entry.at, now)
+                if tasks:
+                    tasks[0].order.first = entry.origins[place] if entry.origins else group.first
                 if entry.opening:
                     submit.forbid_older_leases(tasks, entry.opening)
                 yield entry, part, tasks
@@ -252,11 +262,13 @@ def _part(group: Group, places: list[int]) -> Group:
 
 
 def _end(state: State, gathered: _Gathered, tasks: list[Task], now: float) -> None:
+    notes, state.notes = state.notes, None  # the hub was told of these
     for task in tasks:
         task.state = TaskState.WAITING
         outcome = gathered.ended.get(task.id)
         if outcome is not None:
             outcomes.finish(state, task, outcome, now)
+    state.notes = notes
 
 
 def _connect(state: State, group: Group, tasks: list[Task], joined: Collection[int], now: float) -> None:

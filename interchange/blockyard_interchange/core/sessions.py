@@ -17,7 +17,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
         return
     session = state.sessions.get(SessionId(message.session))
     if session is None:
-        session = _open(state, user, message)
+        session = _open(state, user, message, now)
     before = state.peers.get(peer)
     if before is not None and before is not session:
         detach(state, before)  # one connection speaks for one session
@@ -75,7 +75,7 @@ def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | 
     return ("pool", sentence) if sentence else None
 
 
-def _open(state: State, user: str, message: wire.Hello) -> Session:
+def _open(state: State, user: str, message: wire.Hello, now: float) -> Session:
     name = message.run or f"session-{message.session:x}"
     run = state.runs.get(name)
     if run is None:
@@ -87,6 +87,8 @@ def _open(state: State, user: str, message: wire.Hello) -> Session:
     state.effects.entries.append(
         SessionOpened(session.id, session.token, name, user, session.keep, session.python, session.name)
     )
+    if state.notes is not None:
+        state.notes.on_session(session, began=now)
     return session
 
 
@@ -224,6 +226,8 @@ def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
 def on_bye(state: State, session: Session, message: wire.Bye, now: float) -> None:
     """A client ends its session in good order."""
     detach(state, session)
+    if state.notes is not None and not session.said_bye:
+        state.notes.on_session(session, ended=now)
     session.said_bye = True
     give_up_claims(state, session)
     if message.cancel or not session.keep:

@@ -69,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blob_threshold: int = 64 * 1024
     blobs: str = ""
     """Folder for large bodies that near clients and managers share; '' for none."""
+    monitoring: bool = False
+    """Tell a hub of everything, and keep what it has not confirmed."""
+    monitoring_backlog_bytes: int = 64 * 1024 * 1024
+    """So much may be unconfirmed; then nothing more is taken from clients until the hub has caught up."""
     stop_grace: float = 2.0
     """Seconds a cancelled task has to end by itself."""
 

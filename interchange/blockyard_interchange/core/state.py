@@ -17,6 +17,7 @@ from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec
 from blockyard_interchange.core.effects import Effects
+from blockyard_interchange.core.notes import Notes
 from blockyard_interchange.core.queue import FairQueue
 from blockyard_interchange.core.settings import PoolSettings, Settings
 from blockyard_interchange.core.stages import Stages
@@ -111,7 +112,7 @@ class FunctionEntry:
 class Order:
     """What the tasks of one group share."""
 
-    __slots__ = ("at", "deadline", "entry", "pool", "session", "slots", "spec", "volatile")
+    __slots__ = ("at", "deadline", "entry", "first", "pool", "session", "slots", "spec", "volatile")
 
     def __init__(
         self, spec: TaskSpec, session: Session, pool: "Pool", entry: FunctionEntry, slots: int, at: float
@@ -122,6 +123,8 @@ class Order:
         self.entry = entry
         self.slots = slots
         """Workers that one task of this order keeps busy."""
+        self.first = 0
+        """Number of the first task of its submission."""
         self.at = at
         """UTC of the submission."""
         self.deadline = at + spec.deadline if spec.deadline else 0.0
@@ -473,3 +476,5 @@ class State:
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
         self.counters = Counters()
+        self.notes = Notes(opening, wall_offset, settings.monitoring_backlog_bytes) if settings.monitoring else None
+        """For the hub; None while monitoring is off."""

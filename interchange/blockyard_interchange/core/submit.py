@@ -128,11 +128,13 @@ def forbid_older_leases(tasks: list[Task], opening: int) -> None:
         task.epoch = max(task.epoch, (opening << 20) - 1)
 
 
-def add(state: State, session: Session, groups: list[Group], at: float, now: float) -> list[Task]:
-    """Make the tasks of checked groups and queue those that need wait for nothing."""
+def add(state: State, session: Session, groups: list[Group], at: float, now: float, parent: int = 0) -> list[Task]:
+    """Make the tasks of checked groups and queue those that need wait for nothing. `parent`: whose `join` made them."""
     made: list[Task] = []
     for group in groups:
         fresh = make(state, session, group, at, now)
+        if state.notes is not None and fresh:
+            state.notes.on_submitted(session, group, fresh[0].order, parent)
         enqueue(state, fresh, group, now)
         made += fresh
     return made
@@ -144,6 +146,7 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
     pool = state.pools[spec.pool]
     entry = state.functions[FunctionId(spec.function)]
     order = Order(spec, session, pool, entry, requests.slots(spec, pool.settings), at)
+    order.first = group.first
     first = task_id(session.id, group.first)
     fresh = [Task(TaskId(first + place), order, body) for place, body in enumerate(group.bodies)]
     state.tasks.update((task.id, task) for task in fresh)

@@ -12,7 +12,8 @@ import msgspec
 
 from blockyard.ids import TaskId
 from blockyard.wire import client as client_wire
-from blockyard.wire import codec, control
+from blockyard.wire import codec, control, monitoring
+from blockyard.wire import hub as hub_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import (
     PROTOCOL_VERSION,
@@ -30,6 +31,7 @@ from blockyard.wire.records import (
     TaskSpec,
 )
 from blockyard_interchange.core import compaction, entries, invariants, reactor, replay
+from blockyard_interchange.core import notes as notes_of
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.settings import PoolSettings, Settings
 from blockyard_interchange.core.state import State, Task
@@ -184,6 +186,35 @@ class Manager(Peer):
         self.say(msgspec.structs.replace(self.join, holds=list(holds)))
 
 
+class Hub(Peer):
+    """A hub by hand."""
+
+    def __init__(self, bench: "Bench", name: bytes = b"hub") -> None:
+        super().__init__(bench, name, "hub:default")
+
+    def say(self, message: hub_wire.FromHub) -> None:
+        """Send one message."""
+        notes = self.bench.state.notes
+        assert notes is not None, "monitoring is off"
+        decoded: hub_wire.FromHub = codec.from_hub.decode(codec.encode(message))
+        notes_of.from_hub(self.bench.state, notes, self.peer, decoded, self.bench.now)
+
+    def packets(self) -> dict[int, monitoring.AnyPacket]:
+        """What it was told to keep, by number; several times the same is once."""
+        found: dict[int, monitoring.AnyPacket] = {}
+        for frame in self.heard(hub_wire.Notes):
+            first = frame.number - len(frame.packets) + 1
+            for place, told in enumerate(frame.packets):
+                decoder = codec.packet_of_worker if told.pool else codec.packet_of_interchange
+                found[first + place] = decoder.decode(told.packet)
+        return found
+
+    def records(self, kind: type[M]) -> list[M]:
+        """The records of one kind in what it was told; the others are gone with it."""
+        packets = self.packets()
+        return [one for number in sorted(packets) for one in packets[number].records if isinstance(one, kind)]
+
+
 class Bench:
     """An interchange and its journal."""
 
@@ -245,6 +276,13 @@ class Bench:
         one.say(one.join)
         return one
 
+    def hub(self, name: bytes = b"hub") -> Hub:
+        """A hub that follows."""
+        one = Hub(self, name)
+        self.peers[one.peer] = one
+        one.say(hub_wire.Follow(monitoring.VERSION))
+        return one
+
     def rename(self, peer: Peer, name: bytes) -> None:
         """A peer has a new connection."""
         self.peers.pop(peer.peer, None)
@@ -269,6 +307,8 @@ class Bench:
             self._deliver(peer, codec.to_manager.decode(codec.encode(to_manager)))
         for peer, to_client in effects.after_clients:
             self._deliver(peer, codec.to_client.decode(codec.encode(to_client)))
+        for peer, to_hub in effects.after_hub:
+            self._deliver(peer, codec.to_hub.decode(codec.encode(to_hub)))
         self.unlinked += effects.unlink
         return effects
 

@@ -1,0 +1,130 @@
+"""The hub of a local system as a child process: started, started again when it dies, ended last.
+
+A hub that is away costs nothing but patience: the interchange keeps what it has to tell.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.monitoring import Monitoring
+from blockyard.radios import RadioConfig, from_json, to_json
+
+_log = logging.getLogger(__name__)
+
+_RESTART_SECONDS: Final = 0.2
+_MOST_RESTART_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 15.0
+_READY_SECONDS: Final = 20.0
+_HOPELESS: Final = (2, 5)
+"""Exit codes of a hub whose settings, or whose addresses, are at fault."""
+_WORDS: Final = 2000
+
+
+class HubProcess(threading.Thread):
+    """The kernel ties a child to the thread that started it, so this one starts it."""
+
+    def __init__(self, monitoring: Monitoring, folder: Path, *, keeps_folder: bool, path: str) -> None:
+        """`keeps_folder`: whether the state folder outlives the system. `path`: the child's module search path."""
+        super().__init__(name="blockyard-hub", daemon=True)
+        self._monitoring = monitoring
+        self._folder = folder
+        self._keeps_folder = keeps_folder
+        self._path = path
+        self._ending = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._radio_file = folder / "radio.json"
+        self.failure = ""
+        """Why it is not started again."""
+
+    @property
+    def pid(self) -> int:
+        """Of the hub; 0 while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else 0
+
+    @property
+    def log(self) -> Path:
+        """What it said."""
+        return self._folder / "hub.log"
+
+    def radio(self) -> RadioConfig:
+        """The radio as its receiver completed it; waits for that.
+
+        Raises ConfigError or BrokenBlockyard with the hub's last words.
+        """
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._radio_file.exists():
+            if self.failure:
+                raise ConfigError(f"monitoring: {self.failure}")
+            if time.monotonic() > deadline:
+                raise BrokenBlockyard(f"the hub's radio does not listen after {_READY_SECONDS:g} s; see {self.log}")
+            time.sleep(0.01)
+        return from_json(self._radio_file.read_bytes())
+
+    def run(self) -> None:
+        """Start it again and again."""
+        self._radio_file.unlink(missing_ok=True)
+        settings = self._write_settings()
+        wait = _RESTART_SECONDS
+        while not self._ending.is_set():
+            began = time.monotonic()
+            code = self._start(settings).wait()
+            if self._ending.is_set():
+                return
+            if code in _HOPELESS:
+                words = self.log.read_text(errors="replace")[-_WORDS:].strip()
+                self.failure = f"the hub ended with exit code {code}; its last words:\n{words}"
+                _log.error("%s", self.failure)
+                return
+            wait = _RESTART_SECONDS if time.monotonic() - began > 10.0 else min(2 * wait, _MOST_RESTART_SECONDS)
+            _log.warning("the hub ended with %s and is started again; its log is %s", code, self.log)
+            self._ending.wait(wait)
+
+    def stop(self) -> None:
+        """Let it write what it has, and end it."""
+        self._ending.set()
+        patience = time.monotonic() + _STOP_SECONDS
+        while self.is_alive():
+            process = self._process
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM if time.monotonic() < patience else signal.SIGKILL)
+            self.join(0.05)
+
+    def _write_settings(self) -> Path:
+        sinks = self._monitoring.all_sinks(self._folder if self._keeps_folder else None)
+        settings: Mapping[str, object] = {
+            "folder": str(self._folder),
+            "parent": os.getpid(),
+            "radio": to_json(self._monitoring.radio).decode(),
+            "sinks": [{"kind": sink.kind, "settings": sink.settings} for sink in sinks],
+        }
+        path = self._folder / "hub.json"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(settings))
+        return path
+
+    def _start(self, settings: Path) -> subprocess.Popen[bytes]:
+        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "blockyard_monitoring", str(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": self._path},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        return self._process

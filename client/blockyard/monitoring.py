@@ -1,0 +1,85 @@
+"""What a user says about monitoring: which radio, which sinks. Without it nothing is told, and nothing listens.
+
+Only plain settings are here; the hub that they are for is another process, see `hub_process`.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.radios import InterchangeRadio, RadioConfig
+
+_NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
+
+
+class Sink(msgspec.Struct, frozen=True):
+    """One destination: its kind (``sql``, ``prometheus``, ``stream``, ``jsonl``, or a plug-in's), and its settings."""
+
+    kind: str
+    settings: dict[str, Any] = {}
+
+
+class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
+    """Monitoring of one system. Raises ConfigError naming the field, or the package that is not installed."""
+
+    database: str = ""
+    """``postgresql://…`` or ``sqlite:////path/file.db``. '': a SQLite file, ``monitoring.db`` in the state folder of a
+    named run, for others in ``~/.local/state/blockyard``. ``none``: no sql sink."""
+    sinks: tuple[Sink, ...] = ()
+    """Besides the database."""
+    radio: RadioConfig = msgspec.field(default_factory=InterchangeRadio)
+    """How what workers have to tell travels."""
+    sample_seconds: float = 1.0
+    """Between two looks at what running tasks use; 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.database not in ("", "none") and not self.database.startswith(("sqlite:////", "postgresql://")):
+            raise ConfigError(
+                f"monitoring: database={self.database.partition('@')[0]!r}; give sqlite:////path/file.db, "
+                "postgresql://…, 'none', or nothing for a file of its own"
+            )
+        if not isinstance(self.radio, RadioConfig):
+            raise ConfigError(f"monitoring: radio={self.radio!r}; give a RadioConfig, for example InterchangeRadio()")
+        if not 0.0 <= self.sample_seconds < 86_400.0:
+            raise ConfigError(f"monitoring: sample_seconds={self.sample_seconds!r}; seconds from 0, 0 for no samples")
+
+    def check_installed(self) -> None:
+        """Raises ConfigError with the pip line when a package is missing."""
+        needed = _NEEDED if self.database != "none" else _NEEDED[:1]
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ConfigError(f"monitoring: {', '.join(missing)} not installed; pip install 'blockyard[monitoring]'")
+
+    def all_sinks(self, folder: Path | None) -> list[Sink]:
+        """Every sink, the database first. `folder`: the state folder, when it is kept."""
+        if self.database == "none":
+            return list(self.sinks)
+        if self.database:
+            return [Sink("sql", {"url": self.database}), *self.sinks]
+        if folder is None:
+            state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+            folder = Path(state) / "blockyard"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return [Sink("sql", {"url": f"sqlite:///{folder.absolute() / 'monitoring.db'}"}), *self.sinks]
+
+
+def read(value: "bool | str | Monitoring | None", radio: RadioConfig | None) -> Monitoring | None:
+    """What `Client.local` was given as ``monitoring=`` and ``radio=``. Raises ConfigError."""
+    if isinstance(value, Monitoring):
+        if radio is not None:
+            raise ConfigError("monitoring: give the radio in Monitoring(radio=…) or as radio=, not both")
+        found = value
+    elif isinstance(value, str):
+        found = Monitoring(database=value) if radio is None else Monitoring(database=value, radio=radio)
+    elif value or radio is not None:
+        if value is False:
+            raise ConfigError("monitoring=False with a radio: leave one of them out")
+        found = Monitoring() if radio is None else Monitoring(radio=radio)
+    else:
+        return None
+    found.check_installed()
+    return found

@@ -1,0 +1,80 @@
+"""``python -m blockyard_monitoring SETTINGS.json``: be a hub until SIGTERM or SIGINT.
+
+Exit codes: 0 stopped as asked, 2 bad settings, 5 a radio cannot listen.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from blockyard.blocks.deathsig import bind_to_parent
+from blockyard.blocks.faults import PluginError
+from blockyard.errors import BadKey, ConfigError
+from blockyard.keyring import KeyRing
+from blockyard.radios import RadioConfig, from_json, to_json
+from blockyard.transport import read_public_key
+from blockyard_monitoring import settings as settings_of
+from blockyard_monitoring.hub import Hub
+from blockyard_monitoring.link import LinkSettings
+from blockyard_monitoring.settings import HubSettings
+
+_log = logging.getLogger("blockyard_monitoring")
+
+RADIO_FILE = "radio.json"
+"""In the state folder: the pools' radio as its receiver completed it."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; returns its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s hub %(levelname)s %(message)s")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m blockyard_monitoring SETTINGS.json\n")
+        return 2
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    try:
+        settings = settings_of.read(Path(arguments[0]), os.environ)
+        if settings.parent:
+            bind_to_parent(settings.parent)
+        serve(settings, ending)
+    except (ConfigError, PluginError, BadKey) as error:
+        _log.error("%s", error)
+        return 2
+    except OSError as error:
+        _log.error("cannot listen: %s", error)
+        return 5
+    return 0
+
+
+def serve(settings: HubSettings, ending: threading.Event) -> None:
+    """Be a hub until `ending` is set."""
+    folder = Path(settings.folder)
+    hub = Hub(folder)
+    try:
+        for sink in settings.sinks:
+            hub.add_sink(sink.kind, sink.settings)
+        if settings.radio:
+            _write_radio(folder, hub.listen(from_json(settings.radio.encode())))
+        keys = KeyRing(settings.keys_folder)
+        server = read_public_key(keys.path("hubs"))
+        hub.follow(LinkSettings(settings.interchange_endpoint, server, keys.issue(f"hub-{settings.name}")))
+        _log.info("hub ready: sinks %s", ", ".join(runner.label for runner in hub.runners) or "none")
+        ending.wait()
+    finally:
+        hub.stop()
+
+
+def _write_radio(folder: Path, radio: RadioConfig) -> None:
+    """For whoever starts managers: the complete config, which may hold keys."""
+    draft = folder / f".{RADIO_FILE}.{os.getpid()}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(to_json(radio))
+    draft.replace(folder / RADIO_FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

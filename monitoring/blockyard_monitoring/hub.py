@@ -1,0 +1,60 @@
+"""The hub as a whole: a bus, a thread for each sink, a receiver for each radio. As a process, or within another one."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from blockyard.radios import RadioConfig, RadioReceiver
+from blockyard_monitoring.bus import Bus
+from blockyard_monitoring.link import InterchangeLink, LinkSettings
+from blockyard_monitoring.sinks import port
+from blockyard_monitoring.sinks.runner import Runner
+
+_log = logging.getLogger(__name__)
+
+_END_SECONDS: Final = 10.0
+
+
+class Hub:
+    """Start it, add radios, stop it. Sinks are named by their kind, with a number where there are several of one."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """`run_dir`: where radios keep what they need."""
+        self.bus = Bus()
+        self.runners: list[Runner] = []
+        self._run_dir = run_dir
+        self._receivers: list[RadioReceiver] = []
+        self._link: InterchangeLink | None = None
+
+    def add_sink(self, kind: str, settings: Mapping[str, Any]) -> Runner:
+        """Make a sink and put it to work. Raises PluginError, or ConfigError naming sink and setting."""
+        sink = port.make(kind, dict(settings))
+        others = sum(runner.label.partition("-")[0] == kind for runner in self.runners)
+        label = f"{kind}-{others + 1}" if others else kind
+        runner = Runner(label, sink, self.bus.feed(label, must_not_miss=sink.must_not_miss))
+        self.runners.append(runner)
+        runner.start()
+        return runner
+
+    def listen(self, radio: RadioConfig) -> RadioConfig:
+        """Have a radio's receiver listen; returns the config, complete now. Raises what `create_receiver` raises."""
+        self._receivers.append(radio.create_receiver(run_dir=self._run_dir, bus=self.bus))
+        return radio
+
+    def follow(self, settings: LinkSettings) -> None:
+        """Take in what an interchange has to tell."""
+        self._link = InterchangeLink(settings, self.bus)
+        self._link.start()
+
+    def stop(self) -> None:
+        """Shut the radios, write what waits, confirm it, end; idempotent."""
+        for receiver in self._receivers:
+            receiver.shutdown()
+        self._receivers.clear()
+        runners, self.runners = self.runners, []
+        for runner in runners:
+            runner.end(_END_SECONDS)
+        if self._link is not None:
+            self._link.end()
+            self._link = None

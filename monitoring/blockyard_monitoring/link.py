@@ -1,0 +1,156 @@
+"""The hub's link to the interchange: takes in its notes, puts them on the bus, confirms what the sinks have stored.
+
+The interchange keeps a note until it is confirmed and sends it again after every reconnect, so nothing here is kept on
+disk: who dies is told again.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from blockyard.errors import BadFrame
+from blockyard.radios import Arrival
+from blockyard.transport import Context, Dealer, KeyPair, Poller
+from blockyard.wire import codec, hub
+from blockyard.wire.monitoring import VERSION, micros
+from blockyard_monitoring.bus import Bus
+
+_log = logging.getLogger(__name__)
+
+RADIO: Final = "interchange"
+_BEAT_SECONDS: Final = 0.5
+_FRAMES: Final = 64
+_ROOM_SECONDS: Final = 0.2
+
+
+class LinkSettings(NamedTuple):
+    """Where the interchange is, and the keys of both."""
+
+    endpoint: str
+    server_key: bytes
+    keys: KeyPair
+
+
+class InterchangeLink(threading.Thread):
+    """One thread, one socket. `clock`: UTC seconds."""
+
+    def __init__(self, settings: LinkSettings, bus: Bus, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(name="interchange-link", daemon=True)
+        self._settings = settings
+        self._bus = bus
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stored = 0
+        self._opening = 0
+        """Counts the beginnings: a word of storage from before the last one means other notes."""
+        self._confirmed = 0
+        self._waiting: deque[Arrival] = deque()
+        """Came when the bus had no room."""
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._ending = False
+        self.refusal = ""
+        """Why the interchange will not talk to this hub."""
+
+    def run(self) -> None:
+        """Until `end`."""
+        context = Context()
+        dealer = Dealer(
+            context, self._settings.endpoint, server_key=self._settings.server_key, keys=self._settings.keys
+        )
+        poller = Poller()
+        poller.register(dealer)
+        poller.register(self._wakeup)
+        said_at = 0.0
+        try:
+            self._follow(dealer)
+            while not self._ending:
+                if self._waiting and not self._catch_up():
+                    ready: list[object] = []  # no room: what else is sent waits in the interchange
+                else:
+                    ready = list(poller.poll(_BEAT_SECONDS))
+                if self._wakeup in ready:
+                    os.eventfd_read(self._wakeup)
+                if dealer in ready:
+                    for frame in dealer.receive_all(_FRAMES):
+                        self._hear(dealer, frame)
+                with self._lock:
+                    stored = self._stored
+                if stored > self._confirmed or time.monotonic() - said_at > _BEAT_SECONDS:
+                    said_at = time.monotonic()
+                    if dealer.send(codec.encode(hub.Confirm(stored))):
+                        self._confirmed = stored
+            dealer.send(codec.encode(hub.Confirm(self._stored)))
+        finally:
+            dealer.close(linger=0.2)
+            context.close()
+
+    def end(self, timeout: float = 5.0) -> None:
+        """Confirm what is stored, and end."""
+        self._ending = True
+        os.eventfd_write(self._wakeup, 1)
+        self.join(timeout)
+
+    def _follow(self, dealer: Dealer) -> None:
+        with self._lock:
+            self._opening += 1
+            self._stored = 0
+        self._confirmed = 0
+        self._waiting.clear()
+        dealer.send(codec.encode(hub.Follow(VERSION)))
+
+    def _hear(self, dealer: Dealer, frame: bytes) -> None:
+        try:
+            message = codec.to_hub.decode(frame)
+        except BadFrame as error:
+            self._bus.refuse(RADIO, "malformed")
+            _log.error("frame of the interchange: %s", error)
+            return
+        match message:
+            case hub.Notes(number, packets):
+                self._take(number, packets)
+            case hub.Relayed(packets):
+                self._take(0, packets)
+            case hub.WhoAreYou():
+                self._follow(dealer)
+            case hub.Refused(words):
+                if words != self.refusal:
+                    _log.error("the interchange refuses this hub: %s", words)
+                self.refusal = words
+
+    def _take(self, last: int, packets: list[hub.Told]) -> None:
+        """`last`: number of the last of them, which are to be confirmed; 0: they are not."""
+        arrived = micros(self._clock())
+        for place, told in enumerate(packets, 1):
+            decoder = codec.packet_of_worker if told.pool else codec.packet_of_interchange
+            try:
+                packet = decoder.decode(told.packet)
+            except BadFrame as error:
+                self._bus.refuse(RADIO, "malformed")
+                _log.error("packet of %s: %s", f"pool {told.pool}" if told.pool else "the interchange", error)
+                continue  # the next one's confirmation is good for this one, too
+            stored = self._on_stored(self._opening, last - len(packets) + place) if last else None
+            arrival = Arrival(packet, RADIO, arrived, stored)
+            if self._waiting or not self._bus.put(arrival):
+                self._waiting.append(arrival)
+
+    def _on_stored(self, opening: int, number: int) -> Callable[[], None]:
+        def on_stored() -> None:
+            with self._lock:
+                if opening == self._opening and number > self._stored:
+                    self._stored = number
+            os.eventfd_write(self._wakeup, 1)
+
+        return on_stored
+
+    def _catch_up(self) -> bool:
+        """Put on the bus what waits; False when it has no room yet."""
+        self._bus.wait_for_room(_ROOM_SECONDS)
+        while self._waiting:
+            if not self._bus.put(self._waiting[0]):
+                return False
+            self._waiting.popleft()
+        return True

@@ -1,0 +1,152 @@
+"""What a record becomes: rows of the tables, each a tuple of its columns in order. Pure.
+
+Rows of one batch are gathered by key, so that a database is never told twice of one row in one statement; the later
+word stands, but for a try that has ended, which does not go on again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.radios import Arrival
+from blockyard.wire.monitoring import (
+    AnyRecord,
+    Block,
+    Event,
+    File,
+    Needs,
+    Node,
+    Resources,
+    Run,
+    Tasks,
+    Tries,
+    WorkerTasks,
+)
+
+Row = tuple[Any, ...]
+Rows = dict[str, dict[Any, Row]]
+"""By table, by key."""
+_TOP: Final = 1 << 63
+_WRAP: Final = 1 << 64
+
+
+def signed(task: int) -> int:
+    """A task's number as a database's 64-bit integer: those with the highest bit become negative."""
+    return task if task < _TOP else task - _WRAP
+
+
+def rows_of(arrivals: Iterable[Arrival]) -> Rows:
+    """The rows of packets, in the order in which they came."""
+    rows: Rows = defaultdict(dict)
+    for arrival in arrivals:
+        for record in arrival.packet.records:
+            _add(rows, record)
+    return rows
+
+
+def _add(rows: Rows, record: AnyRecord) -> None:
+    match record:
+        case Tries():
+            _add_tries(rows["tries"], record)
+        case WorkerTasks():
+            _add_uses(rows["worker_tasks"], record)
+        case Resources():
+            _add_samples(rows["samples"], record)
+        case Tasks():
+            _add_tasks(rows["submissions"], record)
+        case Needs(first, needs):
+            found = rows["needs"]
+            for place, own in enumerate(needs):
+                task = signed(first + place)
+                for need in own:
+                    found[task, need] = (task, signed(need))
+        case _:
+            _add_one(rows, record)
+
+
+def _add_tries(found: dict[Any, Row], record: Tries) -> None:
+    submission, manager, at = signed(record.submission), record.manager, record.at_us
+    for one in record.tries:
+        task, epoch, state = one.task, one.epoch, int(one.state)
+        if task >= _TOP:
+            task -= _WRAP
+        key = task, epoch
+        if state < 0 and key in found and found[key][3] >= 0:
+            continue
+        found[key] = (
+            task, epoch, submission, state, int(one.is_last), one.queued_us, one.assigned_us, at, one.ran_us, manager,
+            one.kind, one.message, one.evidence,
+        )  # fmt: skip
+
+
+def _add_uses(found: dict[Any, Row], record: WorkerTasks) -> None:
+    manager, worker, pid, accelerators = record.manager, record.worker, record.pid, record.accelerators
+    for use in record.uses:
+        task = signed(use.task)
+        found[task, use.epoch] = (
+            task, use.epoch, manager, worker, pid, accelerators, use.began_us, use.ended_us, use.cpu_user_us,
+            use.cpu_system_us, use.peak_bytes, use.read_bytes, use.written_bytes, use.switches_voluntary,
+            use.switches_involuntary, use.page_faults,
+        )  # fmt: skip
+
+
+def _add_samples(found: dict[Any, Row], record: Resources) -> None:
+    for one in record.samples:
+        task = signed(one.task)
+        found[task, one.epoch, one.at_us] = (
+            task, one.epoch, one.at_us, record.manager, record.interval_us, one.worker, one.pid, one.cpu_user_us,
+            one.cpu_system_us, one.resident_bytes, one.peak_bytes, one.virtual_bytes, one.read_bytes,
+            one.written_bytes, one.threads, one.children, one.switches_voluntary, one.switches_involuntary, one.cpu,
+            one.status, one.gpu_bytes,
+        )  # fmt: skip
+
+
+def _add_tasks(found: dict[Any, Row], one: Tasks) -> None:
+    first = signed(one.first)
+    found[first] = (
+        first, one.count, signed(one.session), one.run, one.pool, one.function, one.function_hash.hex(),
+        one.submitted_us, one.name, msgspec.json.encode(one.tags).decode() if one.tags else "", one.priority,
+        one.retries, one.timeout_us, signed(one.parent),
+    )  # fmt: skip
+
+
+def _add_one(rows: Rows, record: AnyRecord) -> None:
+    match record:
+        case Run():
+            row: Row = (
+                signed(record.session), record.run, record.user, record.name, record.python, record.began_us,
+                record.ended_us,
+            )  # fmt: skip
+            before = rows["sessions"].get(row[0])
+            if before is not None:
+                row = (*row[:5], row[5] or before[5], row[6] or before[6])
+            rows["sessions"][row[0]] = row
+        case Node():
+            cores = record.cores if 0.0 <= record.cores < 1e9 else 0.0
+            row = (
+                record.manager, record.at_us, record.state, record.pool, record.block, record.node, record.reason,
+                record.python, record.workers, round(cores * 1000), record.memory_bytes, record.accelerators,
+                record.pid,
+            )  # fmt: skip
+            rows["nodes"][row[:3]] = row
+        case Block():
+            row = (
+                record.pool, record.block, record.at_us, record.state, record.reason, record.message,
+                _integer(record.exit_code), _integer(record.signal), record.started_us, record.ended_us, record.node,
+            )  # fmt: skip
+            rows["blocks"][row[:3]] = row
+        case File():
+            row = (signed(record.task), record.epoch, record.kind, record.path, record.size_bytes, record.at_us)
+            rows["files"][row[:4]] = row
+        case Event():
+            row = (record.at_us, record.kind, record.subject, record.text)
+            rows["events"][row[:3]] = row
+        case _:
+            raise TypeError(f"record {type(record).__name__}: no table for it")
+
+
+def _integer(number: int | None) -> int | None:
+    """An exit code, or a signal, that a column can hold."""
+    return None if number is None else max(-(1 << 31), min(number, (1 << 31) - 1))

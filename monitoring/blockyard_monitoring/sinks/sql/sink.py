@@ -1,0 +1,152 @@
+"""The sink itself: one connection, one transaction a batch, reconnects."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from blockyard.errors import ConfigError
+from blockyard.radios import Arrival
+from blockyard.wire.monitoring import micros
+from blockyard_monitoring.sinks.port import SinkUnavailable
+from blockyard_monitoring.sinks.sql import postgres, schema, sqlite
+from blockyard_monitoring.sinks.sql.rows import Rows, rows_of
+
+_DIALECTS: Final = {"sqlite": sqlite, "postgresql": postgres}
+_AWAY: Final = ("08", "53", "55P03", "57", "25006", "40")
+"""SQLSTATE classes that are not the rows' fault: connection, resources, lock, operator, read-only, rollback."""
+_SHOWN: Final = 4000
+
+
+class SqlSink:
+    """History in a database. `url`: ``sqlite:////path/file.db`` or ``postgresql://…``, as SQLAlchemy writes them."""
+
+    must_not_miss = True
+
+    def __init__(self, url: str) -> None:
+        self._url = _url(url)
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+
+    def start(self) -> None:
+        """Connect, and bring the schema to what is known. Raises as `Sink.start`."""
+        self._told(self._open)
+
+    def write(self, batch: Sequence[Arrival]) -> None:
+        """Write the rows of all packets in one transaction."""
+        rows = rows_of(batch)
+        self._told(lambda: self._store(rows))
+
+    def quarantine(self, arrival: Arrival, reason: str) -> None:
+        """A row of table `quarantine`, with the packet in words."""
+        packet = arrival.packet
+        row = (
+            packet.source, packet.number, arrival.radio, micros(time.time()), _plain(reason), _plain(repr(packet)),
+        )  # fmt: skip
+        self._told(lambda: self._store({"quarantine": {row[:2]: row}}))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._drop()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    @property
+    def _dialect(self) -> str:
+        return self._url.get_backend_name()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            if self._engine is None:
+                self._engine = create_engine(self._url, pool_size=1, max_overflow=0)
+            connection = self._engine.connect()
+            try:
+                if self._dialect == "sqlite":
+                    sqlite.prepare(connection)
+                schema.upgrade(connection)
+                if self._dialect == "postgresql":
+                    postgres.prepare(connection)
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _store(self, rows: Rows) -> None:
+        connection = self._open()
+        try:
+            with connection.begin():
+                _DIALECTS[self._dialect].write(connection, rows)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _told(self, act: Callable[[], object]) -> None:
+        """Do it; an error that another try may not meet is told as SinkUnavailable."""
+        try:
+            act()
+        except DBAPIError as error:
+            if _is_away(error):
+                raise SinkUnavailable(f"database {self._url.render_as_string()}: {error.orig}") from error
+            raise
+        except OSError as error:
+            raise SinkUnavailable(f"database {self._url.render_as_string()}: {error}") from error
+        except Exception as error:
+            if _is_drivers(error) and _is_away_state(error):
+                raise SinkUnavailable(f"database {self._url.render_as_string()}: {error}") from error
+            raise
+
+
+def _url(text: str) -> URL:
+    """Read and check. Raises ConfigError, which shows no password."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError("sink 'sql': url is no database URL, as 'sqlite:////path/file.db' is one") from error
+    if url.get_backend_name() not in _DIALECTS:
+        raise ConfigError(f"sink 'sql': url is for {url.get_backend_name()!r}; it may be sqlite or postgresql")
+    if url.get_backend_name() == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    elif not url.database or not Path(url.database).is_absolute():
+        raise ConfigError(f"sink 'sql': url {text!r}: give the file's whole path, as in sqlite:////path/file.db")
+    try:
+        url.get_dialect()
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(f"sink 'sql': {error}; pip install 'blockyard[monitoring]'") from error
+    return url
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """The database is away, busy, or out of room; not that a row is wrong."""
+    if error.connection_invalidated:
+        return True
+    name = type(error.orig).__name__
+    return name in ("OperationalError", "InterfaceError", "InternalError") or _is_away_state(error.orig)
+
+
+def _is_drivers(error: BaseException) -> bool:
+    """Whether psycopg raised it, past SQLAlchemy, as it does in COPY."""
+    return type(error).__module__.partition(".")[0] == "psycopg"
+
+
+def _is_away_state(error: object) -> bool:
+    state = getattr(error, "sqlstate", "") or ""
+    return state.startswith(_AWAY) or (not state and type(error).__name__ in ("OperationalError", "InterfaceError"))
+
+
+def _plain(text: str) -> str:
+    return text.replace("\0", "\\0")[:_SHOWN]
+
+
+__all__ = ["SqlSink"]

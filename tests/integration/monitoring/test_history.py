@@ -1,0 +1,101 @@
+"""Real processes leave a history that is whole: whoever is killed meanwhile, each task ends once in the database.
+
+Out of scope: what the sink does with rows (`tests/contract/monitoring`).
+"""
+
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import ConfigError
+from blockyard.monitoring import Monitoring
+from tests.contract.monitoring.databases import SqliteDatabase
+from tests.integration.monitoring import jobs
+from tests.integration.processes import WITHIN, House, Process, kill, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> SqliteDatabase:
+    return SqliteDatabase(tmp_path / "history.db")
+
+
+def hubs(house: House) -> list[Process]:
+    """One, or none while it is being started again."""
+    return [one for one in house.everything() if " -m blockyard_monitoring" in one.command]
+
+
+def ended(history: SqliteDatabase) -> dict[int, int]:
+    """Tasks that ended, by state; none while there is no table yet."""
+    if not history.ask("SELECT 1 FROM sqlite_master WHERE name = 'tries'"):
+        return {}
+    return dict(history.ask("SELECT state, count(*) FROM tries WHERE is_last = 1 GROUP BY state"))
+
+
+def test_every_task_is_in_the_database_when_the_client_is_done(tmp_path: Path, history: SqliteDatabase) -> None:
+    with Client.local(workers=2, folder=tmp_path / "state", monitoring=history.url) as client:
+        done = client.submit_many(jobs.twice, range(3000))
+        failed = [client.options(retries=1).submit(jobs.fails, number) for number in range(5)]
+        follows = client.submit(jobs.twice, done[-1])
+        everything: list[Any] = [*done, *failed, follows]
+        assert not wait(everything, WITHIN).not_done
+    assert ended(history) == {0: 3001, 1: 5}
+    assert history.ask("SELECT count(*) FROM tries") == [(3001 + 10,)]
+    assert history.ask("SELECT what, count FROM orphans WHERE count > 0") == []
+    ((completed, failures, ended_at),) = history.ask(
+        'SELECT tasks_completed_count, tasks_failed_count, time_completed FROM "workflow"'
+    )
+    assert (completed, failures) == (3001, 5)
+    assert ended_at is not None
+    assert history.ask('SELECT count(*) FROM "task" WHERE task_depends IS NOT NULL') == [(1,)]
+    assert {state for (state,) in history.ask('SELECT status FROM "block"')} >= {"RUNNING"}
+
+
+def test_a_message_is_in_the_database_soon_and_a_long_task_is_seen_running(
+    tmp_path: Path, history: SqliteDatabase
+) -> None:
+    with Client.local(workers=1, folder=tmp_path / "state", monitoring=history.url) as client:
+        client.submit(jobs.twice, 1).result(WITHIN)
+        wait_until("the task is in the database", lambda: ended(history), lambda found: found == {0: 1})
+        nap = client.submit(jobs.naps, 30.0)
+        wait_until(
+            "it is seen running",
+            lambda: history.ask("SELECT count(*) FROM tries WHERE state = -1"),
+            lambda found: found == [(1,)],
+        )
+        nap.cancel()
+        client.shutdown(cancel_futures=True)
+
+
+def test_nothing_is_missing_when_hub_and_interchange_are_killed(tmp_path: Path, history: SqliteDatabase) -> None:
+    house = House(tmp_path / "state")
+    count = 4000
+    with Client.local(workers=2, folder=house.folder, monitoring=history.url) as client:
+        client.submit(jobs.twice, 1).result(WITHIN)
+        done = []
+        for victims in (hubs, House.interchanges, hubs):
+            done += client.submit_many(jobs.twice, range(count))
+            (victim,) = wait_until("it runs", lambda victims=victims: victims(house), lambda found: len(found) == 1)  # type: ignore[misc]
+            kill(victim)
+        assert not wait(done, WITHIN).not_done
+    assert ended(history) == {0: 3 * count + 1}
+    assert history.ask("SELECT what, count FROM orphans WHERE count > 0") == []
+
+
+def test_nobody_is_there_without_monitoring(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    with Client.local(workers=1, folder=house.folder) as client:
+        client.submit(jobs.twice, 1).result(WITHIN)
+        assert hubs(house) == []
+        assert not (house.folder / "hub.sock").exists()
+
+
+def test_a_database_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="monitoring: database='mysql://x'"):
+        Client.local(workers=1, folder=tmp_path / "state", monitoring="mysql://x")
+    with pytest.raises(ConfigError, match="not both"):
+        Client.local(monitoring=Monitoring(), radio=Monitoring().radio)

@@ -1,0 +1,231 @@
+"""What the interchange tells the hub, and that it keeps what the hub has not confirmed.
+
+Out of scope: how the hub stores it (`tests/unit/monitoring`, `tests/integration/monitoring`).
+"""
+
+import pytest
+
+from blockyard.wire import hub as hub_wire
+from blockyard.wire.monitoring import VERSION, Needs, Node, Run, Tasks, Tries, Try, TryState
+from blockyard.wire.records import Status
+from blockyard_interchange.core import entries
+from blockyard_interchange.core.settings import PoolSettings
+from tests.unit.interchange.builders import Bench, Hub, a_spec, done, ended, joined, lease
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(monitoring=True)
+
+
+def tries(hub: Hub) -> list[Try]:
+    """All that were told, in order."""
+    return [one for record in hub.records(Tries) for one in record.tries]
+
+
+def test_a_task_that_succeeds_is_one_row_with_all_its_times(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call(bodies=[b"a"])
+    bench.turn(1.0)
+    (one,) = manager.assigned()
+    bench.now += 2.0
+    manager.report(done(one, seconds=0.5))
+    bench.turn()
+    bench.turn(0.01)
+    packets = hub.packets()
+    records = [record for number in sorted(packets) for record in packets[number].records]
+    (tasks,) = [record for record in records if isinstance(record, Tasks)]
+    (found,) = [record for record in records if isinstance(record, Tries)]
+    assert (tasks.first, tasks.count, tasks.function, tasks.pool) == (one.task, 1, "module.f", "default")
+    assert (found.submission, found.manager, found.at_us) == (one.task, "m1", 6_003_000_000)
+    assert found.tries == [Try(one.task, one.epoch, TryState.DONE, True, tasks.submitted_us, 6_001_000_000, 500_000)]
+
+
+def test_a_retry_is_a_row_for_each_try(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call(a_spec(retries=1))
+    bench.turn()
+    (first,) = manager.assigned()
+    manager.report(ended(first, Status.RAISED, "module.Oops", message="no"))
+    bench.turn()
+    (second,) = manager.assigned()
+    manager.report(done(second))
+    bench.turn()
+    bench.turn(0.01)
+    told = tries(hub)
+    assert [(one.epoch, one.state, one.is_last) for one in told] == [
+        (first.epoch, TryState.RAISED, False),
+        (second.epoch, TryState.DONE, True),
+    ]
+    assert (told[0].kind, told[0].message) == ("module.Oops", "no")
+
+
+def test_a_lost_manager_shows_in_its_tries(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.beat(lease(one))
+    for _ in range(10):
+        bench.turn(0.5)
+    packets = hub.packets()
+    records = [record for number in sorted(packets) for record in packets[number].records]
+    told = [(one.state, one.kind) for record in records if isinstance(record, Tries) for one in record.tries]
+    assert told == [(TryState.RUNNING, ""), (TryState.LOST, "silent")]
+    assert [node.state for node in records if isinstance(node, Node)] == ["joined", "gone"]
+
+
+def test_what_a_task_needs_is_told_and_a_dependents_failure_is_no_try(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    (first,) = client.call()
+    (second,) = client.call(needs=[[first]])
+    bench.turn()
+    one, *_ = manager.assigned()
+    manager.report(ended(one, Status.RAISED, "module.Oops"))
+    bench.turn()
+    bench.turn(0.01)
+    packets = hub.packets()
+    records = [record for number in sorted(packets) for record in packets[number].records]
+    assert [record for record in records if isinstance(record, Needs)] == [Needs(second, [[first]])]
+    last = [one for record in records if isinstance(record, Tries) for one in record.tries if one.task == second][-1]
+    assert (last.state, last.is_last) == (TryState.DEPENDENCY, True)
+
+
+def test_what_join_makes_names_its_parent(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(1, "f", "g"), bench.manager()
+    (parent,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    bench.turn(0.01)
+    children = [record for record in hub.records(Tasks) if record.parent]
+    assert [(record.parent, record.count) for record in children] == [(parent, 2)]
+
+
+def test_a_session_is_told_when_it_opens(bench: Bench) -> None:
+    hub = bench.hub()
+    bench.client(7, run="nightly")
+    bench.turn()
+    bench.turn(0.01)
+    (run,) = hub.records(Run)
+    assert (run.session, run.run, run.user, run.began_us > 0, run.ended_us) == (7, "nightly", "client:me", True, 0)
+
+
+def test_unconfirmed_notes_are_told_again_to_the_next_hub_and_confirmed_ones_are_not(bench: Bench) -> None:
+    first = bench.hub()
+    bench.client(1)
+    bench.turn()
+    bench.turn(0.01)
+    (number,) = first.packets()
+    bench.client(2)
+    bench.turn()
+    bench.turn(0.01)
+    first.say(hub_wire.Confirm(number))
+    second = bench.hub(b"hub-2")
+    bench.turn()
+    assert [run.session for run in second.records(Run)] == [2]
+
+
+def test_notes_survive_the_interchange_and_are_gone_when_confirmed(bench: Bench) -> None:
+    client, manager = bench.client(), bench.manager()
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    while assigned := manager.assigned():
+        manager.report(*map(done, assigned))
+        bench.turn()
+    bench.compact_all()
+    bench.restart()
+    hub = bench.hub()
+    bench.turn()
+    packets = hub.packets()
+    told = [one for number in sorted(packets) for one in packets[number].records if isinstance(one, Tries)]
+    assert sum(len(record.tries) for record in told) == 2
+    hub.say(hub_wire.Confirm(max(packets)))
+    bench.turn()
+    bench.compact_all()
+    bench.restart()
+    again = bench.hub()
+    bench.turn()
+    assert again.packets() == {}
+    assert bench.state.notes is not None
+    assert bench.state.notes.number == max(packets), "numbers go on"
+
+
+def test_a_submission_keeps_its_name_when_compaction_took_some_of_its_tasks(bench: Bench) -> None:
+    client, manager = bench.client(), bench.manager(workers=2)
+    tasks = client.call(bodies=[b"1", b"2", b"3"])
+    bench.turn()
+    one, *_ = manager.assigned()
+    manager.report(done(one))
+    bench.turn()
+    client.collect([one.task])
+    bench.turn()
+    bench.compact_all()
+    bench.restart()
+    bench.turn()
+    assert {bench.task(task).order.first for task in tasks[1:]} == {0}
+
+
+def test_a_confirmation_of_what_was_not_sent_confirms_nothing(bench: Bench) -> None:
+    hub = bench.hub()
+    bench.client(1)
+    hub.say(hub_wire.Confirm(99))
+    bench.turn()
+    bench.turn(0.01)
+    assert len(hub.packets()) == 1
+
+
+def test_a_hub_that_is_not_known_is_asked_who_it_is(bench: Bench) -> None:
+    hub = bench.hub()
+    bench.restart()
+    hub.say(hub_wire.Confirm(0))
+    bench.turn()
+    assert hub.heard(hub_wire.WhoAreYou)
+
+
+def test_a_hub_of_another_version_is_refused_in_words(bench: Bench) -> None:
+    hub = bench.hub()
+    hub.say(hub_wire.Follow(VERSION + 1))
+    bench.turn()
+    (refused,) = hub.heard(hub_wire.Refused)
+    assert str(VERSION + 1) in refused.message
+
+
+def test_a_backlog_that_is_full_says_so_until_it_is_confirmed() -> None:
+    bench = Bench(monitoring=True, monitoring_backlog_bytes=200)
+    assert bench.state.notes is not None
+    for session in range(1, 4):
+        bench.client(session)
+        bench.turn()
+    assert bench.state.notes.is_full
+    hub = bench.hub()
+    bench.turn()
+    hub.say(hub_wire.Confirm(max(hub.packets())))
+    bench.turn()
+    assert not bench.state.notes.is_full
+
+
+def test_without_monitoring_nothing_is_told_or_journaled() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    manager.report(*map(done, manager.assigned()))
+    bench.turn()
+    assert bench.state.notes is None
+    assert not [entry for entry in bench.entries if isinstance(entry, entries.Noted)]
+
+
+def test_what_is_in_memory_only_is_told_and_not_journaled() -> None:
+    bench = Bench(monitoring=True, pools={"default": PoolSettings(durability="memory", workers=4)})
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    bench.turn()
+    before = sum(isinstance(entry, entries.Noted) for entry in bench.entries)
+    client.call()
+    bench.turn()
+    manager.report(*map(done, manager.assigned()))
+    bench.turn()
+    bench.turn(0.01)
+    assert [one.state for one in tries(hub)] == [TryState.DONE]
+    assert sum(isinstance(entry, entries.Noted) for entry in bench.entries) == before
