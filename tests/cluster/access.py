@@ -76,6 +76,13 @@ class OwnCluster(Cluster):
         self.runner.load_image(image)
         return image
 
+    def give(self, image: str, archive: Path) -> str:
+        """Give an image, whose name says what is in it, to the nodes that do not have it yet."""
+        lacking = [node for node in self.runner.nodes.values() if image not in node.images()]
+        for node in lacking:
+            node.load(archive)
+        return image
+
     def node(self, name: str) -> NodeRunner:
         """To cut, restore, kill or bring back; who does so undoes it before the test ends.."""
         return self.runner.nodes[name]
@@ -101,6 +108,12 @@ class OwnCluster(Cluster):
         finally:
             node.bring_back()
             self.wait_nodes(*self.runner.nodes)
+
+    def kill_container(self, namespace: str, pod: str) -> None:
+        """SIGKILL to the first process of a pod's first container."""
+        found = self.json("get", "pod", pod, f"--namespace={namespace}")
+        container = found["status"]["containerStatuses"][0]["containerID"]
+        self.node(found["spec"]["nodeName"]).kill_container(container)
 
     def logs(self, name: str) -> str:
         """The end of what one of the control plane's processes said."""

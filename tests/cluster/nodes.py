@@ -1,12 +1,17 @@
 """One node: its processes, its images, and what tests do to it: cut it off, kill it, bring it back."""
 
+import contextlib
+import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster import cgroups, commands, configs, mounts, network, processes, remains
 from tests.cluster.certificates import Authority
 from tests.cluster.commands import Program
 from tests.cluster.control_plane import tail, write_kubeconfig
+from tests.cluster.kubectl import Json
 from tests.cluster.layout import Node
 from tests.cluster.shell import CommandFailed, run
 from tests.cluster.waiting import wait_until
@@ -72,6 +77,10 @@ class NodeRunner:
         """Names of the images that are there."""
         return run(commands.ctr(self.node, "images", "list", "--quiet")).split()
 
+    def name_again(self, image: str, name: str) -> None:
+        """Give an image that is there a second name."""
+        run(commands.ctr(self.node, "images", "tag", "--force", image, name))
+
     def cut(self) -> None:
         """Pull its cable: it and its pods run on and reach nobody."""
         run(network.cut(self.node))
@@ -86,6 +95,28 @@ class NodeRunner:
         processes.kill(pid for pid in pids if pid is not None)
         processes.kill(self._shims())
         cgroups.end_members(self.node.cgroup)
+
+    def kill_container(self, identity: str) -> None:
+        """SIGKILL to the first process of a container, by the id that its pod's status has."""
+        run(commands.ctr(self.node, "tasks", "kill", "--signal", "SIGKILL", identity.removeprefix("containerd://")))
+
+    @contextlib.contextmanager
+    def without_kubelet(self) -> Iterator[None]:
+        """Its kubelet stands still for the time of the block: containers run on, whatever is decided about them."""
+        pid = processes.started(self.log(KUBELET))
+        if pid is None:
+            raise RuntimeError(f"the kubelet of {self.node.name} does not run: {tail(self.log(KUBELET))}")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def log_of(self, pod: Json, container: str) -> str:
+        """What a container has written, as far as the node keeps it; also while nobody can be asked."""
+        meta = pod["metadata"]
+        folder = self.node.folder / "pod-logs" / f"{meta['namespace']}_{meta['name']}_{meta['uid']}" / container
+        return "".join(path.read_text(errors="replace") for path in sorted(folder.glob("*.log")))
 
     def bring_back(self) -> None:
         """Start a killed node again: images and the kubelet's files are as they were, nothing runs."""

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +129,27 @@ def named(cluster: Cluster, images: Mapping[str, deployables.Image]) -> dict[str
 def give(cluster: Cluster, image: deployables.Image) -> str:
     """Give an image to all nodes; the name that pods call it by."""
     if isinstance(cluster, OwnCluster):
-        cluster.runner.load(image.archive)
-        return image.reference
+        return cluster.give(image.reference, image.archive)
     return cluster.load_image(image.reference)
 
 
 @contextlib.contextmanager
-def released(cluster: Cluster, values: Mapping[str, Any], chart: Path = CHART) -> Iterator[Release]:
-    """A release in a namespace of its own, whose pods must fit restricted Pod Security; all is gone afterwards."""
+def released(
+    cluster: Cluster,
+    values: Mapping[str, Any],
+    chart: Path = CHART,
+    *,
+    before: Callable[[Release], None] = lambda release: None,
+) -> Iterator[Release]:
+    """A release in a namespace of its own, whose pods must fit restricted Pod Security; all is gone afterwards.
+
+    `before` may put into the namespace what the values speak of.
+    """
     with cluster.namespace("yard") as namespace:
         cluster.run("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
         release = Release(cluster, namespace)
         try:
+            before(release)
             release.install(values, chart)
             yield release
         except BaseException:

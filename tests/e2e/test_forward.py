@@ -11,7 +11,6 @@ from blockyard.kube.api import ApiSettings
 from blockyard.kube.forward import Forward
 from blockyard.kube.places import Address
 from tests.cluster.access import Cluster
-from tests.cluster.parts import PYTHON_IMAGE
 from tests.integration.processes import WITHIN, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(600)]
@@ -49,9 +48,9 @@ def _echo(image: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def forward(cluster: Cluster, namespace: str) -> Iterator[Forward]:
+def forward(cluster: Cluster, namespace: str, python_image: str) -> Iterator[Forward]:
     """To a Service whose pod greets and echoes."""
-    for made in _echo(cluster.load_image(PYTHON_IMAGE)):
+    for made in _echo(python_image):
         made["metadata"]["namespace"] = namespace
         cluster.apply(made)
     cluster.run("rollout", "status", "deployment/echo", f"--namespace={namespace}", "--timeout=120s", timeout=150.0)

@@ -12,7 +12,6 @@ from blockyard.ids import BlockId
 from blockyard.kube.api import ApiSettings
 from blockyard.kube.provider import KubernetesProvider, Pods
 from tests.cluster.access import Cluster
-from tests.cluster.parts import PYTHON_IMAGE
 from tests.integration.processes import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(600)]
@@ -24,10 +23,12 @@ def program_in_a_pod(line: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def provider(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesProvider]:
+def provider(
+    cluster: Cluster, namespace: str, python_image: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[KubernetesProvider]:
     """One in a namespace of its own, not started."""
     monkeypatch.setattr(watched, "PATIENCE", 120.0)
-    made = _provider(cluster, namespace)
+    made = _provider(cluster, namespace, python_image)
     yield made
     made.close()
     wait_until(
@@ -63,11 +64,13 @@ def test_a_gang_lives_and_dies_together(provider: KubernetesProvider, cluster: C
         )
 
 
-def test_what_an_earlier_program_left_is_ended(provider: KubernetesProvider, cluster: Cluster, namespace: str) -> None:
+def test_what_an_earlier_program_left_is_ended(
+    provider: KubernetesProvider, cluster: Cluster, namespace: str, python_image: str
+) -> None:
     with watched.watched(provider) as seen:
         job = provider.submit(BlockRequest(block=BlockId("b-0"), argv=program_in_a_pod("sleep 600")))
         seen.state_of(job, JobState.RUNNING)
-        later = _provider(cluster, namespace)
+        later = _provider(cluster, namespace, python_image)
         with watched.watched(later) as also:
             mine = later.submit(BlockRequest(block=BlockId("b-0"), argv=program_in_a_pod("sleep 600")))
             also.state_of(mine, JobState.RUNNING)
@@ -82,7 +85,6 @@ def test_a_pod_that_cannot_be_made_is_refused_with_the_field(provider: Kubernete
         provider.submit(BlockRequest(block=BlockId("b-0"), argv=("true",), env={"no=name": "x"}))
 
 
-def _provider(cluster: Cluster, namespace: str) -> KubernetesProvider:
-    image = cluster.load_image(PYTHON_IMAGE)
+def _provider(cluster: Cluster, namespace: str, image: str) -> KubernetesProvider:
     pods = Pods(image=image, namespace=namespace, grace=3.0, pull_policy="IfNotPresent")
     return KubernetesProvider(pods, owner="suite", api=ApiSettings(kubeconfig=str(cluster.kubeconfig)))

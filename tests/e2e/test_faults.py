@@ -1,0 +1,354 @@
+"""Parts die and nodes go while tasks run: none is lost, none is recorded twice, and a status names what happened.
+
+One release with its journal in the chart's own PostgreSQL, which stays on node1; half of the blocks are on either node.
+The tests are events, one after the other, each with its share of the tasks; the last one counts them all.
+"""
+
+import json
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from blockyard import Client, errors
+from tests.cluster import deployables
+from tests.cluster.access import OwnCluster
+from tests.cluster.kubectl import Json
+from tests.cluster.shell import CommandFailed
+from tests.cluster.waiting import wait_until
+from tests.e2e import release as releases
+from tests.e2e.release import Release
+from tests.integration.questions import pool_status
+from tests.machine import Size
+
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.scale, pytest.mark.timeout(1200)]
+
+SMALL = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
+WITHIN = 300.0
+EVENTS = 8
+RESUMES_SECONDS = 60.0
+"""Until there are results again after the node of the interchange was cut off; the issue's bound."""
+TASK_SECONDS = 0.05
+ONCE_IN = 20
+"""Each so many-th task is one that must not run twice."""
+GIVEN_UP = [{"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute",
+             "tolerationSeconds": 10} for what in ("not-ready", "unreachable")]  # fmt: skip
+
+
+def pool(**container: Any) -> dict[str, Any]:
+    """Four blocks of one worker, on both nodes."""
+    apart = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+             "labelSelector": {"matchLabels": {"blockyard.dev/pool": "default"}}}  # fmt: skip
+    worker = {"name": "worker", "resources": SMALL, **container}
+    spec = {"containers": [worker], "tolerations": GIVEN_UP, "topologySpreadConstraints": [apart]}
+    return {"workersPerNode": 1, "blocks": {"replicas": 4, "max": 8}, "drain": {"timeout": "5s"},
+            "rollout": {"maxSurge": 2}, "template": {"spec": spec}}  # fmt: skip
+
+
+class Ear:
+    """Hears from tasks as they begin, by datagrams: how often each ran."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._socket.bind((address, 0))
+        self.address: tuple[str, int] = self._socket.getsockname()
+        self.heard: Counter[int] = Counter()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while data := self._socket.recv(64):
+            self.heard[int(data)] += 1
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.sendto(b"", self.address)
+        self._thread.join(10)
+        self._socket.close()
+
+
+class Chaos:
+    """The release, its client, and the tasks so far."""
+
+    def __init__(self, release: Release, cluster: OwnCluster, client: Client, ear: Ear, share: int) -> None:
+        self.release = release
+        self.cluster = cluster
+        self.client = client
+        self.ear = ear
+        self.share = share
+        self.submitted = 0
+        self.not_repeated = 0
+
+    def run(self, *words: str) -> str:
+        """kubectl in the release's namespace."""
+        return self.cluster.run(f"--namespace={self.release.namespace}", *words)
+
+    def during(self, event: Callable[[], object], wait: Callable[[], object] = lambda: None) -> None:
+        """Make an event happen once some of a share of tasks have ended; all end well, `wait` holds meanwhile."""
+        where = self.ear.address
+
+        def square(number: int, seconds: float) -> int:
+            import socket
+            import time
+
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as voice:
+                voice.sendto(str(number).encode(), where)
+            time.sleep(seconds)
+            return number * number
+
+        first, self.submitted = self.submitted, self.submitted + self.share
+        numbers = range(first, self.submitted)
+        once = [number for number in numbers if number % ONCE_IN == 0]
+        often = [number for number in numbers if number % ONCE_IN]
+        futures = dict(zip(often, self.client.starmap(square, ((one, TASK_SECONDS) for one in often)), strict=True))
+        careful = self.client.options(idempotent=False)
+        futures |= {number: careful.submit(square, number, TASK_SECONDS) for number in once}
+        futures[often[0]].result(timeout=WITHIN)
+        assert not all(future.done() for future in futures.values()), "tasks are still running"
+        event()
+        wait()
+        for number, future in futures.items():
+            self._settle(number, future)
+
+    def _settle(self, number: int, future: "Future[int]") -> None:
+        try:
+            assert future.result(timeout=WITHIN) == number * number
+        except errors.TaskLost:
+            assert number % ONCE_IN == 0, "only those that may not run twice end so"
+            self.not_repeated += 1
+
+    def pod(self, component: str) -> Json:
+        """The one pod of a component."""
+        (found,) = self.release.pods(f"app.kubernetes.io/component={component}")
+        return found
+
+    def blocks(self, **having: str) -> list[Json]:
+        """WorkerBlocks of the pool whose jobStatus has these."""
+        found = self.cluster.json(f"--namespace={self.release.namespace}", "get", "workerblocks")["items"]
+        return [one for one in found if having.items() <= one.get("status", {}).get("jobStatus", {}).items()]
+
+    def worker_pods(self, node: str | None = None) -> list[Json]:
+        """Running pods of blocks, on one node or on all."""
+        found = self.release.pods("blockyard.dev/pool=default")
+        running = [one for one in found if one["status"]["phase"] == "Running"]
+        return [one for one in running if node in (None, one["spec"]["nodeName"])]
+
+    def wait(self, what: str, holds: Callable[[], object], seconds: float = WITHIN) -> float:
+        """Wait until something is so; the seconds that took."""
+
+        def amiss() -> str | None:
+            try:
+                return None if holds() else json.dumps(self.summary())
+            except CommandFailed as error:  # a machine at its limits
+                return str(error)
+
+        return wait_until(what, amiss, seconds, 0.5)
+
+    def summary(self) -> Json:
+        """What a message of failure tells."""
+        jobs = {one["metadata"]["name"]: one.get("status", {}).get("jobStatus") for one in self.blocks()}
+        return {"blocks": jobs, "pool": self.release.pool("default").get("status")}
+
+    def wait_named(self, **having: str) -> Json:
+        """Wait until some block's jobStatus has these words; that jobStatus."""
+        self.wait(f"a block with {having}", lambda: self.blocks(**having))
+        return self.blocks(**having)[0]["status"]["jobStatus"]
+
+    def wait_whole(self) -> None:
+        """Wait until four blocks work, some on either node."""
+        self.wait(
+            "four blocks work",
+            lambda: (
+                self.release.pool("default")["status"]["blocks"]["ready"] == 4 and len(self.worker_pods("node1")) >= 1
+            ),
+        )
+
+    def wait_killed(self, pod: Json) -> None:
+        """Wait until a pod's status says that its container was killed, and it is ready again."""
+
+        def told() -> bool:
+            status = self.cluster.json(f"--namespace={self.release.namespace}", "get", "pod", pod["metadata"]["name"])[
+                "status"
+            ]["containerStatuses"][0]
+            return bool(status["lastState"].get("terminated", {}).get("exitCode") == 137 and status["ready"])
+
+        self.wait(f"{pod['metadata']['name']} was killed and is back", told)
+
+
+@pytest.fixture(scope="module")
+def chaos(own_cluster: OwnCluster, size: Size) -> Iterator[Chaos]:
+    """Four blocks work; the interchange is on node1."""
+    names = (*deployables.DOCKERFILES, deployables.POSTGRESQL)
+    values = {
+        "images": releases.image_values(own_cluster, names),
+        "interchange": {"journal": "postgresql", "resources": SMALL},
+        "operator": {"resources": SMALL},
+        "postgresql": {
+            "enabled": True,
+            "path": deployables.POSTGRESQL_BIN,
+            "persistence": {"size": "1Gi"},
+            "nodeSelector": {"kubernetes.io/hostname": "node1"},
+            "resources": SMALL,
+        },
+    }
+    share = (100_000 if size is Size.FULL else 3_000) // EVENTS
+    ear = Ear(str(own_cluster.layout.address))
+    with releases.released(own_cluster, values) as release:
+        release.apply_pool("default", pool())
+        with release.client("default") as client:
+            made = Chaos(release, own_cluster, client, ear, share)
+            move(made, "interchange", "node1")
+            made.wait_whole()
+            yield made
+        release.cluster.run("delete", "workerpools", "--all", f"--namespace={release.namespace}", timeout=180)
+    ear.close()
+
+
+def move(chaos: Chaos, component: str, node: str) -> None:
+    """Have the one pod of a component on a node."""
+    if chaos.pod(component)["spec"]["nodeName"] == node:
+        return
+    (other,) = {"node1", "node2"} - {node}
+    chaos.cluster.run("cordon", other)
+    chaos.run("delete", "pod", chaos.pod(component)["metadata"]["name"])
+    chaos.release.wait_ready()
+    chaos.cluster.run("uncordon", other)
+    assert chaos.pod(component)["spec"]["nodeName"] == node
+
+
+def leader(chaos: Chaos) -> Json:
+    """The Lease of the operators."""
+    lease = f"{chaos.release.name}-operator"
+    return chaos.cluster.json(f"--namespace={chaos.release.namespace}", "get", "lease", lease)["spec"]
+
+
+def test_the_leading_operator_is_killed(chaos: Chaos) -> None:
+    before = leader(chaos)
+
+    def kill() -> None:
+        chaos.cluster.kill_container(chaos.release.namespace, before["holderIdentity"])
+
+    def renewed() -> bool:
+        after = leader(chaos)
+        return bool(after["leaseTransitions"] > before["leaseTransitions"] or after["renewTime"] > killed_at)
+
+    killed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))  # a renewal may be on its way
+    chaos.during(kill, lambda: print(json.dumps({"lease renewed after": chaos.wait("a leader", renewed)})))  # noqa: T201
+    name = before["holderIdentity"]
+    chaos.wait_killed({"metadata": {"name": name}})
+
+
+@pytest.mark.parametrize("component", ["interchange", "postgresql"])
+def test_queue_and_database_are_killed(chaos: Chaos, component: str) -> None:
+    victim = chaos.pod(component)
+    name = victim["metadata"]["name"]
+    chaos.during(lambda: chaos.cluster.kill_container(chaos.release.namespace, name), lambda: chaos.wait_killed(victim))
+    chaos.wait("the pool is connected", lambda: _condition(chaos, "Connected")["status"] == "True")
+
+
+def _condition(chaos: Chaos, kind: str) -> Json:
+    conditions = chaos.release.pool("default")["status"]["conditions"]
+    return next(one for one in conditions if one["type"] == kind)
+
+
+def test_a_pod_of_workers_is_killed(chaos: Chaos) -> None:
+    chaos.wait_whole()
+    victim = chaos.worker_pods()[0]["metadata"]["name"]
+    chaos.during(lambda: chaos.cluster.kill_container(chaos.release.namespace, victim))
+    assert "SIGKILL" in chaos.wait_named(state="FAILED", reason="SIGKILL")["message"]
+
+
+def test_the_pool_is_rolled_to_another_image(chaos: Chaos) -> None:
+    chaos.wait_whole()
+    image = chaos.worker_pods()[0]["spec"]["containers"][0]["image"]
+    again = f"{image.rpartition(':')[0]}:again"
+    for node in chaos.cluster.runner.nodes.values():
+        node.name_again(image, again)
+    chaos.during(
+        lambda: chaos.release.apply_pool("default", pool(image=again)),
+        lambda: chaos.wait("it rolls", lambda: _condition(chaos, "Progressing")["reason"] == "RollingOut"),
+    )
+    chaos.wait("all blocks are new", lambda: not chaos.release.pool("default")["status"]["blocks"]["outdated"])
+    assert {one["spec"]["containers"][0]["image"] for one in chaos.worker_pods()} == {again}
+    chaos.wait_named(state="SCALED_IN")
+
+
+def test_half_of_the_blocks_are_drained(chaos: Chaos) -> None:
+    chaos.wait_whole()
+    half = [one["metadata"]["name"] for one in chaos.blocks(state="RUNNING")[:2]]
+
+    def drain() -> None:
+        for name in half:
+            chaos.run("patch", "workerblock", name, "--type=merge", '--patch={"spec":{"drain":true}}')
+
+    chaos.during(drain)
+    chaos.wait("both were drained", lambda: len(chaos.blocks(state="CANCELLED", reason="Drained")) >= 2)
+
+
+def test_a_node_of_workers_is_cut_off(chaos: Chaos) -> None:
+    """For longer than the lease of their tries, and until their pods are given up."""
+    chaos.wait_whole()
+    lost = {one["metadata"]["labels"]["blockyard.dev/block"] for one in chaos.worker_pods("node2")}
+    assert lost, "there are workers on node2"
+
+    def cut() -> None:
+        chaos.cluster.node("node2").cut()
+
+    try:
+        chaos.during(cut, lambda: _wait_node_lost(chaos, lost))
+    finally:
+        chaos.cluster.node("node2").restore()
+        chaos.cluster.wait_nodes("node1", "node2")
+
+
+def _wait_node_lost(chaos: Chaos, lost: set[str]) -> None:
+    chaos.wait(
+        "blocks of the lost node are named",
+        lambda: lost & {one["metadata"]["name"] for one in chaos.blocks(state="MISSING", reason="NodeLost")},
+    )
+
+
+def test_the_interchanges_node_is_cut_off_and_its_old_process_refused(chaos: Chaos) -> None:
+    """Its journal is in PostgreSQL on node1: another one goes on there, and the first one, back, must not."""
+    move(chaos, "interchange", "node2")
+    chaos.wait_whole()
+    node, old = chaos.cluster.node("node2"), chaos.pod("interchange")
+    took: list[float] = []
+
+    def resumed() -> None:
+        began = time.monotonic()
+        assert chaos.client.submit(abs, -1).result(timeout=WITHIN) == 1
+        took.append(time.monotonic() - began)
+
+    try:
+        chaos.during(node.cut, resumed)
+        with node.without_kubelet():  # which would end the pod that was given up, before it has said a word
+            node.restore()
+            chaos.wait("the old process is refused", lambda: re.search(REFUSED, node.log_of(old, "interchange")))
+    finally:
+        node.restore()
+        chaos.cluster.wait_nodes("node1", "node2")
+    print(json.dumps({"service resumed after the cut of the interchange's node, seconds": took}))  # noqa: T201
+    assert took[0] <= RESUMES_SECONDS
+
+
+REFUSED = re.compile(r"epoch \d+ is over|another interchange", re.IGNORECASE)
+
+
+def test_nothing_was_lost_and_nothing_recorded_twice(chaos: Chaos) -> None:
+    status = pool_status(chaos.client, f"{chaos.release.namespace}.default")
+    assert status.submitted == chaos.submitted + 1
+    assert status.done == chaos.submitted + 1 - chaos.not_repeated
+    assert status.failed == chaos.not_repeated
+    twice = {number: count for number, count in chaos.ear.heard.items() if count > 1 and number % ONCE_IN == 0}
+    assert not twice, "tasks that must not run twice did"
+    chaos.release.helm("test", chaos.release.name, timeout=200)
+    again = sum(count - 1 for count in chaos.ear.heard.values() if count > 1)
+    print(json.dumps({"tasks": chaos.submitted, "ran again": again, "not repeated": chaos.not_repeated}))  # noqa: T201
