@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -18,6 +17,8 @@ from blockyard.transport import Context, Dealer, KeyPair, Poller
 from blockyard.wire import codec, hub
 from blockyard.wire.monitoring import VERSION, micros
 from blockyard_monitoring.bus import Bus
+from blockyard_monitoring.confirming import Confirming
+from blockyard_monitoring.inlet import Inlet
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +45,9 @@ class InterchangeLink(threading.Thread):
         self._bus = bus
         self._clock = clock
         self._lock = threading.Lock()
-        self._stored = 0
-        self._opening = 0
-        """Counts the beginnings: a word of storage from before the last one means other notes."""
         self._confirmed = 0
-        self._waiting: deque[Arrival] = deque()
-        """Came when the bus had no room."""
+        self._inlet = Inlet(bus)
+        self._confirming = Confirming()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ending = False
         self.refusal = ""
@@ -68,38 +66,39 @@ class InterchangeLink(threading.Thread):
         try:
             self._follow(dealer)
             while not self._ending:
-                if self._waiting and not self._catch_up():
-                    ready: list[object] = []  # no room: what else is sent waits in the interchange
+                if self._inlet.has_room():
+                    ready: list[object] = list(poller.poll(_BEAT_SECONDS))
                 else:
-                    ready = list(poller.poll(_BEAT_SECONDS))
+                    ready = []  # what else is sent waits in the interchange
+                    self._bus.wait_for_room(_ROOM_SECONDS)
                 if self._wakeup in ready:
                     os.eventfd_read(self._wakeup)
                 if dealer in ready:
                     for frame in dealer.receive_all(_FRAMES):
                         self._hear(dealer, frame)
-                with self._lock:
-                    stored = self._stored
+                stored = self._confirming.confirmed
                 if stored > self._confirmed or time.monotonic() - said_at > _BEAT_SECONDS:
                     said_at = time.monotonic()
                     if dealer.send(codec.encode(hub.Confirm(stored))):
                         self._confirmed = stored
-            dealer.send(codec.encode(hub.Confirm(self._stored)))
+            dealer.send(codec.encode(hub.Confirm(self._confirming.confirmed)))
         finally:
             dealer.close(linger=0.2)
             context.close()
 
     def end(self, timeout: float = 5.0) -> None:
         """Confirm what is stored, and end."""
-        self._ending = True
+        with self._lock:
+            self._ending = True
         os.eventfd_write(self._wakeup, 1)
         self.join(timeout)
+        os.close(self._wakeup)
 
     def _follow(self, dealer: Dealer) -> None:
         with self._lock:
-            self._opening += 1
-            self._stored = 0
+            self._confirming = Confirming()
         self._confirmed = 0
-        self._waiting.clear()
+        self._inlet.forget()
         dealer.send(codec.encode(hub.Follow(VERSION)))
 
     def _hear(self, dealer: Dealer, frame: bytes) -> None:
@@ -125,32 +124,28 @@ class InterchangeLink(threading.Thread):
         """`last`: number of the last of them, which are to be confirmed; 0: they are not."""
         arrived = micros(self._clock())
         for place, told in enumerate(packets, 1):
+            number = last - len(packets) + place if last else 0
             decoder = codec.packet_of_worker if told.pool else codec.packet_of_interchange
+            on_stored = self._begin(number) if number else None
             try:
                 packet = decoder.decode(told.packet)
             except BadFrame as error:
                 self._bus.refuse(RADIO, "malformed")
                 _log.error("packet of %s: %s", f"pool {told.pool}" if told.pool else "the interchange", error)
-                continue  # the next one's confirmation is good for this one, too
-            stored = self._on_stored(self._opening, last - len(packets) + place) if last else None
-            arrival = Arrival(packet, RADIO, arrived, stored)
-            if self._waiting or not self._bus.put(arrival):
-                self._waiting.append(arrival)
+                if on_stored is not None:
+                    on_stored()  # it will not get better
+                continue
+            self._inlet.take(Arrival(packet, RADIO, arrived, on_stored))
 
-    def _on_stored(self, opening: int, number: int) -> Callable[[], None]:
+    def _begin(self, number: int) -> Callable[[], None]:
+        with self._lock:
+            confirming = self._confirming
+            confirming.begin(number)
+
         def on_stored() -> None:
             with self._lock:
-                if opening == self._opening and number > self._stored:
-                    self._stored = number
-            os.eventfd_write(self._wakeup, 1)
+                has_more = confirming.done(number) and confirming is self._confirming
+                if has_more and not self._ending:
+                    os.eventfd_write(self._wakeup, 1)
 
         return on_stored
-
-    def _catch_up(self) -> bool:
-        """Put on the bus what waits; False when it has no room yet."""
-        self._bus.wait_for_room(_ROOM_SECONDS)
-        while self._waiting:
-            if not self._bus.put(self._waiting[0]):
-                return False
-            self._waiting.popleft()
-        return True

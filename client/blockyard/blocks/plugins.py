@@ -58,8 +58,15 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         RADIOS: {
             "thread": "blockyard.radios.thread:ThreadRadio",
             "interchange": "blockyard.radios.interchange:InterchangeRadio",
+            "zmq": "blockyard.radios.zmq:ZmqRadio",
+            "udp": "blockyard.radios.udp:UdpRadio",
+            "filesystem": "blockyard.radios.filesystem:FilesystemRadio",
         },
-        RECEIVERS: {},
+        RECEIVERS: {
+            "zmq": "blockyard_monitoring.radios.zmq:ZmqReceiver",
+            "udp": "blockyard_monitoring.radios.udp:UdpReceiver",
+            "filesystem": "blockyard_monitoring.radios.filesystem:FilesystemReceiver",
+        },
         SINKS: {
             "sql": "blockyard_monitoring.sinks.sql:SqlSink",
         },

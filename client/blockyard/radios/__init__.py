@@ -17,11 +17,14 @@ from blockyard.radios.config import (
     from_json,
     to_json,
 )
+from blockyard.radios.filesystem import FilesystemRadio
 from blockyard.radios.interchange import InterchangeRadio
 from blockyard.radios.thread import ThreadRadio
+from blockyard.radios.udp import UdpRadio
+from blockyard.radios.zmq import ZmqRadio
 
 __all__ = [
     "Arrival", "Arrivals", "RadioConfig", "RadioMisuse", "RadioReceiver", "RadioSender", "Stage", "from_json",
     "to_json",
-    "InterchangeRadio", "ThreadRadio",
+    "FilesystemRadio", "InterchangeRadio", "ThreadRadio", "UdpRadio", "ZmqRadio",
 ]  # fmt: skip

@@ -72,8 +72,8 @@ class RadioReceiver(Protocol):
 class Wire(Protocol):
     """What a radio's author writes of a sender: how bytes leave."""
 
-    def transmit(self, packet: bytes) -> bool:
-        """Send one encoded packet, without waiting for long; False when it could not be sent and is lost."""
+    def transmit(self, number: int, packet: bytes) -> bool:
+        """Send one encoded packet, which has this number, without waiting for long; False when it is lost."""
         ...
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class RadioSender:
                 raise RadioMisuse(f"send: the sender of {self._source} is closed; make another with create_sender")
             self._number += 1
             packet = Packet(VERSION, self._source, self._number, micros(at), list(records))
-            is_sent = self._wire.transmit(codec.encode(packet))
+            is_sent = self._wire.transmit(self._number, codec.encode(packet))
             self.failed += not is_sent
             return is_sent
 

@@ -37,7 +37,7 @@ class Outbox:
         self._waiting: list[bytes] = []
         self._is_closed = False
 
-    def transmit(self, packet: bytes) -> bool:
+    def transmit(self, number: int, packet: bytes) -> bool:
         if self._is_closed:
             raise RadioMisuse("send: the manager's link to the interchange is closed")
         self._waiting.append(packet)

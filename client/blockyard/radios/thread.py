@@ -52,7 +52,7 @@ class _Straight:
     def __init__(self, bus: Arrivals) -> None:
         self._bus = bus
 
-    def transmit(self, packet: bytes) -> bool:
+    def transmit(self, number: int, packet: bytes) -> bool:
         try:
             decoded = codec.packet_of_interchange.decode(packet)
         except BadFrame:

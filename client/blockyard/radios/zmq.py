@@ -1,0 +1,133 @@
+"""The radio of clusters: ZeroMQ with CURVE from each manager to the hub, in batches, confirmed.
+
+A sender keeps what is not confirmed, within a bound, and sends it again when the hub was away; it never waits.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import ClassVar, Final
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.radios.config import Arrivals, RadioConfig, RadioReceiver, Wire, receiver_class
+from blockyard.transport import Context, Dealer, KeyPair, Poller
+
+_MOST_BYTES: Final = 8 * 1024 * 1024
+"""Unconfirmed; what is sent beyond that is lost and counted."""
+_CREDIT: Final = 256
+"""Messages on their way to the hub."""
+_PATIENCE_SECONDS: Final = 2.0
+"""Without a word of the hub, until all that is unconfirmed is sent again."""
+_CLOSE_SECONDS: Final = 5.0
+_TICK_SECONDS: Final = 0.25
+
+_number = msgspec.msgpack.Decoder(int)
+
+
+class ZmqRadio(RadioConfig, kw_only=True):
+    """`listen`: where the receiver binds, ``tcp://ADDRESS:PORT``; port ``*`` for a free one."""
+
+    kind: ClassVar[str] = "zmq"
+    secrets: ClassVar[frozenset[str]] = frozenset({"sender_secret"})
+
+    listen: str = "tcp://127.0.0.1:*"
+    address: str = ""
+    """Where senders connect, as ``tcp://HOST:PORT``; '' for what the receiver bound. The rest is the receiver's."""
+    server_public: str = ""
+    sender_public: str = ""
+    sender_secret: str = ""
+
+    def open_receiver(self, run_dir: Path, bus: Arrivals) -> RadioReceiver:
+        server, sender = KeyPair.new(), KeyPair.new()
+        receiver = receiver_class(self.kind)(self.listen, server, sender.public, bus)
+        self.address = self.address or receiver.endpoint
+        self.server_public, self.sender_public = server.public.decode(), sender.public.decode()
+        self.sender_secret = sender.secret.decode()
+        made: RadioReceiver = receiver
+        return made
+
+    def open_sender(self, source: str) -> Wire:
+        if not self.address or len(self.sender_secret) != 40:
+            raise ConfigError(f"radio 'zmq': address={self.address!r} and keys are not those of a receiver")
+        keys = KeyPair(self.sender_public.encode(), self.sender_secret.encode())
+        return _Sending(self.address, self.server_public.encode(), keys)
+
+
+class _Sending(threading.Thread):
+    """Owns the socket. What is to be sent waits in a queue, in order."""
+
+    def __init__(self, address: str, server_key: bytes, keys: KeyPair) -> None:
+        super().__init__(name="radio-zmq-sender", daemon=True)
+        self._address, self._server_key, self._keys = address, server_key, keys
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
+        self._sent = 0
+        """How many of those kept, from the oldest, are on their way."""
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._close_at = 0.0
+        self.start()
+
+    def transmit(self, number: int, packet: bytes) -> bool:
+        """See `Wire`."""
+        with self._lock:
+            if self._bytes + len(packet) > _MOST_BYTES:
+                return False
+            self._kept.append((number, packet))
+            self._bytes += len(packet)
+        os.eventfd_write(self._wakeup, 1)
+        return True
+
+    def close(self) -> None:
+        """See `Wire`."""
+        self._close_at = time.monotonic() + _CLOSE_SECONDS
+        os.eventfd_write(self._wakeup, 1)
+        self.join()
+        os.close(self._wakeup)
+
+    def run(self) -> None:
+        """Send, hear confirmations, send again."""
+        context = Context()
+        dealer = Dealer(context, self._address, server_key=self._server_key, keys=self._keys)
+        poller = Poller()
+        poller.register(dealer)
+        poller.register(self._wakeup)
+        heard_at = time.monotonic()
+        while not self._close_at or (self._kept and time.monotonic() < self._close_at):
+            ready = poller.poll(_TICK_SECONDS)
+            if self._wakeup in ready:
+                os.eventfd_read(self._wakeup)
+            now = time.monotonic()
+            if dealer in ready or not self._sent:
+                heard_at = now
+            for frame in dealer.receive_all(64) if dealer in ready else ():
+                self._hear(frame)
+            if now - heard_at > _PATIENCE_SECONDS:
+                self._sent, heard_at = 0, now
+            self._send(dealer)
+        dealer.close()
+        context.close()
+
+    def _hear(self, frame: bytes) -> None:
+        try:
+            number = _number.decode(frame)
+        except msgspec.MsgspecError:
+            return  # no word that this version knows
+        with self._lock:
+            while self._kept and self._kept[0][0] <= number:
+                self._bytes -= len(self._kept.popleft()[1])
+                self._sent = max(0, self._sent - 1)
+
+    def _send(self, dealer: Dealer) -> None:
+        while True:
+            with self._lock:
+                if self._sent >= min(len(self._kept), _CREDIT):
+                    return
+                packet = self._kept[self._sent][1]
+            if not dealer.send(packet):
+                return
+            self._sent += 1

@@ -1,0 +1,1 @@
+"""Receivers of the library's radios. Each knows nothing of the others, and puts what arrives on the bus."""

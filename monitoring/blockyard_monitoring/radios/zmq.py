@@ -1,0 +1,139 @@
+"""The receiver of radio `zmq`: one socket, one thread, confirmations when the sinks have stored what came."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from blockyard.errors import BadFrame
+from blockyard.radios import Arrival, Arrivals
+from blockyard.transport import Context, Gate, KeyPair, Poller, Router
+from blockyard.wire import codec
+from blockyard.wire.monitoring import micros
+from blockyard_monitoring.confirming import Confirming
+from blockyard_monitoring.inlet import Inlet
+
+_log = logging.getLogger(__name__)
+
+RADIO: Final = "zmq"
+_DOMAIN: Final = "radio"
+_FRAMES: Final = 64
+_FULL_SECONDS: Final = 0.02
+_MOST_PEERS: Final = 65_000
+
+
+class _Peer:
+    """A connection: whose messages came over it, and what it was told of them."""
+
+    __slots__ = ("confirming", "source", "told")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.confirming = Confirming()
+        self.told = 0
+
+
+class ZmqReceiver:
+    """Listens at `endpoint` with these keys, and lets in who has the sender's key."""
+
+    def __init__(self, endpoint: str, keys: KeyPair, sender: bytes, bus: Arrivals) -> None:
+        """Raises OSError when the endpoint can't be bound."""
+        self._context = Context(max_sockets=_MOST_PEERS)
+        self._gate = Gate(self._context)
+        self._gate.allow(_DOMAIN, {sender: "radio"})
+        try:
+            self._router = Router(self._context, endpoint, keys=keys, domain=_DOMAIN)
+        except OSError:
+            self._context.close()
+            raise
+        self.endpoint = self._router.endpoint
+        self._bus = bus
+        self._inlet = Inlet(bus)
+        self._peers: dict[bytes, _Peer] = {}
+        self._lock = threading.Lock()
+        self._changed: set[bytes] = set()
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="radio-zmq", daemon=True)
+        self._thread.start()
+
+    def shutdown(self) -> None:
+        """See `RadioReceiver`."""
+        if not self._ending:
+            with self._lock:
+                self._ending = True
+            os.eventfd_write(self._wakeup, 1)
+            self._thread.join()
+            with self._lock:
+                os.close(self._wakeup)
+
+    def _run(self) -> None:
+        poller = Poller()
+        for readable in (self._gate, self._router, self._wakeup):
+            poller.register(readable)
+        try:
+            while not self._ending or self._read():
+                has_room = self._inlet.has_room()
+                ready = poller.poll(None if has_room else _FULL_SECONDS)
+                if self._gate in ready:
+                    self._gate.answer()
+                    self._count_strangers()
+                if self._wakeup in ready:
+                    os.eventfd_read(self._wakeup)
+                if has_room and self._router in ready:
+                    self._read()
+                elif not has_room:
+                    time.sleep(_FULL_SECONDS)  # frames wait unread: do not spin on them
+                self._confirm()
+        finally:
+            for socket in (self._router, self._gate):
+                socket.close()
+            self._context.close()
+
+    _strangers = 0
+
+    def _count_strangers(self) -> None:
+        for _ in range(self._gate.refused - self._strangers):
+            self._bus.refuse(RADIO, "key")
+        self._strangers = self._gate.refused
+
+    def _read(self) -> bool:
+        """Take in what waits; False when nothing did."""
+        received = self._router.receive_all(_FRAMES)
+        arrived = micros(time.time())
+        for name, _, frame in received:
+            try:
+                packet = codec.packet_of_worker.decode(frame)
+            except BadFrame as error:
+                self._bus.refuse(RADIO, "malformed")
+                _log.warning("a sender's message is refused: %s", error)
+                continue
+            peer = self._peers.get(name)
+            if peer is None or peer.source != packet.source:
+                if len(self._peers) >= _MOST_PEERS:
+                    del self._peers[next(iter(self._peers))]
+                peer = self._peers[name] = _Peer(packet.source)
+            with self._lock:
+                peer.confirming.begin(packet.number)
+            self._inlet.take(Arrival(packet, RADIO, arrived, self._on_stored(name, peer, packet.number)))
+        return bool(received)
+
+    def _on_stored(self, name: bytes, peer: _Peer, number: int) -> Callable[[], None]:
+        def on_stored() -> None:
+            with self._lock:
+                if not peer.confirming.done(number) and number > peer.confirming.confirmed:
+                    return
+                self._changed.add(name)
+                if not self._ending:
+                    os.eventfd_write(self._wakeup, 1)
+
+        return on_stored
+
+    def _confirm(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            words = [(name, self._peers[name].confirming.confirmed) for name in changed if name in self._peers]
+        for name, number in words:
+            self._router.send(name, codec.encode(number))
