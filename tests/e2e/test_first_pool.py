@@ -1,6 +1,7 @@
 """The thin path, whole: install the chart, apply a pool, run tasks from outside, watch it shrink, uninstall."""
 
 import json
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.cluster.access import Cluster, OwnCluster
 from tests.cluster.waiting import wait_until
 from tests.e2e import release as releases
+from tests.e2e.first_task import measure
 from tests.e2e.permissions import granted, used
 from tests.e2e.release import Release
 from tests.machine import Size
@@ -51,12 +53,9 @@ def test_tasks_from_outside_run_on_blocks_that_come_and_go(release: Release, siz
     release.wait_no_blocks("default")
 
 
-def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release) -> None:
+def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release, python_image: str) -> None:
     """The base of our images: Debian's Python and nothing of Blockyard."""
-    from tests.cluster.parts import PYTHON_IMAGE
-
-    foreign = release.cluster.load_image(PYTHON_IMAGE)
-    containers = [{"name": "worker", "image": foreign, "imagePullPolicy": "IfNotPresent", "resources": SMALL}]
+    containers = [{"name": "worker", "image": python_image, "imagePullPolicy": "IfNotPresent", "resources": SMALL}]
     release.apply_pool("foreign", {**SPEC, "template": {"spec": {"containers": containers}}})
 
     def where_from() -> dict[str, Any]:  # a function within one travels by value: pods do not have this module
@@ -71,6 +70,33 @@ def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release) -> Non
     assert found["blockyard"].startswith("/blockyard/lib/any/"), found
     assert found["uid"] == 65532
     release.wait_no_blocks("foreign")
+
+
+@pytest.mark.scale
+@pytest.mark.parametrize("pool, ratio", [("default", 1.5), ("foreign", 2.2)])
+def test_a_first_task_takes_little_longer_than_a_bare_pod(
+    release: Release, size: Size, pool: str, ratio: float
+) -> None:
+    """Side by side, the pool being empty: our image, and one that the worker's code is brought to."""
+    spec = release.pool(pool)["spec"]["template"]["spec"]["containers"][0]
+    worker = release.cluster.json("get", "deployment", f"--namespace={release.namespace}", f"{release.name}-operator")
+    env = worker["spec"]["template"]["spec"]["containers"][0]["env"]
+    image = spec.get("image") or next(one["value"] for one in env if one["name"] == "BLOCKYARD_OPERATOR_WORKER_IMAGE")
+    taken = measure(release, pool, image, SMALL, 9 if size is Size.FULL else 2)
+    found = statistics.median(one.result for one in taken) / statistics.median(one.bare for one in taken)
+    figures = {
+        "pool": pool,
+        "submit to pod, ms": [round(1000 * one.created) for one in taken],
+        "submit to result, s": [round(one.result, 2) for one in taken],
+        "kubectl run to end, s": [round(one.bare, 2) for one in taken],
+        "ratio": round(found, 2),
+    }
+    print(json.dumps(figures))  # noqa: T201
+    slack = 1 if size is Size.FULL else 2  # two rounds on a busy machine
+    assert found <= slack * ratio, figures
+    if size is Size.FULL:
+        assert statistics.median(one.created for one in taken) <= 0.150, figures
+    release.wait_no_blocks(pool)
 
 
 def test_a_block_of_two_pods_is_one(release: Release) -> None:
