@@ -55,7 +55,7 @@ def _error(outcome: Outcome) -> Exception:
         case Status.DEADLINE:
             return errors.DeadlineExceeded(message)
         case Status.OUT_OF_MEMORY:
-            return errors.OutOfMemory(message)
+            return errors.OutOfMemory(message, failure.peak_bytes, failure.limit_bytes)
         case Status.DEPENDENCY:
             cause = failure.types[0] if failure.types else ""
             return errors.DependencyError(f"{name} was not run: {failure.message}", failure.task or outcome.task, cause)

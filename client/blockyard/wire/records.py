@@ -42,6 +42,17 @@ def body_bytes(body: Body) -> int:
             return sum(body_bytes(part) for part in body.parts)
 
 
+def blob_bytes(body: Body) -> int:
+    """How much of a body is kept in blobs."""
+    match body:
+        case bytes():
+            return 0
+        case Blob():
+            return body.size_bytes
+        case Bundle():
+            return sum(blob_bytes(part) for part in body.parts)
+
+
 def blob_names(body: Body) -> list[str]:
     """The blobs that a body consists of."""
     match body:
@@ -85,6 +96,9 @@ class Failure(Record, frozen=True):
     """What was seen: exit code, signal, peak memory and limit, tail of the output."""
     task: int = 0
     """With DEPENDENCY: the task that failed first, which all this is about."""
+    peak_bytes: int = 0
+    """With OUT_OF_MEMORY: the most that was seen, and the limit; 0 when unknown."""
+    limit_bytes: int = 0
 
 
 class TaskSpec(Record, frozen=True):

@@ -78,8 +78,10 @@ def test_daemons_of_a_task_end_with_its_block(tmp_path: Path) -> None:
 
 
 def test_a_task_over_the_pools_memory_ends_with_peak_and_limit(client: Client) -> None:
-    with pytest.raises(OutOfMemory, match=rf"used \d+ bytes of memory, {LIMIT_BYTES} are allowed"):
+    with pytest.raises(OutOfMemory, match=rf"used \d+ bytes of memory, {LIMIT_BYTES} are allowed") as caught:
         client.submit(bad_tasks.eats, 4 * LIMIT_BYTES).result(WITHIN)
+    assert caught.value.limit_bytes == LIMIT_BYTES
+    assert caught.value.peak_bytes > LIMIT_BYTES
 
 
 def test_a_task_that_never_ends_is_ended(client: Client) -> None:

@@ -52,11 +52,15 @@ class Manager:
         """A worker process is gone."""
         reports.on_ended(self.state, self.state.workers[number], ended, last, now)
 
-    def on_out_of_memory(self, number: int, message: str, evidence: str, now: float, seen: Seen) -> None:
+    def on_out_of_memory(self, number: int, peak_bytes: int, limit_bytes: int, now: float, seen: Seen) -> None:
         """A worker and its children use more memory than the try that runs there may."""
         attempt = self._running(number, seen)
         if attempt is not None:
-            order = Order(Status.OUT_OF_MEMORY, message, 0.0, evidence)
+            message = (
+                f"used {peak_bytes} bytes of memory, {limit_bytes} are allowed; "
+                "ask for more with options(memory=…), or use less"
+            )
+            order = Order(Status.OUT_OF_MEMORY, message, 0.0, f"peak {peak_bytes} bytes", peak_bytes, limit_bytes)
             ending.stop(self.state, attempt, order, now, seen)
 
     def on_terminate(self, now: float) -> None:

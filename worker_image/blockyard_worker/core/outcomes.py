@@ -7,6 +7,7 @@ from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_worker.core import effects
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
+from blockyard_worker.core.workers import Order
 
 DRAIN_RETURN_SECONDS: Final = 0.25
 """While draining, what is still assigned goes back at most so often: the interchange may not know of the drain yet."""
@@ -14,8 +15,18 @@ DRAIN_RETURN_SECONDS: Final = 0.25
 
 def failure(attempt: Try, status: Status, message: str, evidence: str = "", seconds: float = 0.0) -> Outcome:
     """An outcome that the manager made, not the worker."""
-    lease = attempt.lease
-    return Outcome(lease.task, lease.epoch, status, b"", seconds, Failure(message, evidence=evidence))
+    return failed(attempt, status, Failure(message, evidence=evidence), seconds)
+
+
+def failed(attempt: Try, status: Status, failure: Failure, seconds: float = 0.0) -> Outcome:
+    """The same, of a failure with more to it."""
+    return Outcome(attempt.lease.task, attempt.lease.epoch, status, b"", seconds, failure)
+
+
+def ordered(attempt: Try, order: Order, evidence: str, seconds: float = 0.0) -> Outcome:
+    """The outcome of a try that was ended by order."""
+    failure = Failure(order.message, evidence=evidence, peak_bytes=order.peak_bytes, limit_bytes=order.limit_bytes)
+    return failed(attempt, order.status, failure, seconds)
 
 
 def settle(state: State, attempt: Try, outcome: Outcome) -> None:

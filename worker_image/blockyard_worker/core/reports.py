@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from blockyard.wire.records import Outcome, Status
+from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_worker.core import balance, effects, ending, link, outcomes
 from blockyard_worker.core.feeding import PATIENCE_SECONDS, release_wide, requeue
 from blockyard_worker.core.state import State
@@ -36,6 +36,9 @@ class Ended:
     """What else was seen: memory, the end of its output."""
     out_of_memory: bool = False
     """The kernel killed a process of this cgroup for want of memory at about that time."""
+    peak_bytes: int = 0
+    """The most memory that it was seen to use, and the cgroup's limit; 0 when unknown."""
+    limit_bytes: int = 0
 
 
 def on_ready(state: State, worker: Worker) -> None:
@@ -144,7 +147,7 @@ def _settle_victims(state: State, worker: Worker, ended: Ended, last: Now | None
             outcomes.settle(state, attempt, _loss(worker, attempt, ended, seconds))
         elif attempt.is_cancelled:
             order = worker.endings[attempt.assigned.task].order
-            outcomes.settle(state, attempt, outcomes.failure(attempt, order.status, order.message))
+            outcomes.settle(state, attempt, outcomes.ordered(attempt, order, ""))
         elif state.is_draining:
             outcomes.hand_back(state, attempt)
 
@@ -157,13 +160,14 @@ def _loss(worker: Worker, attempt: Try, ended: Ended, seconds: float) -> Outcome
     stopped = worker.endings.get(attempt.assigned.task)
     if stopped is None and ended.out_of_memory:
         message = "the kernel ended it because the node or container was out of memory; ask for more, or use less"
-        return outcomes.failure(attempt, Status.OUT_OF_MEMORY, message, ended.evidence, seconds)
+        failure = Failure(message, evidence=ended.evidence, peak_bytes=ended.peak_bytes, limit_bytes=ended.limit_bytes)
+        return outcomes.failed(attempt, Status.OUT_OF_MEMORY, failure, seconds)
     if stopped is None:
         message = f"its worker ended while it ran: {ended.description}"
         return outcomes.failure(attempt, Status.LOST, message, ended.evidence, seconds)
     order = stopped.order
     evidence = "\n".join(part for part in (order.evidence, ended.description, ended.evidence) if part)
-    return outcomes.failure(attempt, order.status, order.message, evidence, seconds)
+    return outcomes.ordered(attempt, order, evidence, seconds)
 
 
 def on_unfit(state: State, message: str) -> None:

@@ -236,7 +236,9 @@ class Loop:
         evidence = [f"memory: {child.peak_bytes} bytes at most when looked at"] if child.peak_bytes else []
         if last is not None and (tail := self._outputs.tail(last.task, last.epoch, EVIDENCE_BYTES)):
             evidence.append(f"output:\n{tail}")
-        ended = Ended(how, "\n".join(evidence), self._was_oom_killed(code))
+        killed = self._was_oom_killed(code)
+        limit = memory.cgroup_limit() if killed else 0
+        ended = Ended(how, "\n".join(evidence), killed, child.peak_bytes, limit)
         self._drop(child)
         self._core.on_ended(child.number, ended, last, time.monotonic())
 
@@ -273,9 +275,7 @@ class Loop:
         for child in self._children.values():
             limit = self._core.memory_limit(child.number, self._seen) or self._settings.memory_per_worker
             if excess := memory.look(child, limit):
-                self._core.on_out_of_memory(
-                    child.number, excess.message, f"peak {excess.peak_bytes} bytes", now, self._seen
-                )
+                self._core.on_out_of_memory(child.number, excess.peak_bytes, excess.limit_bytes, now, self._seen)
             if self._settings.max_rss and child.pid and memory.resident_bytes([child]) > self._settings.max_rss:
                 too_big.add(child.number)
         self._too_big = frozenset(too_big)

@@ -7,6 +7,9 @@ from pathlib import Path
 from blockyard_worker.shell import procfs
 from blockyard_worker.shell.child import Child
 
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+NO_LIMIT = 1 << 62
+"""Version 1 of cgroups writes a number about as large as this for none, version 2 the word 'max'."""
 COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
@@ -17,14 +20,6 @@ class Excess:
     number: int
     peak_bytes: int
     limit_bytes: int
-
-    @property
-    def message(self) -> str:
-        """For the failure."""
-        return (
-            f"used {self.peak_bytes} bytes of memory, {self.limit_bytes} are allowed; "
-            f"ask for more with options(memory=…), or use less"
-        )
 
 
 def look(child: Child, limit_bytes: int) -> Excess | None:
@@ -41,6 +36,18 @@ def look(child: Child, limit_bytes: int) -> Excess | None:
 def resident_bytes(children: Iterable[Child]) -> int:
     """Of all workers, without what they started."""
     return sum(procfs.resident_bytes(child.pid) for child in children if child.pid is not None)
+
+
+def cgroup_limit(files: Iterable[Path] = LIMITS) -> int:
+    """Bytes that all processes of this cgroup may use together; 0 when there is no limit, or none is told."""
+    for path in files:
+        try:
+            value = path.read_text().strip()
+        except OSError:
+            continue
+        if value.isdigit() and int(value) < NO_LIMIT:
+            return int(value)
+    return 0
 
 
 def oom_kills(counters: Iterable[Path] = COUNTERS) -> int | None:
