@@ -4,7 +4,9 @@ Nothing is ever queued for a peer that is not there: `send` says False, and the 
 lost, sends again after the next handshake (`Hello`, `Join`).
 """
 
+import contextlib
 import os
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +15,8 @@ import zmq
 from blockyard.transport.keys import KeyPair
 from blockyard.wire.codec import MAX_FRAME_BYTES
 
+_REFUSED_SECONDS = 0.5
+"""From a handshake that was refused to the next one."""
 _QUEUE_FRAMES = 4096
 """Frames queued for a peer that reads slowly, before `send` says False."""
 _CONNECT_MILLISECONDS = 5_000
@@ -44,7 +48,11 @@ class Context:
 
 
 class Dealer:
-    """The connecting side of a link. Reconnects by itself, for ever; the peer will then not know us."""
+    """The connecting side of a link. Reconnects by itself, for ever; the peer will then not know us.
+
+    libzmq gives up when a handshake is refused. But a key may have been made a moment ago and not be known there yet,
+    so `send`, which is what its users call again and again, then connects anew.
+    """
 
     def __init__(self, context: Context, endpoint: str, *, server_key: bytes, keys: KeyPair) -> None:
         socket = context.zmq.socket(zmq.DEALER)
@@ -57,7 +65,12 @@ class Dealer:
             socket.set(zmq.CONNECT_TIMEOUT, _CONNECT_MILLISECONDS)
             socket.set(zmq.HEARTBEAT_IVL, _BEAT_MILLISECONDS)
             socket.set(zmq.HEARTBEAT_TIMEOUT, _DEAD_MILLISECONDS)
+        self._refusals = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        self._refusals.linger = 0
+        self._again_at = 0.0
+        """When to connect anew; 0: the connection, or libzmq's own attempts, stand."""
         socket.connect(endpoint)
+        self._endpoint = endpoint
         self._socket = socket
 
     @property
@@ -70,8 +83,19 @@ class Dealer:
         try:
             self._socket.send(frame, zmq.NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
         except zmq.Again:
+            self._connect_if_refused(time.monotonic())
             return False
         return True
+
+    def _connect_if_refused(self, now: float) -> None:
+        while self._refusals.poll(0):
+            self._refusals.recv_multipart()
+            self._again_at = self._again_at or now + _REFUSED_SECONDS
+        if self._again_at and now >= self._again_at:
+            self._again_at = 0.0
+            with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped it by itself
+                self._socket.disconnect(self._endpoint)
+            self._socket.connect(self._endpoint)
 
     def receive(self) -> bytes | None:
         """Receive one frame, or None when none waits."""
@@ -91,6 +115,7 @@ class Dealer:
 
     def close(self, linger: float = 0.0) -> None:
         """Close; frames not sent yet are given `linger` seconds."""
+        self._socket.disable_monitor()
         self._socket.close(round(linger * 1000))
 
 
