@@ -430,6 +430,16 @@ def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
         return _EXCEPTION, problem
 
 
+def ended_in_words(future: TaskFuture[Any]) -> str:
+    """How a task ended, as the rest of a sentence about it; unpacks the exception of one that failed."""
+    if future.cancelled():
+        return "was cancelled."
+    if not future.has_failed():
+        return "is done."
+    error = future.exception()
+    return f"failed: {type(error).__qualname__}: {error}"
+
+
 def dependency_error(future: TaskFuture[Any]) -> DependencyError:
     """Return the error of a call that needs a task which has failed; in a chain of them it names the first."""
     task = future.task

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blockyard.errors import ConfigError
+from blockyard.wire.records import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,22 @@ class Join:
     """The calls whose results are the result of the task that returned this."""
 
     calls: tuple[Call, ...]
+
+
+def of_children(parent: TaskSpec, function: bytes = b"", name: str = "") -> TaskSpec:
+    """What the calls that a task left to be done have from it: pool, priority, tags, how often and whether they may run
+    again; not its resources and times, which were asked for one call."""
+    return TaskSpec(
+        function,
+        pool=parent.pool,
+        name=name,
+        priority=parent.priority,
+        retries=parent.retries,
+        backoff=parent.backoff,
+        retry_on=parent.retry_on,
+        idempotent=parent.idempotent,
+        tags=parent.tags,
+    )
 
 
 _NOT_GIVEN: Final[Any] = object()

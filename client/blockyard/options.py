@@ -1,5 +1,6 @@
 """Per-task options, checked when they are given and never mixed with the function's own arguments."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -49,6 +50,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
         Raises ConfigError naming the option, what was found and what is expected.
         """
+        for name in changes:
+            if name not in _NAMES:
+                from blockyard.config import nearest  # reading files is not for every client
+
+                raise ConfigError(f"task options: unknown {name!r}{nearest(name, _NAMES)}")
         if "memory" in changes:
             changes["memory_bytes"] = parse_size("memory", changes.pop("memory"))
         if "retry_on" in changes:
@@ -59,9 +65,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             merged = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Options)
         except msgspec.ValidationError as error:
             raise ConfigError(f"task options: {error}") from error
-        for field in ("retries", "backoff", "timeout", "deadline", "cores", "memory_bytes", "accelerators", "nodes"):
-            if getattr(merged, field) < 0:
-                raise ConfigError(f"task options: {field}={getattr(merged, field)!r} is negative")
+        for field in _COUNTS:
+            value = getattr(merged, field)
+            if value < 0:
+                raise ConfigError(f"task options: {field}={value!r} is negative")
+            if not math.isfinite(value):
+                raise ConfigError(f"task options: {field}={value!r} is no number to count with")
         return merged
 
     def spec(self, function: bytes) -> TaskSpec:
@@ -71,6 +80,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             self.deadline, self.cores, self.memory_bytes, self.accelerators, self.nodes, self.ranks,
             self.ranks_per_node, self.idempotent, self.tags,
         )  # fmt: skip
+
+
+_COUNTS = (
+    "retries", "backoff", "timeout", "deadline", "cores", "memory_bytes", "accelerators", "nodes", "ranks",
+    "ranks_per_node",
+)  # fmt: skip
+_NAMES = (*Options.__struct_fields__, "memory")
 
 
 def parse_size(field: str, value: int | str) -> int:

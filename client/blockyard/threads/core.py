@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from blockyard.errors import BrokenBlockyard, DependencyError
-from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error
-from blockyard.joining import Join
+from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
+from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
 from blockyard.threads.arguments import find_futures, with_values
 from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
@@ -220,7 +220,7 @@ class Core:
             self._queue.release(task)
             if task.stage is Stage.RUNNING:
                 self._queue.joined(task)
-        spec = TaskSpec(function=b"", priority=task.spec.priority)
+        spec = of_children(task.spec)
         children = [self._submit(spec, call.function, call.args, call.kwargs, joined=True) for call in join.calls]
         if not children:
             self._finish(task, Ending.VALUE, [])
@@ -290,7 +290,7 @@ class Core:
             task = self._queue.unfinished.get(future.task)
             free, threads = self._queue.free, self._queue.threads
         if task is None:
-            return f"task {future.task} is {future.state}"
+            return f"task {future.task} {ended_in_words(future)}"
         sentence = f"task {task.number} is {task.stage.value}"
         match task.stage:
             case Stage.WAITING:

@@ -61,6 +61,8 @@ def _queued(state: State, task: Task) -> str:
     if task.flags & Flag.GANG:
         place = "first" if pool.gangs[0] is task else "not first"
         return f"It takes several managers of one block together and is {place} in line."
+    if any(manager.workers - manager.load >= task.order.slots for manager in pool.idle.values()):
+        return f"Pool {pool.name!r} has a free worker for it; it is about to be handed over."
     workers = sum(manager.workers for manager in pool.managers.values())
     return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
 

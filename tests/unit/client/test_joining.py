@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from blockyard.errors import ConfigError
-from blockyard.joining import Call, Join, join
+from blockyard.joining import Call, Join, join, of_children
+from blockyard.wire.records import TaskSpec
 
 
 def test_a_function_and_items_make_one_call_each() -> None:
@@ -32,6 +33,14 @@ def test_a_list_of_calls_may_mix_functions_and_forms() -> None:
 def test_an_entry_that_is_no_call_is_refused_by_its_place(entry: Any) -> None:
     with pytest.raises(ConfigError, match=r"entry 1 of join\(\["):
         join([(abs, 1), entry])
+
+
+def test_calls_have_from_their_task_what_is_not_asked_for_one_call() -> None:
+    parent = TaskSpec(
+        b"f", "gpu", "fit", 5, 3, 0.5, ("OSError",), 60.0, 90.0, 2.0, 1 << 30, 1, 2, 4, 2, idempotent=False, tags=("a",)
+    )
+    expected = TaskSpec(b"g", "gpu", "part", 5, 3, 0.5, ("OSError",), idempotent=False, tags=("a",))
+    assert of_children(parent, b"g", "part") == expected
 
 
 def test_a_function_without_items_is_refused() -> None:

@@ -298,6 +298,23 @@ def test_the_first_failure_among_joined_calls_fails_the_task(single: ThreadEngin
     assert "ZeroDivisionError" in str(future.exception())
 
 
+def test_joined_calls_are_retried_as_their_task_would_be(single: ThreadEngine) -> None:
+    tries: list[str] = []
+
+    def fails_twice(kind: type[Exception]) -> str:
+        tries.append(kind.__name__)
+        if len(tries) < 3:
+            raise kind
+        return "at last"
+
+    future = submit(single, lambda: join(fails_twice, [ConnectionResetError]), retries=2, retry_on=("ConnectionError",))
+    assert future.result(LONG) == ["at last"]
+    tries.clear()
+    future = submit(single, lambda: join(fails_twice, [KeyError]), retries=2, retry_on=("ConnectionError",))
+    assert isinstance(future.exception(LONG), DependencyError)
+    assert tries == ["KeyError"]
+
+
 def test_a_joined_task_can_be_a_dependency(single: ThreadEngine) -> None:
     assert submit(single, sum, submit(single, lambda: join(abs, [1, 2]))).result(LONG) == 3
 
@@ -422,4 +439,5 @@ def test_explain_says_what_a_task_waits_for(single: ThreadEngine) -> None:
     assert "running: try 1 of at most 1" in busy.future.explain()
     busy.release()
     dependent.exception(LONG)
-    assert dependent.explain() == f"task {dependent.task} is finished"
+    assert dependent.explain() == f"task {dependent.task} failed: TypeError: bad operand type for abs(): 'str'"
+    assert busy.future.explain() == f"task {busy.future.task} is done."

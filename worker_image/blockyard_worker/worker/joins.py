@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from blockyard.joining import Join
+from blockyard.joining import Join, of_children
 from blockyard.payload import Packed, dump_call, dump_function, function_id
 from blockyard.wire.records import Body, Calls, Function, Group, TaskSpec
 
@@ -11,8 +11,7 @@ from blockyard.wire.records import Body, Calls, Function, Group, TaskSpec
 def calls_of(join: Join, parent: TaskSpec, python: str, keep: Callable[[Packed], Body]) -> Calls:
     """Pack the calls; consecutive ones of one function make a group. `keep` decides where a body goes.
 
-    The calls get the parent's pool, priority, tags and retry policy, not its resources and times, which were asked for
-    one call. Raises NotSendable for what cannot be pickled.
+    What they have from the parent is `joining.of_children`'s. Raises NotSendable for what cannot be pickled.
     """
     groups: list[Group] = []
     functions: dict[bytes, Function] = {}
@@ -26,24 +25,10 @@ def calls_of(join: Join, parent: TaskSpec, python: str, keep: Callable[[Packed],
             functions[name] = Function(name, _name(call.function), body, python)
         if not groups or groups[-1].spec.function != name:
             bodies = []
-            groups.append(Group(_spec(parent, name, functions[name].name), number, bodies))
+            groups.append(Group(of_children(parent, name, functions[name].name), number, bodies))
         packed, _ = dump_call(call.args, call.kwargs)
         bodies.append(keep(packed))
     return Calls(groups, list(functions.values()))
-
-
-def _spec(parent: TaskSpec, function: bytes, name: str) -> TaskSpec:
-    return TaskSpec(
-        function,
-        pool=parent.pool,
-        name=name,
-        priority=parent.priority,
-        retries=parent.retries,
-        backoff=parent.backoff,
-        retry_on=parent.retry_on,
-        idempotent=parent.idempotent,
-        tags=parent.tags,
-    )
 
 
 def _name(function: Callable[..., Any]) -> str:
