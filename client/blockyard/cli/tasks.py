@@ -15,6 +15,9 @@ from blockyard.wire import control
 
 STATES = ("WAITING", "QUEUED", "ASSIGNED", "DELAYED", "JOINING", "ENDED")
 """Of a task, see docs/states.md."""
+_GLANCE_LETTERS = 2000
+"""Of its last try's output that `blockyard task` shows."""
+_NOTHING = "it printed nothing, or its manager has ended, or 1,000 tasks that printed came after it there"
 
 
 @click.command(epilog="Example: blockyard status -o json")
@@ -109,9 +112,17 @@ def _task_table(lines: list[views.TaskView]) -> show.Table:
 @click.argument("task", type=TaskName())
 @options.pass_call
 def task(call: Call, task: TaskId) -> None:
-    """Show a task and, in words, why it waits or how it ended."""
-    view = _explained(call, task)
-    show.answer(call.settings.output, view, _task_table([view.task]), *view.sentences)
+    """Show a task, in words why it waits or how it ended, and the last lines that it printed."""
+    with asking(call) as interchange:
+        try:
+            found = interchange.ask(control.Task(task), control.TaskIs)
+        except NotFound as error:
+            raise NotFound(f"{error}; 'blockyard output {task_name(task)}' may still have what it printed") from error
+        printed = interchange.ask(control.Output(task), control.OutputIs).tries
+    tail = printed[-1].text[-_GLANCE_LETTERS:] if printed else ""
+    view = views.TaskDetailView(task=views.task_of(found.line), sentences=found.sentences, output=tail)
+    parts = ["--- printed", tail.rstrip("\n")] if tail else []
+    show.answer(call.settings.output, view, _task_table([view.task]), *view.sentences, *parts)
 
 
 @click.command(epilog="Example: blockyard explain 1f3a-42")
@@ -149,9 +160,7 @@ def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
     texts = [one.text.rstrip("\n") for one in found]
     if len(found) > 1:
         texts = [f"--- try {place} of {len(found)}\n{text}" for place, text in enumerate(texts, 1)]
-    nothing = (
-        f"task {view.task}: nothing is kept of what it printed; 'blockyard task {view.task}' says where its try was"
-    )
+    nothing = f"task {view.task}: nothing is kept of what it printed; {_NOTHING}, which 'blockyard task' says"
     show.answer(output, view, *(texts or [nothing]))
 
 

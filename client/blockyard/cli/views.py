@@ -69,6 +69,14 @@ class ExplainedView(View, frozen=True):
     sentences: list[str]
 
 
+class TaskDetailView(View, frozen=True):
+    """The same with the end of what its last try printed; '' when nothing is kept of that."""
+
+    task: TaskView
+    sentences: list[str]
+    output: str
+
+
 class TryView(View, frozen=True):
     """What one try printed; a later try has a greater epoch."""
 

@@ -16,6 +16,7 @@ from blockyard.errors import BrokenBlockyard
 from blockyard.ids import TaskId, task_name
 from tests.integration.cli.conftest import User
 from tests.integration.processes import wait_until
+from tests.integration.questions import status_of
 
 
 def wait_for(path: str) -> str:
@@ -93,8 +94,13 @@ def test_a_failed_task_is_explained_with_its_error(user: User, client: Client) -
 
 def test_what_a_task_printed_is_shown_by_its_name(user: User, client: Client) -> None:
     future = client.submit(say, "hello")
-    assert future.result(60) == "hello"
     name = task_name(TaskId(future.task))
+    one = wait_until("it is done", lambda: user.asks("task", name), lambda seen: seen["task"]["status"] == "DONE")
+    assert one["output"] == "hello\n"
+    assert user.types("task", name).endswith("--- printed\nhello\n")
+    assert future.result(60) == "hello"
+    wait_until("it is collected", lambda: status_of(client).tasks, lambda left: left == 0)
+    assert f"'blockyard output {name}' may still have" in user.types("task", name, code=4)
     assert user.types("output", name) == "hello\n"
     (one,) = user.asks("output", name)["tries"]
     assert one["text"] == "hello\n"
