@@ -77,10 +77,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_tasks: int = 1_000_000
     """Of one client."""
     max_bytes: int = 256 * 1024 * 1024
-    """Arguments of one client's unfinished tasks; large ones, which go through shared memory, do not count."""
+    """Bodies of one client in the interchange's memory; large ones, which go through shared memory, do not count."""
+    max_disk: int = 8 * 1024**3
+    """Bodies of one client in the journal and in shared memory together, values of `Client.put` included."""
     total_tasks: int = 4_000_000
     """Of all clients together: what is left is shared out among them."""
     total_bytes: int = 1024 * 1024 * 1024
+    total_disk: int = 32 * 1024**3
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from blockyard.blobs import BlobFolder, content_name
+from blockyard.errors import RequestTooLarge
 from blockyard.options import Options
 from blockyard.payload import FunctionCache, Packed, dump_call, dump_items, dump_value, packed_bytes
-from blockyard.wire.records import Blob, Body, Function, TaskSpec
+from blockyard.wire.records import Blob, Body, Function, TaskSpec, body_bytes
 
 _MOST_SPECS: Final = 4096
 """Pairs of options and function that are remembered; a program may make new options for each task."""
+
+MAX_INLINE_BYTES: Final = 128 * 1024 * 1024
+"""Half of a frame on the wire; a larger body needs a blob folder."""
 
 Needs = Sequence[Any]
 """Futures and put values found in a call, in the order of their markers."""
@@ -51,28 +55,58 @@ class Packer:
             return packed, needs
         return self.body(packed), needs
 
-    def items(self, items: Sequence[Any], home: object) -> tuple[list[Body], dict[int, Needs]]:
-        """The bodies of ``f(item)`` for each item; by place, what they need."""
+    def items(self, items: Sequence[Any], home: object, most_bytes: int) -> tuple[list[Body], dict[int, Needs]]:
+        """The bodies of ``f(item)`` for the first items, one at least, that have so many bytes together; by place, what
+        they need."""
         packed, needs = dump_items(items, home)
+        if sum(map(len, packed)) > most_bytes:
+            packed = packed[: _fitting(packed, most_bytes)]
+            needs = {place: found for place, found in needs.items() if place < len(packed)}
         threshold = self._threshold
         return [one if type(one) is bytes and len(one) < threshold else self.body(one) for one in packed], needs
 
-    def calls(self, calls: Sequence[tuple[Any, ...]], home: object) -> tuple[list[Body], dict[int, Needs]]:
-        """The bodies of ``f(*args)`` for each tuple; by place, what they need."""
-        both = [self.call(args, {}, home) for args in calls]
-        return [body for body, _ in both], {place: needs for place, (_, needs) in enumerate(both) if needs}
+    def calls(
+        self, calls: Sequence[tuple[Any, ...]], home: object, most_bytes: int
+    ) -> tuple[list[Body], dict[int, Needs]]:
+        """The bodies of ``f(*args)`` for the first tuples, one at least, that have so many bytes; as `items`."""
+        bodies: list[Body] = []
+        needs: dict[int, Needs] = {}
+        for args in calls:
+            body, found = self.call(args, {}, home)
+            if found:
+                needs[len(bodies)] = found
+            bodies.append(body)
+            most_bytes -= len(body) if type(body) is bytes else body_bytes(body)
+            if most_bytes <= 0:
+                break
+        return bodies, needs
 
     def value(self, value: Any) -> tuple[Body, int]:
         """The body of a value to be put, and its size in bytes. Equal values are one blob."""
         packed = dump_value(value)
         if self.blobs is None or len(packed) < self._threshold:
-            return packed_bytes(packed), len(packed)
+            return self.body(packed), len(packed)
         blob = self.blobs.create(packed, content_name(packed))
         return Blob(blob.name, blob.size_bytes), len(packed)
 
     def body(self, packed: Packed) -> Body:
-        """A payload as it travels."""
+        """A payload as it travels. Raises RequestTooLarge, BlobsFull."""
         if self.blobs is None or len(packed) < self._threshold:
+            if len(packed) > MAX_INLINE_BYTES:
+                raise RequestTooLarge(
+                    f"the arguments have {len(packed)} bytes; to an interchange on another machine at most "
+                    f"{MAX_INLINE_BYTES} can be sent at once: pass smaller ones, or the address of a file that "
+                    "workers can read"
+                )
             return packed_bytes(packed)
         blob = self.blobs.create(packed)
         return Blob(blob.name, blob.size_bytes)
+
+
+def _fitting(packed: Sequence[Packed], most_bytes: int) -> int:
+    """How many of the first ones have so many bytes together; 1 at least."""
+    for count, one in enumerate(packed):
+        most_bytes -= len(one)
+        if most_bytes < 0:
+            return max(1, count)
+    return len(packed)

@@ -4,6 +4,7 @@ Threads of the user run `submit` and pack in their own time; the link's thread r
 link's mailbox and one lock.
 """
 
+import functools
 import logging
 import os
 import platform
@@ -19,10 +20,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors, lifetime
-from blockyard.futures import Ending, FutureHome, TaskFuture
+from blockyard.futures import Ending, FutureHome, TaskFuture, ended_in_words
 from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
 from blockyard.options import Options
 from blockyard.packing import Needs, Packer
+from blockyard.room import SMALL_BYTES, Room, sizes_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.session.endings import ending_of, refusal_error
@@ -31,16 +33,16 @@ from blockyard.session.questions import Questions
 from blockyard.stored import Stored
 from blockyard.wire import client as wire
 from blockyard.wire import control
-from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, Outcome, TaskSpec
+from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, Outcome, TaskSpec, body_bytes
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 A = TypeVar("A", bound=control.Answer)
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
 _ITEMS_A_FRAME: Final = 4096
-_SMALL_BYTES: Final = 256
-"""Arguments up to so many bytes are counted by the number of tasks only."""
+_BYTES_A_FRAME: Final = 64 * 1024 * 1024
 _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
 _LOOK_SECONDS: Final = 0.5
@@ -83,15 +85,11 @@ class RemoteEngine:
         )
         self._packer = Packer(PYTHON)
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._waiting = 0
-        """Threads that wait for room."""
         self._futures: dict[int, TaskFuture[Any]] = {}
+        self._unseen: set[int] = set()
+        """Of a kept run: tasks that ended and whose outcome nobody has looked at."""
+        self.room = Room(self._lock, self._futures, self._unseen, on_full=settings.on_full)
         self._next = 0
-        self._max_tasks = self._max_bytes = 1
-        self._bytes = 0
-        self._sizes: dict[int, int] = {}
-        """Arguments of unfinished tasks, and of which; small ones are left out, see `_SMALL_BYTES`."""
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
         self._closed = False
@@ -102,8 +100,6 @@ class RemoteEngine:
         self._pools: dict[int, str] = {}
         """Pools of unfinished tasks, of all that are not of pool 'default'."""
         self._broken: Exception | None = None
-        self._unseen: set[int] = set()
-        """Of a kept run: tasks that ended and whose outcome nobody has looked at."""
         self._let_go: set[int] = set()
         """Tasks of other clients of the run that were collected or cancelled here."""
         hello = wire.Hello(
@@ -157,21 +153,20 @@ class RemoteEngine:
         What needs a task that has failed already fails at once, as its own future, like what needs one that will fail.
         """
         try:
-            body, needs = self._packer.call(args, kwargs, self.home)
+            body, needs = self._packed(lambda: self._packer.call(args, kwargs, self.home))
         except errors.DependencyError as error:
             return self._failed(error)
         spec, function = self._spec(options, fn)
-        size = len(body) if type(body) is bytes else 0
+        size = len(body) if type(body) is bytes else body_bytes(body)
         with self._lock:
-            self._admit(1, size)
+            self._admit(1, size if type(body) is bytes else 0, size)
             number = self._next
             self._next = number + 1
             task = self._base | number
             future: TaskFuture[Any] = TaskFuture(self.home, task)
             self._futures[task] = future
-            if size > _SMALL_BYTES:
-                self._bytes += size
-                self._sizes[task] = size
+            if size > SMALL_BYTES:
+                self.room.take(task, body)
             if options.pool != "default":
                 self._pools[task] = options.pool
             if needs or options.key:
@@ -181,13 +176,13 @@ class RemoteEngine:
         return future
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
-        """``fn(item)`` for each item; a frame for each 4096 of them."""
+        """``fn(item)`` for each item; a frame for each 4096 of them, or 64 MiB."""
         return self._submit_packed(options, fn, items, self._packer.items, spread=False)
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
-        """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them."""
+        """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them, or 64 MiB."""
         return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls, spread=True)
 
     def _submit_packed(
@@ -195,7 +190,7 @@ class RemoteEngine:
         options: Options,
         fn: Callable[..., Any],
         items: Sequence[Any],
-        pack: Callable[[Sequence[Any], object], tuple[list[Body], dict[int, Needs]]],
+        pack: Callable[[Sequence[Any], object, int], tuple[list[Body], dict[int, Needs]]],
         *,
         spread: bool,
     ) -> list[TaskFuture[Any]]:
@@ -204,26 +199,30 @@ class RemoteEngine:
         spec, function = self._spec(options, fn)
         made: list[TaskFuture[Any]] = []
         home = self.home
-        most = max(1, min(_ITEMS_A_FRAME, self._max_tasks))
-        for start in range(0, len(items), most):
+        most = limit = max(1, min(_ITEMS_A_FRAME, self.room.limits.max_tasks))
+        start = 0
+        while start < len(items):
             some = items[start : start + most]
+            most_bytes = min(_BYTES_A_FRAME, self.room.limits.max_disk)
             try:
-                bodies, needs = pack(some, home)
+                bodies, needs = self._packed(functools.partial(pack, some, home, most_bytes))
             except errors.DependencyError:  # of one of them: they are packed by themselves then
                 made += [self.submit(options, fn, one if spread else (one,), {}) for one in some]
+                start += len(some)
                 continue
-            sizes = [len(body) if type(body) is bytes else 0 for body in bodies]
-            size = sum(sizes)
+            start += len(bodies)
+            most = min(limit, 2 * len(bodies))  # large ones are packed no more often than they are sent
+            memory, disk = sizes_of(bodies)
             with self._lock:
-                self._admit(len(bodies), size)
+                self._admit(len(bodies), memory, disk)
                 first = self._next
                 self._next = first + len(bodies)
                 task = self._base | first
                 fresh: list[TaskFuture[Any]] = [TaskFuture(home, task + place) for place in range(len(bodies))]
                 self._futures.update(zip(range(task, task + len(bodies)), fresh, strict=True))
-                if size > _SMALL_BYTES * len(bodies):
-                    self._bytes += size
-                    self._sizes.update(zip(range(task, task + len(bodies)), sizes, strict=True))
+                if disk > SMALL_BYTES * len(bodies):
+                    for place, body in enumerate(bodies):
+                        self.room.take(task + place, body)
                 if options.pool != "default":
                     self._pools.update(dict.fromkeys(range(task, task + len(bodies)), options.pool))
                 self._hand_over(first, spec, function, bodies, needs, "")
@@ -273,28 +272,17 @@ class RemoteEngine:
             raise self._refused[options.pool]
         return self._packer.spec(options, fn)
 
-    def _admit(self, count: int, size: int) -> None:
-        """Wait for room, under the lock. One submission is let in however large it is, when there is no other."""
+    def _admit(self, count: int, memory: int, disk: int) -> None:
+        """Wait for room, under the lock."""
         self._check_open()
-        while self._futures and (
-            len(self._futures) + count > self._max_tasks or (self._bytes and self._bytes + size > self._max_bytes)
-        ):
-            if self._settings.on_full == "raise" or self._link.is_own_thread:
-                raise errors.QueueFull(
-                    f"{len(self._futures)} tasks with {self._bytes} bytes of arguments are unfinished, and "
-                    f"max_tasks={self._max_tasks}, max_bytes={self._max_bytes}: wait for some or cancel them, raise "
-                    "these limits of the interchange, or let submit wait with on_full='wait'"
-                )
-            self._waiting += 1
-            self._room.wait()
-            self._waiting -= 1
-            self._check_open()
+        self.room.admit(count, memory, disk, self._check_open, may_wait=not self._link.is_own_thread)
 
-    def _free(self, tasks: Iterable[int]) -> None:
-        """The arguments of these tasks do not count any more."""
-        with self._lock:
-            self._bytes -= sum(self._sizes.pop(task, 0) for task in tasks)
-            self._room.notify_all()
+    def _packed(self, pack: Callable[[], T]) -> T:
+        """Pack; when there is no room for large bodies, wait for some."""
+        try:
+            return pack()
+        except errors.BlobsFull:
+            return self.room.packed(pack, self._check_open, may_wait=not self._link.is_own_thread)
 
     def _check_open(self) -> None:
         if self._broken is not None:
@@ -317,7 +305,7 @@ class RemoteEngine:
             self.home.started([future for task in answers.started if (future := self._futures.get(task)) is not None])
         for tasks, refused in answers.refused:
             error = refusal_error(refused)
-            self._free(tasks)
+            self.room.free(tasks)
             batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
             self.home.complete(batch)
         for reply in answers.replies:
@@ -325,18 +313,17 @@ class RemoteEngine:
         for refused in answers.refused_questions:
             self._questions.fail(refused.number, refusal_error(refused))
         if answers.credit is not None:
-            self._max_tasks, self._max_bytes = answers.credit.max_tasks, answers.credit.max_bytes
+            self.room.change(answers.credit)
         if answers.taken_over:
             self._on_broken(errors.RunTakenOver(answers.taken_over))
-        if self._waiting:
-            with self._lock:
-                self._room.notify_all()
+        if self.room.waiting:
+            self.room.look_again()
         if self._closed:
             self._leave_when_done()
         return collected
 
     def _on_welcome(self, welcome: wire.Welcome) -> None:
-        self._max_tasks, self._max_bytes = welcome.max_tasks, welcome.max_bytes
+        self.room.change(wire.Credit(welcome.max_tasks, welcome.max_bytes, welcome.max_disk))
         self._packer.place(welcome.blobs, welcome.blob_threshold)
         self._welcome = welcome
         self._arrived.set()
@@ -364,16 +351,21 @@ class RemoteEngine:
                 self._unseen.add(task)
             else:
                 collected.append(task)
-        if self._sizes:
-            self._free(outcome.task for outcome in outcomes)
+        if self.room.counts_bytes:
+            self.room.free(outcome.task for outcome in outcomes)
+        if self._unseen:
+            with self._lock:
+                for outcome in outcomes:
+                    if outcome.task in self._unseen:
+                        self.room.take(outcome.task, outcome.body)
         self.home.complete(batch)
         return collected
 
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         task = future.task
         self._futures.pop(task, None)
-        if self._sizes:
-            self._free([task])
+        if self.room.counts_bytes:
+            self.room.free([task])
         if task >> NUMBER_BITS != self._session:
             self._let_go.add(task)
         if self._broken is None:
@@ -382,6 +374,7 @@ class RemoteEngine:
     def _on_collect(self, future: TaskFuture[Any]) -> None:
         task = future.task
         self._unseen.discard(task)
+        self.room.free([task])
         if task >> NUMBER_BITS != self._session:
             self._let_go.add(task)
         self._link.order(lambda core: core.collect([task]))
@@ -390,9 +383,10 @@ class RemoteEngine:
         """The link is of no use any more: every future says why."""
         self._broken = cause if isinstance(cause, errors.BlockyardError) else errors.BrokenBlockyard(str(cause))
         with self._lock:
-            futures, self._futures = self._futures, {}
-            self._room.notify_all()
-        self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures.values()])
+            futures = list(self._futures.values())
+            self._futures.clear()
+        self.room.look_again()
+        self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures])
         self._questions.fail_all(self._broken)
         self._arrived.set()
 
@@ -431,10 +425,15 @@ class RemoteEngine:
         self._link.stop(linger=0.0)
 
     def explain(self, future: TaskFuture[Any]) -> str:
-        """Why a task waits or how it ended, in words."""
-        if future.done():
-            return f"task {task_name(TaskId(future.task))} is {future.state}"
-        return " ".join(self.ask(control.Task(future.task), control.TaskIs).sentences)
+        """Why a task waits or how it ended, in words. Does not count as looking at its outcome."""
+        if future.done() and not self._settings.keep:
+            return f"Task {task_name(TaskId(future.task))} {ended_in_words(future)}"
+        try:
+            return " ".join(self.ask(control.Task(future.task), control.TaskIs).sentences)
+        except errors.BlockyardError:
+            if not future.done():
+                raise
+            return f"Task {task_name(TaskId(future.task))} {ended_in_words(future)}"
 
     def output(self, future: TaskFuture[Any]) -> str:
         """What a task has printed, all tries one after the other."""
@@ -461,11 +460,13 @@ class RemoteEngine:
 
     def put(self, value: Any) -> Stored:
         """A stand-in for a value, which is packed now and sent once. Raises what packing raises, `QueueFull`."""
-        body, size_bytes = self._packer.value(value)
+        body, size_bytes = self._packed(lambda: self._packer.value(value))
         with self._lock:
             self._check_open()
+            self.room.admit_value(size_bytes, self._check_open, may_wait=not self._link.is_own_thread)
             number = self._next
             self._next = number + 1
+            self.room.take(self._base | number, body)
             self._link.submit(PutValue(number, body))
         stored = Stored(self.home, self._base | number, size_bytes)
         finalizer = weakref.finalize(stored, self._drop, stored.task)
@@ -473,7 +474,13 @@ class RemoteEngine:
         return stored
 
     def _drop(self, task: int) -> None:
-        self._link.order(lambda core: core.collect([task]))
+        def drop(
+            core: SessionCore,
+        ) -> list[bytes]:  # in the link's thread: this one may hold the lock, it is a finalizer
+            self.room.free([task])
+            return core.collect([task])
+
+        self._link.order(drop)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""
@@ -481,7 +488,7 @@ class RemoteEngine:
             return
         with self._lock:
             self._closed = True
-            self._room.notify_all()
+        self.room.look_again()
         if cancel_futures:
             tasks = list(self._futures)
             self._link.order(lambda core: [core.cancel_waiting(tasks)])
@@ -528,7 +535,7 @@ class RemoteEngine:
             "cannot be shared; open a new client in the child, or fork before there is one"
         )
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
+        self.room.after_fork_in_child(self._lock)
         self.home.after_fork_in_child()
         self.home.on_wait = self._raise_broken
         self.home.on_cancel = self.home.on_collect = _nothing

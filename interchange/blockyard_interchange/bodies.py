@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from blockyard.blobs import BlobFolder
+from blockyard.errors import BlobsFull
 from blockyard.wire import client, manager
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Calls, Group, Need, Outcome
 
@@ -18,12 +19,18 @@ Change = Callable[[Body], Body]
 
 
 def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
-    """A message from afar with its bodies of at least `threshold` bytes put into the folder. Raises BlobsFull."""
+    """A message from afar with its bodies of at least `threshold` bytes put into the folder.
+
+    What finds no room there stays as it is: in memory and in the journal.
+    """
 
     def spill(body: Body) -> Body:
         if type(body) is not bytes or len(body) < threshold:
             return body
-        blob = blobs.create(body)
+        try:
+            blob = blobs.create(body)
+        except BlobsFull:
+            return body
         return Blob(blob.name, blob.size_bytes)
 
     return _changed(message, spill)

@@ -112,6 +112,8 @@ class Welcome(Record, tag=1, frozen=True):
     accepted: int = 0
     """Number of the last submission of this session that was taken in; 0 for none."""
     blob_threshold: int = 64 * 1024
+    max_disk: int = 1 << 62
+    """Bytes of all bodies, wherever they are kept; `max_bytes` counts those that are not in blobs."""
 
 
 class Accepted(Record, tag=2, frozen=True):
@@ -149,6 +151,7 @@ class Credit(Record, tag=7, frozen=True):
 
     max_tasks: int
     max_bytes: int
+    max_disk: int = 1 << 62
 
 
 class TakenOver(Record, tag=8, frozen=True):

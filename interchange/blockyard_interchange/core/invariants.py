@@ -8,7 +8,7 @@ import math
 from collections import Counter
 
 from blockyard.ids import TaskId, task_name
-from blockyard.wire.records import Body, Status, body_bytes
+from blockyard.wire.records import Body, Status, blob_bytes, body_bytes
 from blockyard_interchange.core.matching import is_queued
 from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState
 
@@ -239,14 +239,17 @@ def _check_keys(state: State) -> None:
 
 
 def _check_sizes(state: State) -> None:
-    bodies = live = 0
+    bodies = in_blobs = live = 0
     for task in state.tasks.values():
         size = size_of(task.body) + (size_of(task.outcome.body) if task.outcome is not None else 0)
         bodies += size
+        in_blobs += blob_bytes(task.body) + (blob_bytes(task.outcome.body) if task.outcome is not None else 0)
         if not task.order.volatile:
             live += size + OVERHEAD_BYTES * (1 + (task.outcome is not None))
     live += sum(len(entry.function.body) for entry in state.functions.values())
     _equal(state.bytes, bodies, "bytes of bodies")
+    _equal(state.blob_bytes, in_blobs, "bytes of blobs")
+    _equal(sum(one.blob_bytes for one in state.sessions.values()), in_blobs, "bytes of blobs of all sessions")
     _equal(state.live_bytes, live, "live bytes of the journal")
 
 

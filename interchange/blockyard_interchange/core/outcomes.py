@@ -6,7 +6,7 @@ import math
 from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
-from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, body_bytes
+from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_bytes, body_bytes
 from blockyard_interchange.core import functions, gangs, rights, stored, submit
 from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.stages import BOUNDS
@@ -217,8 +217,8 @@ def finish(  # noqa: C901 - once a task: a call for each part would cost as much
     state.ending[order] += 1
     body = task.body
     shrunk = _size(outcome.body) - _size(body)
-    if type(body) is not bytes:
-        stored.unlink(state, body)
+    if type(body) is not bytes or type(outcome.body) is not bytes:
+        _exchange_blobs(state, session, body, outcome.body)
     task.body = b""
     session.bytes += shrunk
     state.bytes += shrunk
@@ -235,6 +235,13 @@ def finish(  # noqa: C901 - once a task: a call for each part would cost as much
         state.talkative[session.id] = session
     if session.run.watchers and not task.flags & Flag.CHILD:
         _show_watchers(state, session, outcome)
+
+
+def _exchange_blobs(state: State, session: Session, arguments: Body, result: Body) -> None:
+    in_blobs = blob_bytes(result) - blob_bytes(arguments)
+    session.blob_bytes += in_blobs
+    state.blob_bytes += in_blobs
+    stored.unlink(state, arguments)
 
 
 def _show_watchers(state: State, session: Session, outcome: Outcome) -> None:
@@ -337,6 +344,10 @@ def free(state: State, task: Task) -> None:
     order.pool.tasks -= 1
     order.session.bytes -= size
     state.bytes -= size
+    if type(outcome.body) is not bytes:
+        in_blobs = blob_bytes(outcome.body)
+        order.session.blob_bytes -= in_blobs
+        state.blob_bytes -= in_blobs
     if not order.volatile:
         state.live_bytes -= size + 2 * _OVERHEAD_BYTES
     if task.flags & Flag.SHADOW:

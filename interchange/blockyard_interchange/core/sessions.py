@@ -42,7 +42,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
             wire.Welcome(
                 PROTOCOL_VERSION, session.run.name, session.run.owner == session.id, pools, settings.heartbeat,
                 settings.max_tasks, settings.max_bytes, settings.blobs if near else "", session.accepted,
-                settings.blob_threshold,
+                settings.blob_threshold, settings.max_disk,
             ),
         )
     )  # fmt: skip

@@ -49,8 +49,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Unfreed tasks of one client."""
     max_bytes: int = 256 * 1024 * 1024
     """Bodies of unfreed tasks of one client, in memory."""
+    max_disk: int = 8 * 1024**3
+    """Bodies of unfreed tasks and values of one client, in the journal and in blobs together."""
     total_tasks: int = 4_000_000
     total_bytes: int = 1024 * 1024 * 1024
+    total_disk: int = 32 * 1024**3
     client_grace: float = 30.0
     """How long the tasks of a client that vanished without `keep` wait for its return."""
     result_ttl: float = 7 * 24 * 3600.0

@@ -43,8 +43,9 @@ class Session:
     """A client, across reconnects."""
 
     __slots__ = (
-        "accepted", "bytes", "connected", "credit", "frames", "functions", "has_claims", "id", "keep", "last_seen",
-        "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "said_bye", "tasks", "token", "user",
+        "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "id", "keep",
+        "last_seen", "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "said_bye", "tasks",
+        "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -62,6 +63,9 @@ class Session:
         self.tasks = 0
         """Tasks of this session that are not freed."""
         self.bytes = 0
+        """Bodies of these, wherever they are kept."""
+        self.blob_bytes = 0
+        """How much of that is in blobs."""
         self.functions: set[FunctionId] = set()
         self.credit: Credit | None = None
         """What it was last told that it may have; None: what the settings allow."""
@@ -445,7 +449,9 @@ class State:
         self.live_bytes = 0
         """Rough size of what the journal must keep."""
         self.bytes = 0
-        """Bodies of tasks and results that are not freed."""
+        """Bodies of tasks and results that are not freed, wherever they are kept."""
+        self.blob_bytes = 0
+        """How much of that is in blobs, and not in memory."""
         self.next_sweep = 0.0
         self.swept_at = 0.0
         """Of the last look at everything; 0: never yet."""

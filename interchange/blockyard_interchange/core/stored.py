@@ -6,7 +6,7 @@ task that ended with it does.
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id
 from blockyard.wire import client as wire
-from blockyard.wire.records import Body, Function, Outcome, Status, TaskSpec, blob_names, body_bytes
+from blockyard.wire.records import Body, Function, Outcome, Status, TaskSpec, blob_bytes, blob_names, body_bytes
 from blockyard_interchange.core.entries import Stored
 from blockyard_interchange.core.state import FunctionEntry, Order, Session, State, Task, TaskState
 
@@ -47,6 +47,9 @@ def keep(state: State, session: Session, number: int, body: Body, at: float) -> 
     state.values.tasks += 1
     session.bytes += size
     state.bytes += size
+    in_blobs = blob_bytes(body)
+    session.blob_bytes += in_blobs
+    state.blob_bytes += in_blobs
     state.live_bytes += size + 2 * _OVERHEAD_BYTES
     for name in blob_names(body):
         state.shared[name] = state.shared.get(name, 0) + 1

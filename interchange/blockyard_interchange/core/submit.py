@@ -4,7 +4,7 @@ import heapq
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
-from blockyard.wire.records import Group, Need, Outcome, Status, body_bytes
+from blockyard.wire.records import Group, Need, Outcome, Status, blob_bytes, body_bytes
 from blockyard_interchange.core import outcomes, requests, rights
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
@@ -158,6 +158,10 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
     size = sum(len(body) if type(body) is bytes else body_bytes(body) for body in group.bodies)
     session.bytes += size
     state.bytes += size
+    if any(type(body) is not bytes for body in group.bodies):
+        in_blobs = sum(map(blob_bytes, group.bodies))
+        session.blob_bytes += in_blobs
+        state.blob_bytes += in_blobs
     if not order.volatile:
         state.live_bytes += size + 16 * len(fresh)
     if spec.deadline:

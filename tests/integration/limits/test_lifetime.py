@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 from blockyard import Client, lifetime
 from blockyard.errors import BrokenBlockyard
 from tests.integration.processes import WITHIN, House, wait_for_exit, wait_until
-from tests.integration.questions import pool_status, status_of
+from tests.integration.questions import engine_of, pool_status, status_of
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(300)
@@ -255,3 +256,22 @@ def test_cancelling_a_task_cancels_the_coroutine_that_awaits_it(client: Client, 
 
     asyncio.run(asyncio.wait_for(main(), WITHIN))
     wait_until("the worker's task was ended", lambda: pool_status(client), lambda pool: pool.cancelled == 1)
+
+
+def test_a_future_says_how_it_ended(client: Client) -> None:
+    fails = client.submit(divmod, 1, 0)
+    assert isinstance(fails.exception(WITHIN), ZeroDivisionError)
+    assert "failed: ZeroDivisionError" in fails.explain()
+    done = client.submit(abs, -1)
+    done.result(WITHIN)
+    assert done.explain().endswith("is done.")
+    cancelled = client.submit(time.sleep, 3600)
+    assert re.search(r"free worker|running|to run next", cancelled.explain()), cancelled.explain()
+    cancelled.cancel()
+    assert cancelled.explain().endswith("was cancelled.")
+    assert client.folder is not None
+    with Client.connect(client.folder, run="kept") as keeper:
+        kept = keeper.submit(divmod, 1, 0)
+        wait_until("it has ended", kept.done, bool)
+        assert "ended as RAISED: ZeroDivisionError" in kept.explain()
+        assert engine_of(keeper)._unseen == {kept.task}, "that was no look at its outcome"

@@ -47,3 +47,12 @@ def test_the_parts_of_a_bundle_are_written_out_too(blobs: BlobFolder) -> None:
     outcome = Outcome(1, 1, Status.DONE, Bundle([SMALL, Bundle([Blob(blob.name, blob.size_bytes)])]))
     (found,) = bodies.inlined(client.Outcomes([outcome]), blobs).outcomes
     assert found.body == Bundle([SMALL, Bundle([LARGE])])
+
+
+def test_what_finds_no_room_in_the_folder_stays_in_its_message(tmp_path: Path) -> None:
+    full = BlobFolder(tmp_path / "blobs", max_bytes=1500)
+    message = client.Submit(1, [Group(SPEC, 0, [LARGE, LARGE])])
+    assert isinstance(message, client.Submit)
+    first, second = bodies.spilled(message, full, threshold=100).groups[0].bodies
+    assert isinstance(first, Blob)
+    assert second == LARGE
