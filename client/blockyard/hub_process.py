@@ -18,7 +18,7 @@ import msgspec
 
 from blockyard.errors import BrokenBlockyard, ConfigError
 from blockyard.monitoring import Monitoring
-from blockyard.radios import RadioConfig, from_json, to_json
+from blockyard.radios import InterchangeRadio, Stage, to_json
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class HubProcess(threading.Thread):
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._radio_file = folder / "radio.json"
+        self._radio_file.unlink(missing_ok=True)
         self.failure = ""
         """Why it is not started again."""
 
@@ -58,11 +59,16 @@ class HubProcess(threading.Thread):
         """What it said."""
         return self._folder / "hub.log"
 
-    def radio(self) -> RadioConfig:
-        """The radio as its receiver completed it; waits for that.
+    def radio_file(self) -> Path:
+        """A file with the radio as its receiver completed it; waits for the hub, unless the radio needs no receiver.
 
         Raises ConfigError or BrokenBlockyard with the hub's last words.
         """
+        radio = self._monitoring.radio
+        if isinstance(radio, InterchangeRadio):
+            path = self._folder / "interchange-radio.json"
+            _write_private(path, to_json(InterchangeRadio(stage=Stage.READY)))
+            return path
         deadline = time.monotonic() + _READY_SECONDS
         while not self._radio_file.exists():
             if self.failure:
@@ -70,11 +76,10 @@ class HubProcess(threading.Thread):
             if time.monotonic() > deadline:
                 raise BrokenBlockyard(f"the hub's radio does not listen after {_READY_SECONDS:g} s; see {self.log}")
             time.sleep(0.01)
-        return from_json(self._radio_file.read_bytes())
+        return self._radio_file
 
     def run(self) -> None:
         """Start it again and again."""
-        self._radio_file.unlink(missing_ok=True)
         settings = self._write_settings()
         wait = _RESTART_SECONDS
         while not self._ending.is_set():
@@ -110,8 +115,7 @@ class HubProcess(threading.Thread):
             "sinks": [{"kind": sink.kind, "settings": sink.settings} for sink in sinks],
         }
         path = self._folder / "hub.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(settings))
+        _write_private(path, msgspec.json.encode(settings))
         return path
 
     def _start(self, settings: Path) -> subprocess.Popen[bytes]:
@@ -128,3 +132,8 @@ class HubProcess(threading.Thread):
         finally:
             os.close(log)
         return self._process
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)

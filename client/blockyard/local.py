@@ -228,6 +228,10 @@ class LocalSystem:
             self._shares[pool].free(block)
         port.report(pool, {block: status})
 
+    def _radio_file(self) -> str:
+        """Where managers find their radio, complete; '' without one. Waits for a hub whose receiver comes first."""
+        return str(self.hub.radio_file()) if self.hub is not None else ""
+
     def _report_blocks(self, port: PoolEngine, pool: str) -> None:
         executor = self._executors.get(pool)
         if executor is not None:
@@ -336,6 +340,8 @@ class LocalSystem:
             "max_rss": pool.max_rss_bytes or 0,
             "pin_cores": pool.pin_cores,
             "supervisor": os.getpid() if pool.is_here else 0,
+            "radio_file": self._radio_file(),
+            "sample_seconds": self._serving.monitoring.sample_seconds if self._serving.monitoring else 0.0,
             "blob_near": str(nearness.nonce_file(self._blobs)),
         }
         _write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))

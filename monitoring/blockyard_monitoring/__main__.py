@@ -58,7 +58,7 @@ def serve(settings: HubSettings, ending: threading.Event) -> None:
         for sink in settings.sinks:
             hub.add_sink(sink.kind, sink.settings)
         if settings.radio:
-            _write_radio(folder, hub.listen(from_json(settings.radio.encode())))
+            _write_radio(folder, hub.listen(_radio(folder, settings.radio)))
         keys = KeyRing(settings.keys_folder)
         server = read_public_key(keys.path("hubs"))
         hub.follow(LinkSettings(settings.interchange_endpoint, server, keys.issue(f"hub-{settings.name}")))
@@ -66,6 +66,14 @@ def serve(settings: HubSettings, ending: threading.Event) -> None:
         ending.wait()
     finally:
         hub.stop()
+
+
+def _radio(folder: Path, settings: str) -> RadioConfig:
+    """The radio; if a hub of this folder had it before, so that the senders of then are heard."""
+    try:
+        return from_json((folder / RADIO_FILE).read_bytes()).again()
+    except FileNotFoundError:
+        return from_json(settings.encode())
 
 
 def _write_radio(folder: Path, radio: RadioConfig) -> None:

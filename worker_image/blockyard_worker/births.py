@@ -13,6 +13,8 @@ class WorkerConfiguration(msgspec.Struct, frozen=True):
     flush_period: float
     worker_init: str
     """File with a pickled function to call first; '' for none."""
+    measures: bool = False
+    """Tell what each try used."""
 
 
 class Configuration(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ from blockyard_worker.shell.nursery import Nursery
 if TYPE_CHECKING:
     from blockyard.transport import KeyPair
     from blockyard_worker.core.state import Policy
+    from blockyard_worker.shell.report import Report
 
 GOODBYE_SECONDS = 2.0
 
@@ -54,7 +55,9 @@ def main(launched: Launched | None) -> int:
     linux.become_subreaper()
     wakeup = _listen_for_signals(settings)
     configuration = Configuration(
-        os.getpid(), settings.preload, WorkerConfiguration(settings.flush_period, settings.worker_init)
+        os.getpid(),
+        settings.preload,
+        WorkerConfiguration(settings.flush_period, settings.worker_init, bool(settings.radio_file)),
     )
     nursery = Nursery(configuration, settings.block, launched)
     linux.give_way()
@@ -82,9 +85,15 @@ def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, 
         keys = _read_keys(settings)
         linux.hide_from_ptrace()  # the key is in memory now
         dealer = Dealer(context, settings.endpoint, server_key=settings.server_key.encode(), keys=keys)
-        loop = Loop(Manager(_policy(settings, accelerators)), settings, dealer, nursery, trees)
+        policy = _policy(settings, accelerators)
+        loop = Loop(Manager(policy), settings, dealer, nursery, trees)
+        report = _report(settings, policy)
+        if report is not None:
+            loop.report_by(report)
         ended = loop.run(*watched)
         loop.say_goodbye(GOODBYE_SECONDS)
+        if report is not None:
+            report.close()
         dealer.close(linger=GOODBYE_SECONDS)
         log.info("leaving: %s", ended.reason, extra={"action": "leave"})
         return ended.code
@@ -92,6 +101,14 @@ def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, 
         nursery.close()
         trees.end_everything(lambda: list(reaped()))
         context.close()
+
+
+def _report(settings: Settings, policy: Policy) -> Report | None:
+    if not settings.radio_file:
+        return None
+    from blockyard_worker.shell.report import Report  # costs nothing to those who are not monitored
+
+    return Report(settings.radio_file, settings.sample_seconds, policy)
 
 
 def _watch(supervisor: int) -> int | None:

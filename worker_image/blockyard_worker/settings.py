@@ -82,6 +82,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of what a task prints, so much of the end is kept."""
     output_tasks: int = 1000
     """Output is kept for so many tasks that printed something."""
+    radio_file: str = ""
+    """A monitoring radio's config as JSON, complete, mode 0600; empty: nothing is measured or told."""
+    sample_seconds: float = 1.0
+    """Between two looks at what running tries use; 0: none. Only with a radio."""
     blob_near: str = ""
     """Nonce file of the blob folder, when this machine shares one with the interchange."""
 

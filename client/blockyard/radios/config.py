@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
@@ -148,6 +148,10 @@ class RadioConfig(msgspec.Struct, kw_only=True):
         receiver = self.open_receiver(run_dir, bus)
         self.stage = Stage.READY
         return _Shutting(self, receiver)
+
+    def again(self) -> Self:
+        """A fresh config that listens where this one did, so that its senders are heard by a hub started again."""
+        return msgspec.structs.replace(self, stage=Stage.MADE)
 
     def create_sender(self, source: str) -> RadioSender:
         """Make a sender, in whatever process this config has come to.

@@ -194,6 +194,24 @@ class RadioSuite:
             bus.wait(lambda: len(bus.records()) >= 30, "30 messages after a pause of the bus")
             sender.close()
 
+    def test_a_receiver_that_is_started_again_hears_the_senders_of_before(self, make: Make) -> None:
+        config = make()
+        if not (self.is_reliable and self.crosses_processes):
+            return
+        with tempfile.TemporaryDirectory(prefix="radio-") as name:
+            folder, first, second = Path(name), CollectingBus(), CollectingBus()
+            receiver = config.create_receiver(run_dir=folder, bus=first)
+            ready = _copied(config)
+            sender = ready.create_sender("manager:1")
+            sender.send([a_file(1)], at=AT)
+            first.wait(lambda: a_file(1) in first.records(), "a message to the first receiver")
+            receiver.shutdown()
+            assert sender.send([a_file(2)], at=AT)
+            receiver = from_json(to_json(ready)).again().create_receiver(run_dir=folder, bus=second)
+            second.wait(lambda: a_file(2) in second.records(), "a message to the second receiver")
+            sender.close()
+            receiver.shutdown()
+
     def test_a_sender_may_live_in_another_process(self, make: Make) -> None:
         config = make()
         with _listening(config) as (_, bus):

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -29,7 +29,7 @@ _number = msgspec.msgpack.Decoder(int)
 
 
 class ZmqRadio(RadioConfig, kw_only=True):
-    """`listen`: where the receiver binds, ``tcp://ADDRESS:PORT``; port ``*`` for a free one."""
+    """`listen`: where the receiver binds, ``tcp://ADDRESS:PORT``; port ``*`` for a free one. Keys are in `run_dir`."""
 
     kind: ClassVar[str] = "zmq"
     secrets: ClassVar[frozenset[str]] = frozenset({"sender_secret"})
@@ -37,14 +37,21 @@ class ZmqRadio(RadioConfig, kw_only=True):
     listen: str = "tcp://127.0.0.1:*"
     address: str = ""
     """Where senders connect, as ``tcp://HOST:PORT``; '' for what the receiver bound. The rest is the receiver's."""
+    bound: str = ""
+    """Where the receiver listens."""
     server_public: str = ""
     sender_public: str = ""
     sender_secret: str = ""
 
+    def again(self) -> Self:
+        return msgspec.structs.replace(super().again(), listen=self.bound or self.listen)
+
     def open_receiver(self, run_dir: Path, bus: Arrivals) -> RadioReceiver:
-        server, sender = KeyPair.new(), KeyPair.new()
+        server = KeyPair.load_or_new(run_dir / "radio-hub.key")
+        sender = KeyPair.load_or_new(run_dir / "radio-sender.key")
         receiver = receiver_class(self.kind)(self.listen, server, sender.public, bus)
-        self.address = self.address or receiver.endpoint
+        self.bound = receiver.endpoint
+        self.address = self.address or self.bound
         self.server_public, self.sender_public = server.public.decode(), sender.public.decode()
         self.sender_secret = sender.secret.decode()
         made: RadioReceiver = receiver

@@ -50,6 +50,8 @@ class Outcomes(Record, tag=2, frozen=True):
 
     number: int
     outcomes: list[Outcome]
+    packets: list[bytes] = []
+    """Packets of monitoring that tell of these tries, see `wire.monitoring`; kept and sent again with them."""
 
 
 class Returned(Record, tag=3, frozen=True):
@@ -92,6 +94,12 @@ class Shown(Record, tag=7, frozen=True):
 
     number: int
     tries: list[Printed]
+
+
+class Told(Record, tag=8, frozen=True):
+    """Packets of monitoring on their way to the hub; nobody keeps them."""
+
+    packets: list[bytes]
 
 
 class Joined(Record, tag=1, frozen=True):
@@ -176,5 +184,5 @@ class Show(Record, tag=11, frozen=True):
     task: int
 
 
-FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted | Shown
+FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted | Shown | Told
 ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat | Show

@@ -174,6 +174,21 @@ class Notes:
         self.records.append(said.Tries(first, names[0], names[1], names[2], names[3], self.us(now), self._tries))
         self.is_lasting |= not order.volatile
 
+    def on_packets(self, manager: "Manager", packets: list[bytes]) -> None:
+        """Packets that came with outcomes: to be kept like our own."""
+        for packet in packets:
+            if len(packet) <= said.MAX_PACKET_BYTES:
+                self.others.append(hub.Told(packet, manager.pool.name))
+            else:
+                self.dropped += 1
+        self.is_lasting |= manager.pool.settings.durability != "memory"
+
+    def on_passing(self, manager: "Manager", packets: list[bytes]) -> None:
+        """Packets that nobody keeps."""
+        self.passing += [
+            hub.Told(packet, manager.pool.name) for packet in packets if len(packet) <= said.MAX_PACKET_BYTES
+        ]
+
     # --- who comes and goes
 
     def on_session(self, session: "Session", began: float = 0.0, ended: float = 0.0) -> None:

@@ -36,6 +36,8 @@ def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a cal
     state.effects.recorded[manager.id] = max(known, message.number)
     if message.number <= known:
         return  # sent again with each `Joined`; it was taken in under its lease, so it is not late
+    if message.packets and state.notes is not None:
+        state.notes.on_packets(manager, message.packets)
     manager.heard_of = now
     manager.retracting = False
     leases, load = manager.leases, 0

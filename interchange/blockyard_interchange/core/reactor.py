@@ -83,6 +83,9 @@ def from_manager(
             managers.on_wanted(state, manager, message)
         case manager_wire.Shown():
             output.on_shown(state, manager, message)
+        case manager_wire.Told(packets):
+            if state.notes is not None:
+                state.notes.on_passing(manager, packets)
         case manager_wire.Leave():
             managers.gone(state, manager, Failure(f"its manager left: {message.reason}"), now)
 

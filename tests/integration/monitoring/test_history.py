@@ -12,6 +12,7 @@ import pytest
 from blockyard import Client
 from blockyard.errors import ConfigError
 from blockyard.monitoring import Monitoring
+from blockyard.radios import FilesystemRadio, InterchangeRadio, RadioConfig, UdpRadio, ZmqRadio
 from tests.contract.monitoring.databases import SqliteDatabase
 from tests.integration.monitoring import jobs
 from tests.integration.processes import WITHIN, House, Process, kill, wait_until
@@ -45,6 +46,7 @@ def test_every_task_is_in_the_database_when_the_client_is_done(tmp_path: Path, h
         assert not wait(everything, WITHIN).not_done
     assert ended(history) == {0: 3001, 1: 5}
     assert history.ask("SELECT count(*) FROM tries") == [(3001 + 10,)]
+    assert history.ask("SELECT count(*) FROM worker_tasks WHERE ended_us >= began_us AND peak_bytes > 0") == [(3011,)]
     assert history.ask("SELECT what, count FROM orphans WHERE count > 0") == []
     ((completed, failures, ended_at),) = history.ask(
         'SELECT tasks_completed_count, tasks_failed_count, time_completed FROM "workflow"'
@@ -92,6 +94,21 @@ def test_nobody_is_there_without_monitoring(tmp_path: Path) -> None:
         client.submit(jobs.twice, 1).result(WITHIN)
         assert hubs(house) == []
         assert not (house.folder / "hub.sock").exists()
+
+
+@pytest.mark.parametrize("radio", [ZmqRadio, UdpRadio, FilesystemRadio, InterchangeRadio])
+def test_what_workers_used_and_use_travels_by_each_radio(
+    tmp_path: Path, history: SqliteDatabase, radio: type[RadioConfig]
+) -> None:
+    monitoring = Monitoring(database=history.url, radio=radio(), sample_seconds=0.1)
+    with Client.local(workers=1, folder=tmp_path / "state", monitoring=monitoring) as client:
+        done = client.submit_many(jobs.twice, range(500))
+        everything: list[Any] = [*done, client.submit(jobs.naps, 0.5)]
+        assert not wait(everything, WITHIN).not_done
+    ((used,),) = history.ask("SELECT count(*) FROM worker_tasks")
+    assert used == 501 if radio is not UdpRadio else 0 < used <= 501
+    assert history.ask("SELECT count(*) > 0 FROM samples WHERE resident_bytes > 0") == [(1,)]
+    assert ended(history) == {0: 501}
 
 
 def test_a_database_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _on_joined(state: State, joined: Joined, now: float, seen: Seen) -> None:
     state.effects.append(effects.SetPlace(joined.blobs, joined.blob_threshold))
     ending.stop_leases(state, joined.dropped, state.policy.stop_grace, now, seen, silent=True)
     for number, sent in state.unrecorded.items():
-        state.effects.append(effects.Tell(Outcomes(number, sent)))
+        state.effects.append(effects.Tell(Outcomes(number, sent, state.unrecorded_told.get(number, []))))
 
 
 def _on_assign(state: State, assign: Assign, now: float, seen: Seen) -> None:

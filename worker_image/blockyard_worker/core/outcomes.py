@@ -72,7 +72,9 @@ def flush(state: State, now: float) -> None:
     if state.pending:
         state.outcomes_number += 1
         state.unrecorded[state.outcomes_number] = state.pending
-        state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending)))
+        state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending, state.told)))
+        if state.told:
+            state.unrecorded_told[state.outcomes_number], state.told = state.told, []
         state.pending = []
     if (state.returned or state.owes_answer) and now >= state.return_at:
         if state.is_draining:
@@ -85,6 +87,7 @@ def on_recorded(state: State, number: int) -> None:
     """The journal holds everything up to this number; nothing of it is needed any more."""
     held = state.held
     for sent in [sent for sent in state.unrecorded if sent <= number]:
+        state.unrecorded_told.pop(sent, None)
         for outcome in state.unrecorded.pop(sent):
             attempt = held.get(outcome.task)
             if attempt is not None and attempt.outcome is outcome:

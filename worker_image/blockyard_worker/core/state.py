@@ -57,6 +57,10 @@ class State:
     owes_answer: bool = False
     """A `Retract` is answered even when nothing can be handed back."""
     # outcomes
+    told: list[bytes] = field(default_factory=list)
+    """Packets of monitoring that travel with the next outcomes."""
+    unrecorded_told: dict[int, list[bytes]] = field(default_factory=dict)
+    """By the number of the outcomes that they travelled with."""
     pending: list[Outcome] = field(default_factory=list)
     """To be sent with the next flush."""
     unrecorded: dict[int, list[Outcome]] = field(default_factory=dict)

@@ -30,6 +30,8 @@ class Child:
         self.descriptors = [self._theirs.detach(), os.dup(self.tokens.descriptor), descriptor, self.output.writer]
         """For the worker; closed by who passes them on."""
         self.peak_bytes = 0
+        self.accelerators = ""
+        """Names of those that are its own, with commas between."""
         self._frames = FrameBuffer()
         self._backlog = bytearray()
 

@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from blockyard.errors import BadFrame
 from blockyard.transport import Dealer, Poller
 from blockyard.wire import codec
-from blockyard.wire.manager import Shown
+from blockyard.wire.manager import Shown, Told
 from blockyard.wire.records import Failure, Outcome, Printed
 from blockyard_worker import strays
 from blockyard_worker.births import Born, Broken, Spawn
@@ -31,6 +32,9 @@ from blockyard_worker.shell.nursery import Nursery
 from blockyard_worker.shell.output import Outputs
 from blockyard_worker.shell.trees import Trees, monotonic_to_boot
 from blockyard_worker.worker import interrupts
+
+if TYPE_CHECKING:
+    from blockyard_worker.shell.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +93,12 @@ class Loop:
         self._events = select.epoll()
         self._by_descriptor: dict[int, tuple[Child, bool]] = {}
         self._poller = Poller()
+        self._report: Report | None = None
+
+    def report_by(self, report: "Report") -> None:
+        """Tell by it what tries use; call it before `run`."""
+        self._report = report
+        report.watch(self._children)
 
     def run(self, wakeup: int, supervisor: int | None = None) -> do.Exit:
         """Live until the core says `Exit`, or until `supervisor`, a pidfd, shows that this one is gone.
@@ -162,7 +172,9 @@ class Loop:
     def _hear_all(self, child: Child, everything: list[FromWorker]) -> None:
         for said in everything:
             match said:
-                case Results(outcomes, idle):
+                case Results(outcomes, idle, uses):
+                    if uses and self._report is not None:
+                        self._core.state.told += self._report.on_uses(child, uses)
                     for index, outcome in enumerate(outcomes):
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)
@@ -336,14 +348,17 @@ class Loop:
         child.send(Run(feed.number, feed.groups, feed.environment))
 
     def _start(self, number: int, place: int) -> None:
-        child = self._children[number] = Child(number, self._outputs)
+        child = Child(number, self._outputs)
         for descriptor, is_output in ((child.link.fileno(), False), (child.output.descriptor, True)):
             self._by_descriptor[descriptor] = (child, is_output)
             self._events.register(descriptor, select.EPOLLIN)
         child.send(self._place)
         policy = self._core.state.policy
         cores = share_of_cores(place, policy.capacity.workers) if self._settings.pin_cores else []
-        environment = accelerators.environment(policy, accelerators.own(policy, place))
+        own = accelerators.own(policy, place)
+        child.accelerators = ",".join(map(str, own))
+        self._children[number] = child
+        environment = accelerators.environment(policy, own)
         self._nursery.ask(Spawn(number, child.nonce, cores, environment), child.descriptors)
 
     def _show(self, number: int, task: int) -> None:
@@ -357,6 +372,8 @@ class Loop:
             strays.kill(child.pid, number)
 
     def _send_unsent(self) -> None:
+        if self._report is not None and self._core.state.is_joined and (packets := self._report.passing()):
+            self._unsent.append(codec.encode(Told(packets)))
         sent = 0
         for frame in self._unsent:
             if not self._dealer.send(frame):

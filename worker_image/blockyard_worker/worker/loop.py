@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blockyard.wire.records import Assigned, Outcome, Status
 from blockyard_worker import pipe
@@ -19,6 +19,10 @@ from blockyard_worker.worker.attempt import Attempts
 from blockyard_worker.worker.capture import Capture
 from blockyard_worker.worker.functions import Functions
 from blockyard_worker.worker.interrupts import Gate
+
+if TYPE_CHECKING:
+    from blockyard.wire.monitoring import Use
+    from blockyard_worker.worker.usage import Usage
 
 _monotonic = time.monotonic
 
@@ -38,6 +42,9 @@ class Worker:
         self._attempts = Attempts(gate)
         self._outcomes: list[Outcome] = []
         self._oldest = 0.0
+        self.usage: Usage | None = None
+        """Measures what tries use, when somebody wants to know."""
+        self._uses: list[Use] = []
         self.is_forked = False
         """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
 
@@ -70,8 +77,9 @@ class Worker:
     def flush(self, idle: int = 0) -> None:
         """Report what has not been reported."""
         if self._outcomes or idle:
-            frame = pipe.frame(Results(self._outcomes, idle))
+            frame = pipe.frame(Results(self._outcomes, idle, self._uses))
             self._outcomes = []
+            self._uses = []
             self._manager.sendall(frame)
 
     def _run(self, run: Run) -> None:
@@ -95,6 +103,8 @@ class Worker:
         needs, attempts, page, take_token = self._attempts.needs, self._attempts, self._page, self._tokens.take_one
         attempts.spec = group.spec
         now = _monotonic()
+        if self.usage is not None:
+            self.usage.begin()
         for assigned in group.tries:
             if not take_token():
                 return False
@@ -114,6 +124,8 @@ class Worker:
             if not self._outcomes:
                 self._oldest = now
             self._outcomes.append(outcome)
+            if self.usage is not None:
+                self._uses.append(self.usage.end(assigned.task, assigned.epoch, now, outcome.seconds))
             now += outcome.seconds
             if not group.batch or now - self._oldest > self._flush_period:
                 self.flush()
@@ -133,7 +145,7 @@ class Worker:
     def after_fork(self) -> None:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
         self.is_forked = True
-        self._outcomes = []
+        self._outcomes, self._uses = [], []
         self._manager.close()
         self._tokens.close()
 

@@ -49,6 +49,10 @@ def _make(
 ) -> Worker | None:
     gate = interrupts.Gate()
     worker = Worker(link, tokens, page, capture, gate, configuration.flush_period)
+    if configuration.measures:
+        from blockyard_worker.worker.usage import Usage  # costs nothing to those who do not measure
+
+        worker.usage = Usage()
     interrupts.install(gate, page, worker.flush)
     os.register_at_fork(after_in_child=worker.after_fork)
     faulthandler.enable()

@@ -1,0 +1,102 @@
+"""What a manager tells of its tries: what each used, and samples of those that run. Not there without a radio.
+
+One thread looks at all running tries together. What workers measured is told as it comes, in the frame of the outcomes
+when the radio is the interchange's.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from blockyard.errors import ConfigError
+from blockyard.radios import InterchangeRadio, RadioConfig, from_json
+from blockyard.radios.config import RadioSender
+from blockyard.radios.interchange import Outbox
+from blockyard.wire.monitoring import Resources, Sample, Use, WorkerTasks, micros
+from blockyard_worker.core.state import Policy
+from blockyard_worker.shell.child import Child
+from blockyard_worker.shell.sampling import sample
+
+_log = logging.getLogger(__name__)
+
+_MOST_USES: Final = 4096
+"""In one message, which has at most a MiB."""
+
+
+class Report:
+    """The senders of one manager. `radio_file`: a complete config, as JSON."""
+
+    def __init__(self, radio_file: str, sample_seconds: float, policy: Policy) -> None:
+        """Raises ConfigError when the file is absent or is no radio, and what the radio raises."""
+        try:
+            radio = from_json(Path(radio_file).read_bytes())
+        except OSError as error:
+            raise ConfigError(f"radio_file {radio_file}: {error.strerror}") from error
+        self._at = (policy.pool, policy.manager, policy.block, policy.node)
+        self._seconds = sample_seconds
+        self._uses, self._told = _sender(radio, f"manager:{policy.manager}")
+        self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}")
+        self._ending = threading.Event()
+        self._sampler: threading.Thread | None = None
+
+    def on_uses(self, child: Child, uses: list[Use]) -> list[bytes]:
+        """Tell what tries used; returns packets that shall go with their outcomes."""
+        for start in range(0, len(uses), _MOST_USES):
+            part = uses[start : start + _MOST_USES]
+            record = WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, part)
+            self._uses.send([record], at=time.time())
+        return self._told.take() if self._told is not None else []
+
+    def passing(self) -> list[bytes]:
+        """Packets that shall go to the interchange, and that nobody keeps."""
+        return self._passing.take() if self._passing is not None else []
+
+    def watch(self, children: Mapping[int, Child]) -> None:
+        """Sample from now on what these do; the mapping is looked at anew each time."""
+        if self._seconds:
+            self._sampler = threading.Thread(target=self._watch, args=(children,), name="sampler", daemon=True)
+            self._sampler.start()
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._ending.set()
+        if self._sampler is not None:
+            self._sampler.join()
+        self._uses.close()
+        self._samples.close()
+
+    def _watch(self, children: Mapping[int, Child]) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        except OSError as error:
+            _log.debug("the sampler keeps its priority: %s", error)
+        while not self._ending.wait(self._seconds):
+            samples = self._look(children)
+            if samples:
+                record = Resources(*self._at, micros(self._seconds), samples)
+                self._samples.send([record], at=time.time())
+
+    def _look(self, children: Mapping[int, Child]) -> list[Sample]:
+        found: list[Sample] = []
+        for child in list(children.values()):
+            try:
+                now = child.now()
+            except ValueError:  # its page was closed meanwhile: it has ended
+                continue
+            if now is not None and now.running and child.pid is not None:
+                one = sample(now.task, now.epoch, child.number, child.pid, micros(time.time()))
+                if one is not None:
+                    found.append(one)
+        return found
+
+
+def _sender(radio: RadioConfig, source: str) -> tuple[RadioSender, Outbox | None]:
+    """A sender, and its outbox when the radio is the interchange's."""
+    if not isinstance(radio, InterchangeRadio):
+        return radio.create_sender(source), None
+    outbox = Outbox()
+    return RadioSender(outbox, source), outbox

@@ -1,0 +1,75 @@
+"""What each try used, by the kernel's own accounts of this process; only in workers that are asked to measure.
+
+`getrusage` is read once a try, at its end, and what was used since the try before is its own: between two tries a
+worker does next to nothing. Peak memory is the kernel's high-water mark, which is set back (proc_pid_clear_refs(5),
+value 5) after each try but the brief ones; of those it is the mark of the last few.
+"""
+
+import contextlib
+import os
+import time
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from typing import Final
+
+from blockyard.wire.monitoring import Use
+
+_BLOCK_BYTES: Final = 512
+"""Of `ru_inblock` and `ru_oublock`, getrusage(2)."""
+_BRIEF_SECONDS: Final = 0.001
+"""No try that is shorter has started a process and waited for it."""
+_MOST_BRIEF: Final = 100
+"""Brief tries that share a high-water mark."""
+_SLACK_KIB: Final = 1024
+"""A brief try that raises the mark by more has one of its own."""
+
+
+class Usage:
+    """Of one worker."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+        self._own = getrusage(RUSAGE_SELF)
+        self._children = getrusage(RUSAGE_CHILDREN)
+        self._reset_peak()
+        self._mark_kib = getrusage(RUSAGE_SELF).ru_maxrss
+        self._brief = 0
+
+    def begin(self) -> None:
+        """Tries follow; what was used until now is nobody's."""
+        self._own = getrusage(RUSAGE_SELF)
+
+    def end(self, task: int, epoch: int, began: float, seconds: float) -> Use:
+        """What the try that began at `began`, by the monotonic clock, and ran for so long has used."""
+        before, own = self._own, getrusage(RUSAGE_SELF)
+        self._own = own
+        user, system = own.ru_utime - before.ru_utime, own.ru_stime - before.ru_stime
+        read, written = own.ru_inblock - before.ru_inblock, own.ru_oublock - before.ru_oublock
+        peak_kib = own.ru_maxrss
+        is_brief = seconds < _BRIEF_SECONDS
+        self._brief += 1
+        if not is_brief or self._brief > _MOST_BRIEF or peak_kib > self._mark_kib + _SLACK_KIB:
+            self._reset_peak()
+            self._own = getrusage(RUSAGE_SELF)
+            self._mark_kib, self._brief = self._own.ru_maxrss, 0
+        if not is_brief:
+            earlier, children = self._children, getrusage(RUSAGE_CHILDREN)
+            self._children = children
+            user += children.ru_utime - earlier.ru_utime
+            system += children.ru_stime - earlier.ru_stime
+            read += children.ru_inblock - earlier.ru_inblock
+            written += children.ru_oublock - earlier.ru_oublock
+        return Use(
+            task, epoch, int((began + self._offset) * 1e6), int((began + seconds + self._offset) * 1e6),
+            int(user * 1e6), int(system * 1e6), peak_kib * 1024, read * _BLOCK_BYTES, written * _BLOCK_BYTES,
+            own.ru_nvcsw - before.ru_nvcsw, own.ru_nivcsw - before.ru_nivcsw,
+            own.ru_majflt - before.ru_majflt + own.ru_minflt - before.ru_minflt,
+        )  # fmt: skip
+
+    @staticmethod
+    def _reset_peak() -> None:
+        with contextlib.suppress(OSError):  # where /proc is read-only the peak is that of the worker's life
+            descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, b"5")
+            finally:
+                os.close(descriptor)
