@@ -16,7 +16,6 @@ __all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster", "pyt
 
 CLUSTER_SECONDS = 900
 """Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""
-LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +26,6 @@ def size() -> machine.Size:
 
 def pytest_configure(config: pytest.Config) -> None:
     machine.size()  # a misspelt size ends the run before its first test
-    config.stash[LEFT_OUT] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,14 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kubernetes = item.get_closest_marker("needs_cluster") or item.get_closest_marker("needs_api_server")
         if kubernetes and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(CLUSTER_SECONDS))
-    absent = [part for part in machine.PARTS if not part.is_there()]
-    for part in absent:
-        hit = [item for item in items if item.get_closest_marker(part.marker)]
-        if hit:
-            config.stash[LEFT_OUT][f"{part.marker} ({part.remedy})"] = len(hit)
-        if not os.environ.get("CI"):
-            for item in hit:
-                item.add_marker(pytest.mark.skip(reason=f"{part.marker}: {part.remedy}"))
+    if os.environ.get("CI"):
+        return  # see `pytest_runtest_setup`
+    for part in [part for part in machine.PARTS if not part.is_there()]:
+        for item in items:
+            if item.get_closest_marker(part.marker):
+                item.add_marker(pytest.mark.skip(reason=_reason(part)))
+
+
+def _reason(part: machine.Part) -> str:
+    """Why a test that needs this part is left out."""
+    return f"{part.marker}: {part.remedy}"
 
 
 def _has_sizes(item: pytest.Item) -> bool:
@@ -66,11 +67,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     for part in machine.PARTS:
         if item.get_closest_marker(part.marker) and not part.is_there():
-            pytest.fail(f"{part.marker}: {part.remedy}; where CI is set nothing may be left out", pytrace=False)
+            pytest.fail(f"{_reason(part)}; where CI is set nothing may be left out", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     yield
-    for what, count in config.stash[LEFT_OUT].items():
-        terminalreporter.write_line(f"NOT RUN on this machine: {count} tests marked {what}", yellow=True, bold=True)
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for part in machine.PARTS:
+        if count := sum(_reason(part) in reason for reason in skipped):
+            words = f"NOT RUN on this machine: {count} tests marked {_reason(part)}"
+            terminalreporter.write_line(words, yellow=True, bold=True)

@@ -19,6 +19,8 @@ from tests.simulation.scenario import play
 SHARDS = 2
 SEEDS = {Size.SMALL: 2_000, Size.FULL: 20_000}
 MUTATION_SEEDS = 1200
+SOONER = {"accept_any_epoch": 800}
+"""Where to begin with what hardly any seed sees; the seeds before follow."""
 
 
 def shard(first: int, stop: int, step: int, *mutation: str) -> subprocess.Popen[str]:
@@ -51,10 +53,13 @@ def test_every_promise_holds_on_every_seed(size: Size) -> None:
     assert ended > 10 * seeds, f"{ended} tasks in {seeds} systems: hardly anything was simulated"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mutation", sorted(mutations.ALL))
 def test_a_broken_promise_is_seen(mutation: str) -> None:
-    report = report_of(shard(0, MUTATION_SEEDS, 1, mutation, "1"), 590)
+    begin = SOONER.get(mutation, 0)
+    report = report_of(shard(begin, MUTATION_SEEDS, 1, mutation, "1"), 590)
+    if not report["failures"]:
+        report = report_of(shard(0, begin, 1, mutation, "1"), 590)
     assert report["failures"], f"{MUTATION_SEEDS} seeds did not see it: {mutations.ALL[mutation].__doc__}"
     (failure,) = report["failures"]
     assert failure["kind"] in {"Wrong", "Broken"}, failure["words"]
