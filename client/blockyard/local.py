@@ -60,6 +60,8 @@ _JOURNAL_IN_USE: Final = 4
 _TCP: Final = re.compile(r"tcp://(?!0\.0\.0\.0:|\*:|\[::\]:)([\w.-]+|\[[\da-fA-F:]+\]):[1-9]\d{0,4}")
 """Both ends use it, so an address that stands for all of a machine's will not do."""
 _STOP_SECONDS: Final = 5.0
+_MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path, unix(7)."""
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
@@ -131,6 +133,7 @@ class LocalSystem:
         self.on_give_up: Callable[[Exception], None] = _ignore
         """Told why, when the interchange cannot be kept running; the engine fails with the same error before."""
         self.folder = folder or _folder_of(run)
+        check_sockets(self.folder)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._temporary = not run and folder is None
         self._pools = dict(pools)
@@ -456,6 +459,20 @@ def owner_of(folder: Path) -> str:
     return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
+def check_sockets(folder: Path) -> None:
+    """Raise ConfigError when sockets in a state folder would have longer paths than Linux allows."""
+    longest = _longest_path(folder)
+    if longest > _MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {_MAX_SOCKET_PATH} are possible; "
+            "use a shorter name, or a shorter folder in XDG_STATE_HOME"
+        )
+
+
+def _longest_path(folder: Path) -> int:
+    return len(os.fsencode(folder.absolute() / "managers.sock"))
+
+
 def _blobs_of(owner: str) -> Path:
     return Path("/dev/shm") / f"blockyard-{os.getuid()}-{owner}"
 
@@ -502,7 +519,9 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
 
 def _folder_of(run: str) -> Path:
     if not run:
-        return Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
+        named = Path(tempfile.gettempdir())
+        is_short = _longest_path(named / f"{leftovers.PREFIX}12345678") <= _MAX_SOCKET_PATH
+        return Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=named if is_short else "/tmp"))
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(home) / "blockyard" / "runs" / run
 

@@ -24,7 +24,7 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK, end_strays
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
-from blockyard.local import START_SECONDS, LocalSystem, Serving, owner_of
+from blockyard.local import START_SECONDS, LocalSystem, Serving, check_sockets, owner_of
 from blockyard.pidfile import PidFile, SystemInUse
 from blockyard.wire import control
 
@@ -34,8 +34,6 @@ SETTINGS_NAME: Final = "system.json"
 LOG_NAME: Final = "supervisor.log"
 OWN_KEY: Final = "supervisor"
 """Name of the client key that the supervisor itself uses, so that every other one can be revoked."""
-_MAX_SOCKET_PATH: Final = 107
-"""Bytes of a Unix socket's path, unix(7)."""
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,12 +87,7 @@ def table_of(pool: LocalPool) -> dict[str, Any]:
 
 def write_system(folder: Path, system: System) -> None:
     """Keep what the system consists of. Raises ConfigError when the folder is no good place for it."""
-    longest = len(os.fsencode(folder / "managers.sock"))
-    if longest > _MAX_SOCKET_PATH:
-        raise ConfigError(
-            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {_MAX_SOCKET_PATH} are possible; "
-            "use a shorter name, or a shorter folder in XDG_STATE_HOME"
-        )
+    check_sockets(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = folder / f".{SETTINGS_NAME}.{os.getpid()}"
     draft.touch(mode=0o600)

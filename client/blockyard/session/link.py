@@ -135,16 +135,17 @@ class Link:
         return nearness.read(self._settings.nonce)
 
     def _run(self) -> None:
-        dealer = Dealer(
-            self._context, self._settings.endpoint, server_key=self._settings.server_key, keys=self._settings.keys
-        )
+        settings = self._settings
         try:
-            self._serve(dealer)
+            dealer = Dealer(self._context, settings.endpoint, server_key=settings.server_key, keys=settings.keys)
+            try:
+                self._serve(dealer)
+            finally:
+                dealer.close(self._linger)
         except Exception as error:  # noqa: BLE001 - the rim of this thread: nobody above it, and every future hangs on it
             _log.exception("the link to the interchange failed")
             self._on_broken(error)
         finally:
-            dealer.close(self._linger)
             self._context.close()
 
     def _serve(self, dealer: Dealer) -> None:

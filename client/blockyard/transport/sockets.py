@@ -54,6 +54,7 @@ class Dealer:
 
     libzmq gives up when a handshake is refused. But a key may have been made a moment ago and not be known there yet,
     so `send`, which is what its users call again and again, then connects anew.
+    Raises OSError for an endpoint that nothing could ever listen on.
     """
 
     def __init__(self, context: Context, endpoint: str, *, server_key: bytes, keys: KeyPair) -> None:
@@ -71,7 +72,12 @@ class Dealer:
         self._refusals.linger = 0
         self._again_at = 0.0
         """When to connect anew; 0: the connection, or libzmq's own attempts, stand."""
-        socket.connect(endpoint)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._refusals.close(0)
+            socket.close(0)
+            raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
         self._endpoint = endpoint
         self._socket = socket
 

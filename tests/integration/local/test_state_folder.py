@@ -1,0 +1,41 @@
+"""Where `Client.local` keeps its sockets: their paths may have 107 bytes, and folders have any length."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from blockyard import Client
+from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.transport import KeyPair
+from tests.integration.processes import WITHIN
+
+pytestmark = pytest.mark.timeout(180)
+
+LONG = "a-folder-of-a-project-with-a-long-name/" * 3
+
+
+def test_a_run_whose_folder_is_too_long_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / LONG))
+    with pytest.raises(ConfigError, match=r"sockets' paths have up to \d+ bytes, 107 are possible; use a shorter"):
+        Client.local(run="sweep")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_that_is_too_long_is_made_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / LONG))
+    with Client.local(workers=1) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+
+
+def test_an_endpoint_that_is_too_long_is_an_error_at_once(tmp_path: Path) -> None:
+    keys = KeyPair.new()
+    keys.save(tmp_path / "client.key")
+    with pytest.raises(BrokenBlockyard, match="File name too long"):
+        Client.connect(
+            f"ipc://{tmp_path}/{LONG}clients.sock",
+            server_key=keys.public.decode(),
+            client_key=tmp_path / "client.key",
+        )
