@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,6 @@ from tests.integration.questions import status_of
 from tests.machine import ROOT, Size
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def run_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    """The folder of the run 'sweep'."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
-    house = House(tmp_path / "states" / "blockyard" / "runs" / "sweep")
-    yield house
-    house.wait_until_empty()
 
 
 @pytest.fixture

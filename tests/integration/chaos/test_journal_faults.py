@@ -58,10 +58,8 @@ def test_with_a_full_disk_work_waits_and_then_goes_on(small_disk: Path) -> None:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def kept(run_house: House) -> Path:
     """The journal of the run 'sweep', which holds results that nobody has looked at."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
-    house = House(tmp_path / "states" / "blockyard" / "runs" / "sweep")
 
     def leave() -> None:
         with Client.local(workers=1, run="sweep") as client:
@@ -70,8 +68,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     with pytest.raises(LookupError):
         leave()
-    yield house.folder / "journal.db"
-    house.wait_until_empty()
+    return run_house.folder / "journal.db"
 
 
 def _truncate(path: Path) -> None:

@@ -16,6 +16,8 @@ from blockyard import Client, LocalPool
 from examples.sweep import chaos, graph, picture, science
 from tests.integration.examples.pool_runner import PoolRunner
 
+pytestmark = pytest.mark.timeout(400)
+
 SCALING = LocalPool(workers_per_node=1, min_blocks=0, init_blocks=0, max_blocks=2, preload=(science.__name__,))
 
 

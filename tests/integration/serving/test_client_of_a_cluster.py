@@ -59,7 +59,7 @@ def test_it_follows_an_interchange_whose_pod_moves(cluster: StandIn, serving: Ho
 def test_a_connection_that_falls_silent_is_given_up(
     cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(forward, "SILENT_SECONDS", 3.0)
     with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path)) as client:
         assert client.submit(abs, -1).result(WITHIN) == 1
         before = cluster.forwards
