@@ -24,6 +24,8 @@ from blockyard.options import Options
 from blockyard.remote import RemoteEngine, RemoteSettings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from blockyard.aio import AsyncClient
     from blockyard.monitoring import Monitoring
     from blockyard.radios import RadioConfig
@@ -283,6 +285,21 @@ class Client(Submitter):
         if self._system is None:
             raise UnknownPool(f"pool {name!r}: this client started no pools; those of others are theirs to handle")
         return self._system.pool(name)
+
+    def events(
+        self, *, kinds: Iterable[str] = (), pools: Iterable[str] = (), runs: Iterable[str] = (), after: str = ""
+    ) -> "AsyncIterator[dict[str, Any]]":
+        """What happens, as it happens: ``async for event in client.events(kinds=["Tries"])``. See `events.follow`.
+
+        Raises ConfigError when this client has no local system with monitoring.
+        """
+        from blockyard import events  # asyncio, which not everybody uses
+        from blockyard.monitoring import STREAM_SOCKET
+
+        if self._system is None or self._system.hub is None:
+            raise ConfigError("events: there is no hub; make the client by Client.local(monitoring=…)")
+        where = events.Where(self._system.folder / STREAM_SOCKET)
+        return events.follow(where, kinds=kinds, pools=pools, runs=runs, after=after)
 
     @property
     def folder(self) -> Path | None:

@@ -107,7 +107,7 @@ class HubProcess(threading.Thread):
             self.join(0.05)
 
     def _write_settings(self) -> Path:
-        sinks = self._monitoring.all_sinks(self._folder if self._keeps_folder else None)
+        sinks = self._monitoring.all_sinks(self._folder, is_kept=self._keeps_folder)
         settings: Mapping[str, object] = {
             "folder": str(self._folder),
             "parent": os.getpid(),

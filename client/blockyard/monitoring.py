@@ -13,6 +13,8 @@ import msgspec
 from blockyard.errors import ConfigError
 from blockyard.radios import InterchangeRadio, RadioConfig
 
+STREAM_SOCKET: Final = "stream.sock"
+"""In the state folder."""
 _NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
 
 
@@ -33,6 +35,8 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
     """Besides the database."""
     radio: RadioConfig = msgspec.field(default_factory=InterchangeRadio)
     """How what workers have to tell travels."""
+    stream: bool = True
+    """Let programs of this user follow what happens (`Client.events`, ``blockyard watch``), by a Unix socket."""
     sample_seconds: float = 1.0
     """Between two looks at what running tasks use; 0: none."""
 
@@ -54,17 +58,21 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
         if missing:
             raise ConfigError(f"monitoring: {', '.join(missing)} not installed; pip install 'blockyard[monitoring]'")
 
-    def all_sinks(self, folder: Path | None) -> list[Sink]:
-        """Every sink, the database first. `folder`: the state folder, when it is kept."""
+    def all_sinks(self, folder: Path, *, is_kept: bool) -> list[Sink]:
+        """Every sink, the database first. `is_kept`: the state folder outlives the system."""
+        sinks = [Sink("stream", {"path": str(folder / STREAM_SOCKET)})] if self.stream else []
+        sinks += self.sinks
         if self.database == "none":
-            return list(self.sinks)
-        if self.database:
-            return [Sink("sql", {"url": self.database}), *self.sinks]
-        if folder is None:
-            state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-            folder = Path(state) / "blockyard"
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return [Sink("sql", {"url": f"sqlite:///{folder.absolute() / 'monitoring.db'}"}), *self.sinks]
+            return sinks
+        return [Sink("sql", {"url": self.database or _own_database(folder if is_kept else None)}), *sinks]
+
+
+def _own_database(folder: Path | None) -> str:
+    if folder is None:
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        folder = Path(state) / "blockyard"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"sqlite:///{folder.absolute() / 'monitoring.db'}"
 
 
 def read(value: "bool | str | Monitoring | None", radio: RadioConfig | None) -> Monitoring | None:

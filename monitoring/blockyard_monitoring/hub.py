@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from blockyard.radios import RadioConfig, RadioReceiver
 from blockyard_monitoring.bus import Bus
+from blockyard_monitoring.figures import HubFigures, ShowsHub, SinkFigures
 from blockyard_monitoring.link import InterchangeLink, LinkSettings
 from blockyard_monitoring.sinks import port
 from blockyard_monitoring.sinks.runner import Runner
@@ -32,10 +33,23 @@ class Hub:
         sink = port.make(kind, dict(settings))
         others = sum(runner.label.partition("-")[0] == kind for runner in self.runners)
         label = f"{kind}-{others + 1}" if others else kind
+        if isinstance(sink, ShowsHub):
+            sink.attach(self.figures)
         runner = Runner(label, sink, self.bus.feed(label, must_not_miss=sink.must_not_miss))
         self.runners.append(runner)
         runner.start()
         return runner
+
+    def figures(self) -> HubFigures:
+        """How it fares; from any thread."""
+        sinks = [
+            SinkFigures(
+                runner.label, runner.is_available, runner.feed.waiting_parts, runner.written, runner.failures,
+                runner.quarantined, dict(runner.feed.dropped),
+            )
+            for runner in list(self.runners)
+        ]  # fmt: skip
+        return HubFigures(self.bus.counts(), sinks)
 
     def listen(self, radio: RadioConfig) -> RadioConfig:
         """Have a radio's receiver listen; returns the config, complete now. Raises what `create_receiver` raises."""

@@ -69,6 +69,9 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         SINKS: {
             "sql": "blockyard_monitoring.sinks.sql:SqlSink",
+            "prometheus": "blockyard_monitoring.sinks.metrics:PrometheusSink",
+            "stream": "blockyard_monitoring.sinks.stream:StreamSink",
+            "jsonl": "blockyard_monitoring.sinks.jsonl:JsonlSink",
         },
     }
 )

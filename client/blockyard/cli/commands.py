@@ -20,6 +20,7 @@ _HOMES = {
     "keys": "keys",
     "journal": "journal",
     "doctor": "doctor",
+    "watch": "watch",
     "interchange": "programs",
     "worker": "programs",
     "completion": "completion",

@@ -1,0 +1,137 @@
+"""What does monitoring cost: all of it on, history to PostgreSQL on the same cores, beside ours without it?
+
+CPU is that of our processes until the history is whole; PostgreSQL's own is shown apart. `added_cpu_us` is taken
+against our unmonitored figure of the same round, which is measured right before.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import psycopg
+
+from bench import engines, harness, process_tree
+from blockyard.monitoring import Monitoring
+from tests.fixtures.postgres import Postgres, running_postgres
+
+TASKS, SMALL = 100_000, 10_000
+MILLISECOND_TASKS, SMALL_MILLISECOND_TASKS = 10_000, 1_000
+MONITORED, UNMONITORED = "monitored", "unmonitored"
+PATIENCE_SECONDS = 300.0
+WARMING = 200
+"""Tasks that `engines.blockyard` runs before anything is measured."""
+
+Function = Callable[[object], object]
+
+
+def millisecond(value: object) -> object:
+    """A task that is busy for a millisecond."""
+    until = time.perf_counter() + 0.001
+    while time.perf_counter() < until:
+        pass
+    return value
+
+
+def monitored(server: Postgres, tasks: int, function: Function) -> harness.Figures:
+    server.run("DROP DATABASE IF EXISTS history")
+    server.run("CREATE DATABASE history")
+    url = server.url.rpartition("/")[0] + "/history"
+    with engines.blockyard(monitoring=Monitoring(database=url)) as client:
+        wait_for(url, WARMING)
+        theirs, cpu = process_tree.cpu_seconds(server.pid), process_tree.cpu_seconds(os.getpid())
+        began = time.perf_counter()
+        results = [done.result() for done in client.submit_many(function, range(tasks))]
+        wall = time.perf_counter() - began
+        checked(results, tasks)
+        wait_for(url, WARMING + tasks)
+        behind = time.perf_counter() - began - wall
+        theirs = process_tree.cpu_seconds(server.pid) - theirs
+        ours = process_tree.cpu_seconds(os.getpid()) - cpu - theirs
+    return {
+        "rate_per_s": tasks / wall,
+        "cpu_us": ours / tasks * 1e6,
+        "postgres_cpu_us": theirs / tasks * 1e6,
+        "history_behind_s": behind,
+    }
+
+
+def unmonitored(tasks: int, function: Function) -> harness.Figures:
+    with engines.blockyard() as client, harness.clocked() as taken:
+        results = [done.result() for done in client.submit_many(function, range(tasks))]
+    checked(results, tasks)
+    return taken.per_task(tasks)
+
+
+def stdlib(tasks: int, function: Function) -> harness.Figures:
+    with engines.stdlib_pool() as pool, harness.clocked() as taken:
+        results = list(pool.map(function, range(tasks)))
+    checked(results, tasks)
+    return taken.per_task(tasks)
+
+
+def checked(results: list[object], tasks: int) -> None:
+    if results != list(range(tasks)):
+        raise AssertionError(f"{tasks} results were to come back in order; {len(results)} came, not those")
+
+
+def wait_for(url: str, tasks: int) -> None:
+    """Until so many tasks have ended in the history, and what they used is there; an error when more have."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    question = "SELECT (SELECT count(*) FROM tries WHERE is_last = 1), (SELECT count(*) FROM worker_tasks)"
+    found: tuple[int, ...] = ()
+    while time.monotonic() < deadline:
+        with closing(psycopg.connect(url, autocommit=True)) as connection:
+            if connection.execute("SELECT to_regclass('worker_tasks') IS NOT NULL").fetchone() == (True,):
+                found = tuple(connection.execute(question).fetchone() or ())
+        if found == (tasks, tasks):
+            return
+        if any(count > tasks for count in found):
+            break
+        time.sleep(0.05)
+    raise AssertionError(f"{tasks} tasks were to be in the history; there are {found}")
+
+
+def measured(server: Postgres, small: bool) -> list[harness.Subject]:
+    """Two kinds of task, each with and without monitoring; the figures of long ones bear the name `ms_`."""
+    tasks = SMALL if small else TASKS
+    long = SMALL_MILLISECOND_TASKS if small else MILLISECOND_TASKS
+
+    def with_monitoring() -> harness.Figures:
+        plain = unmonitored(tasks, engines.noop)
+        figures = monitored(server, tasks, engines.noop)
+        busy = monitored(server, long, millisecond)
+        return {
+            **figures,
+            "added_cpu_us": figures["cpu_us"] - plain["cpu_us"],
+            "ms_rate_per_s": busy["rate_per_s"],
+        }
+
+    def without() -> harness.Figures:
+        return {
+            **unmonitored(tasks, engines.noop),
+            "ms_rate_per_s": unmonitored(long, millisecond)["rate_per_s"],
+        }
+
+    return [
+        harness.Subject(MONITORED, with_monitoring),
+        harness.Subject(UNMONITORED, without),
+        harness.Subject(engines.STDLIB, lambda: stdlib(tasks, engines.noop)),
+    ]
+
+
+def main() -> None:
+    question = (__doc__ or "").splitlines()[0]
+    given = harness.arguments(question)
+    with running_postgres() as server:
+        goals = [
+            harness.Goal("rate_per_s", engines.STDLIB, required=2, aim=3),
+            harness.Goal("rate_per_s", UNMONITORED, required=0.5, aim=0.7),
+            harness.Goal("ms_rate_per_s", UNMONITORED, required=0.97, aim=0.99),
+            harness.Goal("added_cpu_us", None, required=20, aim=10, at_least=False),
+        ]
+        harness.run("monitoring", question, measured(server, given.small), goals, given)
+
+
+if __name__ == "__main__":
+    main()

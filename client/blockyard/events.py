@@ -1,0 +1,98 @@
+"""Follows what happens as it happens: the hub's stream, for programs and for ``blockyard watch``.
+
+A follower that loses its connection goes on where it was; what it missed meanwhile comes first, or is told as `lost`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from blockyard.errors import BrokenBlockyard
+
+_RETRY_SECONDS: Final = 0.5
+_SILENT_SECONDS: Final = 30.0
+"""The hub says something every ten."""
+_MOST_LINE: Final = 16 * 1024 * 1024
+
+
+class Where(NamedTuple):
+    """A Unix socket, or a host and a port with a token."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+    token: str = ""
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path is not None else f"{self.host}:{self.port}"
+
+
+async def follow(
+    where: Where,
+    *,
+    kinds: Iterable[str] = (),
+    pools: Iterable[str] = (),
+    runs: Iterable[str] = (),
+    after: str = "",
+    patience: float = 10.0,
+) -> AsyncIterator[dict[str, Any]]:
+    """Events from now on, or from behind `after` (an event's ``id``), as dictionaries with ``record`` and ``id``.
+
+    `kinds`: types of records of `wire.monitoring`; empty: all, as for `pools` and `runs`. An event ``lost``
+    says how many were missed (None: unknown). Raises BrokenBlockyard when nobody is there for `patience` seconds.
+    """
+    asked = {"kinds": list(kinds), "pools": list(pools), "runs": list(runs)}
+    query = "&".join(f"{name}={quote(','.join(values))}" for name, values in asked.items() if values)
+    loop = asyncio.get_running_loop()
+    lost_at = loop.time()
+    while True:
+        try:
+            async for event in _connection(where, query, after):
+                lost_at = loop.time()
+                if event:
+                    after = event["id"]
+                    yield event
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            if loop.time() - lost_at > patience:
+                raise BrokenBlockyard(f"stream of the hub at {where}: {str(error) or 'nobody answers'}") from error
+        else:
+            if loop.time() - lost_at > patience:
+                raise BrokenBlockyard(f"stream of the hub at {where} has ended")
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _connection(where: Where, query: str, after: str) -> AsyncIterator[dict[str, Any]]:
+    """Events of one connection; an empty one for each sign of life."""
+    if where.path is not None:
+        reader, writer = await asyncio.open_unix_connection(where.path, limit=_MOST_LINE)
+    else:
+        reader, writer = await asyncio.open_connection(where.host, where.port, limit=_MOST_LINE)
+    try:
+        lines = [f"GET /events?{query} HTTP/1.1", "Host: blockyard", "Connection: close"]
+        lines += [f"Last-Event-ID: {after}"] if after else []
+        lines += [f"Authorization: Bearer {where.token}"] if where.token else []
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        await writer.drain()
+        status = (await reader.readline()).split()
+        if len(status) < 2 or status[1] != b"200":
+            words = b" ".join(status[2:]).decode(errors="replace")
+            raise BrokenBlockyard(f"stream of the hub at {where}: {words or 'it closed the connection'}")
+        while await reader.readline() not in (b"\r\n", b"\n", b""):
+            pass
+        fields: dict[str, str] = {}
+        while line := await asyncio.wait_for(reader.readline(), _SILENT_SECONDS):
+            text = line.decode().rstrip("\r\n")
+            if text:
+                name, _, value = text.partition(": ")
+                fields[name] = value
+            elif "data" in fields:
+                yield {"record": fields["event"], **json.loads(fields["data"]), "id": fields["id"]}
+                fields = {}
+            else:
+                fields = {}
+                yield {}
+    finally:
+        writer.close()

@@ -1,0 +1,178 @@
+"""The stream sink: Server-Sent Events over HTTP, on a Unix socket or, with a token, on a port.
+
+``GET /events?kinds=Tries,Block&pools=default&runs=nightly`` sends what comes from now on; with ``after=ID``, or the
+header ``Last-Event-ID``, first what came since, as far as it is kept. What a follower was too slow for is told as an
+event ``lost`` with its count. (https://html.spec.whatwg.org/multipage/server-sent-events.html)
+"""
+
+import contextlib
+import hmac
+import os
+import secrets
+import socket
+import socketserver
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from blockyard.errors import ConfigError
+from blockyard.radios import Arrival
+from blockyard_monitoring.sinks.naming import line
+from blockyard_monitoring.sinks.ring import Ring, Wanted
+
+_BEAT_SECONDS: Final = 10.0
+_SEND_SECONDS: Final = 30.0
+"""A follower that takes nothing for so long is let go."""
+_MOST_FOLLOWERS: Final = 64
+
+
+class StreamSink:
+    """`path`: of a Unix socket, for this user alone; or `listen`: ``HOST:PORT`` with a `token`. `keep`: events."""
+
+    must_not_miss = False
+
+    def __init__(self, path: str = "", listen: str = "", token: str = "", keep: int = 20_000) -> None:
+        if bool(path) == bool(listen):
+            raise ConfigError("sink 'stream': give either path= (a Unix socket) or listen=HOST:PORT")
+        host, _, port = listen.rpartition(":")
+        if listen and (not host or not port.isdecimal() or int(port) > 65_535):
+            raise ConfigError(f"sink 'stream': listen={listen!r}; give HOST:PORT, for example 127.0.0.1:9302")
+        if listen and len(token) < 16:
+            raise ConfigError("sink 'stream': listen needs a token of at least 16 characters")
+        if keep < 1:
+            raise ConfigError(f"sink 'stream': keep={keep}; at least 1")
+        self._path, self._address, self._token = path, (host, int(port or 0)), token
+        self._ring = Ring(keep)
+        self._server: _Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens, when that is a port, since `start`."""
+        return 0 if self._server is None or self._path else int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen. Raises ConfigError when that can't be had."""
+        try:
+            self._server = _server(self._path, self._address, self._ring, self._token)
+        except OSError as error:
+            where = self._path or ":".join(map(str, self._address))
+            raise ConfigError(f"sink 'stream': {where} cannot be bound: {error.strerror}") from error
+        threading.Thread(target=self._server.serve_forever, name="stream", daemon=True).start()
+
+    def write(self, batch: Sequence[Arrival]) -> None:
+        """Show."""
+        self._ring.append([record for arrival in batch for record in arrival.packet.records])
+
+    def quarantine(self, arrival: Arrival, reason: str) -> None:
+        """It was logged and counted by who runs this; there is no place for it here."""
+
+    def close(self) -> None:
+        """Listen no more, and let all followers go."""
+        self._ring.close()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+            if self._path:
+                Path(self._path).unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+    ring: Ring
+    token: str
+    incarnation: str
+    followers: threading.BoundedSemaphore
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A follower that is gone is no event."""
+
+
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
+
+def _server(path: str, address: tuple[str, int], ring: Ring, token: str) -> _Server:
+    server: _Server
+    if path:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        server = _UnixServer(path, _Handler)  # type: ignore[arg-type]  # typeshed knows TCP addresses only
+        os.chmod(path, 0o600)
+    else:
+        server = _Server(address, _Handler)
+    server.ring, server.token = ring, token
+    server.incarnation = secrets.token_hex(4)
+    server.followers = threading.BoundedSemaphore(_MOST_FOLLOWERS)
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _SEND_SECONDS
+
+    def do_GET(self) -> None:
+        """Serve one follower."""
+        url = urlsplit(self.path)
+        token = self.server.token
+        if token and not hmac.compare_digest(self.headers.get("Authorization", ""), f"Bearer {token}"):
+            self.send_error(401, "a token is needed: Authorization: Bearer TOKEN")
+            return
+        if url.path != "/events":
+            self.send_error(404, "there is /events")
+            return
+        if not self.server.followers.acquire(blocking=False):
+            self.send_error(503, f"there are {_MOST_FOLLOWERS} followers already")
+            return
+        try:
+            asked = parse_qs(url.query)
+            wanted = Wanted(*(_names(asked.get(name, [])) for name in ("kinds", "pools", "runs")))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self._follow(wanted, self.headers.get("Last-Event-ID") or asked.get("after", [""])[0])
+        except (OSError, ValueError):
+            pass  # it is gone, or takes nothing any more
+        finally:
+            self.server.followers.release()
+
+    def log_message(self, *_: object) -> None:
+        """A request is no event."""
+
+    def _follow(self, wanted: Wanted, after: str) -> None:
+        ring, incarnation = self.server.ring, self.server.incarnation
+        before, _, number = after.partition("-")
+        place = int(number) if before == incarnation and number.isdecimal() else 0 if after else ring.number
+        if after and before != incarnation:
+            self._say("lost", b'{"count":null}', place)  # of another hub: nobody knows how many
+        else:
+            self._comment()
+        while (found := ring.after(place, _BEAT_SECONDS)) is not None:
+            events, missed = found
+            if missed:
+                self._say("lost", b'{"count":%d}' % missed, events[0].number - 1 if events else place)
+            for number_of, record in events:
+                place = number_of
+                if ring.is_wanted(record, wanted):
+                    self._say(type(record).__name__, line(record), place)
+            if not events:
+                self._comment()
+            self.wfile.flush()
+
+    def _say(self, kind: str, data: bytes, number: int) -> None:
+        head = f"id: {self.server.incarnation}-{number}\nevent: {kind}\ndata: ".encode()
+        self.wfile.write(head + data + b"\n\n")
+
+    def _comment(self) -> None:
+        self.wfile.write(b": here\n\n")
+        self.wfile.flush()
+
+
+def _names(values: list[str]) -> frozenset[str]:
+    return frozenset(name for value in values for name in value.split(",") if name)

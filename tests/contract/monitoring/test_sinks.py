@@ -1,0 +1,241 @@
+"""Every sink that comes with Blockyard, by the suite that those of others must pass; and what each shows."""
+
+import asyncio
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from blockyard.blocks import plugins
+from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.events import Where, follow
+from blockyard.wire.monitoring import Tasks
+from blockyard_monitoring.hub import Hub
+from blockyard_monitoring.sinks.jsonl import JsonlSink
+from blockyard_monitoring.sinks.metrics import PrometheusSink
+from blockyard_monitoring.sinks.sql import SqlSink
+from blockyard_monitoring.sinks.stream import StreamSink
+from blockyard_monitoring.suites import AT, Make, SinkSuite, arriving, one_of_each
+from tests.contract.monitoring.databases import Database
+from tests.integration.processes import wait_until
+from tests.unit.monitoring.messages import an_arrival, an_event
+
+TOKEN = "a token of this test"
+
+
+class TestSqlSink(SinkSuite):
+    @pytest.fixture
+    def make(self, database: Database) -> Make:
+        return lambda: SqlSink(database.url)
+
+
+class TestJsonlSink(SinkSuite):
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Make:
+        return lambda: JsonlSink(str(tmp_path / "history.jsonl"))
+
+
+class TestPrometheusSink(SinkSuite):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda: PrometheusSink("127.0.0.1:0")
+
+
+class TestStreamSink(SinkSuite):
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Make:
+        return lambda: StreamSink(path=str(tmp_path / "stream.sock"))
+
+
+def test_every_sink_of_ours_is_registered_and_tested() -> None:
+    tested = {name.removeprefix("Test").removesuffix("Sink").lower() for name in globals() if name.startswith("Test")}
+    assert tested == set(plugins.registered(plugins.SINKS))
+
+
+# --- jsonl
+
+
+def test_a_line_names_its_fields_and_its_tasks_as_people_do(tmp_path: Path) -> None:
+    sink = JsonlSink(str(tmp_path / "h.jsonl"))
+    sink.start()
+    sink.write([arriving(one_of_each())])
+    sink.close()
+    lines = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text().splitlines()]
+    (tries,) = [line for line in lines if line["record"] == "Tries"]
+    assert tries["tries"][1]["task"] == "7-0"
+    assert tries["tries"][1]["state"] == "done"
+    assert {line["record"] for line in lines} == {type(record).__name__ for record in one_of_each()}
+
+
+def test_files_are_rotated_and_the_oldest_go(tmp_path: Path) -> None:
+    sink = JsonlSink(str(tmp_path / "h.jsonl"), max_bytes=4096, keep=2)
+    sink.start()
+    for number in range(1, 60):
+        sink.write([an_arrival(an_event(f"event {number} " + "x" * 300), number=number)])
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h.jsonl", "h.jsonl.1", "h.jsonl.2"]
+    newest = (tmp_path / "h.jsonl.1").read_text() + (tmp_path / "h.jsonl").read_text()
+    assert "event 59 " in newest
+    assert all(path.stat().st_size < 5000 for path in tmp_path.iterdir())
+
+
+# --- prometheus
+
+
+def scraped(port: int) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """All samples."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30.0) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_numbers_are_those_of_what_was_told(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    runner = hub.add_sink("prometheus", {"listen": "127.0.0.1:0"})
+    assert runner.started.wait(10.0)
+    sink = runner.sink
+    assert isinstance(sink, PrometheusSink)
+    hub.bus.put(arriving(one_of_each()))
+    hub.bus.put(arriving(one_of_each()))  # doubled: shown once
+    hub.bus.refuse("udp", "forged")
+    wait_until("all is counted", lambda: runner.feed.waiting_parts, lambda left: not left, 20.0)
+    found = scraped(sink.port)
+    at = (("function", "text"), ("pool", "default"))
+    assert found["blockyard_history_tasks_submitted_total", at] == 3
+    assert found["blockyard_history_tasks_ended_total", (*at, ("state", "done"))] == 2
+    assert found["blockyard_history_tries_ended_total", (*at, ("state", "raised"))] == 1
+    assert found["blockyard_history_tries_ran_seconds_count", at] == 3
+    assert found["blockyard_hub_doubled_total", (("radio", "suite"),)] == 1
+    assert found["blockyard_hub_refused_total", (("radio", "udp"), ("reason", "forged"))] == 1
+    assert found["blockyard_history_blocks", (("pool", "default"), ("state", "FAILED"))] == 1
+    hub.stop()
+
+
+def test_functions_beyond_the_bound_are_other() -> None:
+    sink = PrometheusSink("127.0.0.1:0", most_functions=2)
+    sink.start()
+    for number in range(5):
+        first = number << 8
+        sink.write([arriving([Tasks(first, 1, 0, "r", "p", f"module.f{number}", b"", AT)])])
+    functions = {
+        labels["function"]
+        for (name, pairs) in scraped(sink.port)
+        if name == "blockyard_history_tasks_submitted_total" and (labels := dict(pairs))
+    }
+    sink.close()
+    assert functions == {"module.f0", "module.f1", "other"}
+
+
+def test_a_port_that_is_taken_is_refused_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        sink = PrometheusSink(f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigError, match="cannot be bound"):
+            sink.start()
+
+
+# --- stream
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[tuple[StreamSink, Where]]:
+    """One on a Unix socket, at work."""
+    sink = StreamSink(path=str(tmp_path / "s.sock"), keep=100)
+    sink.start()
+    yield sink, Where(tmp_path / "s.sock")
+    sink.close()
+
+
+async def some(where: Where, count: int, then: Any = None, **asked: Any) -> list[dict[str, Any]]:
+    """So many events; `then` is called as soon as somebody follows."""
+    found: list[dict[str, Any]] = []
+    followed = follow(where, **asked)
+
+    async def collect() -> None:
+        async for event in followed:
+            found.append(event)
+            if len(found) == count:
+                return
+
+    task = asyncio.create_task(collect())
+    while then is not None and not task.done():
+        await asyncio.sleep(0.05)
+        then()
+    await asyncio.wait_for(task, 20.0)
+    await followed.aclose()  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_follower_sees_what_it_wants_to_see(stream: tuple[StreamSink, Where]) -> None:
+    sink, where = stream
+    batch = [arriving(one_of_each())]
+    found = asyncio.run(some(where, 2, lambda: sink.write(batch), kinds=["Tries"], pools=["default"], runs=["nightly"]))
+    assert {event["record"] for event in found} == {"Tries"}
+    assert found[0]["tries"][1]["task"] == "7-0"
+
+
+def test_a_follower_goes_on_where_it_was(stream: tuple[StreamSink, Where]) -> None:
+    sink, where = stream
+    sink.write([an_arrival(an_event(str(number)), number=number) for number in range(1, 11)])
+    (first, *_) = asyncio.run(some(where, 3, after="unknown-0"))
+    assert first["record"] == "lost", "of another hub"
+    start = first["id"]
+    found = asyncio.run(some(where, 10, after=start))
+    assert [event["text"] for event in found] == [str(number) for number in range(1, 11)]
+    rest = asyncio.run(some(where, 4, after=found[5]["id"]))
+    assert [event["text"] for event in rest] == ["7", "8", "9", "10"]
+
+
+def test_what_is_not_kept_any_more_is_told_as_lost(stream: tuple[StreamSink, Where]) -> None:
+    sink, where = stream
+    sink.write([an_arrival(an_event("0"))])
+    (start, *_) = asyncio.run(some(where, 1, after="unknown-0"))
+    sink.write([an_arrival(an_event(str(number)), number=number) for number in range(1, 301)])
+    lost, first, *_ = asyncio.run(some(where, 101, after=start["id"]))
+    assert (lost["record"], lost["count"]) == ("lost", 201)
+    assert first["text"] == "201"
+
+
+def test_a_port_wants_its_token() -> None:
+    sink = StreamSink(listen="127.0.0.1:0", token=TOKEN)
+    sink.start()
+    with pytest.raises(BrokenBlockyard, match="token"):
+        asyncio.run(some(Where(host="127.0.0.1", port=sink.port), 1))
+    where = Where(host="127.0.0.1", port=sink.port, token=TOKEN)
+    sink.write([an_arrival(an_event("hello"))])
+    found = asyncio.run(some(where, 2, after="unknown-0"))
+    assert found[1]["text"] == "hello"
+    sink.close()
+
+
+def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(BrokenBlockyard, match=r"none\.sock"):
+        asyncio.run(some(Where(tmp_path / "none.sock"), 1, patience=0.1))
+
+
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ({}, "either"),
+        ({"path": "a", "listen": "b:1"}, "either"),
+        ({"listen": "x"}, "listen"),
+        ({"listen": "127.0.0.1:0"}, "token"),
+        ({"path": "a", "keep": 0}, "keep"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        StreamSink(**fields)
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sink 'jsonl'.*colour"):
+        Hub(tmp_path).add_sink("jsonl", {"path": "x", "colour": "red"})
