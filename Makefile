@@ -7,7 +7,7 @@ SHELL := /bin/bash
 export PYTHONSAFEPATH := 1
 PYTHON ?= python3
 BIN := .venv/bin
-BESIDE := --numprocesses=3 --dist=loadscope # most tests wait; one more at a time than this project's CI has cores
+BESIDE := --numprocesses=3 --dist=loadscope --no-loadscope-reorder # most tests wait; one more at a time than this project's CI has cores
 NONE_IS_FINE = $(if $(ARGS),|| [ $$? = 5 ]) # of one of two halves, when ARGS names a few
 
 .PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds environment packages clean

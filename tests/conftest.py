@@ -14,6 +14,7 @@ from tests.cluster.fixtures import api_server, cluster, injector, namespace, own
 
 __all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster", "python_image"]  # one of each
 
+EARLY = ("tests/simulation/", "tests/api/", "tests/integration/chaos/")
 CLUSTER_SECONDS = 900
 """Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""
 
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     idle = [item.nodeid for item in items if _has_sizes(item) and not _is_long(item)]
     if idle:
         raise pytest.UsageError(f"never run at full size, for want of the marker soak or scale: {', '.join(idle)}")
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)  # last; the others keep their order
+    items.sort(key=_place)
     for item in items:
         kubernetes = item.get_closest_marker("needs_cluster") or item.get_closest_marker("needs_api_server")
         if kubernetes and not item.get_closest_marker("timeout"):
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(part.marker):
                 item.add_marker(pytest.mark.skip(reason=_reason(part)))
+
+
+def _place(item: pytest.Item) -> int:
+    """Those that take minutes a file begin, so that none of them is alone in the end; those on a cluster are last."""
+    if item.get_closest_marker("e2e"):
+        return 2
+    return 0 if item.nodeid.startswith(EARLY) else 1
 
 
 def _reason(part: machine.Part) -> str:

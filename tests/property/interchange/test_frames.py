@@ -105,6 +105,7 @@ def samples() -> dict[str, list[Any]]:
             manager_wire.Returned([Lease(1 << 32, 1 << 20)]),
             manager_wire.Heartbeat(1, 0, 0, running=[Running(1 << 32, 1 << 20, 0.5)]),
             manager_wire.Leave("why"), manager_wire.Wanted([function.id]), manager_wire.Shown(1, [Printed(1, "seen")]),
+            manager_wire.Told([b"packet"]),
         ],
         "to a manager": [
             manager_wire.Joined(1, 1.0), manager_wire.Functions([function]), manager_wire.Recorded(1),
