@@ -3,6 +3,7 @@
 Out of scope: what the sink does with rows (`tests/contract/monitoring`).
 """
 
+import asyncio
 import contextlib
 import sqlite3
 from concurrent.futures import wait
@@ -127,3 +128,22 @@ def test_a_database_that_is_none_is_refused_before_anything_starts(tmp_path: Pat
         Client.local(workers=1, folder=tmp_path / "state", monitoring="mysql://x")
     with pytest.raises(ConfigError, match="not both"):
         Client.local(monitoring=Monitoring(), radio=Monitoring().radio)
+
+
+def test_a_program_follows_what_its_tasks_do(tmp_path: Path, history: SqliteDatabase) -> None:
+    async def follow(client: Client) -> dict[str, Any]:
+        async for event in client.events(kinds=["Tries"]):
+            return event
+        raise AssertionError("the stream ended")
+
+    async def both(client: Client) -> dict[str, Any]:
+        following = asyncio.create_task(follow(client))
+        while not following.done():
+            client.submit(jobs.twice, 1)
+            await asyncio.sleep(0.1)
+        return await following
+
+    with Client.local(workers=1, folder=tmp_path / "state", monitoring=history.url) as client:
+        client.submit(jobs.twice, 1).result(WITHIN)
+        event = asyncio.run(asyncio.wait_for(both(client), WITHIN))
+    assert (event["record"], event["pool"], event["tries"][0]["state"]) == ("Tries", "default", "done")

@@ -1,0 +1,1 @@
+"""A radio and a sink of one's own for Blockyard."""
