@@ -17,6 +17,7 @@ import msgspec
 from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import LocalPool
 from blockyard.errors import ConfigError
+from blockyard.journal_url import fault_of
 
 PREFIX: Final = "BLOCKYARD_"
 CONFIG_VARIABLE: Final = "BLOCKYARD_CONFIG"
@@ -286,6 +287,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], str]]] = {
     "timeout": lambda value: "" if value > 0 else "give seconds above 0",
     "local.workers": lambda value: "" if value >= 1 else "give a whole number from 1",
     "local.metrics": _listening,
+    "local.journal": fault_of,
 }
 
 

@@ -29,12 +29,14 @@ from blockyard import accelerators, leftovers, lifetime, nearness
 from blockyard.blocks import plugins
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
+from blockyard.blocks.logs import read_tail
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider, Provider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.ids import BlockId
+from blockyard.journal_url import fault_of
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.payload import dump_function
 from blockyard.pool_engine import PoolEngine
@@ -110,6 +112,8 @@ class Serving(msgspec.Struct, frozen=True):
     """None: nothing is told to anybody."""
 
     def __post_init__(self) -> None:
+        if fault := fault_of(self.journal):
+            raise ConfigError(f"journal={self.journal.partition(':')[0]!r}…: {fault}")
         if self.managers and not _TCP.fullmatch(self.managers):
             raise ConfigError(
                 f"managers={self.managers!r}; give tcp://ADDRESS:PORT, with an address of this machine by which others "
@@ -386,6 +390,8 @@ class _Supervisor(threading.Thread):
         super().__init__(name="blockyard-supervisor", daemon=True)
         self._command = command
         self._log = folder / "interchange.log"
+        self._log_from = 0
+        """Where the words of the one that runs begin."""
         self._socket = folder / "clients.sock"
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -413,7 +419,7 @@ class _Supervisor(threading.Thread):
             _log.warning("interchange ended with %s; its log is %s", code, self._log)
             hopeless = code > 0 and code not in (_JOURNAL_IN_USE, _FAILED)
             if hopeless or vain >= _MAX_VAIN_STARTS or len(failures) >= _MAX_FAILURES:
-                words = self._log.read_text(errors="replace")[-2000:]
+                words = read_tail(self._log, 2000, since=self._log_from)
                 sentence = f"the interchange ended with exit code {code}; its last words:\n{words}"
                 self.on_give_up(BrokenBlockyard(sentence))
                 return
@@ -421,6 +427,7 @@ class _Supervisor(threading.Thread):
 
     def _start(self) -> subprocess.Popen[bytes]:
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._log_from = os.fstat(log).st_size
         try:
             self._process = subprocess.Popen(
                 self._command,

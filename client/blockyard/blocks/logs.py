@@ -12,15 +12,15 @@ def create_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
-def read_tail(path: Path, limit_bytes: int) -> str:
-    """Return the last `limit_bytes` of a log as text; '' when there is no such file.
+def read_tail(path: Path, limit_bytes: int, *, since: int = 0) -> str:
+    """Return the last `limit_bytes` of a log as text, nothing from before `since`; '' when there is no such file.
 
     Bytes that are no UTF-8 are replaced; a character cut in half at the front is dropped.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            start = file.seek(max(0, size - limit_bytes))
+            start = file.seek(max(since, size - limit_bytes))
             data = file.read(limit_bytes)
     except FileNotFoundError:
         return ""

@@ -46,5 +46,9 @@ def doctor(call: Call, only: tuple[str, ...], wait: float) -> int:
         if check.worker is not None
     ]
     table = show.Table(("POOL", "WEIGHT", "WHAT", "HERE", "THERE", "ADVICE"), rows, "nothing differs")
-    show.answer(call.settings.output, checks, *seen, table, f"{faults} faults, {notes} notes")
+    show.answer(call.settings.output, checks, *seen, table, f"{_counted(faults, 'fault')}, {_counted(notes, 'note')}")
     return Exit.FOUND_FAULTS if faults else Exit.DONE
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -2,6 +2,7 @@
 
 import base64
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import msgspec
 
 from blockyard import connect
 from blockyard.cli import deployables, options, show
-from blockyard.cli.exits import Exit
+from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
 
@@ -27,7 +28,7 @@ def journal() -> None:
 def check(call: Call, url: str | None) -> int:
     """Read a whole journal and report every fault; exit code 1 when there is one."""
     opening = deployables.load("blockyard_interchange.journal.opening", "interchange")
-    report = opening.check(url or _url(call))
+    report = opening.check(_url(call, url))
     sentence = (
         f"{report.location}: {report.chunks} sound chunks with {report.entries} entries, "
         f"{show.bytes_of(report.size_bytes)}, opened {report.epoch} times"
@@ -42,14 +43,15 @@ def check(call: Call, url: str | None) -> int:
 @journal.command(epilog="Example: blockyard journal export --skip-damaged > entries.jsonl")
 @click.argument("url", required=False)
 @click.option("--skip-damaged", is_flag=True, help="Go on behind what can't be read.")
+@options.output
 @options.profile
 @options.pass_call
 def export(call: Call, url: str | None, skip_damaged: bool) -> None:  # noqa: FBT001 - click hands options over by name
-    """Print each entry as one line of JSON, oldest first. Bytes come as base64."""
+    """Print each entry as one line of JSON, oldest first, whatever the output is to be. Bytes come as base64."""
     opening = deployables.load("blockyard_interchange.journal.opening", "interchange")
     entries = deployables.load("blockyard_interchange.core.entries", "interchange")
     write = sys.stdout.write
-    for chunk, raw in opening.export(url or _url(call), skip_damaged=skip_damaged):
+    for chunk, raw in opening.export(_url(call, url), skip_damaged=skip_damaged):
         entry = entries.decode(raw)
         line = {"chunk": chunk, "type": type(entry).__name__, "fields": plain(entry)}
         write(msgspec.json.encode(line).decode() + "\n")
@@ -70,7 +72,16 @@ def plain(value: object) -> Any:
             return value
 
 
-def _url(call: Call) -> str:
+def _url(call: Call, given: str | None) -> str:
+    """Of the journal to look at. Raises NotFound for a file that is not there."""
+    url = given or _own_url(call)
+    path = url.removeprefix("sqlite://")
+    if path != url and not Path(path).exists():
+        raise NotFound(f"journal {path}: there is no such file")
+    return url
+
+
+def _own_url(call: Call) -> str:
     target = connect.find(None, call.settings)
     if target.folder is None:
         raise ConfigError(

@@ -64,7 +64,7 @@ def _file(ring: KeyRing, name: str) -> Path:
 
 
 @keys.command(epilog="Examples: blockyard keys issue client-anna; blockyard keys issue client-ben --pools cpu,gpu")
-@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME")
+@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME|hub-NAME")
 @click.option(
     "--pools", metavar="NAME,NAME", help="The only pools that a client's key is good for; also of one that exists."
 )
@@ -101,7 +101,7 @@ def _known_pools(ring: KeyRing, text: str) -> list[str]:
 
 
 @keys.command(epilog="Example: blockyard keys revoke client-anna")
-@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME")
+@click.argument("name", metavar="client-NAME|pool-NAME|keeper-NAME|hub-NAME")
 @click.option("--force", is_flag=True, help="Also a key that the system itself works with.")
 @options.output
 @options.profile

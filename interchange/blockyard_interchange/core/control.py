@@ -39,6 +39,8 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
             reply(state, session, message.number, asked.Done(done))
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
         _refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
+    elif _asks_in_vain(state, question):
+        reply(state, session, message.number, _no_pool(state, session, pool))
     elif isinstance(question, asked.Watch) and _is_there(state, pool):
         _watch(state, session, message.number, state.pools[pool])
     elif isinstance(question, asked.Output):
@@ -56,6 +58,11 @@ def _watch(state: State, session: Session, number: int, pool: Pool) -> None:
 def _refuse(state: State, session: Session, number: int, kind: str, sentence: str) -> None:
     state.counters.refused += 1
     state.effects.after_clients.append((session.peer, wire.Refused(number, kind, sentence)))
+
+
+def _asks_in_vain(state: State, question: object) -> bool:
+    """Whether it is about tasks of a pool that never was; those of one that was removed may still be there."""
+    return isinstance(question, asked.Tasks | asked.CancelMatching) and question.pool not in ("", *state.pools)
 
 
 def _is_there(state: State, pool: str) -> bool:

@@ -64,6 +64,8 @@ def test_tasks_are_listed_explained_and_cancelled(user: User, client: Client, tm
         with pytest.raises(CancelledError):
             future.result(60)
     assert "nothing was cancelled" in user.types("cancel", "1-1", code=4)
+    for command in ("tasks", "cancel"):
+        assert "pool 'gpu': there is none; there are: default" in user.types(command, "--pool", "gpu", code=4)
 
 
 def test_a_task_whose_manager_is_gone_says_that_its_output_is_too(user: User, client: Client) -> None:

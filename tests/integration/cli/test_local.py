@@ -193,8 +193,18 @@ def test_a_system_that_cannot_come_up_says_why(user: User) -> None:
     shown = user.types("local", "up", "--journal", "postgresql://nobody@127.0.0.1:1/none", code=1)
     assert "did not come up" in shown
     assert "postgresql" in shown
-    assert "Connection refused" in shown, "the interchange's own words, not a limit of time"
+    assert shown.count("Connection refused") == 1, "the interchange's own words, not a limit of time"
+    again = user.types("local", "up", code=1)
+    assert again.count("Connection refused") == 1, "its words of this time alone"
     assert user.asks("local", "status")[0]["state"] == "stopped"
+
+
+def test_a_journal_that_cannot_be_is_refused_and_not_kept(user: User) -> None:
+    assert "local.journal" in user.types("local", "up", "--journal", "mysql://here/x", code=2)
+    assert user.asks("local", "status") == []
+    user.types("local", "up", "--workers", "1")
+    assert user.types("journal", "export", "-o", "json").count("\n") == user.asks("journal", "check")["entries"]
+    assert "there is no such file" in user.types("journal", "check", "sqlite:///nowhere/journal.db", code=4)
 
 
 def test_the_foreground_ends_with_ctrl_c(user: User) -> None:

@@ -222,6 +222,9 @@ def test_tasks_of_a_pool_that_nobody_defines_any_more_wait_for_it() -> None:
     told = keeper.ask(control.Task(task), control.TaskIs)
     assert "is not defined" in " ".join(told.sentences)
     assert "'old': there is none" in keeper.ask(control.Watch("old"), control.Unknown).message
+    assert keeper.ask(control.Tasks(pool="old"), control.TasksAre).total == 1
+    for question in (control.Tasks(pool="odl"), control.CancelMatching("odl")):
+        assert "'odl': there is none" in keeper.ask(question, control.Unknown).message
     keeper.ask(control.SetPool("old", [KEY]), control.Done)
     manager = bench.manager(pool="old")
     bench.turn(10.0)
