@@ -63,6 +63,13 @@ def _queued(state: State, task: Task) -> str:
         return f"It takes several managers of one block together and is {place} in line."
     if any(manager.workers - manager.load >= task.order.slots for manager in pool.idle.values()):
         return f"Pool {pool.name!r} has a free worker for it; it is about to be handed over."
+    if all(manager.draining for manager in pool.managers.values()):
+        return f"All managers of pool {pool.name!r} are leaving; it waits for others."
+    if task.order.slots > 1:
+        return (
+            f"It takes {task.order.slots} workers of one manager together, and no manager of pool {pool.name!r} has as "
+            f"many free; {pool.queue.size} tasks are queued."
+        )
     workers = sum(manager.workers for manager in pool.managers.values())
     return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
 

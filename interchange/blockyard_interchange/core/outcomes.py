@@ -160,10 +160,10 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
     if task.flags & Flag.CANCELLING:
         finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
     elif not task.order.spec.idempotent and suspected:
-        message = f"task {task_name(task.id)} was lost and is not idempotent, so it is not run again: {failure.message}"
+        message = f"it was lost and is not idempotent, so it is not run again: {failure.message}"
         finish(state, task, _lost_outcome(task, message, failure), now)
     elif task.losses >= most:
-        message = f"task {task_name(task.id)} lost its worker {task.losses} times (at most {most}): {failure.message}"
+        message = f"it lost its worker {task.losses} times (at most {most}): {failure.message}"
         finish(state, task, _lost_outcome(task, message, failure), now)
     else:
         if state.notes is not None:

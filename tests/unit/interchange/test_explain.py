@@ -1,4 +1,4 @@
-"""What is said of where a task's last try was, and whether its output can still be read there."""
+"""What is said of why a task waits, where its last try was, and whether its output can still be read there."""
 
 from collections.abc import Callable
 
@@ -87,3 +87,22 @@ def test_a_task_that_never_ran_has_no_place(ends: Callable[[Client], int]) -> No
     found = told(client, task)
     assert found.line.status in ("CANCELLED", "DEPENDENCY")
     assert len(found.sentences) == 1, found.sentences
+
+
+def test_a_task_that_waits_says_for_what() -> None:
+    bench = Bench()
+    client = bench.client()
+    (task,) = client.call()
+    bench.turn()
+    assert "has no manager yet" in told(client, task).sentences[0]
+    manager = bench.manager(workers=4, cores=4.0)
+    bench.turn()
+    client.call(bodies=[b"x"] * 2000)
+    bench.turn()
+    (narrow,) = client.call()
+    (wide,) = client.call(a_spec(cores=3.0))
+    bench.turn()
+    assert "All 4 workers of pool 'default' are busy" in told(client, narrow).sentences[0]
+    assert "It takes 3 workers of one manager together" in told(client, wide).sentences[0]
+    client.ask(control.Drain([manager.join.block], 1.0), control.Done)
+    assert told(client, wide).sentences[0] == "All managers of pool 'default' are leaving; it waits for others."
