@@ -18,53 +18,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blockyard.blocks import deathsig
-from blockyard.blocks.channels import OnEvent, Program
-from blockyard.blocks.exits import ChannelEvent, Ended, Exited, NotStarted, Signalled, Started
+from blockyard.blocks.channels import Program
+from blockyard.blocks.exits import Exited, NotStarted, Signalled, Started
 from blockyard.blocks.faults import ChannelError
-from blockyard.blocks.logs import create_log, read_tail
-from blockyard.blocks.process_watch import Appointment, ProcessWatch
+from blockyard.blocks.logs import create_log
+from blockyard.blocks.process_channel import ProcessChannel
 
 
-class LocalChannel:
+class LocalChannel(ProcessChannel):
     """Programs on this machine. They inherit this process's environment; `wall` gives UTC epoch seconds."""
 
     def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
+        super().__init__("local", "blockyard-local-channel")
         self._wall = wall
         self._node = socket.gethostname()
-        self._watch = ProcessWatch("blockyard-local-channel")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._last: dict[str, ChannelEvent] = {}
-        self._logs: dict[str, Path] = {}
-        self._on_event: OnEvent | None = None
-
-    @property
-    def name(self) -> str:
-        return "local"
-
-    def open(self, on_event: OnEvent) -> None:
-        if self._on_event is not None:
-            raise ChannelError("the channel is open already; use one channel for each provider")
-        self._on_event = on_event
-        self._watch.start()
-
-    def start(self, key: str, program: Program) -> None:
-        self._watch.call(lambda: self._start(key, program))
-
-    def poll(self, key: str) -> ChannelEvent | None:
-        return self._last.get(key)
-
-    def signal(self, key: str, signum: int) -> None:
-        self._watch.call(lambda: self._signal(key, signum))
-
-    def tail(self, key: str, limit_bytes: int) -> str:
-        path = self._logs.get(key)
-        return read_tail(path, limit_bytes) if path is not None else ""
-
-    def forget(self, key: str) -> None:
-        self._watch.call(lambda: self._forget(key))
-
-    def later(self, delay: float, callback: Callable[[], None]) -> Appointment:
-        return self._watch.later(delay, callback)
 
     def close(self) -> None:
         if self._on_event is None:
@@ -76,10 +44,6 @@ class LocalChannel:
         self._watch.stop()
 
     def _start(self, key: str, program: Program) -> None:
-        if key in self._running:
-            raise ChannelError(f"program {key!r} still runs; use another key, or wait for its end")
-        self._logs[key] = program.log
-        self._last.pop(key, None)
         env = {**os.environ, **program.env}
         if shutil.which(program.argv[0], path=env.get("PATH")) is None:
             detail = f"{program.argv[0]!r} is no program here (PATH is {env.get('PATH', '')!r})"
@@ -111,10 +75,8 @@ class LocalChannel:
         if process is not None:
             _signal_group(process.pid, signum)
 
-    def _forget(self, key: str) -> None:
-        if key not in self._running:
-            self._last.pop(key, None)
-            self._logs.pop(key, None)
+    def _runs(self, key: str) -> bool:
+        return key in self._running
 
     def _ended(self, key: str) -> None:
         process = self._running.pop(key, None)
@@ -125,11 +87,6 @@ class LocalChannel:
         code = process.wait()
         at = self._wall()
         self._tell(key, Exited(code=code, at=at) if code >= 0 else Signalled(signum=-code, at=at))
-
-    def _tell(self, key: str, event: Started | Ended) -> None:
-        self._last[key] = event
-        if self._on_event is not None:
-            self._on_event(key, event)
 
     def _kill_all(self) -> None:
         for process in self._running.values():

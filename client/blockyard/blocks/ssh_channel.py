@@ -24,11 +24,11 @@ from typing import IO, Final, Literal
 import msgspec
 
 from blockyard.blocks import remote_shim
-from blockyard.blocks.channels import OnEvent, Program
-from blockyard.blocks.exits import ChannelEvent, Ended, Exited, LinkLost, NotStarted, Signalled, Started
+from blockyard.blocks.channels import Program
+from blockyard.blocks.exits import Ended, Exited, LinkLost, NotStarted, Signalled, Started
 from blockyard.blocks.faults import ChannelError
 from blockyard.blocks.logs import create_log, read_tail
-from blockyard.blocks.process_watch import Appointment, ProcessWatch
+from blockyard.blocks.process_channel import ProcessChannel
 from blockyard.blocks.ssh_command import SSHTarget, read_fault, ssh_argv
 
 CLOSE_SECONDS: Final = 5.0
@@ -68,7 +68,7 @@ class _Link:
         self.ended = False
 
 
-class SSHChannel:
+class SSHChannel(ProcessChannel):
     """Programs on `host`, as `user`, whose key `identity_file` is; `known_hosts` must hold the host's key.
 
     `python` is the far side's interpreter, 3.8 or later. `config_file`: an ssh configuration to read, for jump hosts
@@ -99,45 +99,13 @@ class SSHChannel:
             config_file=config_file,
             connect_timeout=connect_timeout,
         )
+        super().__init__(host, f"blockyard-ssh-{host}")
         self._host = host
         self._argv = ssh_argv(target)
         self._wall = wall
-        self._watch = ProcessWatch(f"blockyard-ssh-{host}")
         self._links: dict[str, _Link] = {}
         self._connected: set[_Link] = set()
-        self._last: dict[str, ChannelEvent] = {}
-        self._logs: dict[str, Path] = {}
         self._all_gone: threading.Event | None = None
-        self._on_event: OnEvent | None = None
-
-    @property
-    def name(self) -> str:
-        return self._host
-
-    def open(self, on_event: OnEvent) -> None:
-        if self._on_event is not None:
-            raise ChannelError("the channel is open already; use one channel for each provider")
-        self._on_event = on_event
-        self._watch.start()
-
-    def start(self, key: str, program: Program) -> None:
-        self._watch.call(lambda: self._start(key, program))
-
-    def poll(self, key: str) -> ChannelEvent | None:
-        return self._last.get(key)
-
-    def signal(self, key: str, signum: int) -> None:
-        self._watch.call(lambda: self._signal(key, signum))
-
-    def tail(self, key: str, limit_bytes: int) -> str:
-        path = self._logs.get(key)
-        return read_tail(path, limit_bytes) if path is not None else ""
-
-    def forget(self, key: str) -> None:
-        self._watch.call(lambda: self._forget(key))
-
-    def later(self, delay: float, callback: Callable[[], None]) -> Appointment:
-        return self._watch.later(delay, callback)
 
     def close(self) -> None:
         if self._on_event is None:
@@ -155,10 +123,6 @@ class SSHChannel:
     # --- all that follows runs on the watch's thread ---------------------------------------------------------------
 
     def _start(self, key: str, program: Program) -> None:
-        if key in self._links:
-            raise ChannelError(f"program {key!r} still runs; use another key, or wait for its end")
-        self._last.pop(key, None)
-        self._logs[key] = program.log
         log = create_log(program.log)
         try:
             process = subprocess.Popen(
@@ -276,15 +240,8 @@ class SSHChannel:
         for link in self._connected:
             link.process.kill()
 
-    def _forget(self, key: str) -> None:
-        if key not in self._links:
-            self._last.pop(key, None)
-            self._logs.pop(key, None)
-
-    def _tell(self, key: str, event: ChannelEvent) -> None:
-        self._last[key] = event
-        if self._on_event is not None:
-            self._on_event(key, event)
+    def _runs(self, key: str) -> bool:
+        return key in self._links
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
