@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from blockyard.wire.monitoring import Use
 from blockyard.wire.records import Assigned, Function, Outcome, Record, TaskSpec
 
 
@@ -61,8 +60,9 @@ class Results(Record, tag=3, frozen=True):
     outcomes: list[Outcome]
     idle: int = 0
     """Number of the last `Run` frame seen, when nothing of it and those before is left to do; 0: still busy."""
-    uses: list[Use] = []
-    """What these tries used, when that is measured."""
+    uses: bytes = b""
+    """What these tries used, when that is measured: a list of `wire.monitoring.Use`, encoded. The manager hands it on
+    as it is."""
 
 
 ToWorker = Run | Load | Place | Exit

@@ -10,21 +10,20 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any
+
+import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.radios import InterchangeRadio, RadioConfig, from_json
 from blockyard.radios.config import RadioSender
 from blockyard.radios.interchange import Outbox
-from blockyard.wire.monitoring import Resources, Sample, Use, WorkerTasks, micros
+from blockyard.wire.monitoring import Resources, Sample, WorkerTasks, micros
 from blockyard_worker.core.state import Policy
 from blockyard_worker.shell.child import Child
 from blockyard_worker.shell.sampling import sample
 
 _log = logging.getLogger(__name__)
-
-_MOST_USES: Final = 4096
-"""In one message, which has at most a MiB."""
 
 
 class Report:
@@ -43,12 +42,11 @@ class Report:
         self._ending = threading.Event()
         self._sampler: threading.Thread | None = None
 
-    def on_uses(self, child: Child, uses: list[Use]) -> list[bytes]:
-        """Tell what tries used; returns packets that shall go with their outcomes."""
-        for start in range(0, len(uses), _MOST_USES):
-            part = uses[start : start + _MOST_USES]
-            record = WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, part)
-            self._uses.send([record], at=time.time())
+    def on_uses(self, child: Child, uses: bytes) -> list[bytes]:
+        """Tell what tries used, a list of `Use` as the worker encoded it; returns packets to go with their outcomes."""
+        encoded: Any = msgspec.Raw(uses)  # to be read by the hub, which trusts neither this process nor the worker
+        record = WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, encoded)
+        self._uses.send([record], at=time.time())
         return self._told.take() if self._told is not None else []
 
     def passing(self) -> list[bytes]:

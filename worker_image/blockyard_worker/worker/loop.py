@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _monotonic = time.monotonic
 
 
+MOST_USES = 4096
+"""That are told at once; a record for the hub takes twice as many."""
+
+
 class Worker:
     """Everything one worker has."""
 
@@ -77,9 +81,11 @@ class Worker:
     def flush(self, idle: int = 0) -> None:
         """Report what has not been reported."""
         if self._outcomes or idle:
-            frame = pipe.frame(Results(self._outcomes, idle, self._uses))
+            uses = b""
+            if self.usage is not None and self._uses:
+                uses, self._uses = self.usage.encoded(self._uses), []
+            frame = pipe.frame(Results(self._outcomes, idle, uses))
             self._outcomes = []
-            self._uses = []
             self._manager.sendall(frame)
 
     def _run(self, run: Run) -> None:
@@ -127,7 +133,7 @@ class Worker:
             if self.usage is not None:
                 self._uses.append(self.usage.end(assigned.task, assigned.epoch, now, outcome.seconds))
             now += outcome.seconds
-            if not group.batch or now - self._oldest > self._flush_period:
+            if not group.batch or now - self._oldest > self._flush_period or len(self._uses) >= MOST_USES:
                 self.flush()
                 now = _monotonic()
         return True

@@ -11,6 +11,7 @@ import time
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Final
 
+from blockyard.wire.codec import encode
 from blockyard.wire.monitoring import Use
 
 _BLOCK_BYTES: Final = 512
@@ -64,6 +65,11 @@ class Usage:
             own.ru_nvcsw - before.ru_nvcsw, own.ru_nivcsw - before.ru_nivcsw,
             own.ru_majflt - before.ru_majflt + own.ru_minflt - before.ru_minflt,
         )  # fmt: skip
+
+    @staticmethod
+    def encoded(uses: list[Use]) -> bytes:
+        """As they travel."""
+        return encode(uses)
 
     @staticmethod
     def _reset_peak() -> None:
