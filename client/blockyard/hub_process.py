@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 0.2
 _MOST_RESTART_SECONDS: Final = 5.0
-_STOP_SECONDS: Final = 15.0
+_STOP_SECONDS: Final = 25.0
 _READY_SECONDS: Final = 20.0
 _HOPELESS: Final = (2, 5)
 """Exit codes of a hub whose settings, or whose addresses, are at fault."""

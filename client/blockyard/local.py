@@ -67,7 +67,7 @@ _MAX_SOCKET_PATH: Final = 107
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
-_TELL_SECONDS: Final = 15.0
+_TELL_SECONDS: Final = 25.0
 """The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 
 

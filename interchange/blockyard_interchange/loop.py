@@ -42,7 +42,7 @@ _FRAMES_A_TURN = 64
 _KEYS_SECONDS = 1.0
 """How often the allow-lists are read again."""
 _COMPACTIONS_A_TURN = 2
-_TELL_SECONDS = 10.0
+_TELL_SECONDS = 20.0
 """That the hub has, at the end, to come back if it is away, and to confirm what it was told."""
 _COMPLAINT_SECONDS = 1.0
 """Between two complaints in the log about frames that cannot be read."""
@@ -296,6 +296,8 @@ class Loop:
             self._log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
 
     def _close(self) -> None:
+        if self.state.notes is not None and self.state.notes.kept:
+            _log.error("%d packets are not confirmed by the hub; the journal keeps them", len(self.state.notes.kept))
         for entry in compaction.snapshot(self.state):
             self._log.append(entries.encode(entry))
         try:

@@ -14,7 +14,7 @@ from blockyard_monitoring.sinks.runner import Runner
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS: Final = 10.0
+_END_SECONDS: Final = 20.0
 
 
 class Hub:
