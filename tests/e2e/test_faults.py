@@ -292,8 +292,8 @@ def test_half_of_the_blocks_are_drained(chaos: Chaos) -> None:
     chaos.wait("both were drained", lambda: len(chaos.blocks(state="CANCELLED", reason="Drained")) >= 2)
 
 
-def test_a_node_of_workers_is_cut_off(chaos: Chaos) -> None:
-    """For longer than the lease of their tries, and until their pods are given up."""
+def test_a_node_of_workers_is_cut_off(chaos: Chaos, size: Size) -> None:
+    """For longer than the lease of their tries; at full size until their pods are given up, as `ends` shows too."""
     chaos.wait_whole()
     lost = {one["metadata"]["labels"]["blockyard.dev/block"] for one in chaos.worker_pods("node2")}
     assert lost, "there are workers on node2"
@@ -302,17 +302,23 @@ def test_a_node_of_workers_is_cut_off(chaos: Chaos) -> None:
         chaos.cluster.node("node2").cut()
 
     try:
-        chaos.during(cut, lambda: _wait_node_lost(chaos, lost))
+        chaos.during(
+            cut,
+            lambda: _wait_named(chaos, lost, {"NodeLost"} if size is Size.FULL else {"NodeLost", "NodeUnreachable"}),
+        )
     finally:
         chaos.cluster.node("node2").restore()
         chaos.cluster.wait_nodes("node1", "node2")
 
 
-def _wait_node_lost(chaos: Chaos, lost: set[str]) -> None:
-    chaos.wait(
-        "blocks of the lost node are named",
-        lambda: lost & {one["metadata"]["name"] for one in chaos.blocks(state="MISSING", reason="NodeLost")},
-    )
+def _wait_named(chaos: Chaos, lost: set[str], reasons: set[str]) -> None:
+    """Wait until all blocks of a node that is cut off say so."""
+
+    def named() -> bool:
+        jobs = {one["metadata"]["name"]: one["status"]["jobStatus"]["reason"] for one in chaos.blocks()}
+        return {jobs.get(name) for name in lost} <= reasons
+
+    chaos.wait("blocks of the lost node are named", named)
 
 
 def test_the_interchanges_node_is_cut_off_and_its_old_process_refused(chaos: Chaos) -> None:
