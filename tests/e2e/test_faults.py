@@ -321,7 +321,7 @@ def _wait_named(chaos: Chaos, lost: set[str], reasons: set[str]) -> None:
     chaos.wait("blocks of the lost node are named", named)
 
 
-def test_the_interchanges_node_is_cut_off_and_its_old_process_refused(chaos: Chaos) -> None:
+def test_the_interchanges_node_is_cut_off_and_its_old_process_refused(chaos: Chaos, size: Size) -> None:
     """Its journal is in PostgreSQL on node1: another one goes on there, and the first one, back, must not."""
     move(chaos, "interchange", "node2")
     chaos.wait_whole()
@@ -342,7 +342,8 @@ def test_the_interchanges_node_is_cut_off_and_its_old_process_refused(chaos: Cha
         node.restore()
         chaos.cluster.wait_nodes("node1", "node2")
     print(json.dumps({"service resumed after the cut of the interchange's node, seconds": took}))  # noqa: T201
-    assert took[0] <= RESUMES_SECONDS
+    slack = 1 if size is Size.FULL else 2  # in `make test` a machine may be busy with other things
+    assert took[0] <= slack * RESUMES_SECONDS
 
 
 REFUSED = re.compile(r"epoch \d+ is over|another interchange", re.IGNORECASE)
