@@ -25,7 +25,7 @@ _PATIENCE_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.25
 
-_number = msgspec.msgpack.Decoder(int)
+_numbers = msgspec.msgpack.Decoder(list[int])
 
 
 class ZmqRadio(RadioConfig, kw_only=True):
@@ -71,10 +71,11 @@ class _Sending(threading.Thread):
         super().__init__(name="radio-zmq-sender", daemon=True)
         self._address, self._server_key, self._keys = address, server_key, keys
         self._lock = threading.Lock()
-        self._kept: deque[tuple[int, bytes]] = deque()
+        self._kept: dict[int, bytes] = {}
+        """Unconfirmed messages by number, oldest first."""
+        self._unsent: deque[int] = deque()
+        """Of these, those that are not on their way."""
         self._bytes = 0
-        self._sent = 0
-        """How many of those kept, from the oldest, are on their way."""
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._close_at = 0.0
         self.start()
@@ -84,7 +85,8 @@ class _Sending(threading.Thread):
         with self._lock:
             if self._bytes + len(packet) > _MOST_BYTES:
                 return False
-            self._kept.append((number, packet))
+            self._kept[number] = packet
+            self._unsent.append(number)
             self._bytes += len(packet)
         os.eventfd_write(self._wakeup, 1)
         return True
@@ -109,32 +111,36 @@ class _Sending(threading.Thread):
             if self._wakeup in ready:
                 os.eventfd_read(self._wakeup)
             now = time.monotonic()
-            if dealer in ready or not self._sent:
+            if dealer in ready or len(self._unsent) == len(self._kept):
                 heard_at = now
             for frame in dealer.receive_all(64) if dealer in ready else ():
                 self._hear(frame)
             if now - heard_at > _PATIENCE_SECONDS:
-                self._sent, heard_at = 0, now
+                heard_at = now
+                with self._lock:
+                    self._unsent = deque(self._kept)
             self._send(dealer)
         dealer.close()
         context.close()
 
     def _hear(self, frame: bytes) -> None:
         try:
-            number = _number.decode(frame)
+            numbers = _numbers.decode(frame)
         except msgspec.MsgspecError:
             return  # no word that this version knows
         with self._lock:
-            while self._kept and self._kept[0][0] <= number:
-                self._bytes -= len(self._kept.popleft()[1])
-                self._sent = max(0, self._sent - 1)
+            for number in numbers:
+                self._bytes -= len(self._kept.pop(number, b""))
 
     def _send(self, dealer: Dealer) -> None:
         while True:
             with self._lock:
-                if self._sent >= min(len(self._kept), _CREDIT):
+                while self._unsent and self._unsent[0] not in self._kept:
+                    self._unsent.popleft()  # confirmed meanwhile
+                if not self._unsent or len(self._kept) - len(self._unsent) >= _CREDIT:
                     return
-                packet = self._kept[self._sent][1]
+                packet = self._kept[self._unsent[0]]
             if not dealer.send(packet):
                 return
-            self._sent += 1
+            with self._lock:
+                self._unsent.popleft()

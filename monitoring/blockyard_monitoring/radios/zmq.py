@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from blockyard.errors import BadFrame
 from blockyard.radios import Arrival, Arrivals
 from blockyard.transport import Context, Gate, KeyPair, Poller, Router
 from blockyard.wire import codec
 from blockyard.wire.monitoring import micros
-from blockyard_monitoring.confirming import Confirming
+from blockyard.wire.records import Record
 from blockyard_monitoring.inlet import Inlet
 
 _log = logging.getLogger(__name__)
@@ -24,15 +26,15 @@ _FULL_SECONDS: Final = 0.02
 _MOST_PEERS: Final = 65_000
 
 
-class _Peer:
-    """A connection: whose messages came over it, and what it was told of them."""
+class _Head(Record, frozen=True):
+    """How a packet begins."""
 
-    __slots__ = ("confirming", "source", "told")
+    version: int
+    source: str
+    number: int
 
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.confirming = Confirming()
-        self.told = 0
+
+_head = msgspec.msgpack.Decoder(_Head)
 
 
 class ZmqReceiver:
@@ -51,9 +53,9 @@ class ZmqReceiver:
         self.endpoint = self._router.endpoint
         self._bus = bus
         self._inlet = Inlet(bus)
-        self._peers: dict[bytes, _Peer] = {}
         self._lock = threading.Lock()
-        self._changed: set[bytes] = set()
+        self._stored: dict[bytes, list[int]] = {}
+        """By connection: numbers to be confirmed. One by one, because what a hub of before was sent may be missing."""
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="radio-zmq", daemon=True)
@@ -109,23 +111,24 @@ class ZmqReceiver:
             except BadFrame as error:
                 self._bus.refuse(RADIO, "malformed")
                 _log.warning("a sender's message is refused: %s", error)
+                self._refuse(name, frame)
                 continue
-            peer = self._peers.get(name)
-            if peer is None or peer.source != packet.source:
-                if len(self._peers) >= _MOST_PEERS:
-                    del self._peers[next(iter(self._peers))]
-                peer = self._peers[name] = _Peer(packet.source)
-            with self._lock:
-                peer.confirming.begin(packet.number)
-            self._inlet.take(Arrival(packet, RADIO, arrived, self._on_stored(name, peer, packet.number)))
+            self._inlet.take(Arrival(packet, RADIO, arrived, self._on_stored(name, packet.number)))
         return bool(received)
 
-    def _on_stored(self, name: bytes, peer: _Peer, number: int) -> Callable[[], None]:
+    def _refuse(self, name: bytes, frame: bytes) -> None:
+        """Let a sender forget what will not get better, if it can be told which message that was."""
+        try:
+            head = _head.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return
+        with self._lock:
+            self._stored.setdefault(name, []).append(head.number)
+
+    def _on_stored(self, name: bytes, number: int) -> Callable[[], None]:
         def on_stored() -> None:
             with self._lock:
-                if not peer.confirming.done(number) and number > peer.confirming.confirmed:
-                    return
-                self._changed.add(name)
+                self._stored.setdefault(name, []).append(number)
                 if not self._ending:
                     os.eventfd_write(self._wakeup, 1)
 
@@ -133,7 +136,6 @@ class ZmqReceiver:
 
     def _confirm(self) -> None:
         with self._lock:
-            changed, self._changed = self._changed, set()
-            words = [(name, self._peers[name].confirming.confirmed) for name in changed if name in self._peers]
-        for name, number in words:
-            self._router.send(name, codec.encode(number))
+            stored, self._stored = self._stored, {}
+        for name, numbers in stored.items():
+            self._router.send(name, codec.encode(numbers))
