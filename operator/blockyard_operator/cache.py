@@ -84,12 +84,10 @@ class Cache:
                 found |= self._see_pod(pod, deleted=True)
         return found
 
-    def knows(self, kind: Kind, uid: str, version: int) -> bool:
-        """Whether an object was seen in this version or a later one, or is known to be deleted."""
-        if uid in self._buried:
-            return True
-        versions = self._versions(kind)
-        return versions.get(uid, -1) >= version
+    def behind(self, kind: Kind, versions: Mapping[str, int]) -> set[str]:
+        """Of these objects (uid to version) those not seen in this version or a later one, nor known to be deleted."""
+        seen = self._versions(kind)
+        return {uid for uid, version in versions.items() if seen.get(uid, -1) < version and uid not in self._buried}
 
     def _versions(self, kind: Kind) -> dict[str, int]:
         if kind is POD:

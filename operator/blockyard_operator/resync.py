@@ -43,20 +43,21 @@ class Resync:
 
     async def wait_until_whole(self) -> int:
         """Wait until the watches have brought everything there was at this call; returns how many objects."""
-        expected = [(kind, one) for kind in KINDS for one in (await self._list(kind))[0]]
+        expected = {kind: _versions((await self._list(kind))[0]) for kind in KINDS}
         missing = expected
-        while missing:
+        while any(missing.values()):
             await asyncio.sleep(LOOK_SECONDS)
-            missing = [(kind, one) for kind, one in missing if not self._knows(kind, one)]
-        return len(expected)
+            missing = {kind: self._behind(kind, versions) for kind, versions in missing.items() if versions}
+        return sum(map(len, expected.values()))
 
     async def look_through(self) -> None:
         """Find deletions that were missed, and versions that are older than they should be."""
         for kind in KINDS:
             listed, version = await self._list(kind)
-            uids = {one["metadata"]["uid"] for one in listed}
-            lost = self._cache.vanished(kind, uids, version)
-            stale = [one for one in listed if not self._knows(kind, one)]
+            versions = _versions(listed)
+            lost = self._cache.vanished(kind, set(versions), version)
+            behind = self._cache.behind(kind, versions)
+            stale = [one for one in listed if one["metadata"]["uid"] in behind]
             if lost or stale:
                 self._metrics.missed.labels(kind.plural).inc(len(lost) + len(stale))
                 log.warning("a watch missed changes", extra={"kind": kind.name, "lost": len(lost), "stale": len(stale)})
@@ -64,8 +65,8 @@ class Resync:
             for one in stale:
                 await self._fetch(kind, one)
 
-    def _knows(self, kind: Kind, listed: Object) -> bool:
-        return self._cache.knows(kind, listed["metadata"]["uid"], version_of(listed["metadata"]))
+    def _behind(self, kind: Kind, versions: dict[str, int]) -> dict[str, int]:
+        return {uid: versions[uid] for uid in self._cache.behind(kind, versions)}
 
     async def _fetch(self, kind: Kind, listed: Object) -> None:
         meta = listed["metadata"]
@@ -84,3 +85,8 @@ class Resync:
             items += found
             versions.append(version_of({"resourceVersion": version}))
         return items, min(versions)
+
+
+def _versions(listed: list[Object]) -> dict[str, int]:
+    """Uid to version."""
+    return {one["metadata"]["uid"]: version_of(one["metadata"]) for one in listed}

@@ -74,8 +74,7 @@ def test_a_list_brings_missed_deletions_to_light_and_spares_what_is_newer() -> N
 
 def test_what_is_known_is_known_in_its_version() -> None:
     cache = filled()
-    assert cache.knows(POD, "pod-uid", 3)
-    assert not cache.knows(POD, "pod-uid", 4)
-    assert not cache.knows(POD, "unheard-of", 1)
+    assert cache.behind(POD, {"pod-uid": 3}) == set()
+    assert cache.behind(POD, {"pod-uid": 4, "unheard-of": 1}) == {"pod-uid", "unheard-of"}
     cache.see(POD, pod("b-0", "pod-uid", 8), deleted=True)
-    assert cache.knows(POD, "pod-uid", 99)
+    assert cache.behind(POD, {"pod-uid": 99}) == set()
