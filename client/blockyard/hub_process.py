@@ -5,10 +5,7 @@ A hub that is away costs nothing but patience: the interchange keeps what it has
 
 import logging
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,47 +14,33 @@ from typing import Final
 import msgspec
 
 from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.kept_process import KeptProcess
 from blockyard.monitoring import Monitoring
+from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, Stage, to_json
 
 _log = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 0.2
 _MOST_RESTART_SECONDS: Final = 5.0
-_STOP_SECONDS: Final = 25.0
 _READY_SECONDS: Final = 20.0
 _HOPELESS: Final = (2, 5)
 """Exit codes of a hub whose settings, or whose addresses, are at fault."""
-_WORDS: Final = 2000
 
 
-class HubProcess(threading.Thread):
-    """The kernel ties a child to the thread that started it, so this one starts it."""
+class HubProcess(KeptProcess):
+    """One hub."""
 
-    def __init__(self, monitoring: Monitoring, folder: Path, *, keeps_folder: bool, path: str) -> None:
-        """`keeps_folder`: whether the state folder outlives the system. `path`: the child's module search path."""
-        super().__init__(name="blockyard-hub", daemon=True)
+    def __init__(self, monitoring: Monitoring, folder: Path, *, keeps_folder: bool) -> None:
+        """`keeps_folder`: whether the state folder outlives the system."""
+        super().__init__("blockyard-hub", folder / "hub.log")
         self._monitoring = monitoring
         self._folder = folder
         self._keeps_folder = keeps_folder
-        self._path = path
-        self._ending = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self._radio_file = folder / "radio.json"
         self._radio_file.unlink(missing_ok=True)
         self.failure = ""
         """Why it is not started again."""
-
-    @property
-    def pid(self) -> int:
-        """Of the hub; 0 while there is none."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else 0
-
-    @property
-    def log(self) -> Path:
-        """What it said."""
-        return self._folder / "hub.log"
 
     def radio_file(self) -> Path:
         """A file with the radio as its receiver completed it; waits for the hub, unless the radio needs no receiver.
@@ -67,7 +50,7 @@ class HubProcess(threading.Thread):
         radio = self._monitoring.radio
         if isinstance(radio, InterchangeRadio):
             path = self._folder / "interchange-radio.json"
-            _write_private(path, to_json(InterchangeRadio(stage=Stage.READY)))
+            write_private(path, to_json(InterchangeRadio(stage=Stage.READY)))
             return path
         deadline = time.monotonic() + _READY_SECONDS
         while not self._radio_file.exists():
@@ -80,31 +63,20 @@ class HubProcess(threading.Thread):
 
     def run(self) -> None:
         """Start it again and again."""
-        settings = self._write_settings()
+        command = [sys.executable, "-m", "blockyard_monitoring", str(self._write_settings())]
         wait = _RESTART_SECONDS
         while not self._ending.is_set():
             began = time.monotonic()
-            code = self._start(settings).wait()
+            code = self._start(command).wait()
             if self._ending.is_set():
                 return
             if code in _HOPELESS:
-                words = self.log.read_text(errors="replace")[-_WORDS:].strip()
-                self.failure = f"the hub ended with exit code {code}; its last words:\n{words}"
+                self.failure = f"the hub ended with exit code {code}; its last words:\n{self._last_words().strip()}"
                 _log.error("%s", self.failure)
                 return
             wait = _RESTART_SECONDS if time.monotonic() - began > 10.0 else min(2 * wait, _MOST_RESTART_SECONDS)
             _log.warning("the hub ended with %s and is started again; its log is %s", code, self.log)
             self._ending.wait(wait)
-
-    def stop(self) -> None:
-        """Let it write what it has, and end it."""
-        self._ending.set()
-        patience = time.monotonic() + _STOP_SECONDS
-        while self.is_alive():
-            process = self._process
-            if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGTERM if time.monotonic() < patience else signal.SIGKILL)
-            self.join(0.05)
 
     def _write_settings(self) -> Path:
         sinks = self._monitoring.all_sinks(self._folder, is_kept=self._keeps_folder)
@@ -115,25 +87,5 @@ class HubProcess(threading.Thread):
             "sinks": [{"kind": sink.kind, "settings": sink.settings} for sink in sinks],
         }
         path = self._folder / "hub.json"
-        _write_private(path, msgspec.json.encode(settings))
+        write_private(path, msgspec.json.encode(settings))
         return path
-
-    def _start(self, settings: Path) -> subprocess.Popen[bytes]:
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "blockyard_monitoring", str(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": self._path},
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        return self._process
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)

@@ -10,13 +10,13 @@ All files are 0600, the folder 0700. Where nothing has to be made, a folder that
 """
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from blockyard.errors import BadKey
+from blockyard.private_files import write_private
 from blockyard.transport import KeyPair, read_public_key
 
 DEFAULT_CLIENT: Final = "default"
@@ -78,10 +78,7 @@ class KeyRing:
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self._allowed / f"{name}.pub"
         if limit is not None or not public.exists():
-            draft = public.with_name(f".{name}.{os.getpid()}")  # whoever looks shall find a whole key, or none
-            draft.write_text(f"public-key = {pair.public.decode()}\n{limit or ''}")
-            draft.chmod(0o600)
-            draft.replace(public)
+            write_private(public, f"public-key = {pair.public.decode()}\n{limit or ''}".encode())
         return pair
 
     def pools_of(self, name: str) -> frozenset[str] | None:

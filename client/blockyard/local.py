@@ -12,8 +12,6 @@ import os
 import pkgutil
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,7 +27,6 @@ from blockyard import accelerators, leftovers, lifetime, nearness
 from blockyard.blocks import plugins
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
-from blockyard.blocks.logs import read_tail
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider, Provider
 from blockyard.blocks.states import JobStatus
@@ -37,9 +34,11 @@ from blockyard.blocks.strays import end_strays
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.ids import BlockId
 from blockyard.journal_url import fault_of
+from blockyard.kept_process import KeptProcess, module_path
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.payload import dump_function
 from blockyard.pool_engine import PoolEngine
+from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
 
@@ -62,13 +61,13 @@ _JOURNAL_IN_USE: Final = 4
 _TCP: Final = re.compile(r"tcp://(?!0\.0\.0\.0:|\*:|\[::\]:)([\w.-]+|\[[\da-fA-F:]+\]):[1-9]\d{0,4}")
 """Both ends use it, so an address that stands for all of a machine's will not do."""
 _STOP_SECONDS: Final = 5.0
+_TELL_SECONDS: Final = 25.0
+"""The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 _MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path, unix(7)."""
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
-_TELL_SECONDS: Final = 25.0
-"""The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,7 +205,7 @@ class LocalSystem:
         self._ring.issue("hub-default")
         from blockyard.hub_process import HubProcess  # costs nothing to those who do not use it
 
-        self.hub = HubProcess(monitoring, self.folder, keeps_folder=not self._temporary, path=_python_path())
+        self.hub = HubProcess(monitoring, self.folder, keeps_folder=not self._temporary)
         self.hub.start()
 
     def _provider(self, pool: LocalPool) -> Provider:
@@ -296,7 +295,7 @@ class LocalSystem:
             has_to_tell = self.hub is not None and not self.hub.failure
             self._supervisor.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
         if self.hub is not None:
-            self.hub.stop()  # after the interchange, which tells it the last there is to tell
+            self.hub.stop(_TELL_SECONDS)  # after the interchange, which tells it the last there is to tell
         self._unlock()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -321,7 +320,7 @@ class LocalSystem:
             },
         }
         path = self.folder / "interchange.json"
-        _write_private(path, msgspec.json.encode(settings))
+        write_private(path, msgspec.json.encode(settings))
         return [sys.executable, "-m", "blockyard_interchange", str(path)]
 
     def _write_worker_settings(self, name: str, pool: LocalPool) -> None:
@@ -329,7 +328,7 @@ class LocalSystem:
         initializer = pool.initializer or (_Named(pool.worker_init) if pool.worker_init else None)
         if initializer is not None:
             init = str(self.folder / f"init-{name}")
-            _write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
+            write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
         workers = max(1, int(pool.workers_per_node))
         settings = {
             "endpoint": self._serving.managers or f"ipc://{self.folder}/managers.sock",
@@ -351,7 +350,7 @@ class LocalSystem:
             "sample_seconds": self._serving.monitoring.sample_seconds if self._serving.monitoring else 0.0,
             "blob_near": str(nearness.nonce_file(self._blobs)),
         }
-        _write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))
+        write_private(self.folder / f"pool-{name}.json", msgspec.json.encode(settings))
 
     def _block_command(self, pool: str, block: BlockId, walltime: float | None) -> BlockCommand:
         path = self.folder / f"pool-{pool}.json"
@@ -359,7 +358,7 @@ class LocalSystem:
         names = self._shares[pool].of(block)
         named = ("--accelerator-names", ",".join(names)) if names else ()
         argv = (sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block, *limit, *named)
-        return BlockCommand(argv=argv, env={"PYTHONPATH": _python_path()}, binds_itself=self._pools[pool].is_here)
+        return BlockCommand(argv=argv, env={"PYTHONPATH": module_path()}, binds_itself=self._pools[pool].is_here)
 
 
 class _Initializer:
@@ -383,24 +382,14 @@ class _Named:
         pkgutil.resolve_name(self.reference)(*arguments)
 
 
-class _Supervisor(threading.Thread):
-    """Keeps the interchange running. The kernel ties a child to the thread that started it, so this one starts it."""
+class _Supervisor(KeptProcess):
+    """Keeps the interchange running."""
 
     def __init__(self, command: list[str], folder: Path) -> None:
-        super().__init__(name="blockyard-supervisor", daemon=True)
+        super().__init__("blockyard-supervisor", folder / "interchange.log")
         self._command = command
-        self._log = folder / "interchange.log"
-        self._log_from = 0
-        """Where the words of the one that runs begin."""
         self._socket = folder / "clients.sock"
-        self._ending = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self.on_give_up: Callable[[Exception], None] = _ignore
-
-    @property
-    def pid(self) -> int:
-        """Of the interchange; 0 while there is none."""
-        return self._process.pid if self._process is not None else 0
 
     def run(self) -> None:
         """Start the interchange again and again."""
@@ -408,7 +397,7 @@ class _Supervisor(threading.Thread):
         failures: list[float] = []
         while not self._ending.is_set():
             before = self._bound()
-            code = self._start().wait()
+            code = self._start(self._command).wait()
             if self._ending.is_set():
                 return
             # One that came up and was killed is simply started again, however often that happens. One that failed by
@@ -416,30 +405,13 @@ class _Supervisor(threading.Thread):
             vain = vain + 1 if self._bound() == before else 0
             failures = [at for at in failures if at > time.monotonic() - _FAILURES_SECONDS]
             failures += [time.monotonic()] if code == _FAILED else []
-            _log.warning("interchange ended with %s; its log is %s", code, self._log)
+            _log.warning("interchange ended with %s; its log is %s", code, self.log)
             hopeless = code > 0 and code not in (_JOURNAL_IN_USE, _FAILED)
             if hopeless or vain >= _MAX_VAIN_STARTS or len(failures) >= _MAX_FAILURES:
-                words = read_tail(self._log, 2000, since=self._log_from)
-                sentence = f"the interchange ended with exit code {code}; its last words:\n{words}"
+                sentence = f"the interchange ended with exit code {code}; its last words:\n{self._last_words()}"
                 self.on_give_up(BrokenBlockyard(sentence))
                 return
             self._ending.wait(_RESTART_SECONDS)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._log_from = os.fstat(log).st_size
-        try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": _python_path()},
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        return self._process
 
     def _bound(self) -> tuple[int, int]:
         """Which socket the clients' is: another one after each start that got as far as listening."""
@@ -448,17 +420,6 @@ class _Supervisor(threading.Thread):
         except FileNotFoundError:
             return 0, 0
         return found.st_ino, found.st_ctime_ns
-
-    def stop(self, seconds: float) -> None:
-        """End the interchange, in good order if it can within so many seconds."""
-        self._ending.set()
-        patience = time.monotonic() + seconds
-        while self.is_alive():
-            # Looked at again each time: the thread may just have been about to start another one.
-            process = self._process
-            if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGTERM if time.monotonic() < patience else signal.SIGKILL)
-            self.join(0.05)
 
 
 def owner_of(folder: Path) -> str:
@@ -531,13 +492,3 @@ def _folder_of(run: str) -> Path:
         return Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=named if is_short else "/tmp"))
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(home) / "blockyard" / "runs" / run
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-
-
-def _python_path() -> str:
-    """This process's own module search path: what it can import, its workers can."""
-    return os.pathsep.join(entry or os.getcwd() for entry in sys.path if not entry.endswith(".zip"))

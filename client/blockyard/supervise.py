@@ -26,6 +26,7 @@ from blockyard.errors import BlockyardError, ConfigError
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.local import START_SECONDS, LocalSystem, Serving, check_sockets, owner_of
 from blockyard.pidfile import PidFile, SystemInUse
+from blockyard.private_files import write_private
 from blockyard.wire import control
 
 _log = logging.getLogger("blockyard.supervise")
@@ -89,10 +90,7 @@ def write_system(folder: Path, system: System) -> None:
     """Keep what the system consists of. Raises ConfigError when the folder is no good place for it."""
     check_sockets(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".{SETTINGS_NAME}.{os.getpid()}"
-    draft.touch(mode=0o600)
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(system)))
-    draft.replace(folder / SETTINGS_NAME)
+    write_private(folder / SETTINGS_NAME, msgspec.json.format(msgspec.json.encode(system)))
 
 
 def read_system(folder: Path) -> System | None:

@@ -14,6 +14,7 @@ from blockyard.blocks.deathsig import bind_to_parent
 from blockyard.blocks.faults import PluginError
 from blockyard.errors import BadKey, ConfigError
 from blockyard.keyring import KeyRing
+from blockyard.private_files import write_private
 from blockyard.radios import RadioConfig, from_json, to_json
 from blockyard.transport import read_public_key
 from blockyard_monitoring import settings as settings_of
@@ -58,7 +59,8 @@ def serve(settings: HubSettings, ending: threading.Event) -> None:
         for sink in settings.sinks:
             hub.add_sink(sink.kind, sink.settings)
         if settings.radio:
-            _write_radio(folder, hub.listen(_radio(folder, settings.radio)))
+            radio = hub.listen(_radio(folder, settings.radio))
+            write_private(folder / RADIO_FILE, to_json(radio))  # for whoever starts managers; it may hold keys
         keys = KeyRing(settings.keys_folder)
         server = read_public_key(keys.path("hubs"))
         hub.follow(LinkSettings(settings.interchange_endpoint, server, keys.issue(f"hub-{settings.name}")))
@@ -74,14 +76,6 @@ def _radio(folder: Path, settings: str) -> RadioConfig:
         return from_json((folder / RADIO_FILE).read_bytes()).again()
     except FileNotFoundError:
         return from_json(settings.encode())
-
-
-def _write_radio(folder: Path, radio: RadioConfig) -> None:
-    """For whoever starts managers: the complete config, which may hold keys."""
-    draft = folder / f".{RADIO_FILE}.{os.getpid()}"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(to_json(radio))
-    draft.replace(folder / RADIO_FILE)
 
 
 if __name__ == "__main__":
