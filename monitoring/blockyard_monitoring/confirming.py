@@ -22,11 +22,10 @@ class Confirming:
 
     def done(self, number: int) -> bool:
         """It is stored; True when more may be confirmed now."""
-        self._done.add(number)
+        if number > self.confirmed:
+            self._done.add(number)
         before = self.confirmed
-        while self._open and self._open[0] in self._done:
+        while self._open and (self._open[0] <= self.confirmed or self._open[0] in self._done):
             self.confirmed = max(self.confirmed, heapq.heappop(self._open))
-        self._done = {one for one in self._done if one > self.confirmed} if len(self._done) > 4096 else self._done
-        if not self._open:
-            self._done.clear()
+            self._done.discard(self.confirmed)
         return self.confirmed > before
