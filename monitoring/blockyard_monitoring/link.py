@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from blockyard.errors import BadFrame
@@ -55,36 +56,37 @@ class InterchangeLink(threading.Thread):
 
     def run(self) -> None:
         """Until `end`."""
-        context = Context()
-        dealer = Dealer(
-            context, self._settings.endpoint, server_key=self._settings.server_key, keys=self._settings.keys
-        )
+        settings = self._settings
+        with closing(Context()) as context:
+            dealer = Dealer(context, settings.endpoint, server_key=settings.server_key, keys=settings.keys)
+            try:
+                self._serve(dealer)
+            finally:
+                dealer.close(linger=0.2)
+
+    def _serve(self, dealer: Dealer) -> None:
         poller = Poller()
         poller.register(dealer)
         poller.register(self._wakeup)
         said_at = 0.0
-        try:
-            self._follow(dealer)
-            while not self._ending:
-                if self._inlet.has_room():
-                    ready: list[object] = list(poller.poll(_BEAT_SECONDS))
-                else:
-                    ready = []  # what else is sent waits in the interchange
-                    self._bus.wait_for_room(_ROOM_SECONDS)
-                if self._wakeup in ready:
-                    os.eventfd_read(self._wakeup)
-                if dealer in ready:
-                    for frame in dealer.receive_all(_FRAMES):
-                        self._hear(dealer, frame)
-                stored = self._confirming.confirmed
-                if stored > self._confirmed or time.monotonic() - said_at > _BEAT_SECONDS:
-                    said_at = time.monotonic()
-                    if dealer.send(codec.encode(hub.Confirm(stored))):
-                        self._confirmed = stored
-            dealer.send(codec.encode(hub.Confirm(self._confirming.confirmed)))
-        finally:
-            dealer.close(linger=0.2)
-            context.close()
+        self._follow(dealer)
+        while not self._ending:
+            if self._inlet.has_room():
+                ready: list[object] = list(poller.poll(_BEAT_SECONDS))
+            else:
+                ready = []  # what else is sent waits in the interchange
+                self._bus.wait_for_room(_ROOM_SECONDS)
+            if self._wakeup in ready:
+                os.eventfd_read(self._wakeup)
+            if dealer in ready:
+                for frame in dealer.receive_all(_FRAMES):
+                    self._hear(dealer, frame)
+            stored = self._confirming.confirmed
+            if stored > self._confirmed or time.monotonic() - said_at > _BEAT_SECONDS:
+                said_at = time.monotonic()
+                if dealer.send(codec.encode(hub.Confirm(stored))):
+                    self._confirmed = stored
+        dealer.send(codec.encode(hub.Confirm(self._confirming.confirmed)))
 
     def end(self, timeout: float = 5.0) -> None:
         """Confirm what is stored, and end."""

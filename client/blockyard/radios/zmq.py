@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -100,8 +101,12 @@ class _Sending(threading.Thread):
 
     def run(self) -> None:
         """Send, hear confirmations, send again."""
-        context = Context()
-        dealer = Dealer(context, self._address, server_key=self._server_key, keys=self._keys)
+        with closing(Context()) as context:
+            dealer = Dealer(context, self._address, server_key=self._server_key, keys=self._keys)
+            with closing(dealer):
+                self._serve(dealer)
+
+    def _serve(self, dealer: Dealer) -> None:
         poller = Poller()
         poller.register(dealer)
         poller.register(self._wakeup)
@@ -120,8 +125,6 @@ class _Sending(threading.Thread):
                 with self._lock:
                     self._unsent = deque(self._kept)
             self._send(dealer)
-        dealer.close()
-        context.close()
 
     def _hear(self, frame: bytes) -> None:
         try:
