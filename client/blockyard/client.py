@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from blockyard.aio import AsyncClient
     from blockyard.monitoring import Monitoring
     from blockyard.radios import RadioConfig
+    from blockyard.runs import RunHandle
 
 T = TypeVar("T")
 
@@ -104,12 +105,24 @@ class Client(Submitter):
     """A session: with an interchange, or with threads of this process. Make one by `local`, `connect` or `threads`."""
 
     def __init__(
-        self, engine: Engine, system: LocalSystem | None = None, *, pool: str = "", below: "Below | None" = None
+        self,
+        engine: Engine,
+        system: LocalSystem | None = None,
+        *,
+        pool: str = "",
+        below: "Below | None" = None,
+        run: str = "",
+        folder: Path | None = None,
     ) -> None:
-        """`pool`: of tasks whose options name none. `below`: what the engine stands on, and ends after it."""
+        """`pool`: of tasks whose options name none. `below`: what the engine stands on, and ends after it. `run`: where
+        no interchange names it. `folder`: the state folder of a system on this machine that is not this client's.
+        """
         super().__init__(engine, Options(pool=pool) if pool else Options())
         self._system = system
         self._below = system or below
+        self._run = run
+        self._handle: RunHandle | None = None
+        self._folder = system.folder if system is not None else folder
         self._finalizer = weakref.finalize(self, _abandon, engine, self._below)
         self._finalizer.atexit = False
 
@@ -203,7 +216,7 @@ class Client(Submitter):
             finish=not keep,
             patience=settings.timeout if timeout is None else timeout,
         )
-        return cls(connect.open_engine(target, remote))
+        return cls(connect.open_engine(target, remote), folder=target.folder)
 
     @classmethod
     def kubernetes(  # noqa: PLR0913 - keyword-only; each has a default that suits most
@@ -265,11 +278,42 @@ class Client(Submitter):
         return cls(engine, pool=queue, below=opened.forward)
 
     @classmethod
-    def threads(cls, threads: int, **settings: Any) -> Self:
-        """The same on threads of this process: no socket, no child process, nothing pickled."""
+    def threads(
+        cls,
+        threads: int,
+        *,
+        run: str = "",
+        monitoring: "bool | str | Monitoring | None" = None,
+        radio: "RadioConfig | None" = None,
+        **settings: Any,
+    ) -> Self:
+        """The same on threads of this process: no socket, no child process, nothing pickled.
+
+        `monitoring`: as for `local`; hub and sinks are then threads of this process, too. `run`: what the history calls
+        it. Further settings: see `ThreadEngine`.
+        """
         from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
 
-        return cls(ThreadedEngine(threads, **settings))
+        if monitoring is None and radio is None:
+            return cls(ThreadedEngine(threads, **settings), run=run)
+        from blockyard import monitoring as monitoring_of
+
+        asked = monitoring_of.read(monitoring, radio)
+        if asked is None:
+            return cls(ThreadedEngine(threads, **settings), run=run)
+        from blockyard.hub_here import HubHere
+        from blockyard.threads.telling import Teller
+
+        hub = HubHere(asked)
+        try:
+            teller = Teller(hub.create_sender("threads"), threads, run)
+            engine = ThreadedEngine(threads, observer=teller, **settings)
+        except BaseException:
+            hub.stop()
+            raise
+        teller.start()
+        hub.on_stop = teller.close
+        return cls(engine, below=hub, run=teller.run_name, folder=hub.folder)
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of this run's unfinished and uncollected tasks that other clients, perhaps dead by now, submitted."""
@@ -291,20 +335,30 @@ class Client(Submitter):
     ) -> "AsyncIterator[dict[str, Any]]":
         """What happens, as it happens: ``async for event in client.events(kinds=["Tries"])``. See `events.follow`.
 
-        Raises ConfigError when this client has no local system with monitoring.
+        Raises ConfigError when there is no hub on this machine that this client knows of.
         """
         from blockyard import events  # asyncio, which not everybody uses
-        from blockyard.monitoring import STREAM_SOCKET
+        from blockyard.monitoring import STREAM_SOCKET, is_monitored
 
-        if self._system is None or self._system.hub is None:
-            raise ConfigError("events: there is no hub; make the client by Client.local(monitoring=…)")
-        where = events.Where(self._system.folder / STREAM_SOCKET)
+        if self._folder is None or not is_monitored(self._folder):
+            raise ConfigError("events: there is no hub; make the client, or its local system, with monitoring")
+        where = events.Where(self._folder / STREAM_SOCKET)
         return events.follow(where, kinds=kinds, pools=pools, runs=runs, after=after)
 
     @property
     def folder(self) -> Path | None:
-        """Where the local system keeps its files; None for others."""
-        return self._system.folder if self._system is not None else None
+        """Where the system keeps its files when it is on this machine; None for others."""
+        return self._folder
+
+    @property
+    def run(self) -> "RunHandle":
+        """The run that this client's tasks belong to: ``client.run.summary()``."""
+        from blockyard.runs import RunHandle
+
+        if self._handle is None:
+            name = self._engine.run_name if isinstance(self._engine, RemoteEngine) else self._run
+            self._handle = RunHandle(name, self._folder)
+        return self._handle
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
         """As `Executor.shutdown`; a local system ends with it.
@@ -326,6 +380,8 @@ class Client(Submitter):
         return None
 
     def _end(self, wait: bool, *, cancel_futures: bool) -> None:  # noqa: FBT001 - as Executor.shutdown
+        if self._folder is not None and (self._folder / "hub.json").exists():
+            _ = self.run  # it finds the history also when the folder is gone
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait and self._below is not None:
             self._below.stop()

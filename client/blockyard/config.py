@@ -52,6 +52,7 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
     workers: of pool 'default', in one block, when no pools are given; None: one for each core.
     metrics: HOST:PORT for Prometheus; '': nothing listens.
     journal: URL; '': SQLite in the state folder.
+    monitoring: ``on``, URL of a database, or ``off``; '': off, or what it was the last time.
     pools: settings by pool, see `LocalPool`.
     """
 
@@ -59,6 +60,7 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     metrics: str = ""
     journal: str = ""
+    monitoring: str = ""
     pools: dict[str, LocalPool] = {}
 
 
@@ -96,6 +98,7 @@ SCALARS: Final[Mapping[str, Any]] = {
     "local.workers": int,
     "local.metrics": str,
     "local.journal": str,
+    "local.monitoring": str,
 }
 """Every key with one value, and its type. Beside them are the tables ``profiles.NAME`` and ``local.pools.NAME``."""
 
@@ -283,11 +286,18 @@ def _listening(value: str) -> str:
     return "give HOST:PORT, for example 127.0.0.1:9300"
 
 
+def _monitored(value: str) -> str:
+    if value in ("", "on", "off") or value.startswith(("sqlite:////", "postgresql://")):
+        return ""
+    return "give 'on', 'off', or the URL of a database: sqlite:////path/file.db or postgresql://…"
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], str]]] = {
     "timeout": lambda value: "" if value > 0 else "give seconds above 0",
     "local.workers": lambda value: "" if value >= 1 else "give a whole number from 1",
     "local.metrics": _listening,
     "local.journal": fault_of,
+    "local.monitoring": _monitored,
 }
 
 

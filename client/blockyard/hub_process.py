@@ -7,15 +7,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from blockyard.errors import BrokenBlockyard, ConfigError
 from blockyard.kept_process import KeptProcess
-from blockyard.monitoring import Monitoring
+from blockyard.monitoring import Monitoring, write_hub_settings
 from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, Stage, to_json
 
@@ -80,12 +77,4 @@ class HubProcess(KeptProcess):
 
     def _write_settings(self) -> Path:
         sinks = self._monitoring.all_sinks(self._folder, is_kept=self._keeps_folder)
-        settings: Mapping[str, object] = {
-            "folder": str(self._folder),
-            "parent": os.getpid(),
-            "radio": to_json(self._monitoring.radio).decode(),
-            "sinks": [{"kind": sink.kind, "settings": sink.settings} for sink in sinks],
-        }
-        path = self._folder / "hub.json"
-        write_private(path, msgspec.json.encode(settings))
-        return path
+        return write_hub_settings(self._folder, sinks, radio=self._monitoring.radio, parent=os.getpid())

@@ -5,16 +5,20 @@ Only plain settings are here; the hub that they are for is another process, see 
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard.radios import InterchangeRadio, RadioConfig
+from blockyard.private_files import write_private
+from blockyard.radios import InterchangeRadio, RadioConfig, to_json
 
 STREAM_SOCKET: Final = "stream.sock"
 """In the state folder."""
+HUB_SETTINGS: Final = "hub.json"
+"""In the state folder: what the hub was started with."""
 _NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
 
 
@@ -73,6 +77,57 @@ def _own_database(folder: Path | None) -> str:
         folder = Path(state) / "blockyard"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return f"sqlite:///{folder.absolute() / 'monitoring.db'}"
+
+
+def write_hub_settings(
+    folder: Path, sinks: Iterable[Sink], *, radio: RadioConfig | None = None, parent: int = 0
+) -> Path:
+    """Write what a hub in this state folder is started with, and by what others find its history."""
+    settings = {
+        "folder": str(folder),
+        "parent": parent,
+        "radio": to_json(radio).decode() if radio is not None else "",
+        "sinks": [{"kind": sink.kind, "settings": sink.settings} for sink in sinks],
+    }
+    path = folder / HUB_SETTINGS
+    write_private(path, msgspec.json.encode(settings))
+    return path
+
+
+class _Hub(msgspec.Struct, frozen=True):
+    """Of a hub's settings, what others look for."""
+
+    sinks: tuple[Sink, ...] = ()
+
+
+def is_monitored(folder: Path) -> bool:
+    """Whether a hub was ever started in this state folder."""
+    return (folder / HUB_SETTINGS).exists()
+
+
+def database_of(folder: Path) -> str:
+    """URL of the history of the system in this state folder. Raises ConfigError when it keeps none."""
+    path = folder / HUB_SETTINGS
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Hub)
+    except FileNotFoundError:
+        found = _Hub()
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"state folder {folder}: {path.name}: {error}") from error
+    for sink in found.sinks:
+        if sink.kind == "sql":
+            return str(sink.settings.get("url", ""))
+    raise ConfigError(
+        f"state folder {folder}: no history is kept there; begin with 'blockyard local up --monitoring', or "
+        "Client.local(monitoring=True)"
+    )
+
+
+def of_word(word: str) -> Monitoring | None:
+    """What a flag or a file says in one word: ``on``, a database's URL, or ``off`` (also ''). Raises ConfigError."""
+    if word in ("", "off"):
+        return None
+    return read(True if word == "on" else word, None)
 
 
 def read(value: "bool | str | Monitoring | None", radio: RadioConfig | None) -> Monitoring | None:

@@ -129,6 +129,11 @@ class RemoteEngine:
         assert self._welcome is not None
         return self._welcome
 
+    @property
+    def run_name(self) -> str:
+        """The run that this client takes part in, as the interchange calls it; its own when none was named."""
+        return self._welcome.run if self._welcome is not None else self._settings.run
+
     def wait_for_pool(self, pool: str) -> None:
         """Wait until the interchange knows a pool: whoever keeps it may be about to define it.
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard import monitoring
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK, end_strays
 from blockyard.errors import BlockyardError, ConfigError
@@ -44,6 +45,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     pools: dict[str, dict[str, Any]]
     metrics: str = ""
     journal: str = ""
+    monitoring: str = ""
+    """As `monitoring.of_word` reads it."""
     path: tuple[str, ...] = ()
     """Folders added to the end of the workers' module search path."""
 
@@ -205,7 +208,12 @@ def _supervise(folder: Path, pidfile: PidFile, ending: threading.Event, ready_fd
     local = LocalSystem(
         system.local_pools(),
         folder=folder,
-        serving=Serving(journal=system.journal, metrics=system.metrics, client=OWN_KEY),
+        serving=Serving(
+            journal=system.journal,
+            metrics=system.metrics,
+            client=OWN_KEY,
+            monitoring=monitoring.of_word(system.monitoring),
+        ),
     )
     gave_up: list[Exception] = []
 

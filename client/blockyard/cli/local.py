@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from blockyard import config, connect, supervise
+from blockyard import config, connect, monitoring, supervise
 from blockyard.blocks.pool import LocalPool
 from blockyard.cli import options, show, views
 from blockyard.cli.exits import Faulty, NotFound
@@ -33,7 +33,7 @@ def local() -> None:
 Examples:
   blockyard local up --workers 4
   blockyard local up --name lab --pool cpu=workers=8,max_blocks=4 --pool gpu=workers=1,accelerators=2
-  blockyard local up --metrics 127.0.0.1:9300
+  blockyard local up --metrics 127.0.0.1:9300 --monitoring
 """
 )
 @name_option
@@ -44,6 +44,8 @@ Examples:
               help="NAME=8 for 8 workers in one block, or NAME=FIELD=VALUE,… with LocalPool's fields.")  # fmt: skip
 @options.flag("local.metrics", "--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there.")
 @options.flag("local.journal", "--journal", metavar="URL", help="Another journal than SQLite in the state folder.")
+@options.flag("local.monitoring", "--monitoring", metavar="[URL]", is_flag=False, flag_value="on",
+              help="Keep every task's history, in the state folder or in this database; 'off' ends that.")  # fmt: skip
 @click.option("--path", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder that workers import modules from; the current one when not given.")  # fmt: skip
 @click.option("--foreground", is_flag=True, help="Stay in the foreground, for systemd and containers.")
@@ -92,12 +94,15 @@ def _system(
         tables = last.pools
     else:
         tables = {"default": supervise.table_of(one_block(asked.workers or len(os.sched_getaffinity(0))))}
+    monitored = asked.monitoring or (last.monitoring if last is not None else "")
+    monitoring.of_word(monitored)  # what is not installed is said here, not in a log
     folders = tuple(str(one.absolute()) for one in path) or (str(Path.cwd()),)
     return supervise.System(
         name=asked.name,
         pools=tables,
         metrics=asked.metrics or (last.metrics if last is not None else ""),
         journal=asked.journal or (last.journal if last is not None else ""),
+        monitoring=monitored,
         path=folders,
     )
 
@@ -124,6 +129,8 @@ def _welcome(
         f"  end it:   blockyard local down{profile and ' --name ' + system.name}",
         f"  its log:  {folder / supervise.LOG_NAME}",
     ]
+    if system.monitoring not in ("", "off"):
+        lines.append(f"  follow:   blockyard watch{profile}")
     return [*lines]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from blockyard.parts import Packed, Parts, packed_bytes, packed_size
 from blockyard.payload.dependencies import Dependency, reduce_dependency
+from blockyard.payload.diagnosis import name_of
 from blockyard.payload.functions import FunctionCache, Registered, dump_function, function_id, load_function
 from blockyard.payload.outcomes import ErrorRecord, dump_error, dump_result, load_error, type_names
 from blockyard.payload.values import dump_call, dump_items, dump_value, load_call, load_value
@@ -37,5 +38,6 @@ __all__ = [
     "packed_bytes",
     "packed_size",
     "reduce_dependency",
+    "name_of",
     "type_names",
 ]

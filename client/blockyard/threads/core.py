@@ -14,9 +14,9 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from blockyard.errors import BrokenBlockyard, DependencyError
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
@@ -40,8 +40,20 @@ class Work:
     has_futures: bool
 
 
+class Observer(Protocol):
+    """Told of a task's steps, under the core's lock, so it must not wait. `telling` says what the steps mean."""
+
+    def wait_for_room(self) -> None: ...  # not under the lock
+    def submitted(self, task: ThreadTask, function: object, needs: Sequence[int], parent: int) -> None: ...
+    def began(self, task: ThreadTask) -> None: ...
+    def tried(self, task: ThreadTask, error: BaseException | None) -> None: ...
+    def ended(self, task: ThreadTask, error: BaseException | None) -> None: ...
+
+
 class Core:
     """The state of one engine."""
+
+    observer: Observer | None = None
 
     def __init__(
         self, threads: int, prepare: Callable[[], object] | None, name: str, clock: Callable[[], float]
@@ -75,6 +87,8 @@ class Core:
         self, spec: TaskSpec, function: Callable[..., Any], calls: Iterable[CallArguments], keys: Sequence[str]
     ) -> list[TaskFuture[Any]]:
         check_request(spec, self._queue.threads)
+        if self.observer is not None:
+            self.observer.wait_for_room()
         return [
             self._submit(spec, function, args, kwargs, key=keys[index] if keys else "")
             for index, (args, kwargs) in enumerate(calls)
@@ -88,13 +102,13 @@ class Core:
         kwargs: Mapping[str, Any],
         *,
         key: str = "",
-        joined: bool = False,
+        parent: int = 0,
     ) -> TaskFuture[Any]:
         needs = find_futures([args, kwargs])
         with self._lock:
             if self._broken is not None:
                 raise BrokenBlockyard(*self._broken.args)
-            if self._stopping and not joined:
+            if self._stopping and not parent:
                 msg = "cannot schedule new futures after shutdown"
                 raise RuntimeError(msg)
             if key and key in self._keys:
@@ -111,6 +125,9 @@ class Core:
                 raise
             if key:
                 self._keys[key] = future
+            if self.observer is not None:
+                own = [need.task for need in needs if need.home is self.home]
+                self.observer.submitted(task, function, own, parent)
         for need in needs:
             need.add_done_callback(functools.partial(self._on_need, task))
         return future
@@ -169,6 +186,8 @@ class Core:
                 if task is not None:
                     if task.spec.timeout:
                         self._wake_one()  # there is a new timer
+                    if self.observer is not None:
+                        self.observer.began(task)
                     return task
                 if self._is_over():
                     self._wake_all()
@@ -180,7 +199,7 @@ class Core:
         """Run one try of a task in this thread."""
         work: Work = task.call
         if not work.future.set_running_or_notify_cancel():
-            self._end(task)
+            self._end(task, CancelledError())
             return
         ending, body = _attempt(work.function, work.args, work.kwargs, has_futures=work.has_futures)
         if ending is Ending.VALUE and isinstance(body, Join):
@@ -189,16 +208,21 @@ class Core:
             self._finish(task, ending, body)
 
     def _finish(self, task: ThreadTask, ending: Ending, body: object) -> None:
-        self._end(task)
+        self._end(task, body if isinstance(body, BaseException) and ending is Ending.EXCEPTION else None)
         self.home.complete([(task.call.future, ending, body)])
 
-    def _end(self, task: ThreadTask) -> None:
+    def _end(self, task: ThreadTask, error: BaseException | None) -> None:
         with self._lock:
             self._queue.release(task)
-            self._queue.end(task)
+            self._leave(task, error)
             # The thread that has freed itself looks for work next; others are wanted for several slots, or to end too.
             if self._queue.free > 1 or self._is_over():
                 self._wake_all()
+
+    def _leave(self, task: ThreadTask, error: BaseException | None) -> None:
+        """Take out a task that has ended, under the lock; the first end counts."""
+        if self._queue.end(task) and self.observer is not None:
+            self.observer.ended(task, error)
 
     def _retried(self, task: ThreadTask, error: BaseException) -> bool:
         """Put a task whose try raised back, if its options say so and it has not ended by time meanwhile."""
@@ -211,6 +235,8 @@ class Core:
             self._queue.release(task)
             self.home.waiting_again([future])
             self._queue.retry(task, self._clock())
+            if self.observer is not None:
+                self.observer.tried(task, error)
             self._wake_one()
         return True
 
@@ -220,8 +246,12 @@ class Core:
             self._queue.release(task)
             if task.stage is Stage.RUNNING:
                 self._queue.joined(task)
+                if self.observer is not None:
+                    self.observer.tried(task, None)
         spec = of_children(task.spec)
-        children = [self._submit(spec, call.function, call.args, call.kwargs, joined=True) for call in join.calls]
+        children = [
+            self._submit(spec, call.function, call.args, call.kwargs, parent=task.number) for call in join.calls
+        ]
         if not children:
             self._finish(task, Ending.VALUE, [])
         left = itertools.count(len(children) - 1, -1)
@@ -264,9 +294,9 @@ class Core:
         while True:
             with self._lock:
                 now = self._clock()
-                expired = self._queue.expire(now)
-                for task, _ in expired:
-                    self._queue.end(task)
+                expired = [(task, too_late(task, timer)) for task, timer in self._queue.expire(now)]
+                for task, error in expired:
+                    self._leave(task, error)
                 if self._queue.has_ready():
                     self._idle = 0
                     self._changed.notify_all()
@@ -275,13 +305,13 @@ class Core:
                         return
                     due_at = self._queue.next_due()
                     self._timers_changed.wait(None if due_at is None else max(0.0, due_at - now))
-            self.home.complete((task.call.future, Ending.EXCEPTION, too_late(task, timer)) for task, timer in expired)
+            self.home.complete((task.call.future, Ending.EXCEPTION, error) for task, error in expired)
 
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         with self._lock:
             task = self._queue.unfinished.get(future.task)
             if task is not None:
-                self._queue.end(task)
+                self._leave(task, CancelledError())
                 if self._is_over():
                     self._wake_all()
 
@@ -326,13 +356,15 @@ class Core:
         with self._lock:
             self._broken = broken
             tasks = list(self._queue.unfinished.values())
-            self._queue.unfinished.clear()
+            for task in tasks:
+                self._leave(task, broken)
             self._wake_all()
         self.home.complete((task.call.future, Ending.EXCEPTION, broken) for task in tasks)
 
     def after_fork_in_child(self) -> None:
         """The threads are not here: whoever waits in this process must not wait for ever."""
         self._make_threads_anew()
+        self.observer = None  # its hub is the parent's
         self.home.after_fork_in_child()
         self._break(
             f"process {os.getpid()} was forked: a client on threads works only in the process that made it", None

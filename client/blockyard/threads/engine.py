@@ -14,7 +14,7 @@ from typing import Any
 
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
-from blockyard.threads.core import CallArguments, Core
+from blockyard.threads.core import CallArguments, Core, Observer
 from blockyard.wire.records import TaskSpec
 
 
@@ -22,7 +22,8 @@ class ThreadEngine:
     """Runs tasks on `threads` threads of this process; they end when it is shut down or no longer referred to.
 
     `initializer(*initargs)` runs once in each thread before its first task; if it raises, every task and every later
-    `submit` fails with `BrokenBlockyard`. `clock` gives the instants by which limits of time are measured.
+    `submit` fails with `BrokenBlockyard`. `observer` is told of each task's steps. `clock` gives the instants by which
+    limits of time are measured.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class ThreadEngine:
         initargs: Sequence[Any] = (),
         thread_name_prefix: str = "blockyard",
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         if threads < 1:
             msg = f"threads={threads}: at least one thread is needed to run anything"
             raise ConfigError(msg)
         self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock)
+        self._core.observer = observer
         self.home = self._core.home
         weakref.finalize(self, self._core.stop, cancel=False).atexit = False
 

@@ -1,8 +1,10 @@
 """`blockyard local` with real processes: a system outlives its clients, and resumes after a kill."""
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
@@ -82,6 +84,26 @@ def test_down_ends_all_processes_and_keeps_the_tasks(user: User, tmp_path: Path)
         assert "1 tasks came back from the journal" in user.types("local", "up")
         with Client.connect(run="kept", take_over=True) as heir:
             assert [future.result(60) for future in heir.reattach()] == [7]
+
+
+def test_a_system_with_monitoring_keeps_its_history_beside_its_journal(user: User) -> None:
+    assert "blockyard watch" in user.types("local", "up", "--workers", "1", "--monitoring")
+    history = user.systems() / "local" / "monitoring.db"
+    with Client.connect(run="told") as client:
+        assert client.submit(pow, 2, 10).result(60) == 1024
+
+        def tries() -> int:
+            ask = "SELECT count(*) FROM tries WHERE state = 0"
+            # The hub has yet to make the tables.
+            with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(history)) as found:
+                return int(found.execute(ask).fetchone()[0])
+            return 0
+
+        wait_until("its try is in the history", tries, lambda count: count == 1)
+        assert client.run.name == "told"
+    user.types("local", "down")
+    asked = msgspec.json.decode((user.systems() / "local" / "system.json").read_bytes())
+    assert asked["monitoring"] == "on", "what is not given the next time is as it was"
 
 
 def test_a_second_up_is_refused_and_names_the_first(user: User) -> None:

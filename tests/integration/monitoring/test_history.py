@@ -6,6 +6,7 @@ Out of scope: what the sink does with rows (`tests/contract/monitoring`).
 import asyncio
 import contextlib
 import sqlite3
+import tempfile
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,32 @@ def test_what_workers_used_and_use_travels_by_each_radio(
     ((used,),) = history.ask("SELECT count(*) FROM worker_tasks")
     assert used == count if radio is not UdpRadio else 0 < used <= count
     assert ended(history) == {0: count}
+
+
+def test_threads_of_this_process_leave_the_same_history(
+    tmp_path: Path, history: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Client.threads(2, run="here", monitoring=history.url) as client:
+        done = client.submit_many(jobs.twice, range(300))
+        everything: list[Any] = [*done, client.options(retries=1).submit(jobs.fails, 1)]
+        assert not wait(everything, WITHIN).not_done
+    found = client.run.summary()
+    assert (found.run, found.tasks, found.done, found.failed, found.unfinished) == ("here", 301, 300, 1, 0)
+    assert (found.tries, found.retried, found.lost, found.workers) == (302, 1, 0, 2)
+    assert found.seconds > 0
+    assert 0 < found.utilisation <= 1
+    assert [(one.function, one.tries, one.failed) for one in sorted(found.functions, key=lambda one: one.tries)] == [
+        ("fails", 2, 2), ("twice", 300, 0),
+    ]  # fmt: skip
+    assert [(one.state, one.kind, one.count) for one in found.failures] == [("raised", "builtins.ValueError", 2)]
+    assert ended(history) == {0: 300, 1: 1}
+    assert history.ask("SELECT count(*) FROM worker_tasks") == [(302,)]
+    assert history.ask("SELECT what, count FROM orphans WHERE count > 0") == []
+    assert history.ask('SELECT run_id, time_completed IS NOT NULL FROM "workflow"') == [("here", 1)]
+    assert list(tmp_path.glob("blockyard-threads-*")) == []
+    with pytest.raises(ConfigError, match="radio='udp' is for workers that are processes"):
+        Client.threads(1, monitoring=history.url, radio=UdpRadio())
 
 
 def test_a_database_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class SqlSink:
     must_not_miss = True
 
     def __init__(self, url: str) -> None:
-        self._url = _url(url)
+        self._url = url_of(url)
         self._engine: Engine | None = None
         self._connection: Connection | None = None
 
@@ -108,7 +108,7 @@ class SqlSink:
             raise
 
 
-def _url(text: str) -> URL:
+def url_of(text: str) -> URL:
     """Read and check. Raises ConfigError, which shows no password."""
     try:
         url = make_url(text)
@@ -149,4 +149,4 @@ def _plain(text: str) -> str:
     return text.replace("\0", "\\0")[:_SHOWN]
 
 
-__all__ = ["SqlSink"]
+__all__ = ["SqlSink", "url_of"]

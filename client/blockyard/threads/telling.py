@@ -1,0 +1,319 @@
+"""What threads of this process tell the hub: the records that an interchange and its workers would, of the same tasks.
+
+The engine calls `Teller` at a task's steps, under its lock, so each call only notes the fact; a thread of the teller's
+own makes records of the facts and hands them to a radio's sender. What the hub has no room for is kept and told again,
+and when very much is untold `wait_for_room` holds who submits.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from typing import Final, NamedTuple
+
+from blockyard.errors import BrokenBlockyard, DeadlineExceeded, DependencyError, TaskTimeout
+from blockyard.ids import MAX_SESSION, SessionId, task_id
+from blockyard.payload import name_of, type_names
+from blockyard.radios import RadioSender
+from blockyard.threads.queue import ThreadTask
+from blockyard.wire import monitoring as said
+from blockyard.wire.monitoring import MAX_NAME, AnyRecord, TryState, clipped, micros
+from blockyard.wire.records import TaskSpec
+
+POOL: Final = "default"
+_GATHER_SECONDS: Final = 0.02
+"""Facts of so long travel together."""
+_RETRY_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 1.0
+"""A try that runs longer than this is told as running."""
+_MOST_UNTOLD: Final = 200_000
+_MOST_RECORDS: Final = 2000
+"""In one message."""
+_END_SECONDS: Final = 20.0
+
+
+class _Submitted(NamedTuple):
+    number: int
+    spec: TaskSpec
+    function: str
+    at_us: int
+    needs: Sequence[int]
+    parent: int
+
+
+class _Tried(NamedTuple):
+    number: int
+    epoch: int
+    """0: its task ended without this being a try."""
+    state: TryState
+    is_last: bool
+    began_us: int
+    at_us: int
+    worker: int
+    cpu_us: int
+    kind: str
+    message: str
+
+
+class _Running(NamedTuple):
+    epoch: int
+    began_us: int
+    worker: int
+    thread: int
+    cpu_ns: int
+
+
+class Teller(threading.Thread):
+    """Of one engine. `run`: the run that its tasks belong to. `clock`: UTC seconds."""
+
+    def __init__(
+        self, sender: RadioSender, threads: int, run: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(name="blockyard-telling", daemon=True)
+        self.session = SessionId(1 + secrets.randbelow(MAX_SESSION))
+        self.run_name = run or f"threads-{self.session:x}"
+        self._sender = sender
+        self._workers = threads
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._wakeup = threading.Event()
+        self._closed = threading.Event()
+        self._facts: list[_Submitted | _Tried] = []
+        self._running: dict[int, _Running] = {}
+        self._seats: dict[int, int] = {}
+        """Worker by thread."""
+        self._began_us = micros(clock())
+        # What follows belongs to the teller's own thread.
+        self._firsts: dict[int, tuple[int, int]] = {}
+        """Submission of each unfinished task, and when it was."""
+        self._untold: list[AnyRecord] = [self._session(0), self._node("joined")]
+        self._shown: set[tuple[int, int]] = set()
+
+    # ------------------------------------------------------------------------------------------ called by the engine
+
+    def wait_for_room(self) -> None:
+        """Return when not too much is untold."""
+        with self._room:
+            self._room.wait_for(lambda: len(self._facts) < _MOST_UNTOLD or self._closed.is_set())
+
+    def submitted(self, task: ThreadTask, function: object, needs: Sequence[int], parent: int) -> None:
+        """A task was taken in; `parent`: number of the task that left it to be done, 0 for none."""
+        self._note(_Submitted(task.number, task.spec, name_of(function), self._now(), needs, parent))
+
+    def began(self, task: ThreadTask) -> None:
+        """A thread, this one, begins a try."""
+        thread = threading.get_ident()
+        with self._lock:
+            worker = self._seats.setdefault(thread, len(self._seats))
+            self._running[task.number] = _Running(task.tries, self._now(), worker, thread, time.thread_time_ns())
+        self._wakeup.set()
+
+    def tried(self, task: ThreadTask, error: BaseException | None) -> None:
+        """A try ended and its task did not: it is tried again, or (no error) has left calls to be done."""
+        self._end(task, TryState.JOIN if error is None else state_of(error), error, is_last=False)
+
+    def ended(self, task: ThreadTask, error: BaseException | None) -> None:
+        """A task ended; no error: with a value. CancelledError: it was cancelled."""
+        self._end(task, state_of(error), error, is_last=True)
+
+    def _end(self, task: ThreadTask, state: TryState, error: BaseException | None, *, is_last: bool) -> None:
+        with self._lock:
+            running = self._running.pop(task.number, None)
+        kind = type_names(type(error))[0] if error is not None else ""
+        message = clipped(_text(error)) if error is not None else ""
+        if running is None:
+            fact = _Tried(task.number, 0, state, is_last, 0, self._now(), 0, 0, clipped(kind, MAX_NAME), message)
+        else:
+            is_here = running.thread == threading.get_ident()
+            cpu_us = (time.thread_time_ns() - running.cpu_ns) // 1000 if is_here else 0
+            fact = _Tried(
+                task.number, running.epoch, state, is_last, running.began_us, self._now(), running.worker, cpu_us,
+                clipped(kind, MAX_NAME), message,
+            )  # fmt: skip
+        self._note(fact)
+
+    def _note(self, fact: _Submitted | _Tried) -> None:
+        with self._lock:
+            self._facts.append(fact)
+        if not self._wakeup.is_set():
+            self._wakeup.set()
+
+    def _now(self) -> int:
+        return micros(self._clock())
+
+    # ------------------------------------------------------------------------------------------------ its own thread
+
+    def run(self) -> None:
+        """Tell, until `close`."""
+        while not self._closed.is_set():
+            self._wakeup.wait(_LOOK_SECONDS if self._running else None)
+            self._wakeup.clear()
+            self._closed.wait(_GATHER_SECONDS)
+            self._tell()
+            if self._untold:
+                self._closed.wait(_RETRY_SECONDS)
+                self._wakeup.set()
+
+    def close(self) -> bool:
+        """Tell the rest and end, once; False when the hub did not take all of it in time."""
+        if self._closed.is_set():
+            return not self._untold
+        self._closed.set()
+        self._wakeup.set()
+        with self._room:
+            self._room.notify_all()
+        self.join()
+        patience = time.monotonic() + _END_SECONDS
+        self._tell()
+        self._untold += [self._node("gone"), self._session(self._now())]
+        self._tell()
+        while self._untold and time.monotonic() < patience:
+            time.sleep(_RETRY_SECONDS)
+            self._tell()
+        self._sender.close()
+        return not self._untold
+
+    def _tell(self) -> None:
+        if len(self._untold) < _MOST_UNTOLD:
+            with self._room:
+                facts, self._facts = self._facts, []
+                running = dict(self._running)
+                self._room.notify_all()
+            self._untold += [*self._records(facts), *self._still_running(running)]
+        while self._untold:
+            if not self._sender.send(self._untold[:_MOST_RECORDS], at=self._clock()):
+                return
+            del self._untold[:_MOST_RECORDS]
+
+    def _records(self, facts: Sequence[_Submitted | _Tried]) -> list[AnyRecord]:
+        records: list[AnyRecord] = []
+        group: list[_Submitted] = []
+        for fact in facts:
+            if isinstance(fact, _Tried):
+                continue
+            if group and not _belongs(group, fact):
+                records += self._tasks(group)
+                group = []
+            group.append(fact)
+        records += self._tasks(group)
+        for fact in facts:
+            if isinstance(fact, _Tried):
+                records += self._try(fact)
+        return records
+
+    def _tasks(self, group: Sequence[_Submitted]) -> list[AnyRecord]:
+        if not group:
+            return []
+        one = group[0]
+        spec, first = one.spec, self._id(one.number)
+        for fact in group:
+            self._firsts[fact.number] = (first, fact.at_us)
+        tags = [clipped(tag, MAX_NAME) for tag in spec.tags[:64]]
+        made: list[AnyRecord] = [
+            said.Tasks(
+                first, len(group), self.session, self._run(), POOL, clipped(one.function, MAX_NAME), b"", one.at_us,
+                clipped(spec.name, MAX_NAME), tags, spec.priority, spec.retries, micros(spec.timeout),
+                self._id(one.parent) if one.parent else 0,
+            )
+        ]  # fmt: skip
+        made += [
+            said.Needs(self._id(fact.number), [[self._id(need) for need in fact.needs]]) for fact in group if fact.needs
+        ]
+        return made
+
+    def _try(self, fact: _Tried) -> list[AnyRecord]:
+        task = self._id(fact.number)
+        first, queued_us = self._firsts.pop(fact.number) if fact.is_last else self._firsts[fact.number]
+        one = said.Try(
+            task, fact.epoch, fact.state, fact.is_last, queued_us, fact.began_us,
+            max(0, fact.at_us - fact.began_us) if fact.epoch else 0, fact.kind, fact.message,
+        )  # fmt: skip
+        name = self._manager() if fact.epoch else ""
+        made: list[AnyRecord] = [said.Tries(first, POOL, name, "", _host(), fact.at_us, [one])]
+        if fact.epoch:
+            use = said.Use(task, fact.epoch, fact.began_us, fact.at_us, fact.cpu_us)
+            made.append(said.WorkerTasks(POOL, name, "", _host(), fact.worker, os.getpid(), "", [use]))
+            self._shown.discard((task, fact.epoch))
+        return made
+
+    def _still_running(self, running: dict[int, _Running]) -> list[AnyRecord]:
+        """Tries that have run for long, once each."""
+        now = self._now()
+        made: list[AnyRecord] = []
+        for number, one in running.items():
+            task = self._id(number)
+            if now - one.began_us < _LOOK_SECONDS * 1e6 or (task, one.epoch) in self._shown:
+                continue
+            if number not in self._firsts:
+                continue  # its submission is told next time, and this with it
+            self._shown.add((task, one.epoch))
+            first, queued_us = self._firsts[number]
+            told = said.Try(task, one.epoch, TryState.RUNNING, False, queued_us, one.began_us)  # noqa: FBT003 - a record
+            made.append(said.Tries(first, POOL, self._manager(), "", _host(), now, [told]))
+        return made
+
+    def _id(self, number: int) -> int:
+        return task_id(self.session, number)
+
+    def _run(self) -> str:
+        return clipped(self.run_name, MAX_NAME)
+
+    def _manager(self) -> str:
+        return f"threads-{self.session:x}"
+
+    def _session(self, ended_us: int) -> AnyRecord:
+        began = 0 if ended_us else self._began_us
+        return said.Run(self.session, self._run(), "", _host(), platform.python_version(), began, ended_us)
+
+    def _node(self, state: str) -> AnyRecord:
+        return said.Node(
+            self._manager(), POOL, "", _host(), self._now(), state, "", platform.python_version(), self._workers,
+            float(len(os.sched_getaffinity(0))), pid=os.getpid(),
+        )  # fmt: skip
+
+
+def state_of(error: BaseException | None) -> TryState:
+    """How a task that ended with this error stands; None: with a value."""
+    match error:
+        case None:
+            return TryState.DONE
+        case CancelledError():
+            return TryState.CANCELLED
+        case TaskTimeout():
+            return TryState.TIMEOUT
+        case DeadlineExceeded():
+            return TryState.DEADLINE
+        case DependencyError():
+            return TryState.DEPENDENCY
+        case BrokenBlockyard():
+            return TryState.REFUSED
+        case _:
+            return TryState.RAISED
+
+
+def _belongs(group: Sequence[_Submitted], fact: _Submitted) -> bool:
+    last = group[-1]
+    return (
+        fact.number == last.number + 1
+        and fact.function == last.function
+        and fact.parent == last.parent
+        and fact.spec == last.spec
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as bad:  # noqa: BLE001 - what a user's exception says is the user's code
+        return f"(its text raised {type(bad).__qualname__})"
+
+
+def _host() -> str:
+    return clipped(socket.gethostname(), MAX_NAME)
