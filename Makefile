@@ -10,7 +10,7 @@ BIN := .venv/bin
 BESIDE := --numprocesses=3 --dist=loadscope --no-loadscope-reorder # most tests wait; one more at a time than this project's CI has cores
 NONE_IS_FINE = $(if $(ARGS),|| [ $$? = 5 ]) # of one of two halves, when ARGS names a few
 
-.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds environment packages clean
+.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds dashboards environment packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a 
 crds: environment ## crds/ and tables of the docs, from the code of the operator; tests fail when they differ
 	@$(BIN)/python -m blockyard_operator.resources.crds crds
 	@$(BIN)/python -m blockyard_operator.pages docs
+
+dashboards: environment ## Grafana's dashboards in the chart, from tools/dashboards; a test fails when they differ
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tools.dashboards charts/blockyard/files/dashboards
 
 environment: ## .venv from pyproject.toml; at once when nothing changed
 	@PYTHON=$(PYTHON) tools/environment

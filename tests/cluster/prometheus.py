@@ -41,6 +41,16 @@ class Prometheus:
         """What an expression is now: one object per series. CommandFailed repeats why it was refused."""
         return list(self._ask("query", query=expression)["result"])
 
+    def query_range(self, expression: str, begin: float, end: float, step: float) -> list[Json]:
+        """The same at each `step` between two instants, seconds UTC."""
+        return list(
+            self._ask("query_range", query=expression, start=f"{begin}", end=f"{end}", step=f"{step}")["result"]
+        )
+
+    def label_values(self, label: str, series: str) -> list[str]:
+        """The values of a label of series that match."""
+        return list(self._ask(f"label/{label}/values", **{"match[]": series}))
+
     def rules(self) -> Json:
         """All groups of rules as the server read them."""
         return self._ask("rules")["groups"]
