@@ -8,6 +8,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from blockyard.blocks.states import MEANINGS_OF_ENDS
+
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -27,6 +29,8 @@ class Metrics:
         self.missed = self._counter("watch_missed", "Changes that only a resync brought to light", "resource")
         self.refusals = self._counter("refusals", "Pods that the API server would not make", "reason")
         self.ends = self._counter("block_ends", "Ends of blocks, by state", "state")
+        for state in MEANINGS_OF_ENDS:
+            self.ends.labels(str(state))  # a series that begins with its first end shows no increase
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A gauge that is read when somebody asks."""

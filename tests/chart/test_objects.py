@@ -212,7 +212,7 @@ def test_monitors_select_what_is_there() -> None:
     (rules,) = of_kind("PrometheusRule", "monitoring").values()
     assert "RELEASE" not in json.dumps(rules["spec"])
     assert all(
-        {"alert", "expr", "labels", "annotations"} <= rule.keys()
+        {"alert", "expr", "labels", "annotations"} <= rule.keys() or {"record", "expr"} == rule.keys()
         for group in rules["spec"]["groups"]
         for rule in group["rules"]
     )
