@@ -11,16 +11,20 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blockyard.blocks.deathsig import bind_to_parent
 from blockyard.errors import BadKey, ConfigError
 from blockyard_interchange import settings as settings_of
-from blockyard_interchange.health import Health, Probes
+from blockyard_interchange.health import Health
 from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalUnavailable, JournalVersion
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.opening import open_store
 from blockyard_interchange.loop import Ending, Loop
 from blockyard_interchange.settings import ProcessSettings
+
+if TYPE_CHECKING:
+    from blockyard_interchange.probes import Probes
 
 _log = logging.getLogger("blockyard_interchange")
 
@@ -59,10 +63,7 @@ def _serve(settings: ProcessSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.ask())
     health = Health()
-    host, port = settings_of.address("health", settings.health)
-    probes = Probes(health, host, port) if settings.health else None
-    if probes is not None:
-        probes.start()
+    probes = _open_probes(health, settings.health)
     try:
         log = Log(open_store(settings.journal_url))
         if not _open(log, settings.wait_for_journal, health, ending):
@@ -77,6 +78,17 @@ def _serve(settings: ProcessSettings) -> None:
     finally:
         if probes is not None:
             probes.close()
+
+
+def _open_probes(health: Health, endpoint: str) -> "Probes | None":
+    host, port = settings_of.address("health", endpoint)
+    if not endpoint:
+        return None
+    from blockyard_interchange.probes import Probes  # costs nothing to those who do not use it
+
+    probes = Probes(health, host, port)
+    probes.start()
+    return probes
 
 
 def _open(log: Log, patience: float, health: Health, ending: Ending) -> bool:

@@ -19,6 +19,11 @@ _REFUSED_SECONDS = 0.5
 """From a handshake that was refused to the next one."""
 _QUEUE_FRAMES = 4096
 """Frames queued for a peer that reads slowly, before `send` says False."""
+_AGAIN_MILLISECONDS = 20
+"""From an attempt to connect to the next one. On this machine it stays so: to try costs microseconds, and a pause that
+grows would often outlast the start of the interchange, which the first result waits for."""
+_RARER_MILLISECONDS = 500
+"""What it grows to where attempts cross a network."""
 _CONNECT_MILLISECONDS = 5_000
 _BEAT_MILLISECONDS = 3_000
 _DEAD_MILLISECONDS = 9_000
@@ -62,8 +67,8 @@ class Dealer:
         socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = keys.public, keys.secret, server_key
         _limit(socket)
         socket.set(zmq.IMMEDIATE, 1)
-        socket.set(zmq.RECONNECT_IVL, 20)
-        socket.set(zmq.RECONNECT_IVL_MAX, 500)
+        socket.set(zmq.RECONNECT_IVL, _AGAIN_MILLISECONDS)
+        socket.set(zmq.RECONNECT_IVL_MAX, _RARER_MILLISECONDS if endpoint.startswith("tcp:") else _AGAIN_MILLISECONDS)
         if endpoint.startswith("tcp:"):
             socket.set(zmq.CONNECT_TIMEOUT, _CONNECT_MILLISECONDS)
             socket.set(zmq.HEARTBEAT_IVL, _BEAT_MILLISECONDS)
