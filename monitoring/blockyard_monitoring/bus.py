@@ -6,7 +6,9 @@ only shows things, dropped and counted as well. A packet that its sender keeps i
 not miss anything has stored it.
 """
 
+import math
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
@@ -17,6 +19,8 @@ from blockyard_monitoring.counts import Counts, RadioCounts
 
 MOST_PARTS: Final = 400_000
 """Tries, samples and other parts that may wait for one sink."""
+_ENOUGH_PARTS: Final = 10_000
+"""With so many, the next batch does not wait."""
 
 
 def parts(record: AnyRecord) -> int:
@@ -49,15 +53,24 @@ class Entry:
 class Feed:
     """One sink's queue."""
 
-    def __init__(self, bus: "Bus", name: str, *, must_not_miss: bool, most_parts: int) -> None:
+    def __init__(
+        self, bus: "Bus", name: str, *, must_not_miss: bool, most_parts: int, gather_seconds: float = 0.0
+    ) -> None:
+        """`gather_seconds`: from one batch to the next; what comes alone is taken at once."""
         self.name = name
         self.must_not_miss = must_not_miss
         self.most_parts = most_parts
+        self._gather_seconds = gather_seconds
+        self._taken_at = -math.inf
         self.dropped: Counter[str] = Counter()
         """Records that did not fit, by their kind."""
-        self._bus = bus
+        self._lock = bus.lock
+        self._came = threading.Condition(bus.lock)
+        """Something came where nothing was, or there is enough of it, or it is closed."""
+        self._room = bus.room
         self._entries: deque[Entry] = deque()
         self._parts = 0
+        self._untaken = 0
         self._is_closed = False
 
     @property
@@ -74,6 +87,9 @@ class Feed:
         """For the bus, under its lock."""
         self._entries.append(entry)
         self._parts += entry.parts
+        self._untaken += entry.parts
+        if len(self._entries) == 1 or self._untaken >= _ENOUGH_PARTS:
+            self._came.notify_all()
 
     def drop(self, arrival: Arrival) -> None:
         """For the bus, under its lock: count what does not fit."""
@@ -81,28 +97,32 @@ class Feed:
 
     def take(self, timeout: float | None, most_parts: int = 50_000) -> list[Entry]:
         """What waits, at most so many parts and one packet at least; waits so long for it. Empty: nothing came."""
-        with self._bus.changed:
-            if not self._entries:
-                self._bus.changed.wait_for(lambda: self._entries or self._is_closed, timeout)
+        with self._lock:
+            self._came.wait_for(lambda: self._entries or self._is_closed, timeout)
+            left = self._taken_at + self._gather_seconds - time.monotonic()
+            if self._entries and left > 0:
+                self._came.wait_for(lambda: self._untaken >= _ENOUGH_PARTS or self._is_closed, left)
+            self._taken_at = time.monotonic()
             taken: list[Entry] = []
             size = 0
             while self._entries and (not taken or size + self._entries[0].parts <= most_parts):
                 entry = self._entries.popleft()
                 taken.append(entry)
                 size += entry.parts
+            self._untaken -= size
             return taken
 
     def done(self, entries: list[Entry]) -> None:
         """These were stored, or will never be."""
         stored: list[Callable[[], None]] = []
-        with self._bus.changed:
+        with self._lock:
             for entry in entries:
                 self._parts -= entry.parts
                 if self.must_not_miss:
                     entry.waits -= 1
                     if not entry.waits and entry.arrival.on_stored is not None:
                         stored.append(entry.arrival.on_stored)
-            self._bus.changed.notify_all()
+            self._room.notify_all()
         for tell in stored:
             tell()
 
@@ -113,30 +133,35 @@ class Feed:
 
     def close(self) -> None:
         """Let `take` return what is left, and then nothing."""
-        with self._bus.changed:
+        with self._lock:
             self._is_closed = True
-            self._bus.changed.notify_all()
+            self._came.notify_all()
 
 
 class Bus:
     """Where all messages pass. Any thread may put."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
+        self.room = threading.Condition(self.lock)
+        """A sink has stored something, or is gone."""
         self._feeds: list[Feed] = []
         self._counts = Counts()
 
-    def feed(self, name: str, *, must_not_miss: bool, most_parts: int = MOST_PARTS) -> Feed:
+    def feed(
+        self, name: str, *, must_not_miss: bool, most_parts: int = MOST_PARTS, gather_seconds: float = 0.0
+    ) -> Feed:
         """A queue for one more sink."""
-        made = Feed(self, name, must_not_miss=must_not_miss, most_parts=most_parts)
-        with self.changed:
+        made = Feed(self, name, must_not_miss=must_not_miss, most_parts=most_parts, gather_seconds=gather_seconds)
+        with self.lock:
             self._feeds.append(made)
         return made
 
     def remove(self, feed: Feed) -> None:
         """Its sink is gone: what waits is not waited for."""
-        with self.changed:
+        with self.lock:
             self._feeds.remove(feed)
+            self.room.notify_all()
         feed.close()
         while left := feed.take(0.0):
             feed.done(left)
@@ -145,7 +170,7 @@ class Bus:
         """See `blockyard.radios.Arrivals`."""
         records = arrival.packet.records
         size = sum(map(parts, records))
-        with self.changed:
+        with self.lock:
             needing = [feed for feed in self._feeds if feed.must_not_miss]
             full = [feed for feed in needing if feed.is_full]
             if full and not all(isinstance(record, DROPPABLE) for record in records):
@@ -161,29 +186,28 @@ class Bus:
                 entry.waits += feed.must_not_miss
                 feed.append(entry)
             waits = entry.waits
-            self.changed.notify_all()
         if not waits and arrival.on_stored is not None:
             arrival.on_stored()
         return True
 
     def wait_for_room(self, timeout: float) -> bool:
         """Wait until `put` would take what must not be dropped; False when there is still no room."""
-        with self.changed:
-            return self.changed.wait_for(
+        with self.lock:
+            return self.room.wait_for(
                 lambda: not any(feed.is_full for feed in self._feeds if feed.must_not_miss), timeout
             )
 
     def refuse(self, radio: str, reason: str) -> None:
         """See `blockyard.radios.Arrivals`."""
-        with self.changed:
+        with self.lock:
             self._counts.refuse(radio, reason)
 
     def counts(self) -> dict[str, RadioCounts]:
         """By radio."""
-        with self.changed:
+        with self.lock:
             return self._counts.by_radio()
 
     def feeds(self) -> list[Feed]:
         """Of the sinks."""
-        with self.changed:
+        with self.lock:
             return list(self._feeds)

@@ -15,6 +15,10 @@ from blockyard_monitoring.sinks.runner import Runner
 _log = logging.getLogger(__name__)
 
 _END_SECONDS: Final = 20.0
+_STORE_SECONDS: Final = 0.15
+"""From one batch that is stored to the next: a commit for a few rows costs as much as one for many."""
+_SHOW_SECONDS: Final = 0.015
+"""The same where it is only shown."""
 
 
 class Hub:
@@ -35,7 +39,9 @@ class Hub:
         label = f"{kind}-{others + 1}" if others else kind
         if isinstance(sink, ShowsHub):
             sink.attach(self.figures)
-        runner = Runner(label, sink, self.bus.feed(label, must_not_miss=sink.must_not_miss))
+        gather = _STORE_SECONDS if sink.must_not_miss else _SHOW_SECONDS
+        feed = self.bus.feed(label, must_not_miss=sink.must_not_miss, gather_seconds=gather)
+        runner = Runner(label, sink, feed)
         self.runners.append(runner)
         runner.start()
         return runner

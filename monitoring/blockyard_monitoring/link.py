@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 RADIO: Final = "interchange"
 _BEAT_SECONDS: Final = 0.5
+_CONFIRM_SECONDS: Final = 0.1
+"""Between two confirmations: each costs the interchange a turn and an entry of its journal."""
 _FRAMES: Final = 64
 _ROOM_SECONDS: Final = 0.2
 
@@ -71,8 +73,10 @@ class InterchangeLink(threading.Thread):
         said_at = 0.0
         self._follow(dealer)
         while not self._ending:
+            has_more = self._confirming.confirmed > self._confirmed
+            due_at = said_at + (_CONFIRM_SECONDS if has_more else _BEAT_SECONDS)
             if self._inlet.has_room():
-                ready: list[object] = list(poller.poll(_BEAT_SECONDS))
+                ready: list[object] = list(poller.poll(max(0.0, due_at - time.monotonic())))
             else:
                 ready = []  # what else is sent waits in the interchange
                 self._bus.wait_for_room(_ROOM_SECONDS)
@@ -81,9 +85,8 @@ class InterchangeLink(threading.Thread):
             if dealer in ready:
                 for frame in dealer.receive_all(_FRAMES):
                     self._hear(dealer, frame)
-            stored = self._confirming.confirmed
-            if stored > self._confirmed or time.monotonic() - said_at > _BEAT_SECONDS:
-                said_at = time.monotonic()
+            if time.monotonic() >= due_at:
+                said_at, stored = time.monotonic(), self._confirming.confirmed
                 if dealer.send(codec.encode(hub.Confirm(stored))):
                     self._confirmed = stored
         dealer.send(codec.encode(hub.Confirm(self._confirming.confirmed)))

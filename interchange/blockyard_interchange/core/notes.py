@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
     from blockyard_interchange.core.state import Manager, Order, Session, State, Task
 
-_GATHER_SECONDS: Final = 0.005
-"""How long a packet waits for others before it is sent."""
+_GATHER_SECONDS: Final = 0.015
+"""From one frame to the hub to the next: what comes alone goes at once, what comes in crowds goes together."""
 _FRAME_BYTES: Final = 256 * 1024
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 """Sent and not confirmed; the rest waits here."""
@@ -47,7 +47,7 @@ class Notes:
     __slots__ = (
         "_assigned", "_assigned_us", "_manager", "_order", "_submitted_us", "_tries", "confirmed", "dropped", "due_at",
         "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing", "peer", "queued",
-        "records", "sent", "sent_bytes", "source",
+        "records", "sent", "sent_at", "sent_bytes", "source",
     )  # fmt: skip
 
     def __init__(self, opening: int, offset: float, most_bytes: int) -> None:
@@ -77,6 +77,8 @@ class Notes:
         """Number of the last packet that this hub was sent."""
         self.sent_bytes = 0
         """Sent and not confirmed."""
+        self.sent_at = -math.inf
+        """When something was sent last."""
         self.due_at = math.inf
         """When what is unsent shall go, if it is not much before."""
         self.queued: dict[TaskId, float] = {}
@@ -256,6 +258,7 @@ class Notes:
         if self.passing:
             self._pass_on(effects)
         if self.peer and (now >= self.due_at or self.kept_bytes - self.sent_bytes > _FRAME_BYTES):
+            self.sent_at = now
             self._send(effects)
 
     def _keep(self, effects: "Effects", told: hub.Told, now: float) -> None:
@@ -264,7 +267,7 @@ class Notes:
         self.kept_bytes += _size(told)
         if self.is_lasting:
             effects.entries.append(Noted(self.number, told))
-        self.due_at = min(self.due_at, now + _GATHER_SECONDS)
+        self.due_at = min(self.due_at, max(now, self.sent_at + _GATHER_SECONDS))
 
     def _send(self, effects: "Effects") -> None:
         last, size = self.sent, 0

@@ -1,6 +1,6 @@
 """Keeps one sink at work: batches as they come, again when it is unavailable, and without what it can't swallow.
 
-Batches adapt by themselves: what arrives while one is written is the next. A sink's failure stays here.
+What arrives while a batch is written, or soon after, is the next one. A sink's failure stays here.
 """
 
 import logging

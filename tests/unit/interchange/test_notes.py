@@ -8,7 +8,7 @@ import pytest
 from blockyard.wire import hub as hub_wire
 from blockyard.wire.monitoring import VERSION, Needs, Node, Run, Tasks, Tries, Try, TryState
 from blockyard.wire.records import Status
-from blockyard_interchange.core import entries
+from blockyard_interchange.core import entries, timers
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Hub, a_spec, done, ended, joined, lease
 
@@ -31,7 +31,7 @@ def test_a_task_that_succeeds_is_one_row_with_all_its_times(bench: Bench) -> Non
     bench.now += 2.0
     manager.report(done(one, seconds=0.5))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     packets = hub.packets()
     records = [record for number in sorted(packets) for record in packets[number].records]
     (tasks,) = [record for record in records if isinstance(record, Tasks)]
@@ -51,7 +51,7 @@ def test_a_retry_is_a_row_for_each_try(bench: Bench) -> None:
     (second,) = manager.assigned()
     manager.report(done(second))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     told = tries(hub)
     assert [(one.epoch, one.state, one.is_last) for one in told] == [
         (first.epoch, TryState.RAISED, False),
@@ -83,7 +83,7 @@ def test_what_a_task_needs_is_told_and_a_dependents_failure_is_no_try(bench: Ben
     one, *_ = manager.assigned()
     manager.report(ended(one, Status.RAISED, "module.Oops"))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     packets = hub.packets()
     records = [record for number in sorted(packets) for record in packets[number].records]
     assert [record for record in records if isinstance(record, Needs)] == [Needs(second, [[first]])]
@@ -98,7 +98,7 @@ def test_what_join_makes_names_its_parent(bench: Bench) -> None:
     (one,) = manager.assigned()
     manager.report(joined(one, b"1", b"2"))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     children = [record for record in hub.records(Tasks) if record.parent]
     assert [(record.parent, record.count) for record in children] == [(parent, 2)]
 
@@ -107,7 +107,7 @@ def test_a_session_is_told_when_it_opens(bench: Bench) -> None:
     hub = bench.hub()
     bench.client(7, run="nightly")
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     (run,) = hub.records(Run)
     assert (run.session, run.run, run.user, run.began_us > 0, run.ended_us) == (7, "nightly", "client:me", True, 0)
 
@@ -116,11 +116,11 @@ def test_unconfirmed_notes_are_told_again_to_the_next_hub_and_confirmed_ones_are
     first = bench.hub()
     bench.client(1)
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     (number,) = first.packets()
     bench.client(2)
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     first.say(hub_wire.Confirm(number))
     second = bench.hub(b"hub-2")
     bench.turn()
@@ -172,7 +172,7 @@ def test_a_confirmation_of_what_was_not_sent_confirms_nothing(bench: Bench) -> N
     bench.client(1)
     hub.say(hub_wire.Confirm(99))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     assert len(hub.packets()) == 1
 
 
@@ -226,6 +226,21 @@ def test_what_is_in_memory_only_is_told_and_not_journaled() -> None:
     bench.turn()
     manager.report(*map(done, manager.assigned()))
     bench.turn()
-    bench.turn(0.01)
+    bench.turn(0.02)
     assert [one.state for one in tries(hub)] == [TryState.DONE]
     assert sum(isinstance(entry, entries.Noted) for entry in bench.entries) == before
+
+
+def test_what_comes_alone_is_told_at_once_and_what_follows_soon_goes_together(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    bench.turn(1.0)
+    client.call(bodies=[b"a"])
+    bench.turn(1.0)
+    assert len(hub.records(Tasks)) == 1
+    for _ in range(3):
+        client.call(bodies=[b"b"])
+        bench.turn(0.001)
+    assert not hub.records(Tasks)
+    assert timers.next_wake(bench.state, bench.now) <= 0.015
+    bench.turn(0.015)
+    assert len(hub.records(Tasks)) == 3

@@ -97,3 +97,15 @@ def test_refusals_are_counted_by_reason(bus: Bus) -> None:
     bus.refuse("udp", "forged")
     bus.refuse("udp", "forged")
     assert bus.counts()["udp"].refused == {"forged": 2}
+
+
+def test_a_batch_waits_after_the_last_one_but_not_when_there_is_enough_or_it_is_the_end(bus: Bus) -> None:
+    feed = bus.feed("sql", must_not_miss=True, gather_seconds=3600.0)
+    bus.put(an_arrival(some_tries(), number=1))
+    assert len(feed.take(0.0)) == 1, "what comes alone is taken at once"
+    bus.put(an_arrival(some_tries(), number=2))
+    bus.put(an_arrival(some_tries(count=10_000), number=3))
+    assert len(feed.take(0.0)) == 2
+    bus.put(an_arrival(some_tries(), number=4))
+    feed.close()
+    assert len(feed.take(0.0)) == 1

@@ -4,6 +4,7 @@ import pytest
 
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Outcome, Status, TaskSpec
+from blockyard_worker.core.outcomes import COMPANY_SECONDS
 from blockyard_worker.core.reports import WorkerConfused
 from tests.property.worker.world import NAMES, FakeWorker, World, lease
 from tests.unit.worker.test_feeding import NARROW, a_world, teach
@@ -154,3 +155,24 @@ def test_a_drain_hands_back_at_a_bounded_rate_what_is_still_assigned() -> None:
 def test_a_manager_without_work_wakes_only_for_its_heartbeat() -> None:
     world = a_world(workers=1)
     assert world.core.next_tick(world.now, world.pages) == world.now + 1.0
+
+
+def test_outcomes_wait_for_those_of_other_workers_while_all_have_more_to_do() -> None:
+    world = a_world(workers=2)
+    teach(world, 1.0)
+    world.settle()
+    world.sent_numbers.clear()
+    world.assign([(NARROW, 4)], chain=False)
+    one, other = world.live()
+    for worker in (one, other):
+        world.start_next(worker)
+    world.finish(one, Status.DONE, 1.0)
+    assert not world.sent_numbers
+    assert world.core.next_tick(world.now, world.pages) <= world.now + COMPANY_SECONDS
+    world.tick(COMPANY_SECONDS)
+    assert len(world.sent_numbers) == 1
+    world.start_next(one)
+    world.finish(other, Status.DONE, 1.0)
+    assert len(world.sent_numbers) == 1
+    world.finish(one, Status.DONE, 1.0)
+    assert len(world.sent_numbers) == 2, "one that wants for work is not kept waiting"

@@ -92,6 +92,8 @@ class Manager:
         """When `tick` is needed at the latest, if nothing happens before."""
         state = self.state
         due = link.next_tick(state, now)
+        if state.is_joined:
+            due = min(due, state.flush_at)
         if state.start_at > now:
             due = min(due, state.start_at)
         for worker in state.workers.values():

@@ -1,5 +1,6 @@
 """How tries leave the worker's side: as an outcome, held until it is recorded, or handed back unstarted."""
 
+import math
 from typing import Final
 
 from blockyard.wire.manager import Outcomes, Returned
@@ -9,6 +10,10 @@ from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order
 
+COMPANY_SECONDS: Final = 0.004
+"""How long outcomes wait for others; a worker that has more to do has held the first of them for 5 ms already."""
+ENOUGH: Final = 256
+"""Outcomes that wait for no others."""
 DRAIN_RETURN_SECONDS: Final = 0.25
 """While draining, what is still assigned goes back at most so often: the interchange may not know of the drain yet."""
 
@@ -69,7 +74,8 @@ def flush(state: State, now: float) -> None:
     """
     if not state.is_joined:
         return
-    if state.pending:
+    if state.pending and _is_due(state, now):
+        state.flush_at = math.inf
         state.outcomes_number += 1
         state.unrecorded[state.outcomes_number] = state.pending
         state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending, state.told)))
@@ -81,6 +87,21 @@ def flush(state: State, now: float) -> None:
             state.return_at = now + DRAIN_RETURN_SECONDS
         state.effects.append(effects.Tell(Returned(state.returned)))
         state.returned, state.owes_answer = [], False
+
+
+def _is_due(state: State, now: float) -> bool:
+    """Outcomes wait a little for those of other workers, while all of these have more to do and nobody wants for work.
+
+    A turn of the interchange costs as much for one outcome as for ten.
+    """
+    state.flush_at = min(state.flush_at, now + COMPANY_SECONDS)
+    return (
+        now >= state.flush_at
+        or len(state.workers) < 2
+        or len(state.pending) >= ENOUGH
+        or state.is_draining
+        or not all(worker.sent for worker in state.workers.values())
+    )
 
 
 def on_recorded(state: State, number: int) -> None:

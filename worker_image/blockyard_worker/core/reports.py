@@ -59,6 +59,8 @@ def on_results(state: State, worker: Worker, reported: list[Outcome], idle: int,
             if kind is not None and count:
                 kind.pace.add(count, seconds)
             kind, seconds, count = attempt.kind, 0.0, 0
+            if not kind.idempotent:
+                state.flush_at = now  # it can't run again if this process dies with its outcome
         if outcome.status is Status.DONE and not attempt.is_cancelled and attempt.waiters is None:
             seconds += outcome.seconds
             count += 1

@@ -1,5 +1,6 @@
 """All tables of a manager, and the invariants that hold between events."""
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
@@ -63,6 +64,8 @@ class State:
     """By the number of the outcomes that they travelled with."""
     pending: list[Outcome] = field(default_factory=list)
     """To be sent with the next flush."""
+    flush_at: float = math.inf
+    """When what is pending goes, though other workers will soon report as well."""
     unrecorded: dict[int, list[Outcome]] = field(default_factory=dict)
     """Sent, by number, and not known to be in the journal."""
     outcomes_number: int = 0
