@@ -24,7 +24,7 @@ from blockyard_interchange.loop import Ending, Loop
 from blockyard_interchange.settings import ProcessSettings
 
 if TYPE_CHECKING:
-    from blockyard_interchange.probes import Probes
+    from blockyard.probes import Probes
 
 _log = logging.getLogger("blockyard_interchange")
 
@@ -84,9 +84,10 @@ def _open_probes(health: Health, endpoint: str) -> "Probes | None":
     host, port = settings_of.address("health", endpoint)
     if not endpoint:
         return None
-    from blockyard_interchange.probes import Probes  # costs nothing to those who do not use it
+    from blockyard.probes import Probes  # costs nothing to those who do not use it
 
-    probes = Probes(health, host, port)
+    answers = {"/livez": lambda: health.live(time.monotonic()), "/readyz": lambda: health.ready(time.monotonic())}
+    probes = Probes(answers, host, port)
     probes.start()
     return probes
 

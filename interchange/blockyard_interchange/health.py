@@ -2,7 +2,7 @@
 
 Live means that the loop turns. A journal that cannot be reached makes the interchange not ready and leaves it live, for
 a restart would mend nothing. Before the loop begins, while the journal is waited for and replayed, it is live and not
-ready. Who asks is told by `probes`.
+ready. Who asks is told by `blockyard.probes`.
 """
 
 from typing import Final
@@ -11,6 +11,7 @@ STUCK_SECONDS: Final = 60.0
 """Longer than a turn can take: a commit waits 30 s for its answer, and a lost journal is connected to for some more."""
 
 Verdict = tuple[bool, str]
+"""Whether it is well, and a sentence."""
 
 
 class Health:

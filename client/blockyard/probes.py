@@ -1,25 +1,25 @@
-"""What probes are told over HTTP: ``/livez``, ``/readyz``. 200 or 503, and one sentence.
+"""What probes are told over HTTP by a process that serves something else: 200 or 503, and one sentence.
 
-From threads of its own, so that a loop that hangs is seen. Imported only where probes are configured: a server of HTTP
-is a fifth of all that an interchange imports, and `Client.local` waits for its first result meanwhile.
+Answered from threads of their own, so that a loop that hangs is seen. What they are told is the process's matter.
+Import it only where probes are configured: a server of HTTP is a fifth of all that an interchange imports.
 """
 
 import http.server
 import socket
 import socketserver
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from blockyard_interchange.health import Health, Verdict
+Verdict = tuple[bool, str]
+"""Whether it is well, and a sentence."""
 
 
 class Probes:
     """The HTTP server, in threads of its own from `start` to `close`."""
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
-        """Raises OSError when the address cannot be bound."""
-        self._server = _Server((host, port), health)
+    def __init__(self, answers: Mapping[str, Callable[[], Verdict]], host: str, port: int) -> None:
+        """`answers`: by path, called from any thread. Raises OSError when the address cannot be bound."""
+        self._server = _Server((host, port), answers)
         self._thread = threading.Thread(target=self._server.serve_forever, name="blockyard-probes", daemon=True)
 
     @property
@@ -44,8 +44,8 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], health: Health) -> None:
-        self.health = health
+    def __init__(self, address: tuple[str, int], answers: Mapping[str, Callable[[], Verdict]]) -> None:
+        self.answers = answers
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
@@ -61,13 +61,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a probe."""
-        health = self.server.health
-        asked: dict[str, Callable[[float], Verdict]] = {"/livez": health.live, "/readyz": health.ready}
-        verdict = asked.get(self.path.partition("?")[0])
-        if verdict is None:
-            self._say(404, "there are /livez and /readyz")
+        asked = self.server.answers.get(self.path.partition("?")[0])
+        if asked is None:
+            self._say(404, f"there are {' and '.join(self.server.answers)}")
             return
-        is_well, sentence = verdict(time.monotonic())
+        is_well, sentence = asked()
         self._say(200 if is_well else 503, sentence)
 
     def _say(self, code: int, sentence: str) -> None:
@@ -80,6 +78,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
         """Probes come every few seconds: not a line each."""
-
-
-__all__ = ["Probes"]
