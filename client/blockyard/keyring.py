@@ -1,11 +1,11 @@
 """The keys of one interchange and of those who may talk to it, as files in one folder.
 
-``clients.key``, ``managers.key`` and ``hubs.key`` are the interchange's own, one for each socket. ``client.key`` and
-``pool-NAME.key`` are what clients and a pool's managers prove themselves with, ``keeper-NAME.key`` what a client
-does that may define pools, ``hub-NAME.key`` what a hub does, which is told of everything. ``allowed/`` holds the public
-halves of those that are welcome, one file each: ``client-NAME.pub``, ``pool-NAME.pub``, ``keeper-NAME.pub``,
-``hub-NAME.pub``; to revoke a key is to remove its file. A client's may have a second line ``pools = NAME, NAME``: the
-only pools that it may use.
+``clients.key``, ``managers.key`` and ``hubs.key`` are the interchange's own, one for each socket; ``operators.key`` is
+a hub's, for the socket where operators connect, ``radios.key`` its receivers'. ``client.key`` and ``pool-NAME.key`` are
+what clients and a pool's managers prove themselves with, ``keeper-NAME.key`` what a client does that may define pools,
+``hub-NAME.key`` what a hub does, which is told of everything. ``allowed/`` holds the public halves of those that are
+welcome, one file each: ``client-NAME.pub``, ``pool-NAME.pub``, ``keeper-NAME.pub``, ``hub-NAME.pub``; to revoke a key
+is to remove its file. A client's may have a second line ``pools = NAME, NAME``: the only pools that it may use.
 All files are 0600, the folder 0700. Where nothing has to be made, a folder that cannot be written to will do.
 """
 

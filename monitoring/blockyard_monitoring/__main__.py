@@ -3,6 +3,7 @@
 Exit codes: 0 stopped as asked, 2 bad settings, 5 a radio cannot listen.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -15,11 +16,14 @@ from blockyard.blocks.faults import PluginError
 from blockyard.errors import BadKey, ConfigError
 from blockyard.keyring import KeyRing
 from blockyard.private_files import write_private
+from blockyard.probes import Probes, Verdict
 from blockyard.radios import RadioConfig, from_json, to_json
-from blockyard.transport import read_public_key
+from blockyard.transport import KeyPair, read_public_key
 from blockyard_monitoring import settings as settings_of
 from blockyard_monitoring.hub import Hub
 from blockyard_monitoring.link import LinkSettings
+from blockyard_monitoring.operator_door import OperatorDoor
+from blockyard_monitoring.pool_radios import PoolRadios
 from blockyard_monitoring.settings import HubSettings
 
 _log = logging.getLogger("blockyard_monitoring")
@@ -55,19 +59,46 @@ def serve(settings: HubSettings, ending: threading.Event) -> None:
     """Be a hub until `ending` is set."""
     folder = Path(settings.folder)
     hub = Hub(folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(hub.stop)
         for sink in settings.sinks:
             hub.add_sink(sink.kind, sink.settings)
         if settings.radio:
             radio = hub.listen(_radio(folder, settings.radio))
             write_private(folder / RADIO_FILE, to_json(radio))  # for whoever starts managers; it may hold keys
         keys = KeyRing(settings.keys_folder)
+        door = _door(settings, hub, keys, stack) if settings.operators else None
         server = read_public_key(keys.path("hubs"))
         hub.follow(LinkSettings(settings.interchange_endpoint, server, keys.issue(f"hub-{settings.name}")))
+        if settings.health:
+            stack.callback(_probes(settings.health, hub, door).close)
         _log.info("hub ready: sinks %s", ", ".join(runner.label for runner in hub.runners) or "none")
         ending.wait()
-    finally:
-        hub.stop()
+
+
+def _door(settings: HubSettings, hub: Hub, keys: KeyRing, stack: contextlib.ExitStack) -> OperatorDoor:
+    """Let operators in, and listen for pools as the hub before did."""
+    server = KeyPair.load(keys.path("radios")) if keys.path("radios").exists() else None
+    pools = PoolRadios(Path(settings.folder) / "radios", hub.bus, settings.radios, server)
+    stack.callback(pools.close)
+    pools.restore()
+    door = OperatorDoor(settings.operators, keys.interchange("operators"), keys, pools)
+    door.start()
+    stack.callback(door.end)
+    return door
+
+
+def _probes(address: str, hub: Hub, door: OperatorDoor | None) -> Probes:
+    """Alive is a hub all of whose threads are; a sink's database that is away is no reason to start it again."""
+
+    def verdict() -> Verdict:
+        fault = hub.fault() or ("" if door is None or door.is_alive() else "the door for operators has ended")
+        return not fault, fault or "it serves"
+
+    host, _, port = address.rpartition(":")
+    made = Probes({"/livez": verdict, "/readyz": verdict}, host.removeprefix("[").removesuffix("]"), int(port))
+    made.start()
+    return made
 
 
 def _radio(folder: Path, settings: str) -> RadioConfig:

@@ -67,6 +67,13 @@ class Hub:
         self._link = InterchangeLink(settings, self.bus)
         self._link.start()
 
+    def fault(self) -> str:
+        """Why it makes no sense to let it go on: a part of it is dead; '' while none is. From any thread."""
+        if self._link is not None and not self._link.is_alive():
+            return "the link to the interchange has ended"
+        dead = [one.label for one in list(self.runners) if not one.is_alive() and one.refusal is None]
+        return f"the thread of sink {dead[0]} has ended" if dead else ""
+
     def stop(self) -> None:
         """Shut the radios, write what waits, confirm it, end; idempotent."""
         for receiver in self._receivers:

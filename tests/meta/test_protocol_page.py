@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from blockyard.wire import client, hub, manager
+from blockyard.wire import client, hub, manager, radios
 from blockyard.wire.records import PROTOCOL_VERSION
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -18,6 +18,8 @@ UNIONS = {
     "Interchange to manager": manager.ToManager,
     "Hub to interchange": hub.FromHub,
     "Interchange to hub": hub.ToHub,
+    "Operator to hub": radios.FromOperator,
+    "Hub to operator": radios.ToOperator,
 }
 
 

@@ -128,6 +128,8 @@ class RadioConfig(msgspec.Struct, kw_only=True):
     """Its name among the plug-ins of group ``blockyard.radios``."""
     has_receiver: ClassVar[bool] = True
     """False: its senders deliver to somewhere that needs no receiver of ours."""
+    wants_port: ClassVar[bool] = False
+    """Its receiver listens on a port, which a cluster must let through: `placed` and `port_used` are there."""
     secrets: ClassVar[frozenset[str]] = frozenset()
     """Fields that are never shown."""
 
@@ -152,6 +154,15 @@ class RadioConfig(msgspec.Struct, kw_only=True):
     def again(self) -> Self:
         """A fresh config that listens where this one did, so that its senders are heard by a hub started again."""
         return msgspec.structs.replace(self, stage=Stage.MADE)
+
+    def placed(self, host: str, port: int) -> Self:
+        """For authors of radios that want a port: this config, for a receiver on `port` of all of its machine's
+        addresses, which senders reach as `host`."""
+        raise NotImplementedError(f"radio {self.kind!r} wants no port")
+
+    def port_used(self) -> int:
+        """For authors of the same: the port that the receiver listens on; 0 before it does."""
+        raise NotImplementedError(f"radio {self.kind!r} wants no port")
 
     def create_sender(self, source: str) -> RadioSender:
         """Make a sender, in whatever process this config has come to.

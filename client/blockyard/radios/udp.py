@@ -9,7 +9,7 @@ import hmac
 import secrets
 import socket
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -40,6 +40,7 @@ class UdpRadio(RadioConfig, kw_only=True):
     """`host` and `port`: where the receiver binds; port 0 for a free one."""
 
     kind: ClassVar[str] = "udp"
+    wants_port: ClassVar[bool] = True
     secrets: ClassVar[frozenset[str]] = frozenset({"key"})
 
     host: str = "127.0.0.1"
@@ -60,6 +61,12 @@ class UdpRadio(RadioConfig, kw_only=True):
         self.port, self.address = receiver.port, self.address or self.host
         made: RadioReceiver = receiver
         return made
+
+    def placed(self, host: str, port: int) -> Self:
+        return msgspec.structs.replace(self, host="0.0.0.0", port=port, address=host)
+
+    def port_used(self) -> int:
+        return self.port
 
     def open_sender(self, source: str) -> Wire:
         self._check()

@@ -30,9 +30,11 @@ _numbers = msgspec.msgpack.Decoder(list[int])
 
 
 class ZmqRadio(RadioConfig, kw_only=True):
-    """`listen`: where the receiver binds, ``tcp://ADDRESS:PORT``; port ``*`` for a free one. Keys are in `run_dir`."""
+    """`listen`: where the receiver binds, ``tcp://ADDRESS:PORT``; port ``*`` for a free one. Keys are in `run_dir`,
+    the senders' here, too."""
 
     kind: ClassVar[str] = "zmq"
+    wants_port: ClassVar[bool] = True
     secrets: ClassVar[frozenset[str]] = frozenset({"sender_secret"})
 
     listen: str = "tcp://127.0.0.1:*"
@@ -49,7 +51,7 @@ class ZmqRadio(RadioConfig, kw_only=True):
 
     def open_receiver(self, run_dir: Path, bus: Arrivals) -> RadioReceiver:
         server = KeyPair.load_or_new(run_dir / "radio-hub.key")
-        sender = KeyPair.load_or_new(run_dir / "radio-sender.key")
+        sender = self._sender() or KeyPair.load_or_new(run_dir / "radio-sender.key")
         receiver = receiver_class(self.kind)(self.listen, server, sender.public, bus)
         self.bound = receiver.endpoint
         self.address = self.address or self.bound
@@ -58,10 +60,23 @@ class ZmqRadio(RadioConfig, kw_only=True):
         made: RadioReceiver = receiver
         return made
 
+    def placed(self, host: str, port: int) -> Self:
+        return msgspec.structs.replace(self, listen=f"tcp://0.0.0.0:{port}", bound="", address=f"tcp://{host}:{port}")
+
+    def port_used(self) -> int:
+        port = self.bound.rpartition(":")[2]
+        return int(port) if port.isdecimal() else 0
+
+    def _sender(self) -> KeyPair | None:
+        """The senders' pair of before; None when there was none."""
+        if len(self.sender_public) != 40 or len(self.sender_secret) != 40:
+            return None
+        return KeyPair(self.sender_public.encode(), self.sender_secret.encode())
+
     def open_sender(self, source: str) -> Wire:
-        if not self.address or len(self.sender_secret) != 40:
+        keys = self._sender()
+        if not self.address or keys is None:
             raise ConfigError(f"radio 'zmq': address={self.address!r} and keys are not those of a receiver")
-        keys = KeyPair(self.sender_public.encode(), self.sender_secret.encode())
         return _Sending(self.address, self.server_public.encode(), keys)
 
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from blockyard.errors import BadFrame
-from blockyard.wire import client, hub, manager, monitoring
+from blockyard.wire import client, hub, manager, monitoring, radios
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Larger bodies travel as blobs."""
@@ -48,6 +48,8 @@ from_manager: Decoder[manager.FromManager] = Decoder(manager.FromManager, "from 
 to_manager: Decoder[manager.ToManager] = Decoder(manager.ToManager, "to a manager")
 from_hub: Decoder[hub.FromHub] = Decoder(hub.FromHub, "from the hub")
 to_hub: Decoder[hub.ToHub] = Decoder(hub.ToHub, "to the hub")
+from_operator: Decoder[radios.FromOperator] = Decoder(radios.FromOperator, "from the operator")
+to_operator: Decoder[radios.ToOperator] = Decoder(radios.ToOperator, "to the operator")
 
 
 class PacketDecoder(Decoder[monitoring.AnyPacket]):
