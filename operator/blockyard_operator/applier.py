@@ -28,7 +28,8 @@ from blockyard_operator.core import plan as do
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import ENDING, Meta
 from blockyard_operator.core.refusals import LASTING, read_refusal
-from blockyard_operator.core.view import Refusal, TemplateCheck
+from blockyard_operator.core.view import HeldRadio, Refusal, TemplateCheck
+from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.metrics import Metrics
 from blockyard_operator.observe import Observer
@@ -58,6 +59,7 @@ class Rim(msgspec.Struct, frozen=True, kw_only=True):
     managers: str
     reporter: str
     namespace: str
+    hub: HubLine | None = None
 
 
 class Applier:
@@ -103,8 +105,8 @@ class Applier:
             case do.MarkEvictable(namespace=namespace, name=name, uid=uid, evictable=evictable):
                 notes = {"uid": uid, "annotations": {manifest.SAFE_TO_EVICT: "true" if evictable else "false"}}
                 await self._patch(POD, Meta(namespace=namespace, name=name, uid=uid), {"metadata": notes})
-            case do.MakeSecret(owner=owner, kind=kind):
-                await self._make_secret(owner, kind)
+            case do.MakeSecret(owner=owner, kind=kind, radio=radio):
+                await self._make_secret(owner, kind, radio)
             case do.CheckTemplate(pool=pool, hash=of):
                 return await self._check(key, pool, of)
             case do.WriteBlockStatus(block=block, status=status, urgent=urgent):
@@ -117,8 +119,10 @@ class Applier:
                 self._say(effect)
         return True
 
-    def _say(self, effect: do.DrainManagers | do.SayGone | do.ReportBlock | do.FailTasks) -> None:
-        """What the interchange is told needs no answer: it is said again as long as the world does not show it."""
+    def _say(
+        self, effect: do.DrainManagers | do.SayGone | do.ReportBlock | do.FailTasks | do.AskRadio | do.ShutRadio
+    ) -> None:
+        """What interchange and hub are told needs no answer: it is said again as long as the world does not show it."""
         line = self._rim.interchange
         match effect:
             case do.DrainManagers(queue=queue, block=block, grace=grace):
@@ -131,6 +135,8 @@ class Applier:
                     self._rim.metrics.ends.labels(str(status.state)).inc()
             case do.FailTasks(queue=queue):
                 line.fail_tasks(queue)
+            case do.AskRadio() | do.ShutRadio():
+                self._ask_hub(effect)
 
     # --- objects ----------------------------------------------------------------------------------------------------
 
@@ -215,7 +221,16 @@ class Applier:
                 raise
         self._rim.cache.groups.add(key)
 
-    async def _make_secret(self, owner: Meta, kind: str) -> None:
+    def _ask_hub(self, effect: do.AskRadio | do.ShutRadio) -> None:
+        hub = self._rim.hub
+        assert hub is not None, "there is none to ask"
+        match effect:
+            case do.AskRadio(queue=queue, wanted=wanted, known=known):
+                hub.ask(queue, wanted, known)
+            case do.ShutRadio(queue=queue):
+                hub.forget(queue)
+
+    async def _make_secret(self, owner: Meta, kind: str, radio: HeldRadio | None) -> None:
         key = Key("pool" if kind == "WorkerPool" else "block", owner.namespace, owner.name)
         pool = self._rim.cache.pools.get(key)
         place = keys.PoolPlace(
@@ -225,7 +240,7 @@ class Applier:
             endpoint=self._rim.managers,
             server_key=self._rim.server_key,
         )
-        found = await keys.pool_keys(self._rim.api, place, pool.rotation if pool is not None else "")
+        found = await keys.pool_keys(self._rim.api, place, pool.rotation if pool is not None else "", radio)
         self._rim.observer.secrets[owner.uid] = found
         self._on_change({key})
 

@@ -22,6 +22,7 @@ from blockyard.kube.manifest import KEYS_FOLDER
 from blockyard.transport import KeyPair
 from blockyard_operator.core.manifests import secret_name
 from blockyard_operator.core.objects import Meta
+from blockyard_operator.core.view import HeldRadio
 from blockyard_operator.resources.fields import API_VERSION
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,25 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "blockyard-operator"
 """Under this name we own the fields that we apply."""
 
-_PAIRS: Final = ("clients", "managers", "operator", "client")
+_PAIRS: Final = ("clients", "managers", "operator", "client", "hubs", "hub", "operators", "radios")
+RADIO_FILE: Final = "radio.json"
+"""In a pool's Secret: its radio's config, complete."""
+_WANTED: Final = "radio.wanted"
+"""Beside it: for what wish it was made."""
 
 
 class ReleaseKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """The interchange's pairs for clients and managers, the operator's own, and the default client's."""
+    """The interchange's pairs for clients, managers and hubs, the operator's own, the default client's, and the hub's:
+    with which it proves itself, for operators, and for radios that have a server's key."""
 
     clients: KeyPair
     managers: KeyPair
     operator: KeyPair
     client: KeyPair
+    hubs: KeyPair
+    hub: KeyPair
+    operators: KeyPair
+    radios: KeyPair
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +62,9 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
     """See that the release's Secrets are there. Raises BadKey when one is there and is none of ours."""
     fresh = {f"{name}.key": KeyPair.new().to_text() for name in _PAIRS}
     data = await _once(api, _secret(f"{release}-keys", namespace, fresh))
+    if not fresh.keys() <= data.keys():  # made by an earlier version, which knew fewer
+        data = {**fresh, **data}
+        await api.apply(SECRET, _secret(f"{release}-keys", namespace, data), manager=MANAGER)
     pairs = {name: _pair(data, f"{name}.key", f"Secret {namespace}/{release}-keys") for name in _PAIRS}
     keys = ReleaseKeys(**pairs)
     ring = {
@@ -59,6 +72,12 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
         "managers.key": keys.managers.to_text(),
         "keeper-operator.pub": _public(keys.operator),
         "client-default.pub": _public(keys.client),
+        "hubs.key": keys.hubs.to_text(),
+        "hubs.pub": _public(keys.hubs),
+        "hub-default.key": keys.hub.to_text(),
+        "hub-default.pub": _public(keys.hub),
+        "operators.key": keys.operators.to_text(),
+        "radios.key": keys.radios.to_text(),
     }
     client = {
         "endpoint": endpoints.clients,
@@ -71,11 +90,15 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
 
 
 class PoolKeys(msgspec.Struct, frozen=True):
-    """Public keys of a pool's managers. `previous`: the one before, b'' if there was none. `rotation`: see `ROTATE`."""
+    """Public keys of a pool's managers. `previous`: the one before, b'' if there was none. `rotation`: see `ROTATE`.
+
+    `radio`: what the Secret holds beside them.
+    """
 
     public: bytes
     previous: bytes = b""
     rotation: str = ""
+    radio: HeldRadio = HeldRadio()
 
 
 class PoolPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +111,11 @@ class PoolPlace(msgspec.Struct, frozen=True, kw_only=True):
     server_key: bytes
 
 
-async def pool_keys(api: Api, place: PoolPlace, rotation: str) -> PoolKeys:
-    """See that a pool's Secret is there, has the right settings, and a key made for this `rotation`."""
+async def pool_keys(api: Api, place: PoolPlace, rotation: str, radio: HeldRadio | None = None) -> PoolKeys:
+    """See that a pool's Secret is there, has the right settings, and a key made for this `rotation`.
+
+    `radio`: what it shall hold of that; None: what it holds.
+    """
     owner, name = place.owner, secret_name(place.owner.name)
     reference = {
         "apiVersion": API_VERSION,
@@ -99,17 +125,11 @@ async def pool_keys(api: Api, place: PoolPlace, rotation: str) -> PoolKeys:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-    settings = {
-        "endpoint": place.endpoint,
-        "server_key": place.server_key.decode(),
-        "pool": place.queue,
-        "key_file": f"{KEYS_FOLDER}/pool.key",
-    }
-    text = json.dumps(settings, indent=2, sort_keys=True)
-    made = {"settings.json": text, "pool.key": KeyPair.new().to_text(), "rotation": rotation}
+    made = {"pool.key": KeyPair.new().to_text(), "rotation": rotation, **_settings(place, radio or HeldRadio())}
     data = await _once(api, _secret(name, owner.namespace, made, reference))
     pair = _pair(data, "pool.key", f"Secret {owner.namespace}/{name}")
-    wanted = {**data, "settings.json": text}
+    radio = radio or _held(data)
+    wanted = {key: text for key, text in data.items() if key not in (RADIO_FILE, _WANTED)} | _settings(place, radio)
     if data.get("rotation", "") != rotation:
         log.info("a new key for a pool", extra={"object": f"{owner.namespace}/{owner.name}", "rotation": rotation})
         fresh = KeyPair.new()
@@ -118,7 +138,33 @@ async def pool_keys(api: Api, place: PoolPlace, rotation: str) -> PoolKeys:
     if wanted != data:
         await api.apply(SECRET, _secret(name, owner.namespace, wanted, reference), manager=MANAGER)
     before = wanted.get("previous.pub", "")
-    return PoolKeys(pair.public, before.removeprefix("public-key = ").strip().encode(), rotation)
+    return PoolKeys(pair.public, before.removeprefix("public-key = ").strip().encode(), rotation, radio)
+
+
+def _settings(place: PoolPlace, radio: HeldRadio) -> dict[str, str]:
+    """What managers read, as files."""
+    settings: dict[str, str | float] = {
+        "endpoint": place.endpoint,
+        "server_key": place.server_key.decode(),
+        "pool": place.queue,
+        "key_file": f"{KEYS_FOLDER}/pool.key",
+    }
+    files = {}
+    if radio.radio:
+        settings |= {"radio_file": f"{KEYS_FOLDER}/{RADIO_FILE}", "sample_seconds": radio.sample_seconds}
+        files = {RADIO_FILE: radio.radio, _WANTED: radio.wanted}
+    return {"settings.json": json.dumps(settings, indent=2, sort_keys=True), **files}
+
+
+def _held(data: Mapping[str, str]) -> HeldRadio:
+    """The radio that a pool's Secret holds; none when somebody else wrote something that is none of ours."""
+    if not (data.get(RADIO_FILE) and data.get(_WANTED)):
+        return HeldRadio()
+    try:
+        period = float(json.loads(data["settings.json"])["sample_seconds"])
+    except (KeyError, TypeError, ValueError):
+        return HeldRadio()
+    return HeldRadio(wanted=data[_WANTED], radio=data[RADIO_FILE], sample_seconds=period)
 
 
 async def _once(api: Api, manifest: Object) -> dict[str, str]:

@@ -13,6 +13,7 @@ from blockyard_operator.core.blocks import BlockWorld
 from blockyard_operator.core.manifests import Terms, sample_of
 from blockyard_operator.core.objects import Meta, Pool, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
+from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.keys import PoolKeys
 
@@ -23,11 +24,14 @@ FORMS: Final = 4096
 class Observer:
     """Makes worlds. `has_secret` tells whether a pool's Secret was seen to."""
 
-    def __init__(self, cache: Cache, interchange: Interchange, terms: Terms, *, pod_groups: bool) -> None:
+    def __init__(
+        self, cache: Cache, interchange: Interchange, terms: Terms, *, pod_groups: bool, hub: HubLine | None = None
+    ) -> None:
         self._cache = cache
         self._interchange = interchange
         self._terms = terms
         self._pod_groups = pod_groups
+        self._hub = hub
         self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
         self.secrets: dict[str, PoolKeys] = {}
         """Keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
@@ -53,6 +57,8 @@ class Observer:
             slots=slots,
             has_secret=found is not None and found.rotation == pool.rotation,
             announced=self._interchange.is_announced(pool.queue),
+            radio=self._hub.view(pool.queue) if self._hub is not None else None,
+            held_radio=found.radio if found is not None else None,
         )
 
     def block(self, key: Key) -> BlockWorld | None:

@@ -28,6 +28,7 @@ from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
 from blockyard_operator.election import Election, NotLeader
 from blockyard_operator.election import Terms as LeaseTerms
+from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange, News
 from blockyard_operator.metrics import CONTENT_TYPE, Metrics
 from blockyard_operator.observe import Observer
@@ -60,6 +61,7 @@ class Operator:
         self._ended = asyncio.Event()
         self._problem = ""
         self._interchange: Interchange | None = None
+        self._hub: HubLine | None = None
 
     async def run(self) -> int:
         """Run until told to stop, or until this replica must not go on. Returns the exit code."""
@@ -100,6 +102,8 @@ class Operator:
         await election.give_back()
         if self._interchange is not None:
             self._interchange.stop()
+        if self._hub is not None:
+            self._hub.stop()
         log.info("ended")
 
     async def _lead(self, api: Api, namespace: str) -> None:
@@ -118,14 +122,16 @@ class Operator:
                 pull_policy=settings.pull_policy,
                 pull_secrets=tuple(settings.pull_secrets),
             )
-            observer = Observer(self._cache, interchange, terms, pod_groups=await api.serves(POD_GROUP))
+            self._hub = hub = self._connect_hub(found)
+            observer = Observer(self._cache, interchange, terms, pod_groups=await api.serves(POD_GROUP), hub=hub)
             rim = Rim(
                 api=api, cache=self._cache, observer=observer, interchange=interchange, metrics=self._metrics,
                 terms=terms, server_key=found.managers.public, managers=settings.managers_endpoint,
-                reporter=self._identity, namespace=namespace,
+                reporter=self._identity, namespace=namespace, hub=hub,
             )  # fmt: skip
             reconciler = Reconciler(self._queue, self._cache, observer, interchange, self._metrics)
             reconciler.applier = Applier(rim, self._changed, self._later)
+            reconciler.hub = hub
             await self._watch(api)
             resync = Resync(api, self._cache, settings.namespaces, self._metrics, self._changed)
             began = time.monotonic()
@@ -138,6 +144,15 @@ class Operator:
             group.create_task(_fatal(self._ended.wait(), "the watches ended"))
             for _ in range(settings.concurrency):
                 group.create_task(reconciler.run())
+
+    def _connect_hub(self, found: keys.ReleaseKeys) -> HubLine | None:
+        """The line to the hub; None when the release has none."""
+        if not self._settings.hub_endpoint:
+            return None
+        link = LinkSettings(self._settings.hub_endpoint, found.operators.public, found.operator)
+        hub = HubLine(link, self._heard_of_radio, lambda queue: self._whole and self._is_stray(queue))
+        hub.start()
+        return hub
 
     async def _release_keys(self, api: Api, namespace: str) -> keys.ReleaseKeys:
         endpoints = keys.Endpoints(clients=self._settings.clients_endpoint, managers=self._settings.managers_endpoint)
@@ -206,6 +221,13 @@ class Operator:
         for block in news.counts:
             self._later(Key("block", namespace, block), CALM_SECONDS)
 
+    def _heard_of_radio(self, queue: str) -> None:
+        """The hub has news of a pool's radio; '': of all."""
+        if not self._whole:
+            return
+        namespace, _, name = queue.partition(".")
+        self._changed({Key("pool", namespace, name)} if queue else set(self._cache.pools))
+
     # --- health -----------------------------------------------------------------------------------------------------
 
     def _live(self) -> str:
@@ -238,6 +260,11 @@ class Operator:
             "interchange_connected",
             "Whether the interchange answers",
             lambda: float(self._interchange is not None and self._interchange.connected),
+        )
+        gauge(
+            "hub_connected",
+            "Whether the hub answers; 0 without one, too",
+            lambda: float(self._hub is not None and self._hub.connected),
         )
 
     # --- settings ---------------------------------------------------------------------------------------------------

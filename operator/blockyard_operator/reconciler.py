@@ -13,6 +13,7 @@ from blockyard_operator.core.blocks import reconcile_block
 from blockyard_operator.core.plan import Plan
 from blockyard_operator.core.pools import reconcile_pool
 from blockyard_operator.election import NotLeader
+from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.metrics import Metrics
 from blockyard_operator.observe import Observer
@@ -33,6 +34,7 @@ class Reconciler:
         self._interchange = interchange
         self._metrics = metrics
         self.applier: Applier
+        self.hub: HubLine | None = None
 
     async def run(self) -> None:
         """Work off keys for ever. Raises NotLeader when this process must not write any more."""
@@ -87,3 +89,5 @@ class Reconciler:
         """An object is gone; the interchange's pool of its name too, unless the other kind has one of that name."""
         if not any(self._cache.is_there(Key(kind, key.namespace, key.name)) for kind in ("pool", "block")):
             self._interchange.forget(f"{key.namespace}.{key.name}")
+        if self.hub is not None and key.kind == "pool":
+            self.hub.forget(f"{key.namespace}.{key.name}")

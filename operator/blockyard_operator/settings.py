@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the interchange listens for clients: 'tcp://HOST:5555'."""
     managers_endpoint: str = ""
     """Where it listens for managers, as pods reach it: 'tcp://HOST:5556'."""
+    hub_endpoint: str = ""
+    """Where the hub listens for operators: 'tcp://HOST:5558'; default: the release has none."""
     worker_image: str = ""
     pull_policy: str = ""
     pull_secrets: list[str] = []

@@ -142,6 +142,8 @@ def template_hash(spec: PoolSpec, image: str, rotation: str = "") -> str:
     """What of a pool makes its blocks different: ten characters that change when it does."""
     parts = msgspec.to_builtins(block_spec("", spec))
     parts |= {"drain": None, "image": image, "rotation": rotation}
+    if spec.monitoring.radio not in (None, "none"):  # else as it was before there were radios
+        parts["monitoring"] = msgspec.to_builtins(spec.monitoring)
     text = msgspec.json.encode(parts, order="deterministic")
     number = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest())
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(0, 50, 5))

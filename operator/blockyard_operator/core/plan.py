@@ -11,6 +11,7 @@ import msgspec
 
 from blockyard.blocks.states import JobStatus
 from blockyard_operator.core.objects import Meta
+from blockyard_operator.core.view import HeldRadio
 from blockyard_operator.resources.block import BlockStatus
 from blockyard_operator.resources.pool import PoolStatus
 
@@ -71,10 +72,28 @@ class MarkEvictable(msgspec.Struct, frozen=True):
 
 
 class MakeSecret(msgspec.Struct, frozen=True):
-    """See that the Secret with a pool's key and settings is there, owned by `owner`."""
+    """See that the Secret with a pool's key and settings is there, owned by `owner`; `radio` None: with what it has."""
 
     owner: Meta
     kind: str
+    radio: HeldRadio | None = None
+
+
+class AskRadio(msgspec.Struct, frozen=True):
+    """Ask the hub for a receiver of this pool; `known`: the config that it had for the same wish, '' if none."""
+
+    queue: str
+    wanted: str
+    known: str
+
+    def __repr__(self) -> str:
+        return f"AskRadio({self.queue!r}, {self.wanted!r})"
+
+
+class ShutRadio(msgspec.Struct, frozen=True):
+    """Have the hub shut the pool's receiver."""
+
+    queue: str
 
 
 class CheckTemplate(msgspec.Struct, frozen=True):
@@ -151,6 +170,8 @@ Effect: TypeAlias = (
     | DeletePod
     | MarkEvictable
     | MakeSecret
+    | AskRadio
+    | ShutRadio
     | CheckTemplate
     | DrainManagers
     | SayGone

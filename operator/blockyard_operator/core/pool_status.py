@@ -97,7 +97,8 @@ def _conditions(world: PoolWorld, counts: BlockCounts, choice: Choice, failure: 
     first = next((found[0] for found in problems if found), None)
     well = Said("Ready", TRUE, "Ready" if counts.ready else "Idle")
     ready = well if first is None else Said("Ready", FALSE, first.reason, first.message)
-    return [ready, accepted, template, connected, _progressing(world, counts, choice), degraded, _limits(world, choice)]
+    progressing, limits = _progressing(world, counts, choice), _limits(world, choice)
+    return [ready, accepted, template, connected, progressing, degraded, limits, choice.radio.said]
 
 
 def _accepted(world: PoolWorld) -> Said:

@@ -8,7 +8,8 @@ from blockyard.blocks.scaling import Policy
 from blockyard.kube.quantities import seconds
 from blockyard_operator.core.history import Allowance
 from blockyard_operator.core.objects import Block, Pool
-from blockyard_operator.core.view import QueueView, TemplateCheck
+from blockyard_operator.core.radio import RadioChoice
+from blockyard_operator.core.view import HeldRadio, QueueView, RadioView, TemplateCheck
 from blockyard_operator.resources.block import EndingName
 
 
@@ -16,7 +17,9 @@ class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a pool. `hash`: of its present form. `slots`: workers of each pod.
 
     `queue`: what the interchange says of it; None while it says nothing. `announced`: the interchange was told of the
-    pool and its key. `problem`: why its pods cannot even be written down, as (field and sentence), '' when they can.
+    pool and its key. `radio`: what the hub says; None when the release has none. `held_radio`: what the Secret has;
+    None before that is known. `problem`: why its pods cannot even be written down, as (field and sentence), '' when
+    they can.
     """
 
     pool: Pool
@@ -29,6 +32,8 @@ class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     has_secret: bool = False
     announced: bool = False
+    radio: RadioView | None = None
+    held_radio: HeldRadio | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +48,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     limited: str = ""
     """Why there are not more: a reason, '' when nothing limits."""
     wake_at: float | None = None
+    radio: RadioChoice = RadioChoice()
 
 
 def policy_of(world: PoolWorld) -> Policy:

@@ -8,7 +8,7 @@ started and nothing given up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,8 @@ from blockyard_operator.core.objects import (
 )
 from blockyard_operator.core.pool_status import status_of_pool
 from blockyard_operator.core.pool_world import Choice, PoolWorld, policy_of
+from blockyard_operator.core.radio import RadioChoice
+from blockyard_operator.core.radio import decide as decide_radio
 from blockyard_operator.core.rollout import Pairs, Step, next_step, pair
 from blockyard_operator.core.view import QueueView
 from blockyard_operator.resources.block import EndingName
@@ -49,8 +51,9 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
     if pool.meta.deleting:
         return do.Plan()
     living, ended = _split(world.blocks)
-    choice = _choose(world, living, ended, now)
-    effects = [*_prepare(world), *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
+    radio = decide_radio(world, now)
+    choice = msgspec.structs.replace(_choose(world, living, ended, radio, now), radio=radio)
+    effects = [*_prepare(world), *radio.effects, *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
     if choice.allowed.given_up and world.queue is not None and world.queue.demand.outstanding > 0:
         effects.append(do.FailTasks(pool.queue, choice.allowed.message))
     status, told = status_of_pool(world, living, ended, choice, now)
@@ -61,7 +64,7 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
         )  # fmt: skip
         effects.append(do.WritePoolStatus(pool.meta, status, urgent=calm != pool.status))
         effects += told
-    return do.Plan(effects=tuple(effects), wake_at=choice.wake_at)
+    return do.Plan(effects=tuple(effects), wake_at=earliest(choice.wake_at, radio.wake_at))
 
 
 def _split(blocks: Sequence[Block]) -> tuple[list[Block], list[Block]]:
@@ -74,7 +77,9 @@ def _split(blocks: Sequence[Block]) -> tuple[list[Block], list[Block]]:
 # --- deciding ---------------------------------------------------------------------------------------------------------
 
 
-def _choose(world: PoolWorld, living: Sequence[Block], ended: Sequence[Block], now: float) -> Choice:
+def _choose(
+    world: PoolWorld, living: Sequence[Block], ended: Sequence[Block], radio: RadioChoice, now: float
+) -> Choice:
     spec = world.pool.spec
     if world.pool.unreadable or world.problem:
         return Choice(wanted=len(living))
@@ -89,7 +94,7 @@ def _choose(world: PoolWorld, living: Sequence[Block], ended: Sequence[Block], n
     visible = [block for block in living if not pairs.hides(block)]
     decision = _decide(world, [_view(block, world.queue) for block in visible], now)
     step = next_step(pairs, living, decision.start, spec.rollout)
-    return _limited(world, living, pairs, step, decision, allowed)
+    return _limited(world, living, pairs, step, decision, _Allowed(allowed, _is_ready(world) and radio.ready))
 
 
 def _decide(world: PoolWorld, views: Sequence[BlockView], now: float) -> Decision:
@@ -117,12 +122,23 @@ def _view(block: Block, queue: QueueView) -> BlockView:
     )
 
 
+class _Allowed(NamedTuple):
+    """By the error policy, and by what must be there before the first block."""
+
+    by_policy: Allowance
+    ready: bool
+
+
+def _is_ready(world: PoolWorld) -> bool:
+    checked = world.check is not None and world.check.hash == world.hash and not world.check.problem
+    return checked and world.has_secret and world.announced
+
+
 def _limited(
-    world: PoolWorld, living: Sequence[Block], pairs: Pairs, step: Step, decision: Decision, allowed: Allowance
+    world: PoolWorld, living: Sequence[Block], pairs: Pairs, step: Step, decision: Decision, may: _Allowed
 ) -> Choice:
     """What of the wishes may be done now: no block before its pods were checked, none beyond what is allowed."""
-    checked = world.check is not None and world.check.hash == world.hash and not world.check.problem
-    ready = checked and world.has_secret and world.announced
+    allowed, ready = may
     named = {block.meta.name: block for block in living}
     drain = {str(name): EndingName.SCALE_IN for name in decision.drain}
     drain |= {block.meta.name: EndingName.ROLLOUT for block in step.drain if block.meta.name not in drain}

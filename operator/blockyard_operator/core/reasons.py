@@ -13,6 +13,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "Progressing": "the operator is changing something: scaling, draining, rolling out",
     "Degraded": "blocks fail",
     "ScalingLimited": "there would be more blocks if something did not forbid it",
+    "Monitored": "what its tries use is told to the hub",
 }
 """What True means. Ready is False for the first of the others that is wrong, with that one's reason and message."""
 
@@ -62,6 +63,14 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "BlocksUnproved": "no block of this form has proved itself yet; a few are tried at a time",
         "BlocksFailing": "blocks fail, and a pause is kept",
         "GivenUp": "the error policy gave the pool up",
+    },
+    "Monitored": {
+        "Monitored": "",
+        "Off": "`spec.monitoring.radio` is `none`, or the release has no hub",
+        "Preparing": "the hub has been asked, and the first blocks wait for its answer, 15 s at most",
+        "NoHub": "the pool names a radio, and the release has no hub; blocks run without",
+        "HubSilent": "the hub does not answer; blocks run, new ones without a radio if the pool never had one",
+        "RadioRefused": "the hub does not want it, and the message says why; blocks run without",
     },
 }
 """By condition; '…' stands for reasons that come from elsewhere."""

@@ -30,6 +30,32 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     loads: Mapping[str, Load] = {}
 
 
+class RadioView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub says of a pool's radio. `asked`: for what it was asked last, '' nothing, and when first (epoch).
+
+    `radio`: the complete config that answers this, `refusal`: why there is none; both '' while there is no answer.
+    `silent`: it does not answer at all now. `listens`: it has a receiver for the pool.
+    """
+
+    silent: bool = False
+    asked: str = ""
+    asked_at: float = 0.0
+    radio: str = ""
+    refusal: str = ""
+    listens: bool = False
+
+
+class HeldRadio(msgspec.Struct, frozen=True, kw_only=True):
+    """The radio that a pool's Secret holds: for what wish it was made, '' none, and the complete config (JSON)."""
+
+    wanted: str = ""
+    radio: str = ""
+    sample_seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"HeldRadio(wanted={self.wanted!r}, radio={'…' if self.radio else ''!r})"
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The API server would not make a pod or Service of a block. `lasting`: no repetition will help."""
 

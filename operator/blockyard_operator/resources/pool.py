@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from blockyard_operator.resources.fields import Duration, Name, Record, Sentence, Share, Time, Word, rule
+from blockyard_operator.resources.fields import Duration, Name, Open, Record, Sentence, Share, Time, Word, rule
 from blockyard_operator.resources.shape import Conditions, FailureRule, Launcher, PodTemplate, WorkerSize
 
 Count = Annotated[int, Meta(ge=0, le=100_000)]
@@ -90,16 +90,23 @@ class Drain(Record, frozen=True):
     )
 
 
-class RadioName(StrEnum):
-    """How a pool's monitoring messages travel."""
-
-    NONE = "none"
-
-
 class Monitoring(Record, frozen=True):
-    """Monitoring of the pool's tasks and pods."""
+    """How what the pool's workers have to tell travels to the release's hub."""
 
-    radio: RadioName = RadioName.NONE
+    radio: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[a-z][a-z0-9_-]*$",
+                max_length=63,
+                description="'none', 'zmq', 'interchange', 'udp', or another that the hub has; default: 'zmq' when "
+                "there is a hub, else 'none'.",
+            ),
+        ]
+        | None
+    ) = None
+    settings: Annotated[Open, Meta(description="Of the radio; addresses and keys are the hub's.")] = {}
+    sample_period: Annotated[Duration, Meta(description="Between two looks at what tasks use; '0s': none.")] = "1s"
 
 
 class Rollout(Record, frozen=True):
