@@ -27,6 +27,8 @@ LOCKS = {
     "interchange": Path("interchange/requirements.lock"),
     "operator": Path("operator/requirements.lock"),
 }
+EXTRAS = {"interchange": ("interchange", "monitoring")}
+"""Whose image has more than the extra of its name: the hub runs beside the interchange, from its image."""
 NOT_IN_WORKERS = ("click", "rich")
 """The command line's; a worker image that carried them would put them into every user's image, too."""
 
@@ -48,9 +50,10 @@ def main(arguments: list[str]) -> int:
 
 
 def requirements(image: str) -> list[str]:
-    """What an image needs, as pyproject.toml says it: the library's own and those of the image's extra."""
+    """What an image needs, as pyproject.toml says it: the library's own and those of the image's extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *_extra(project, image)]
+    extras = [one for extra in EXTRAS.get(image, (image,)) for one in _extra(project, extra)]
+    wanted = [*project["dependencies"], *dict.fromkeys(extras)]
     return [one for one in wanted if image != "worker" or _name(one) not in NOT_IN_WORKERS]
 
 

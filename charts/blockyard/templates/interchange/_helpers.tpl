@@ -9,13 +9,17 @@
       "keys" "/etc/blockyard/keys"
       "wait_for_journal" 60
       "core" (merge (dict) .Values.interchange.settings (dict "pools" (dict))) -}}
+{{- if .Values.hub.enabled -}}
+{{- $_ := set $settings "hub" (printf "tcp://%s:5557" (.Values.hub.separate | ternary "0.0.0.0" "127.0.0.1")) -}}
+{{- $_ := set $settings.core "monitoring" true -}}
+{{- end -}}
 {{- if eq .Values.interchange.journal "postgresql" -}}
 {{- $_ := set $settings "journal" "postgresql://" -}}
 {{- end -}}
 {{ toPrettyJson $settings }}
 {{- end -}}
 
-{{/* The environment with which libpq finds the journal's PostgreSQL. */}}
+{{/* The environment with which libpq finds the PostgreSQL of journal and history. */}}
 {{- define "blockyard.interchange.database" -}}
 {{- $fullname := include "blockyard.fullname" . -}}
 {{- if .Values.postgresql.enabled -}}
