@@ -109,11 +109,12 @@ class OwnCluster(Cluster):
             node.bring_back()
             self.wait_nodes(*self.runner.nodes)
 
-    def kill_container(self, namespace: str, pod: str) -> None:
-        """SIGKILL to the first process of a pod's first container."""
+    def kill_container(self, namespace: str, pod: str, name: str = "") -> None:
+        """SIGKILL to the first process of a pod's container; '': of its first one."""
         found = self.json("get", "pod", pod, f"--namespace={namespace}")
-        container = found["status"]["containerStatuses"][0]["containerID"]
-        self.node(found["spec"]["nodeName"]).kill_container(container)
+        wanted = name or found["spec"]["containers"][0]["name"]
+        states = {one["name"]: one["containerID"] for one in found["status"]["containerStatuses"]}
+        self.node(found["spec"]["nodeName"]).kill_container(states[wanted])
 
     def logs(self, name: str) -> str:
         """The end of what one of the control plane's processes said."""

@@ -1,0 +1,195 @@
+"""Monitoring in a cluster, whole: a hub in the interchange's pod, pools' radios, PostgreSQL, Prometheus."""
+
+import base64
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cluster import deployables
+from tests.cluster.access import OwnCluster
+from tests.cluster.kubectl import Json
+from tests.cluster.prometheus import running_prometheus
+from tests.cluster.waiting import wait_until
+from tests.e2e import release as releases
+from tests.e2e.release import Release
+
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(900)]
+
+SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+SPEC = {
+    "workersPerNode": 2,
+    "blocks": {"max": 2},
+    "strategy": {"idleTimeout": "3s"},
+    "drain": {"timeout": "10s"},
+    "template": {"spec": {"containers": [{"name": "worker", "resources": SMALL}]}},
+}
+WITHIN = 180.0
+TASKS = 300
+
+
+class Yard:
+    """The release, and what its hub has written."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+
+    def address(self, service: str) -> str:
+        """A Service's own address, which this machine reaches."""
+        within = f"--namespace={self.release.namespace}"
+        return str(
+            self.release.cluster.json("get", "service", f"{self.release.name}-{service}", within)["spec"]["clusterIP"]
+        )
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """A query of the history; no row while there is no schema yet."""
+        within = f"--namespace={self.release.namespace}"
+        secret = self.release.cluster.json("get", "secret", f"{self.release.name}-postgresql", within)["data"]
+        password = base64.b64decode(secret["password"]).decode()
+        host = self.address("postgresql")
+        with psycopg.connect(host=host, dbname="blockyard", user="blockyard", password=password) as connection:
+            try:
+                return connection.execute(query.encode(), values).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+
+    def until(self, what: str, look: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+        """Look until it holds; what was seen then."""
+        seen: list[Any] = []
+
+        def amiss() -> str | None:
+            seen.append(look())
+            return None if holds(seen[-1]) else str(seen[-1])[:2000]
+
+        wait_until(what, amiss, WITHIN)
+        return seen[-1]
+
+    def condition(self, pool: str) -> tuple[str, str, str]:
+        """Of its monitoring."""
+        found = self.release.pool(pool).get("status", {}).get("conditions", [])
+        return next(
+            ((one["status"], one["reason"], one["message"]) for one in found if one["type"] == "Monitored"), ("",) * 3
+        )
+
+    def hub(self) -> Json:
+        """The hub's container, as its pod's status has it."""
+        (pod,) = self.release.pods("app.kubernetes.io/component=interchange")
+        return next(one for one in pod["status"]["containerStatuses"] if one["name"] == "hub") | {
+            "pod": pod["metadata"]["name"]
+        }
+
+    def queue(self, pool: str) -> str:
+        """A pool's name to the interchange."""
+        return f"{self.release.namespace}.{pool}"
+
+
+@pytest.fixture(scope="module")
+def yard(own_cluster: OwnCluster) -> Iterator[Yard]:
+    values = {
+        "images": releases.image_values(own_cluster, (*deployables.DOCKERFILES, deployables.POSTGRESQL)),
+        "interchange": {"resources": SMALL, "persistence": {"size": "1Gi"}},
+        "operator": {"resources": SMALL},
+        "postgresql": {
+            "enabled": True,
+            "path": deployables.POSTGRESQL_BIN,
+            "persistence": {"size": "1Gi"},
+            "resources": SMALL,
+        },
+        "hub": {"enabled": True, "resources": SMALL, "radios": {"ports": 4}},
+    }
+    with releases.released(own_cluster, values) as release:
+        yield Yard(release)
+
+
+def nap(number: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return number
+
+
+def tries_of(yard: Yard, pool: str) -> list[tuple[Any, ...]]:
+    """(ended tries, tries with what they used) of a pool."""
+    ended = yard.ask("select count(distinct task) from tries where pool = %s and is_last", yard.queue(pool))
+    used = yard.ask("select count(distinct task) from worker_tasks where pool = %s", yard.queue(pool))
+    return [*ended, *used]
+
+
+def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: Yard) -> None:
+    release = yard.release
+    assert isinstance(release.cluster, OwnCluster)
+    release.apply_pool("default", SPEC)
+    with release.client("default") as client, running_prometheus([f"{yard.address('hub')}:9092"]) as prometheus:
+        futures = client.starmap(nap, zip(range(TASKS), itertools.repeat(0.05)))
+        futures[0].result(timeout=WITHIN)
+        yard.until("the pool is monitored", lambda: yard.condition("default"), lambda seen: seen[0] == "True")
+        before = yard.hub()
+        release.cluster.kill_container(release.namespace, before["pod"], "hub")
+        assert not futures[-1].done(), "tasks are still running"
+        assert [future.result(timeout=WITHIN) for future in futures] == list(range(TASKS))
+        seen = yard.until("the hub is back", yard.hub, lambda one: one["restartCount"] > before["restartCount"])
+        assert seen["lastState"]["terminated"]["exitCode"] == 137
+        whole = [(TASKS,), (TASKS,)]
+        yard.until("all tries, and what each used", lambda: tries_of(yard, "default"), lambda found: found == whole)
+        times = yard.ask(
+            "select count(*) from tries where pool = %s and state = 0 and submitted_us <= queued_us "
+            "and queued_us <= assigned_us and assigned_us <= returned_us and ran_us >= 50000", yard.queue("default"),
+        )  # fmt: skip
+        assert times == [(TASKS,)], yard.ask("select * from tries limit 3")
+        shown = yard.until(
+            "the hub's metrics are scraped",
+            lambda: prometheus.query('sum(blockyard_hub_packets_total{radio="zmq"})'),
+            lambda series: bool(series) and float(series[0]["value"][1]) > 0,
+        )
+        assert shown
+        assert prometheus.query("blockyard_hub_lost{radio='zmq'}")[0]["value"][1] == "0"
+    release.wait_no_blocks("default")
+
+    def states() -> set[str]:
+        return {
+            name for (name,) in yard.ask("select distinct state from blocks where pool = %s", yard.queue("default"))
+        }
+
+    yard.until("the blocks' states", states, lambda found: {"PENDING", "RUNNING", "SCALED_IN"} <= found)
+    nodes = yard.ask("select distinct state from nodes where pool = %s", yard.queue("default"))
+    assert {name for (name,) in nodes} == {"joined", "gone"}
+
+
+@pytest.mark.parametrize("radio", ["interchange", "udp"])
+def test_other_radios_tell_what_tries_used(yard: Yard, radio: str) -> None:
+    yard.release.apply_pool(radio, {**SPEC, "monitoring": {"radio": radio}})
+    with yard.release.client(radio) as client:
+        futures = client.starmap(nap, zip(range(20), itertools.repeat(0.01)))
+        assert [future.result(timeout=WITHIN) for future in futures] == list(range(20))
+    yard.until("what they used", lambda: tries_of(yard, radio), lambda found: found == [(20,), (20,)])
+    assert yard.condition(radio)[:2] == ("True", "Monitored")
+    yard.release.wait_no_blocks(radio)
+
+
+def test_what_the_hub_does_not_have_is_said_and_holds_up_no_task(yard: Yard) -> None:
+    yard.release.apply_pool("odd", {**SPEC, "monitoring": {"radio": "pigeon"}})
+    with yard.release.client("odd") as client:
+        assert client.submit(pow, 2, 10).result(timeout=WITHIN) == 1024
+    status, reason, message = yard.condition("odd")
+    assert (status, reason) == ("False", "RadioRefused")
+    assert "pigeon" in message
+    yard.release.wait_no_blocks("odd")
+
+
+def test_a_pools_port_is_free_again_when_it_is_deleted(yard: Yard) -> None:
+    release = yard.release
+    within = f"--namespace={release.namespace}"
+    release.cluster.run("delete", "workerpools", "--all", within, "--wait", timeout=180)
+    names = [f"p{number}" for number in range(4)]
+    for name in names:
+        release.apply_pool(name, {**SPEC, "blocks": {"init": 0, "max": 1}})
+    yard.until(
+        "all four ports are given", lambda: [yard.condition(name) for name in names],
+        lambda seen: all(one[0] == "True" for one in seen),
+    )  # fmt: skip
+    release.apply_pool("p4", {**SPEC, "blocks": {"init": 0, "max": 1}})
+    yard.until("the fifth has none", lambda: yard.condition("p4"), lambda seen: "all 4 ports" in seen[2])
+    release.cluster.run("delete", "workerpool", "p0", within, "--wait", timeout=180)
+    yard.until("until one is free", lambda: yard.condition("p4"), lambda seen: seen[0] == "True")
+    release.cluster.run("delete", "workerpools", "--all", within, "--wait", timeout=180)
