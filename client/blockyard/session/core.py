@@ -158,10 +158,11 @@ class SessionCore:
 
         The interchange does nothing with it that anybody waits for, so it is not worth waking it each time.
         """
-        if not self._frames and not self._collected:
-            self._credit_at = now + _CREDIT_SECONDS
+        is_owed = bool(self._frames or self._collected)
+        if is_owed and not at_once and self._frames < _CREDIT_FRAMES and now < self._credit_at:
             return []
-        if not at_once and self._frames < _CREDIT_FRAMES and now < self._credit_at:
+        self._credit_at = now + _CREDIT_SECONDS
+        if not is_owed:
             return []
         frame = codec.encode(wire.Collect(self._frames, self._collected))
         self._frames, self._collected = 0, []
