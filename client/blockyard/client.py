@@ -352,12 +352,12 @@ class Client(Submitter):
 
     @property
     def run(self) -> "RunHandle":
-        """The run that this client's tasks belong to: ``client.run.summary()``."""
+        """The run that this client's tasks belong to: ``client.run.summary()``. Called, it starts a workflow's run."""
         from blockyard.runs import RunHandle
 
         if self._handle is None:
             name = self._engine.run_name if isinstance(self._engine, RemoteEngine) else self._run
-            self._handle = RunHandle(name, self._folder)
+            self._handle = RunHandle(name, self._folder, self._engine, self._options.pool)
         return self._handle
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor

@@ -5,6 +5,7 @@ session, the lower half counts that session's tasks. It is therefore known befor
 same when a frame is sent again after a crash, and sorts by submission within a session.
 """
 
+from hashlib import blake2b
 from typing import NewType
 
 TaskId = NewType("TaskId", int)
@@ -29,6 +30,12 @@ MAX_NUMBER = 2**NUMBER_BITS - 1
 def task_id(session: SessionId, number: int) -> TaskId:
     """Join a session (0..2^31-1) and a number within it (0..2^32-1)."""
     return TaskId(session << NUMBER_BITS | number)
+
+
+def hosted_session(run: str) -> SessionId:
+    """The session that a run hosted by the interchange itself is numbered in: everybody knows it by the run's name."""
+    drawn = int.from_bytes(blake2b(run.encode(), digest_size=4).digest(), "big")
+    return SessionId(drawn % MAX_SESSION + 1)
 
 
 def session_of(task: TaskId) -> SessionId:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from blockyard.errors import ConfigError
-from blockyard.wire.records import TaskSpec
+from blockyard.wire.records import TaskSpec, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,17 @@ class Join:
     """The calls whose results are the result of the task that returned this."""
 
     calls: tuple[Call, ...]
+    whole: bool = False
+    """Each call is to have the resources and times that the task was given; else these were asked for one call."""
 
 
-def of_children(parent: TaskSpec, function: bytes = b"", name: str = "") -> TaskSpec:
+def of_children(parent: TaskSpec, function: bytes = b"", name: str = "", *, whole: bool = False) -> TaskSpec:
     """What the calls that a task left to be done have from it: pool, priority, tags, how often and whether they may run
-    again; not its resources and times, which were asked for one call."""
+    again; its resources and the time of one try only if it left them as a `whole`."""
+    if whole:
+        return msgspec.structs.replace(
+            parent, function=function, name=name, deadline=0.0, trigger=Trigger.ALL_SUCCESS, condition=None
+        )
     return TaskSpec(
         function,
         pool=parent.pool,

@@ -100,6 +100,8 @@ class RemoteEngine:
         self._pools: dict[int, str] = {}
         """Pools of unfinished tasks, of all that are not of pool 'default'."""
         self._broken: Exception | None = None
+        self._names: dict[int, str] = {}
+        """Of tasks of hosted runs that are being asked about."""
         self._let_go: set[int] = set()
         """Tasks of other clients of the run that were collected or cancelled here."""
         hello = wire.Hello(
@@ -449,6 +451,11 @@ class RemoteEngine:
         found: list[TaskFuture[Any]] = self._questions.reattach().result(self._settings.patience)
         return found
 
+    def follow(self, run: str) -> dict[str, TaskFuture[Any]]:
+        """Futures of the tasks of a hosted run, by name; of several that have one, the last."""
+        found: list[TaskFuture[Any]] = self._questions.reattach(run).result(self._settings.patience)
+        return {self._names.pop(future.task, ""): future for future in found}
+
     def _on_attached(self, attached: wire.Attached) -> None:
         if not self._questions.is_open(attached.number):
             return  # asked again after a reconnect, for the interchange's sake
@@ -459,6 +466,7 @@ class RemoteEngine:
             if task not in known and task not in self._unseen and task not in self._let_go
         }
         known.update(fresh)
+        self._names.update(zip(attached.tasks, attached.names, strict=True))
         self._questions.answer(attached.number, list(fresh.values()))
 
     # ------------------------------------------------------------------ the end

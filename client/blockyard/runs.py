@@ -4,12 +4,19 @@ What is read, and how, is `blockyard_monitoring.history`'s, which need not be in
 """
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.monitoring import database_of, is_monitored
+
+if TYPE_CHECKING:
+    from blockyard.workflow.building import Workflow
+    from blockyard.workflow.running import WorkflowRun
+    from blockyard.workflow.spec import Workflow as Spec
 
 
 class FunctionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +97,37 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunHandle:
-    """A run of this client. `folder`: the state folder of its system."""
+    """A run of this client. `folder`: the state folder of its system. `pool`: what its workflows call 'default'."""
 
-    def __init__(self, name: str, folder: Path | None) -> None:
+    def __init__(self, name: str, folder: Path | None, engine: object = None, pool: str = "default") -> None:
         self.name = name
+        self._engine = engine
+        self._pool = pool
         self._folder = folder
         self._database = database_of(folder) if folder is not None and is_monitored(folder) else ""
+
+    def __call__(
+        self,
+        workflow: "Workflow | Spec | Mapping[str, Any] | Path",
+        *,
+        name: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> "WorkflowRun":
+        """Start a run of a workflow, or find it as it is when it was started before under this name.
+
+        `workflow`: built by `blockyard.workflow.building.Workflow`, the path of a file, or a spec, which needs a
+        `name`. `arguments`: of its parameters. The run goes on when this client is gone, as long as the interchange is
+        there. Raises `Invalid`, with all that is wrong and where, before anything runs; BlockyardError.
+        """
+        from blockyard.remote import RemoteEngine
+        from blockyard.workflow import running  # costs nothing to those who do not use it
+
+        if not isinstance(self._engine, RemoteEngine):
+            raise ConfigError("run: threads of this process run no workflows; use Client.local")
+        spec, own = running.of(workflow)
+        if not (name or own):
+            raise ConfigError("run: a spec has no name of its own; say name=")
+        return running.start(self._engine, spec, name or own, arguments, pool=self._pool)
 
     def summary(self) -> RunSummary:
         """What its history says by now; what happened within the last half second may be missing.

@@ -185,8 +185,12 @@ def check_choice(tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
 
 def cancel_chosen(interchange: Asking, output: Output, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
     """Carry out `cancel`."""
-    order = control.CancelTasks([*tasks]) if tasks else control.CancelMatching(pool, run)
-    count = interchange.ask(order, control.Done).count
+    from blockyard.cli.workflows import cancel_run
+
+    count = cancel_run(interchange, run) if run and not pool else None
+    if count is None:
+        order = control.CancelTasks([*tasks]) if tasks else control.CancelMatching(pool, run)
+        count = interchange.ask(order, control.Done).count
     if tasks and count == 0:
         names = show.listed(task_name(task) for task in tasks)
         raise NotFound(f"nothing was cancelled: {names}: ended, or never submitted here; 'blockyard task' says which")

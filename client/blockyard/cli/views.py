@@ -3,6 +3,8 @@
 Times are UTC epoch seconds, durations seconds, sizes bytes; 0 where something has not happened.
 """
 
+from typing import Any
+
 import msgspec
 
 from blockyard.ids import TaskId, task_name
@@ -187,3 +189,53 @@ def block_of(line: control.BlockLine) -> BlockView:
     """From the wire."""
     own = {name: getattr(line, name) for name in ("pool", "managers", "workers", "busy", "draining", "idle_seconds")}
     return BlockView(**own, **{name: getattr(line.report, name) for name in control.BlockReport.__struct_fields__})
+
+
+class FaultView(View, frozen=True):
+    """One thing that is wrong with a workflow file."""
+
+    file: str
+    path: str
+    reason: str
+
+
+class LintView(View, frozen=True):
+    """All that is wrong."""
+
+    faults: list[FaultView]
+
+
+class RunView(View, frozen=True):
+    """A workflow run; `counts` are its steps by state."""
+
+    run: str
+    phase: str
+    started_at: float
+    ended_at: float
+    counts: dict[str, int]
+
+
+class RunsView(View, frozen=True):
+    """Runs, youngest first."""
+
+    runs: list[RunView]
+
+
+class StepView(View, frozen=True):
+    """A step of a run. `parts`: tasks of its sweep, while these run."""
+
+    step: str
+    task: str
+    state: str
+    seconds: float
+    message: str
+    outputs: dict[str, Any]
+    parts: int
+    open_parts: int
+
+
+class StepsView(View, frozen=True):
+    """A run and some of its steps."""
+
+    run: RunView
+    steps: list[StepView]

@@ -134,9 +134,9 @@ class SessionCore:
         self._watches.pop(number, None)
         return []
 
-    def reattach(self, number: int) -> bytes:
-        """Ask for the run's tasks; now and after each reconnect."""
-        frame = self._watches[number] = codec.encode(wire.Reattach(number))
+    def reattach(self, number: int, run: str = "") -> bytes:
+        """Ask for the run's tasks, or for those of a hosted run; now and after each reconnect."""
+        frame = self._watches[number] = codec.encode(wire.Reattach(number, run))
         return frame
 
     def cancel(self, tasks: list[int]) -> bytes:

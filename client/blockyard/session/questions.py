@@ -54,10 +54,10 @@ class Questions:
         self._send(number, control.Watch(pool), watch=True)
         return functools.partial(self._forget_watch, number)
 
-    def reattach(self) -> Future[Any]:
-        """Ask for the run's tasks; `answer` gives the result."""
+    def reattach(self, run: str = "") -> Future[Any]:
+        """Ask for the run's tasks, or for those of a hosted run; `answer` gives the result."""
         number, future = self._new()
-        self._order(lambda core: [core.reattach(number)])
+        self._order(lambda core: [core.reattach(number, run)])
         return future
 
     def is_open(self, number: int) -> bool:

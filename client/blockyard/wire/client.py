@@ -59,6 +59,8 @@ class Reattach(Record, tag=6, frozen=True):
     """Ask for the run's unfinished and uncollected tasks, whoever submitted them."""
 
     number: int
+    run: str = ""
+    """A hosted run to look at instead of the client's own; '': its own."""
 
 
 class Ping(Record, tag=7, frozen=True):

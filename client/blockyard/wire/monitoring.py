@@ -53,6 +53,7 @@ class TryState(enum.IntEnum):
     LOST = 7
     DEPENDENCY = 8
     REFUSED = 9
+    SKIPPED = 10
 
 
 class Run(Record, tag=1, frozen=True):

@@ -4,11 +4,19 @@ Bodies (arguments, results, functions) are opaque here: bytes that only clients 
 """
 
 import enum
+from typing import Annotated, Final
 
 import msgspec
 
 PROTOCOL_VERSION = 1
 """Raised when an old peer could misread a new message; a mismatch refuses that peer alone."""
+
+
+MAX_OUTPUTS_BYTES: Final = 64 * 1024
+"""Of what one try declares as its outputs."""
+
+NONE_BODY: Final = b"\x80\x05N."
+"""How `None` is packed: what a task gets in place of the result of one that it needed and that did not succeed."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -84,6 +92,35 @@ class Status(enum.IntEnum):
     """A task it waits for did not succeed."""
     REFUSED = 9
     """It can never run: unknown pool, impossible request, wrong Python."""
+    SKIPPED = 10
+    """Its trigger rule or its condition said that it is not to run, or so it was with one that it needs."""
+
+
+class Trigger(enum.IntEnum):
+    """When a task runs, by how the tasks that it needs have ended. A skipped one is neither success nor failure."""
+
+    ALL_SUCCESS = 0
+    """All succeeded. It fails with the first that fails, and is skipped with the first that is skipped."""
+    ANY_SUCCESS = 1
+    """One succeeded, whatever the others do."""
+    ANY_FAILED = 2
+    """One failed, whatever the others do; it is skipped when none did."""
+    ALL_FAILED = 3
+    """All failed; it is skipped when one did not."""
+    NONE_FAILED = 4
+    """All ended and none failed: some may have been skipped."""
+    ALWAYS = 5
+    """All ended, however."""
+
+
+class Condition(Record, frozen=True):
+    """What must hold besides for a task to run, in CEL; see `blockyard.workflow.expressions` for what it sees."""
+
+    expression: str
+    names: list[str] = []
+    """Of the steps that it needs, in the order of its needs."""
+    parameters: bytes = b"{}"
+    """JSON object."""
 
 
 class Failure(Record, frozen=True):
@@ -127,6 +164,8 @@ class TaskSpec(Record, frozen=True):
     ranks_per_node: int = 0
     idempotent: bool = True
     tags: tuple[str, ...] = ()
+    trigger: Trigger = Trigger.ALL_SUCCESS
+    condition: Condition | None = None
 
 
 class Group(Record, frozen=True):
@@ -151,7 +190,7 @@ class Function(Record, frozen=True):
     """'module.qualname', for people."""
     body: bytes
     python: str
-    """'3.11': cloudpickled code runs only on the minor version that made it."""
+    """'3.11': cloudpickled code runs only on the minor version that made it; '': by reference, for any."""
 
 
 class Calls(Record, frozen=True):
@@ -174,6 +213,8 @@ class Outcome(Record, frozen=True):
     failure: Failure | None = None
     calls: Calls | None = None
     """With JOIN."""
+    outputs: Annotated[bytes, msgspec.Meta(max_length=MAX_OUTPUTS_BYTES)] = b""
+    """What the function declared for conditions and for people: a JSON object, or nothing."""
 
 
 class Lease(Record, frozen=True):

@@ -51,6 +51,8 @@ def surviving(  # noqa: C901, PLR0912 - one flat case for each kind of entry
             return _pool(state, entry.pool)
         case entries.ClientAllowed():
             return _client(state, entry.name)
+        case entries.RunHosted():
+            return hosted_run(state, entry.run)
         case entries.Noted(number):
             return entry if state.notes is not None and number > state.notes.confirmed else None
         case _:
@@ -82,6 +84,15 @@ def _pool(state: State, name: str) -> entries.PoolSet | None:
     if pool is None or pool.origin is not Origin.KEEPER:
         return None
     return entries.PoolSet(name, pool.settings, list(pool.keys))
+
+
+def hosted_run(state: State, name: str) -> entries.RunHosted | None:
+    """A run as it is now: the copy comes behind entries that are younger than the original."""
+    found = state.hosted.get(name)
+    if found is None:
+        return None
+    steps, session = list(found.steps.values()), found.session
+    return entries.RunHosted(name, session.id, found.digest, found.at, steps, session.is_held)
 
 
 def _client(state: State, name: str) -> entries.ClientAllowed | None:
@@ -135,5 +146,5 @@ def _session(state: State, entry: entries.SessionOpened) -> entries.SessionOpene
     children = state.sessions.get(SessionId(session.id | 1 << 31))
     return entries.SessionOpened(
         session.id, session.token, session.run.name, session.user, session.keep, session.python, session.name,
-        session.accepted, session.next_number, children.next_number if children is not None else 0,
+        session.accepted, session.next_number, children.next_number if children is not None else 0, session.hosted,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, keeping, listing, managers, output, requests, rights, sessions
+from blockyard_interchange.core import explain, hosted, keeping, listing, managers, output, requests, rights, sessions
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.state import Loss, Manager, Pool, Session, State, Task, TaskState
 
@@ -37,6 +37,12 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
             _refuse(state, session, message.number, *done)
         else:
             reply(state, session, message.number, asked.Done(done))
+    elif isinstance(question, hosted.Question):
+        answer = hosted.answer(state, session, question, now)
+        if isinstance(answer, keeping.Fault):
+            _refuse(state, session, message.number, *answer)
+        else:
+            reply(state, session, message.number, answer)
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
         _refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
     elif _asks_in_vain(state, question):

@@ -6,6 +6,7 @@ oldest chunk that still matter (see `replay.surviving`).
 
 import msgspec
 
+from blockyard.wire.control import StepMark
 from blockyard.wire.hub import Told
 from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
 from blockyard_interchange.core.settings import PoolSettings
@@ -26,6 +27,8 @@ class SessionOpened(Record, tag=1, frozen=True):
     next_number: int = 0
     next_child: int = 0
     """Numbers below are used up by tasks that `join` made for this session."""
+    hosted: bool = False
+    """It stands for a run of the interchange's own."""
 
 
 class RunOwned(Record, tag=2, frozen=True):
@@ -194,6 +197,17 @@ class NotesConfirmed(Record, tag=21, frozen=True):
     number: int
 
 
+class RunHosted(Record, tag=30, frozen=True):
+    """A run that the interchange keeps by itself, as it is from here on."""
+
+    run: str
+    session: int
+    digest: bytes
+    at: float
+    steps: list[StepMark]
+    held: bool
+
+
 Entry = (
     SessionOpened
     | RunOwned
@@ -216,6 +230,7 @@ Entry = (
     | ClientForbidden
     | Noted
     | NotesConfirmed
+    | RunHosted
 )
 
 encode = msgspec.msgpack.Encoder().encode

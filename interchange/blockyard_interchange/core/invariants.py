@@ -101,6 +101,9 @@ def _check_graph(state: State) -> None:
             known = need.flags & Flag.GIVEN or state.tasks.get(need.id) is need
             _require(known, "what it needs is kept", need.id, "a known task", task)
             told = sum(other is task for other in need.dependents or ())
+            if task.order.is_ruled and task.outcome is None and not task.waiting and task.state != TaskState.JOINING:
+                _equal(told, 0, f"decided, it is not told by {task_name(need.id)}", task)
+                continue
             is_open = need.outcome is None or (id(need) in settling and told > 0)
             open_needs += is_open
             if is_open and task.outcome is None:
@@ -121,7 +124,8 @@ def _check_waiting(state: State, task: Task, *, shadow: bool) -> None:
         case TaskState.QUEUED | TaskState.DELAYED:
             _equal(task.waiting, 0, "it waits for nothing", task)
         case TaskState.WAITING:
-            _require(task.waiting or task.id in state.orphans, "it waits for something", task.waiting, "> 0", task)
+            has_reason = task.waiting or task.id in state.orphans or task.order.session.is_held
+            _require(has_reason, "it waits for something", task.waiting, "> 0", task)
         case TaskState.JOINING:
             strangers = [need.id for need in task.needs if not need.flags & Flag.CHILD]
             _equal(strangers, [], "it waits for its children only", task)
@@ -209,9 +213,15 @@ def _check_sessions(state: State) -> None:
         _require(session.connected or not session.out, f"{where}: nothing waits for one that is away", session.out, [])
     for peer, session in state.peers.items():
         _require(state.sessions.get(session.id) is session, f"the session of peer {peer!r} is open", session.id, "open")
+    for hosted in state.hosted.values():
+        where = f"run {hosted.run!r}"
+        _require(state.sessions.get(hosted.session.id) is hosted.session, f"{where}: its session is open", 0, 1)
+        strangers = [mark.name for mark in hosted.steps.values() if mark.task >> 32 != hosted.session.id]
+        _equal(strangers, [], f"{where}: its steps are tasks of its own session")
     for run in state.runs.values():
         _require(run.sessions, f"run {run.name!r} has sessions", run.sessions, "some")
-        _require(run.watchers <= run.sessions, f"run {run.name!r}: watchers are of it", run.watchers, run.sessions)
+        strange = [one for one in run.watchers if one not in state.sessions]
+        _equal(strange, [], f"run {run.name!r}: its watchers are known")
         lost = [name for name in run.sessions if name not in state.sessions]
         _equal(lost, [], f"run {run.name!r}: its sessions are open")
 

@@ -9,7 +9,7 @@ import math
 
 from blockyard.ids import FunctionId, ManagerId
 from blockyard.wire import manager as wire
-from blockyard.wire.records import Assigned, Blob, Body, Lease, Need, Status, body_bytes
+from blockyard.wire.records import NONE_BODY, Assigned, Blob, Body, Lease, Need, Status, body_bytes
 from blockyard_interchange.core import gangs
 from blockyard_interchange.core.state import Flag, Manager, Order, Pool, State, Task, TaskState
 
@@ -146,6 +146,7 @@ class _Dealer:
                 or manager.load >= manager.workers * (1 + ahead(self._state, follower.order))
                 or follower.state is not TaskState.WAITING
                 or follower.flags & Flag.SHADOW
+                or follower.order.is_ruled
                 or follower.order.slots > 1
                 or follower.order.pool is not manager.pool
                 or not follower.order.spec.idempotent
@@ -217,7 +218,14 @@ def send_function(state: State, manager: Manager, order: Order) -> None:
 
 
 def needs_of(task: Task) -> list[Need]:
-    """The results that a task waits for, or where they will be made."""
+    """The results that a task waits for, or where they will be made; where it does not wait for all, None instead."""
+    if task.order.is_ruled:
+        return [
+            Need(need.id, need.outcome.body)
+            if need.outcome is not None and need.outcome.status is Status.DONE
+            else Need(need.id, NONE_BODY)
+            for need in task.needs
+        ]
     return [
         Need(need.id, need.outcome.body)
         if need.outcome is not None and need.outcome.status is Status.DONE

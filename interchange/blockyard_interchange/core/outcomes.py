@@ -7,7 +7,7 @@ from blockyard.ids import SessionId, TaskId, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_bytes, body_bytes
-from blockyard_interchange.core import functions, gangs, rights, stored, submit
+from blockyard_interchange.core import functions, gangs, rights, stored, submit, triggers
 from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.stages import BOUNDS
 from blockyard_interchange.core.state import (
@@ -179,7 +179,7 @@ def requeue(state: State, task: Task, now: float) -> None:
     """Put a task back: to the head of its line, or to wait for what it needs."""
     task.manager = None
     order = task.order
-    if task.waiting:
+    if task.waiting or order.session.is_held:
         task.state = TaskState.WAITING
         return
     task.state, task.since = TaskState.QUEUED, now
@@ -277,8 +277,13 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
     assert outcome is not None, f"task {task_name(ended.id)} settles before it ended"
     if other.flags & Flag.SHADOW:
         finish(state, other, submit.echo(other, outcome), now)
+    elif other.order.is_ruled and other.state is not TaskState.JOINING:
+        if other.waiting:  # else it was decided before, and this is one of those that it does not wait for any more
+            other.waiting -= 1
+            if consider(state, other, now):
+                requeue(state, other, now)
     elif outcome.status is not Status.DONE:
-        fail_dependent(state, other, first_cause(ended), now)
+        follow(state, other, ended, now)
     else:
         other.waiting -= 1
         if not other.waiting:
@@ -287,6 +292,45 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
                     requeue(state, other, now)
                 case TaskState.JOINING:
                     _finish_join(state, other, now)
+
+
+def consider(state: State, task: Task, now: float) -> bool:
+    """Whether a task whose trigger or condition decides is to be queued now; one that will never run is ended here."""
+    spec = task.order.spec
+    match triggers.decide(spec.trigger, [triggers.status_of(need) for need in task.needs]):
+        case triggers.Verdict.FAIL:
+            follow(state, task, triggers.first_failed(task.needs), now)
+            return False
+        case triggers.Verdict.SKIP:
+            _skip(state, task, f"by its trigger, {spec.trigger.name.lower()}", now)
+            return False
+        case triggers.Verdict.WAIT:
+            return False
+    if spec.condition is not None and task.waiting:
+        return False  # it is judged once, on what does not change any more, so that a replay judges the same
+    judged = triggers.judge(task)
+    if isinstance(judged, str):
+        failure = Failure(judged, ["blockyard.errors.ConfigError"])
+        finish(state, task, Outcome(task.id, task.epoch, Status.REFUSED, failure=failure), now)
+        return False
+    if not judged:
+        _skip(state, task, "its condition does not hold", now)
+        return False
+    triggers.detach(task)
+    return True
+
+
+def _skip(state: State, task: Task, why: str, now: float) -> None:
+    finish(state, task, Outcome(task.id, task.epoch, Status.SKIPPED, failure=Failure(f"it was skipped: {why}")), now)
+
+
+def follow(state: State, task: Task, ended: Task, now: float) -> None:
+    """End a task as one that it needs has ended: skipped, or not run for a failure."""
+    if ended.outcome is not None and ended.outcome.status is Status.SKIPPED:
+        name = ended.order.spec.name or task_name(ended.id)
+        _skip(state, task, f"{name}, which it needs, was", now)
+    else:
+        fail_dependent(state, task, first_cause(ended), now)
 
 
 def first_cause(task: Task) -> Failure:
@@ -430,7 +474,7 @@ def join(state: State, task: Task, children: list[Task], now: float) -> None:
             child.dependents = [task]
     failed = next((child for child in children if child.outcome and child.outcome.status is not Status.DONE), None)
     if failed is not None:
-        fail_dependent(state, task, first_cause(failed), now)
+        follow(state, task, failed, now)
     elif not task.waiting:
         _finish_join(state, task, now)
 
@@ -448,4 +492,5 @@ def children_of(state: State, session: Session) -> Session:
     inner = SessionId(session.id | 1 << 31)
     if inner not in state.sessions:
         state.sessions[inner] = Session(inner, b"", session.run, session.user)
+        state.sessions[inner].is_held = session.is_held
     return state.sessions[inner]

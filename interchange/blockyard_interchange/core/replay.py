@@ -18,7 +18,7 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
 from blockyard.wire.records import Group, Outcome
-from blockyard_interchange.core import entries, functions, keeping, outcomes, sessions, stored, submit
+from blockyard_interchange.core import entries, functions, hosted, keeping, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
 from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Run, Session, State, Task, TaskState
@@ -45,6 +45,7 @@ class _Gathered(msgspec.Struct):
     refused: list[entries.SubmissionRefused] = []
     pools: dict[str, entries.PoolSet] = {}
     clients: dict[str, entries.ClientAllowed] = {}
+    hosted: dict[str, entries.RunHosted] = {}
 
 
 def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
@@ -68,6 +69,7 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
             keeping.define(state, made.pool, made.settings, tuple(made.keys))
     for pool in {group.spec.pool for entry in gathered.submitted for group in entry.groups} - state.pools.keys():
         state.pools[pool] = Pool(pool, PoolSettings(), Origin.NOBODY)  # its tasks wait until it is defined again
+    hosted.restore(state, gathered.hosted.values())
     _build(state, gathered, now)
     _mark(state, gathered)
     for known in state.pools.values():
@@ -135,6 +137,8 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.clients[entry.name] = entry
         case entries.ClientForbidden():
             gathered.clients.pop(entry.name, None)
+        case entries.RunHosted():
+            gathered.hosted[entry.run] = entry
         case entries.Noted(number, told):
             if state.notes is not None:
                 state.notes.restore(number, told)
@@ -168,6 +172,7 @@ def _open_session(state: State, entry: entries.SessionOpened, now: float) -> Non
     session.name, session.python, session.keep, session.last_seen = entry.name, entry.python, entry.keep, now
     session.accepted = max(session.accepted, entry.accepted)
     session.next_number = max(session.next_number, entry.next_number)
+    session.hosted = entry.hosted
     run.sessions.add(name)
 
 
@@ -282,12 +287,9 @@ def _connect(state: State, group: Group, tasks: list[Task], joined: Collection[i
     places = [place for place, task in enumerate(tasks) if task.outcome is None]
     if len(places) < len(tasks):
         group = _part(group, places)
-    if group.needs and joined:
-        needs = [[] if tasks[place].id in joined else group.needs[at] for at, place in enumerate(places)]
-        group = msgspec.structs.replace(group, needs=needs)
     for place in places:
         tasks[place].state = TaskState.QUEUED
-    submit.enqueue(state, [tasks[place] for place in places], group, now)
+    submit.enqueue(state, [tasks[place] for place in places], group, now, joined)
 
 
 def _mark(state: State, gathered: _Gathered) -> None:

@@ -9,7 +9,7 @@ import difflib
 
 from blockyard.ids import TaskId, task_name
 from blockyard.wire.records import Group
-from blockyard_interchange.core.state import Pool, Run, Session, State, Task
+from blockyard_interchange.core.state import Hosted, Pool, Run, Session, State, Task
 
 
 def is_keeper(session: Session) -> bool:
@@ -27,6 +27,11 @@ def may_see(state: State, session: Session, task: Task) -> bool:
     """Whether this client may hear of a task: it is of one of its pools, or its own user's."""
     limit = state.limits.get(session.user)
     return limit is None or task.order.pool.name in limit or task.order.session.user == session.user
+
+
+def may_handle(state: State, session: Session, hosted: Hosted) -> bool:
+    """Whether this client may look at a hosted run and end it: it may use all pools, or has its user's name."""
+    return session.user not in state.limits or hosted.session.user == session.user
 
 
 def visible(state: State, session: Session, tasks: list[Task]) -> list[Task]:

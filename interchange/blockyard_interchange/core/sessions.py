@@ -206,6 +206,13 @@ _CANCELLED = Failure("it was cancelled")
 def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
     """Name the run's unfinished and uncollected tasks, and show this session all outcomes of the run from now on."""
     run = session.run
+    if message.run:
+        found = state.hosted.get(message.run)
+        if found is None or not rights.may_handle(state, session, found):
+            refused = wire.Refused(message.number, "run", f"run {message.run!r}: there is none of this name")
+            state.effects.after_clients.append((session.peer, refused))
+            return
+        run = found.session.run
     run.watchers.add(session.id)
     tasks = [
         task
@@ -242,6 +249,8 @@ def detach(state: State, session: Session) -> None:
     session.out = []
     state.unaccepted.pop(session.id, None)
     session.run.watchers.discard(session.id)
+    for hosted in state.hosted.values():
+        hosted.session.run.watchers.discard(session.id)
     for pool in state.pools.values():
         pool.watchers.pop(session.id, None)
 
@@ -269,7 +278,7 @@ def abandon(state: State, session: Session, now: float) -> None:
 
 def _may_return(state: State, session: Session, now: float) -> bool:
     """Whether a client is there, or may be back: all are away when the interchange was restarted."""
-    if session.connected:
+    if session.connected or session.hosted:
         return True
     away = now - session.last_seen
     return (

@@ -13,9 +13,9 @@ import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire.client import Credit
-from blockyard.wire.control import BlockReport, Demand
+from blockyard.wire.control import BlockReport, Demand, StepMark
 from blockyard.wire.manager import Tally
-from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec
+from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec, Trigger
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.notes import Notes
 from blockyard_interchange.core.queue import FairQueue
@@ -43,7 +43,8 @@ class Session:
     """A client, across reconnects."""
 
     __slots__ = (
-        "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "id", "keep",
+        "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "hosted", "id",
+        "is_held", "keep",
         "last_seen", "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "said_bye", "tasks",
         "token", "user",
     )  # fmt: skip
@@ -80,6 +81,10 @@ class Session:
         self.said_bye = False
         self.has_claims = True
         """It may still collect what it submitted: not when it said goodbye, lost its run, or was away for long."""
+        self.hosted = False
+        """It stands for a run of the interchange's own, and no client ever connects to it."""
+        self.is_held = False
+        """Nothing more of it is handed out."""
         self.refusals: dict[int, tuple[str, str]] = {}
         """Number to (kind, sentence) of its last refused submissions; said again when it comes back."""
 
@@ -100,6 +105,26 @@ class Run:
         """Tasks that `join` made in this run."""
 
 
+class Hosted:
+    """A run that the interchange keeps by itself: a workflow."""
+
+    __slots__ = ("at", "counts", "digest", "ended_at", "run", "seen", "session", "steps")
+
+    def __init__(self, run: str, session: Session, digest: bytes, at: float) -> None:
+        self.run = run
+        self.session = session
+        self.digest = digest
+        self.at = at
+        """UTC."""
+        self.ended_at = 0.0
+        """Monotonic; 0 until it was seen to have ended."""
+        self.steps: dict[str, StepMark] = {}
+        self.seen: dict[str, str] = {}
+        """States of the steps that were seen to have ended: they stay so."""
+        self.counts: dict[str, int] = {}
+        """Of these."""
+
+
 class FunctionEntry:
     """A function and how long it usually runs."""
 
@@ -116,7 +141,7 @@ class FunctionEntry:
 class Order:
     """What the tasks of one group share."""
 
-    __slots__ = ("at", "deadline", "entry", "first", "pool", "session", "slots", "spec", "volatile")
+    __slots__ = ("at", "deadline", "entry", "first", "is_ruled", "pool", "session", "slots", "spec", "volatile")
 
     def __init__(
         self, spec: TaskSpec, session: Session, pool: "Pool", entry: FunctionEntry, slots: int, at: float
@@ -133,6 +158,8 @@ class Order:
         """UTC of the submission."""
         self.deadline = at + spec.deadline if spec.deadline else 0.0
         """UTC."""
+        self.is_ruled = spec.trigger is not Trigger.ALL_SUCCESS or spec.condition is not None
+        """Whether `triggers` decides when its tasks run; else they do when all that they need has succeeded."""
         self.volatile = pool.settings.durability == "memory"
         """Not in the journal."""
 
@@ -395,7 +422,7 @@ class Counters(msgspec.Struct):
         """A task ended so."""
         if status is Status.DONE:
             self.done += 1
-        elif status is Status.CANCELLED:
+        elif status is Status.CANCELLED or status is Status.SKIPPED:
             self.cancelled += 1
         else:
             self.failed += 1
@@ -426,6 +453,10 @@ class State:
         self.peers: dict[bytes, Session] = {}
         self.manager_peers: dict[bytes, Manager] = {}
         self.runs: dict[str, Run] = {}
+        self.hosted: dict[str, Hosted] = {}
+        """By run."""
+        self.hosted_look_at = 0.0
+        """When it is looked next whether some of these are to be forgotten."""
         self.pools: dict[str, Pool] = {name: Pool(name, pool) for name, pool in settings.pools.items()}
         self.values = Pool("", PoolSettings())
         """Stands for the pool of values that clients put, which are of none."""

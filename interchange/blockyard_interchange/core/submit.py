@@ -1,11 +1,12 @@
 """New tasks: checked whole, wired to what they need, and queued."""
 
 import heapq
+from collections.abc import Collection
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
 from blockyard.wire.records import Group, Need, Outcome, Status, blob_bytes, body_bytes
-from blockyard_interchange.core import outcomes, requests, rights
+from blockyard_interchange.core import outcomes, requests, rights, triggers
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
 
@@ -61,9 +62,16 @@ def _remember_refusal(state: State, session: Session, number: int, fault: tuple[
 
 def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, str] | None:
     """(kind, sentence) of the first thing wrong with a submission."""
+    return groups_fault(state, session, message.groups, f"submission {message.number}", session)
+
+
+def groups_fault(
+    state: State, session: Session, groups: list[Group], what: str, asker: Session
+) -> tuple[str, str] | None:
+    """(kind, sentence) of the first thing wrong with groups that `asker` wants to become tasks of `session`."""
     number = session.next_number
-    for place, group in enumerate(message.groups):
-        where = f"submission {message.number}, group {place}"
+    for place, group in enumerate(groups):
+        where = f"{what}, group {place}"
         if group.first < number or group.first + len(group.bodies) > MAX_NUMBER:
             return "protocol", f"{where}: first={group.first} is out of order; expected at least {number}"
         number = group.first + len(group.bodies)
@@ -79,11 +87,12 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
                     and any(base + own <= need <= base | MAX_NUMBER for need in needs)
                 ):
                     return "protocol", f"{where}: task {task_name(TaskId(base + own))} needs itself or a later one"
-        sentence = rights.submission_fault(state, session, group)
+        sentence = rights.submission_fault(state, asker, group)
         if sentence:
             return "pool", f"{where}: {sentence}"
         # By the session's Python: the same bytes may have been registered by a client of another one before.
-        fault = group_fault(state, group, where, session.python)
+        entry = state.functions.get(FunctionId(group.spec.function)) if session.hosted else None
+        fault = group_fault(state, group, where, entry.function.python if entry is not None else session.python)
         if fault is not None:
             return fault
     return None
@@ -93,6 +102,8 @@ def group_fault(state: State, group: Group, where: str, python: str) -> tuple[st
     """(kind, sentence) of what is wrong with what a group asks for; it was made by a process of this `python`."""
     spec = group.spec
     pool = state.pools.get(spec.pool)
+    if spec.condition is not None and (sentence := triggers.condition_fault(spec.condition, group)):
+        return "request", f"{where}: {sentence}"
     if pool is None or not pool.is_defined:
         return "pool", f"{where}: {rights.unknown_pool(state, spec.pool)}"
     if FunctionId(spec.function) not in state.functions:
@@ -108,6 +119,8 @@ def group_fault(state: State, group: Group, where: str, python: str) -> tuple[st
 
 
 def _wrong_python(state: State, group: Group, python: str) -> str:
+    if not python:
+        return ""
     for manager in state.pools[group.spec.pool].managers.values():
         if manager.python != python:
             return (
@@ -170,8 +183,11 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
     return fresh
 
 
-def enqueue(state: State, fresh: list[Task], group: Group, now: float) -> None:
-    """Connect the tasks of one group with what they need, and queue those that need wait for nothing."""
+def enqueue(state: State, fresh: list[Task], group: Group, now: float, joined: Collection[int] = ()) -> None:
+    """Connect the tasks of one group with what they need, and queue those that need wait for nothing.
+
+    `joined`: those that ran, and from now on need only what they left to be done.
+    """
     spec, order = group.spec, fresh[0].order if fresh else None
     if order is None:
         return
@@ -180,8 +196,11 @@ def enqueue(state: State, fresh: list[Task], group: Group, now: float) -> None:
     if gang:
         for task in fresh:
             task.flags |= Flag.GANG
-    queued = _wire(state, fresh, group, now) if group.needs or group.keys else fresh
-    if gang:
+    queued = _wire(state, fresh, group, now, joined) if group.needs or group.keys or order.is_ruled else fresh
+    if order.session.is_held:
+        for task in queued:
+            task.state = TaskState.WAITING
+    elif gang:
         pool.gangs.extend(queued)
     else:
         pool.queue.extend(queued, priority=spec.priority, line=order.session.id)
@@ -193,7 +212,7 @@ def _set_deadlines(state: State, tasks: list[Task], when: float) -> None:
         heapq.heappush(state.timers, (when, task.id, -1))
 
 
-def _wire(state: State, fresh: list[Task], group: Group, now: float) -> list[Task]:
+def _wire(state: State, fresh: list[Task], group: Group, now: float, joined: Collection[int]) -> list[Task]:
     """Connect tasks with what they need and with their keys; return those that may be queued."""
     queued: list[Task] = []
     given = {need.task: _stub(need, fresh[0]) for need in group.given}
@@ -202,7 +221,8 @@ def _wire(state: State, fresh: list[Task], group: Group, now: float) -> list[Tas
         key = group.keys[place] if group.keys else ""
         if key and not claim_key(state, task, key, now):
             continue
-        if not group.needs or _needs_met(state, task, group.needs[place], given, now):
+        needs = group.needs[place] if group.needs else []
+        if task.id in joined or not (needs or task.order.is_ruled) or _needs_met(state, task, needs, given, now):
             task.state = TaskState.QUEUED
             queued.append(task)
     return queued
@@ -224,10 +244,11 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
             outcomes.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
             return False
         found.append(other)
-    failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
-    if failed:
-        outcomes.fail_dependent(state, task, outcomes.first_cause(failed[0]), now)
-        return False
+    if not task.order.is_ruled:
+        failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
+        if failed:
+            outcomes.follow(state, task, failed[0], now)
+            return False
     task.needs = tuple(found)
     for other in found:
         other.users += 1
@@ -237,7 +258,7 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
                 other.dependents = [task]
             else:
                 other.dependents.append(task)
-    return not task.waiting
+    return outcomes.consider(state, task, now) if task.order.is_ruled else not task.waiting
 
 
 def claim_key(state: State, task: Task, key: str, now: float) -> bool:
@@ -263,4 +284,6 @@ def claim_key(state: State, task: Task, key: str, now: float) -> bool:
 
 def echo(task: Task, outcome: Outcome) -> Outcome:
     """The outcome of a task with the same key, as this task's own."""
-    return Outcome(task.id, task.epoch, outcome.status, outcome.body, outcome.seconds, outcome.failure)
+    return Outcome(
+        task.id, task.epoch, outcome.status, outcome.body, outcome.seconds, outcome.failure, None, outcome.outputs
+    )

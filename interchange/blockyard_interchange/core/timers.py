@@ -4,7 +4,7 @@ import heapq
 
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
-from blockyard_interchange.core import gangs, keeping, managers, outcomes, sessions
+from blockyard_interchange.core import gangs, hosted, keeping, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
 
@@ -98,6 +98,8 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
                 sessions.close_if_empty(state, session)
     _give_up_waiting(state, now)
     keeping.forget_empty(state)
+    if state.hosted:
+        hosted.forget_old(state, now)
 
 
 def _give_up_waiting(state: State, now: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blockyard.blobs import BlobFolder, is_content_name
+from blockyard.declaring import Declared
 from blockyard.errors import BlobsFull, Cancelled, NotLoadable, RequestTooLarge
 from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
@@ -60,11 +61,15 @@ class Attempts:
                 gate.is_open = False
                 seconds = _monotonic() - started
                 return Outcome(assigned.task, assigned.epoch, Status.JOIN, b"", seconds, None, calls)
+            outputs = b""
+            if type(value) is Declared:
+                value, outputs = value.value, value.outputs
             packed = dump_result(value)
             gate.is_open = False
             small = type(packed) is bytes and len(packed) < self._threshold
             result: Body = packed if small else self._kept(packed)  # type: ignore[assignment]  # the type was tested
-            return Outcome(assigned.task, assigned.epoch, Status.DONE, result, _monotonic() - started)
+            seconds = _monotonic() - started
+            return Outcome(assigned.task, assigned.epoch, Status.DONE, result, seconds, None, None, outputs)
         except Cancelled:
             gate.is_open = False
             failure = Failure("cancelled while it ran")

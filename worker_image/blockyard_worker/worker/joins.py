@@ -25,7 +25,8 @@ def calls_of(join: Join, parent: TaskSpec, python: str, keep: Callable[[Packed],
             functions[name] = Function(name, _name(call.function), body, python)
         if not groups or groups[-1].spec.function != name:
             bodies = []
-            groups.append(Group(of_children(parent, name, functions[name].name), number, bodies))
+            spec = of_children(parent, name, parent.name if join.whole else functions[name].name, whole=join.whole)
+            groups.append(Group(spec, number, bodies))
         packed, _ = dump_call(call.args, call.kwargs)
         bodies.append(keep(packed))
     return Calls(groups, list(functions.values()))

@@ -1,0 +1,361 @@
+"""Everything that is wrong with a workflow, before anything runs: all faults at once, each with path and reason.
+
+Pure, and the same for `blockyard lint`, `blockyard run`, Python and the operator. What only a cluster or an interchange
+knows (whether a pool exists, whether a node has as many cores) is theirs to say.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.kube.quantities import amount
+from blockyard.workflow import expressions, graph
+from blockyard.workflow.reading import Fault, nearest, read
+from blockyard.workflow.references import PATTERN, BadReference, Reference, parse
+from blockyard.workflow.spec import (
+    API_VERSION,
+    MOST_ITEMS,
+    MOST_LOCAL_STEPS,
+    MOST_STEPS,
+    RUN_KIND,
+    TEMPLATE_KIND,
+    Document,
+    Kind,
+    Metadata,
+    Parameter,
+    Rule,
+    Step,
+    Sweep,
+    Workflow,
+)
+
+_FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_KINDS: Final = ("function", "source", "binary", "mpi", "task")
+_SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
+_PYTHON: Final = {
+    Kind.STRING: (str,),
+    Kind.INTEGER: (int,),
+    Kind.NUMBER: (int, float),
+    Kind.BOOLEAN: (bool,),
+    Kind.LIST: (list,),
+    Kind.OBJECT: (dict,),
+}
+
+
+def check_document(document: object) -> tuple[Document | None, list[Fault]]:
+    """An object of a file, and all that is wrong with it."""
+    if not isinstance(document, dict):
+        return None, [Fault("", f"expected an object with apiVersion, kind, metadata and spec, found {document!r:.60}")]
+    faults: list[Fault] = []
+    if document.get("apiVersion") != API_VERSION:
+        faults.append(Fault("apiVersion", f"is {document.get('apiVersion')!r}; expected {API_VERSION!r}"))
+    kinds = (RUN_KIND, TEMPLATE_KIND)
+    if document.get("kind") not in kinds:
+        faults.append(Fault("kind", f"is {document.get('kind')!r}{nearest(str(document.get('kind')), kinds)}"))
+    top = ("apiVersion", "kind", "metadata", "spec", "status")
+    faults += [Fault(str(key), f"unknown field{nearest(str(key), top)}") for key in document if key not in top]
+    metadata = document.get("metadata")
+    names = metadata if isinstance(metadata, dict) else {}
+    name = names.get("name") or names.get("generateName")
+    if not isinstance(name, str) or not _OBJECT_NAME.fullmatch(name.rstrip("-")) or len(name) > 50:
+        found = f"is {name!r}" if name else "is required"
+        faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
+    spec, own = check_spec(document.get("spec"), needs_arguments=document.get("kind") != TEMPLATE_KIND)
+    faults += own
+    if faults or spec is None:
+        return None, faults
+    return Document(kind=document["kind"], metadata=msgspec.convert(metadata, Metadata), spec=spec), []
+
+
+def check_spec(value: object, *, needs_arguments: bool = True) -> tuple[Workflow | None, list[Fault]]:
+    """A spec, and all that is wrong with it. `needs_arguments`: every parameter must have a value."""
+    faults: list[Fault] = []
+    if value is None:
+        return None, [Fault("spec", "is required")]
+    if isinstance(value, dict) and len(value.get("steps") or ()) > MOST_STEPS:  # no fault of a file
+        steps = value["steps"]
+        spec = read(value | {"steps": []}, Workflow, "spec", faults)
+        read_steps = _read_many(steps, faults)
+        spec = msgspec.structs.replace(spec, steps=read_steps) if spec is not None and not faults else None
+    else:
+        spec = read(value, Workflow, "spec", faults)
+    if spec is None:
+        return None, sorted(faults)
+    found = sorted(faults_of(spec, needs_arguments=needs_arguments))
+    return (None if found else spec), found
+
+
+def _read_many(steps: list[object], faults: list[Fault]) -> list[Step]:
+    try:
+        return msgspec.convert(steps, list[Step])
+    except msgspec.ValidationError:
+        found = [read(step, Step, f"spec.steps[{place}]", faults) for place, step in enumerate(steps)]
+        return [step for step in found if step is not None]
+
+
+def faults_of(spec: Workflow, *, needs_arguments: bool = True) -> list[Fault]:
+    """What is wrong with a spec whose fields have the right types."""
+    if spec.template_ref is not None:
+        taken = [name for name in ("steps", "parameters", "onExit") if getattr(spec, _snake(name))]
+        return [Fault(f"spec.{name}", "comes from the template; leave it out, or templateRef") for name in taken]
+    if not spec.steps:
+        return [Fault("spec.steps", "is empty; a workflow has at least one step, or a templateRef")]
+    if len(spec.steps) > MOST_LOCAL_STEPS:
+        return [Fault("spec.steps", f"has {len(spec.steps)} steps, at most {MOST_LOCAL_STEPS} are taken; use a sweep")]
+    return [*_parameter_faults(spec, needs_arguments=needs_arguments), *_Steps(spec).faults()]
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+
+
+# --- parameters
+
+
+def _parameter_faults(spec: Workflow, *, needs_arguments: bool) -> Iterator[Fault]:
+    known = {one.name: one for one in spec.parameters}
+    for name, count in Counter(one.name for one in spec.parameters).items():
+        if count > 1:
+            yield Fault("spec.parameters", f"{name!r} stands there {count} times")
+    for place, one in enumerate(spec.parameters):
+        path = f"spec.parameters[{place}]"
+        if one.default is not None and (reason := value_fault(one, one.default)):
+            yield Fault(f"{path}.default", reason)
+        for index, choice in enumerate(one.choices):
+            if reason := value_fault(msgspec.structs.replace(one, choices=[]), choice):
+                yield Fault(f"{path}.choices[{index}]", reason)
+    for name, value in spec.arguments.items():
+        if name not in known:
+            yield Fault(f"spec.arguments.{name}", f"there is no such parameter{nearest(name, known)}")
+        elif reason := value_fault(known[name], value):
+            yield Fault(f"spec.arguments.{name}", reason)
+    missing = [one.name for one in spec.parameters if one.default is None and one.name not in spec.arguments]
+    if needs_arguments:
+        for name in missing:
+            yield Fault(f"spec.arguments.{name}", "is required: the parameter has no default")
+
+
+def value_fault(parameter: Parameter, value: Any) -> str:
+    """Why a value is none for this parameter; '' when it is one."""
+    kinds = _PYTHON[parameter.type]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        return f"{value!r:.60} is no {parameter.type}"
+    if parameter.choices and value not in parameter.choices:
+        return f"{value!r:.60} is none of {', '.join(map(repr, parameter.choices))}"
+    return ""
+
+
+# --- steps
+
+
+class _Steps:
+    """The steps of one spec, looked at one by one and then as a graph."""
+
+    def __init__(self, spec: Workflow) -> None:
+        self._spec = spec
+        self._parameters = [one.name for one in spec.parameters]
+        self._by_name: Mapping[str, Step] = {step.name: step for step in spec.steps}
+
+    def faults(self) -> Iterator[Fault]:
+        """All of them."""
+        every = [(f"spec.steps[{place}]", step) for place, step in enumerate(self._spec.steps)]
+        names = Counter(step.name for step in self._spec.steps)
+        exits = self._spec.on_exit
+        if exits is not None:
+            names[exits.name] += 1
+            every.append(("spec.onExit", exits))
+            yield from self._exit_faults(exits)
+        yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
+        broken = False
+        for path, step in every:
+            own = list(self._step_faults(path, step))
+            broken = broken or bool(own)
+            yield from own
+        if not broken:
+            cycle = graph.cycle({step.name: graph.needs_of(step) for step in self._spec.steps})
+            if cycle:
+                yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
+
+    def _exit_faults(self, step: Step) -> Iterator[Fault]:
+        if step.needs:
+            yield Fault("spec.onExit.needs", "it waits for all other steps; leave this out")
+        if step.trigger is not Rule.ALL_SUCCESS:
+            yield Fault("spec.onExit.trigger", "it always runs; leave this out")
+        if step.sweep is not None:
+            yield Fault("spec.onExit.sweep", "an exit step runs once")
+
+    def _step_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        yield from _kind_faults(path, step)
+        yield from _amount_faults(path, step)
+        yield from self._need_faults(path, step)
+        yield from self._reference_faults(path, step)
+        if step.sweep is not None:
+            yield from _sweep_faults(f"{path}.sweep", step.sweep)
+            if step.outputs:
+                yield Fault(f"{path}.outputs", "a sweep has many results; let a step behind it declare what it found")
+        yield from self._condition_faults(path, step)
+        yield from self._trigger_faults(path, step)
+
+    def _need_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        for place, name in enumerate(step.needs):
+            if name == step.name:
+                yield Fault(f"{path}.needs[{place}]", "a step cannot wait for itself")
+            elif name not in self._by_name:
+                yield Fault(f"{path}.needs[{place}]", f"there is no step {name!r}{nearest(name, self._by_name)}")
+            elif name in step.needs[:place]:
+                yield Fault(f"{path}.needs[{place}]", f"{name!r} stands there before")
+
+    def _reference_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        for where, text in graph.texts_of(step):
+            for match in PATTERN.finditer(text):
+                try:
+                    reason = self._reference_fault(step, parse(match[1]), in_sweep=where.startswith("sweep"))
+                except BadReference as error:
+                    reason = str(error)
+                if reason:
+                    yield Fault(f"{path}.{where}", reason)
+            if "${{" in PATTERN.sub("", text):
+                yield Fault(f"{path}.{where}", "a reference that begins with ${{ has no }}")
+
+    def _reference_fault(self, step: Step, found: Reference, *, in_sweep: bool) -> str:
+        if found.root == "params":
+            if found.path[0] not in self._parameters:
+                return f"there is no parameter {found.path[0]!r}{nearest(found.path[0], self._parameters)}"
+        elif found.root == "item":
+            if step.sweep is None or in_sweep:
+                return "there is an item only in what a sweep runs"
+            return _item_fault(step.sweep, found)
+        elif found.step == step.name:
+            return "a step cannot have its own result"
+        elif found.step not in self._by_name:
+            return f"there is no step {found.step!r}{nearest(found.step, self._by_name)}"
+        elif found.path[1] == "outputs" and found.path[2] not in (known := self._by_name[found.step].outputs):
+            return f"step {found.step!r} declares no output {found.path[2]!r}{nearest(found.path[2], known)}"
+        return ""
+
+    def _condition_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        if not step.when:
+            return
+        if reason := expressions.fault(step.when):
+            yield Fault(f"{path}.when", reason.removeprefix("condition: "))
+            return
+        for name in expressions.steps_in(step.when):
+            if name == step.name:
+                yield Fault(f"{path}.when", "a step cannot see its own end")
+            elif name not in self._by_name:
+                yield Fault(f"{path}.when", f"there is no step {name!r}{nearest(name, self._by_name)}")
+        for name in expressions.parameters_in(step.when):
+            if name not in self._parameters:
+                yield Fault(f"{path}.when", f"there is no parameter {name!r}{nearest(name, self._parameters)}")
+        for name, output in expressions.outputs_in(step.when):
+            known = self._by_name[name].outputs if name in self._by_name else [output]
+            if output not in known:
+                yield Fault(f"{path}.when", f"step {name!r} declares no output {output!r}{nearest(output, known)}")
+
+    def _trigger_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        if step.trigger is Rule.ALL_SUCCESS:
+            return
+        if not graph.needs_of(step):
+            yield Fault(f"{path}.trigger", f"{step.trigger} has nothing to wait for; name steps in needs")
+        elif step.trigger is Rule.ALL_FAILED and (given := graph.results_of(step)):
+            yield Fault(
+                f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
+            )
+
+
+def _item_fault(sweep: Sweep, found: Reference) -> str:
+    names = list(sweep.product or sweep.zip or ())
+    if names and found.path and found.path[0] not in names:
+        return f"items have no {found.path[0]!r}{nearest(found.path[0], names)}"
+    if sweep.range is not None and found.path:
+        return "items of a range are numbers; write ${{ item }}"
+    return ""
+
+
+def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
+    said = [name for name in _KINDS if getattr(step, name) is not None]
+    if len(said) != 1:
+        found = " and ".join(said) or "none of them"
+        yield Fault(path, f"has {found}; say exactly one of {', '.join(_KINDS)}")
+    if step.function is not None and not _FUNCTION.fullmatch(step.function):
+        yield Fault(f"{path}.function", f"{step.function!r} is no import path; write package.module:name")
+    if step.source is not None and (reason := source_fault(step.source)):
+        yield Fault(f"{path}.source", reason)
+    for name in ("binary",) if step.binary is not None else ():
+        if not step.binary or not step.binary[0].strip():
+            yield Fault(f"{path}.{name}[0]", "names no program")
+    if step.arguments and said and said[0] in ("binary", "mpi"):
+        yield Fault(f"{path}.arguments", f"those of a {said[0]} stand in its command; leave this out")
+    if step.environment and said and said[0] in ("function", "source"):
+        yield Fault(f"{path}.environment", "is for programs; give a function arguments")
+    for name in step.arguments if said and said[0] in ("function", "source") else ():
+        if not str(name).isidentifier():
+            yield Fault(f"{path}.arguments.{name}", "is no name of a function's argument")
+
+
+@functools.lru_cache(maxsize=1024)
+def source_fault(source: str) -> str:
+    """Why this is no Python that defines `main`; '' when it is."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"is no Python: {error}"
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return "" if "main" in names else f"defines no function main{nearest('main', names)}"
+
+
+def _amount_faults(path: str, step: Step) -> Iterator[Fault]:
+    for name, value in (("cpu", step.resources.cpu), ("memory", step.resources.memory)):
+        if value is None:
+            continue
+        try:
+            wrong = amount(value) <= 0
+        except ValueError as error:
+            yield Fault(f"{path}.resources.{name}", str(error))
+        else:
+            if wrong:
+                yield Fault(f"{path}.resources.{name}", f"{value!r} is not more than nothing")
+    if step.mpi is not None and step.mpi.nodes and step.mpi.ranks_per_node:
+        room = step.mpi.nodes * step.mpi.ranks_per_node
+        if step.mpi.ranks > room:
+            yield Fault(f"{path}.mpi.ranks", f"{step.mpi.ranks} do not fit: nodes × ranksPerNode is {room}")
+
+
+def _sweep_faults(path: str, sweep: Sweep) -> Iterator[Fault]:
+    said = [name for name in _SWEEPS if getattr(sweep, name) is not None]
+    if len(said) != 1:
+        found = " and ".join(name.rstrip("_") for name in said) or "none of them"
+        yield Fault(path, f"has {found}; say exactly one of list, product, zip, range, from")
+    if sweep.from_ is not None and not PATTERN.fullmatch(sweep.from_):
+        yield Fault(f"{path}.from", f"{sweep.from_!r:.60} is no reference; write ${{{{ steps.NAME.result }}}}")
+    for name in ("product", "zip"):
+        columns = getattr(sweep, name)
+        if columns is not None:
+            yield from _column_faults(f"{path}.{name}", columns, name)
+
+
+def _column_faults(path: str, columns: Mapping[str, Any], name: str) -> Iterator[Fault]:
+    if not columns:
+        yield Fault(path, "is empty; name at least one list")
+    bad = [column for column, values in columns.items() if not isinstance(values, list) or not values]
+    for column in bad:
+        yield Fault(f"{path}.{column}", f"{columns[column]!r:.60} is no list of values")
+    if bad:
+        return
+    sizes = {column: len(values) for column, values in columns.items()}
+    if name == "zip" and len(set(sizes.values())) > 1:
+        yield Fault(path, f"lists of different lengths: {', '.join(f'{key} has {n}' for key, n in sizes.items())}")
+    if name == "product" and _product(sizes.values()) > MOST_ITEMS:
+        yield Fault(path, f"{_product(sizes.values())} combinations, at most {MOST_ITEMS} are taken")
+
+
+def _product(sizes: Iterable[int]) -> int:
+    return functools.reduce(lambda left, right: left * right, sizes, 1)

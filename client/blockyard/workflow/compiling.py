@@ -1,0 +1,161 @@
+"""From a workflow that is in order to the tasks of its run: one for each step, numbered in the run's own session.
+
+Everything follows from the spec and the run's name, so that whoever compiles it again gets the same tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.ids import hosted_session, task_id
+from blockyard.kube.quantities import amount, seconds
+from blockyard.wire.control import StartRun, StepMark
+from blockyard.wire.records import Condition, Function, Group, TaskSpec, Trigger
+from blockyard.workflow import graph
+from blockyard.workflow.plans import Plan, packed_plan, runner
+from blockyard.workflow.references import Reference, filled, walk
+from blockyard.workflow.spec import Rule, Step, Workflow
+
+_TRIGGERS: Final = {
+    Rule.ALL_SUCCESS: Trigger.ALL_SUCCESS,
+    Rule.ANY_SUCCESS: Trigger.ANY_SUCCESS,
+    Rule.ANY_FAILED: Trigger.ANY_FAILED,
+    Rule.ALL_FAILED: Trigger.ALL_FAILED,
+    Rule.NONE_FAILED: Trigger.NONE_FAILED,
+    Rule.ALWAYS: Trigger.ALWAYS,
+}
+_PARAMS: Final = frozenset({"params"})
+
+QueueOf = Callable[[str], str]
+"""The interchange's name of a pool that a workflow names."""
+
+
+def compile_run(
+    spec: Workflow,
+    run: str,
+    *,
+    queue_of: QueueOf = str,
+    done: Mapping[str, int] | None = None,
+    first: int = 0,
+) -> StartRun:
+    """The order that starts this run. The spec has passed `checking`, and has no template left to be taken.
+
+    `done` and `first` run it again: steps that are not to be repeated, with their tasks, and the number of the first
+    new one.
+    """
+    return _Compiler(spec, run, queue_of, dict(done or {}), first).order(again=done is not None)
+
+
+def parameters_of(spec: Workflow) -> dict[str, Any]:
+    """Parameter to value."""
+    return {one.name: spec.arguments.get(one.name, one.default) for one in spec.parameters}
+
+
+class _Compiler:
+    def __init__(self, spec: Workflow, run: str, queue_of: QueueOf, done: dict[str, int], first: int) -> None:
+        self._spec = spec
+        self._run = run
+        self._queue_of = queue_of
+        self._session = hosted_session(run)
+        self._parameters = parameters_of(spec)
+        self._encoded = msgspec.json.encode(self._parameters)
+        self._function: Function = runner()
+        self._tasks = done
+        self._next = first
+        self._groups: list[Group] = []
+
+    def order(self, *, again: bool) -> StartRun:
+        spec = self._spec
+        steps = {step.name: step for step in spec.steps}
+        needs = {name: graph.needs_of(step) for name, step in steps.items()}
+        needed = {name for of in needs.values() for name in of}
+        for name in graph.in_order(needs):
+            if name not in self._tasks:
+                self._add(steps[name], needs[name], _TRIGGERS[steps[name].trigger])
+        marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
+        if spec.on_exit is not None:
+            step = spec.on_exit
+            given = graph.results_of(step)
+            others = [name for name in steps if name not in given]
+            if step.name not in self._tasks:
+                self._add(step, [*given, *others], Trigger.ALWAYS)
+            marks.append(StepMark(step.name, self._tasks[step.name], decides=True, is_exit=True))
+        digest = hashlib.blake2b(msgspec.json.encode(without_orders(spec)), digest_size=16).digest()
+        return StartRun(self._run, digest, [self._function], self._groups, marks, spec.suspend, again)
+
+    def _add(self, step: Step, needs: Sequence[str], trigger: Trigger) -> None:
+        number = self._next
+        self._next += 1
+        self._tasks[step.name] = task_id(self._session, number)
+        group = Group(
+            self._task_spec(step, needs, trigger),
+            number,
+            [packed_plan(self._plan(step))],
+            [[self._tasks[name] for name in needs]] if needs else [],
+        )
+        self._groups.append(group)
+
+    def _task_spec(self, step: Step, needs: Sequence[str], trigger: Trigger) -> TaskSpec:
+        deadline = 0.0 if step is self._spec.on_exit else float(self._spec.active_deadline_seconds or 0)
+        resources, mpi = step.resources, step.mpi
+        return TaskSpec(
+            self._function.id,
+            self._queue_of(step.pool or self._spec.pool),
+            step.name,
+            step.priority,
+            step.retry.limit,
+            seconds(step.retry.backoff),
+            tuple(step.retry.on),
+            seconds(step.timeout) if step.timeout else 0.0,
+            deadline,
+            float(amount(resources.cpu)) if resources.cpu is not None else 0.0,
+            math.ceil(amount(resources.memory)) if resources.memory is not None else 0,
+            resources.accelerators,
+            mpi.nodes if mpi is not None else 0,
+            mpi.ranks if mpi is not None else 0,
+            mpi.ranks_per_node if mpi is not None else 0,
+            step.idempotent,
+            trigger=trigger,
+            condition=Condition(step.when, list(needs), self._encoded) if step.when else None,
+        )
+
+    def _plan(self, step: Step) -> Plan:
+        if step.mpi is not None or step.task is not None:
+            raise ConfigError(f"step {step.name}: mpi and task are not run by this version; use function or binary")
+        sweep = {} if step.sweep is None else msgspec.to_builtins(step.sweep)
+        texts = {
+            "arguments": step.arguments,
+            "binary": step.binary or [],
+            "environment": step.environment,
+            "sweep": sweep,
+        }
+        found = filled(texts, self._parameter, _PARAMS)
+        return Plan(
+            step=step.name,
+            run=self._run,
+            function=step.function or "",
+            source=step.source or "",
+            binary=found["binary"],
+            arguments=found["arguments"],
+            environment=found["environment"],
+            outputs=list(step.outputs),
+            inputs=graph.results_of(step),
+            sweep=found["sweep"],
+        )
+
+    def _parameter(self, reference: Reference) -> Any:
+        try:
+            return walk(self._parameters, reference.path, "params")
+        except LookupError as error:
+            raise ConfigError(f"${{{{ {reference} }}}}: {error}") from error
+
+
+def without_orders(spec: Workflow) -> Workflow:
+    """A spec without what may change while it runs."""
+    return msgspec.structs.replace(spec, suspend=False, cancel=False, ttl_seconds_after_finished=None)

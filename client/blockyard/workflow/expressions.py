@@ -1,0 +1,154 @@
+"""Conditions of steps, in CEL: the only module that knows the package `cel`.
+
+A condition sees `params` (an object), and `steps.NAME.state` ("Succeeded", "Failed", "Skipped", "Cancelled") and
+`steps.NAME.outputs` of the steps that its own needs; no results, no clock. The interchange evaluates it while it does
+nothing else, so what may take long is refused beforehand: long or deeply nested texts, and the macros that walk lists.
+"""
+
+import functools
+import re
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+MOST_CHARACTERS: Final = 1024
+MOST_DEPTH: Final = 16
+_MACROS: Final = re.compile(r"\.\s*(all|exists|exists_one|existsOne|map|filter|transformList|transformMap)\s*\(")
+_FUNCTIONS: Final = frozenset(
+    [
+        "_&&_",
+        "_||_",
+        "!_",
+        "_==_",
+        "_!=_",
+        "_<_",
+        "_<=_",
+        "_>_",
+        "_>=_",
+        "@in",
+        "_+_",
+        "_-_",
+        "_*_",
+        "_/_",
+        "_%_",
+        "-_",
+        "_?_:_",
+        "_[_]",
+        "size",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bool",
+        "startsWith",
+        "endsWith",
+        "contains",
+    ]
+)
+"""That conditions may call: each takes no longer than its arguments are long."""
+_VARIABLES: Final = frozenset({"params", "steps"})
+_STEP: Final = re.compile(r"""\bsteps\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])""")
+_OUTPUT: Final = re.compile(_STEP.pattern + r"\s*\.\s*outputs\s*\.\s*([A-Za-z_]\w*)")
+_PARAMETER: Final = re.compile(r"\bparams\s*\.\s*([A-Za-z_]\w*)")
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a condition sees of a step."""
+
+    state: str
+    outputs: bytes = b""
+    """JSON object, or nothing."""
+
+
+def fault(expression: str) -> str:
+    """What is wrong with a condition's text, in words; '' when nothing is."""
+    if not expression.strip():
+        return "condition: it is empty"
+    if len(expression) > MOST_CHARACTERS:
+        return f"condition: {len(expression)} characters; at most {MOST_CHARACTERS} are taken"
+    if not expression.isprintable():
+        return "condition: write it in one line, of printable characters"
+    if (depth := _depth(expression)) > MOST_DEPTH:
+        return f"condition: brackets are nested {depth} deep; at most {MOST_DEPTH} are taken"
+    if (macro := _MACROS.search(expression)) is not None:
+        return f"condition: {macro[1]}(…) walks through lists, which is not taken; let the step declare what it found"
+    program = _compiled(expression)
+    if isinstance(program, str):
+        return program
+    for kind, found, known in (
+        ("variable", program.variables(), _VARIABLES),
+        ("function", program.functions(), _FUNCTIONS),
+    ):
+        if strangers := sorted(set(found) - known):
+            listed = ", ".join(name for name in sorted(known) if name.isalpha())
+            return f"condition {expression!r}: there is no {kind} {strangers[0]!r}; there are: {listed}"
+    return ""
+
+
+def holds(expression: str, parameters: bytes, steps: Mapping[str, Step]) -> bool | str:
+    """Whether a condition holds; or, in words, why that cannot be said."""
+    if sentence := fault(expression):
+        return sentence
+    program = _compiled(expression)
+    if isinstance(program, str):
+        return program
+    try:
+        scope = {
+            "params": msgspec.json.decode(parameters),
+            "steps": {name: {"state": one.state, "outputs": _outputs(one)} for name, one in steps.items()},
+        }
+        found = program.execute(scope)
+    except Exception as error:  # noqa: BLE001 - the library raises several kinds for what an expression may do
+        return f"condition {expression!r}: {error}"
+    if not isinstance(found, bool):
+        return f"condition {expression!r} gives {found!r}; a condition gives true or false"
+    return found
+
+
+def steps_in(expression: str) -> list[str]:
+    """The steps that a condition refers to, in order of first appearance."""
+    found = ("".join(match.groups(default="")) for match in _STEP.finditer(expression))
+    return list(dict.fromkeys(found))
+
+
+def parameters_in(expression: str) -> list[str]:
+    """The parameters that a condition refers to."""
+    return list(dict.fromkeys(match[1] for match in _PARAMETER.finditer(expression)))
+
+
+def outputs_in(expression: str) -> list[tuple[str, str]]:
+    """(step, output) of the outputs that a condition refers to."""
+    found = (("".join(match.groups(default="")[:3]), match[4]) for match in _OUTPUT.finditer(expression))
+    return list(dict.fromkeys(found))
+
+
+def _outputs(step: Step) -> object:
+    return msgspec.json.decode(step.outputs) if step.outputs else {}
+
+
+def _depth(expression: str) -> int:
+    depth = most = 0
+    for character in expression:
+        depth += (character in _OPENING) - (character in _CLOSING)
+        most = max(most, depth)
+    return most
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(expression: str) -> Any:
+    """A program, or what is wrong, in words."""
+    # Its package imports its command line, and with that typer and prompt_toolkit: more than a second on a busy
+    # machine, in which the interchange would answer nobody.
+    sys.modules.setdefault("cel.cli", types.ModuleType("cel.cli"))
+    try:
+        import cel  # the extra of whoever uses conditions
+    except ImportError:
+        return "condition: it needs the package 'common-expression-language'; pip install 'blockyard[workflow]'"
+    try:
+        return cel.compile(expression)
+    except Exception as error:  # noqa: BLE001 - as above
+        return f"condition {expression!r} cannot be read: {' '.join(str(error).split())}"

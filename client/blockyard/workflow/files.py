@@ -1,0 +1,97 @@
+"""Workflow files: YAML or JSON, one object or several. The only module of the library that knows YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.workflow.checking import check_document, check_spec
+from blockyard.workflow.reading import Fault, nearest
+from blockyard.workflow.spec import RUN_KIND, TEMPLATE_KIND, Document, Workflow
+
+
+class Invalid(ConfigError):
+    """A workflow is not in order; `faults` says all that is wrong."""
+
+    def __init__(self, what: str, faults: list[Fault]) -> None:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        noun = "fault" if len(faults) == 1 else "faults"
+        super().__init__(f"{what}: {len(faults)} {noun}\n{listed}")
+        self.what = what
+        self.faults = faults
+
+    def __reduce__(self) -> tuple[type, tuple[str, list[Fault]]]:
+        return Invalid, (self.what, self.faults)
+
+
+def load(path: Path) -> list[Any]:
+    """The objects in a file, unread. Raises ConfigError when it cannot be read at all."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if path.suffix == ".json":
+        try:
+            return [msgspec.json.decode(text)]
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path} is no JSON: {error}") from error
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigError(f"{path}: reading YAML needs PyYAML; pip install 'blockyard[workflow]'") from error
+    try:
+        return [one for one in yaml.safe_load_all(text) if one is not None]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is no YAML that can be read: it is nested too deeply") from error
+
+
+def check(path: Path) -> tuple[list[Document], list[Fault]]:
+    """The objects of a file, and all that is wrong with them."""
+    documents: list[Document] = []
+    faults: list[Fault] = []
+    found = load(path)
+    if not found:
+        faults.append(Fault("", "there is no object in it"))
+    for place, one in enumerate(found):
+        prefix = f"[{place}] " if len(found) > 1 else ""
+        document, own = check_document(one)
+        faults += [Fault(prefix + fault.path, fault.reason) for fault in own]
+        if document is not None:
+            documents.append(document)
+    templates = {one.metadata.name: one.spec for one in documents if one.kind == TEMPLATE_KIND}
+    whole: list[Document] = []
+    for document in documents:
+        spec, own = with_template(document.spec, templates) if document.kind == RUN_KIND else (document.spec, [])
+        faults += own
+        if spec is not None:
+            whole.append(msgspec.structs.replace(document, spec=spec))
+    return whole, faults
+
+
+def with_template(spec: Workflow, templates: dict[str, Workflow]) -> tuple[Workflow | None, list[Fault]]:
+    """A spec with its template's steps, and what is wrong with the two together."""
+    if spec.template_ref is None:
+        return spec, []
+    found = templates.get(spec.template_ref.name)
+    if found is None:
+        name = spec.template_ref.name
+        return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
+    own = {name: getattr(spec, name) for name in ("suspend", "cancel", "ttl_seconds_after_finished")}
+    merged = msgspec.structs.replace(found, arguments=found.arguments | spec.arguments, template_ref=None, **own)
+    return check_spec(msgspec.to_builtins(merged))
+
+
+def read_run(path: Path) -> Document:
+    """The one WorkflowRun of a file. Raises Invalid with all faults, ConfigError."""
+    documents, faults = check(path)
+    if faults:
+        raise Invalid(str(path), faults)
+    runs = [one for one in documents if one.kind == RUN_KIND]
+    if len(runs) != 1:
+        raise ConfigError(f"{path} has {len(runs)} objects of kind {RUN_KIND}; to be run it has exactly one")
+    return runs[0]

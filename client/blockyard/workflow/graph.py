@@ -1,0 +1,88 @@
+"""Which steps wait for which: what they say, and what they refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from blockyard.workflow import expressions
+from blockyard.workflow.references import PATTERN, BadReference, Reference, parse, texts
+from blockyard.workflow.spec import Step
+
+
+def texts_of(step: Step) -> Iterator[tuple[str, str]]:
+    """All texts of a step that may have references in them, with their paths below it."""
+    yield from texts(step.arguments, "arguments")
+    yield from texts(step.binary or [], "binary")
+    yield from texts(step.environment, "environment")
+    if step.mpi is not None:
+        yield from texts(step.mpi.command, "mpi.command")
+    if step.sweep is not None:
+        sweep = step.sweep
+        yield from texts(sweep.list_ or [], "sweep.list")
+        yield from texts(sweep.product or {}, "sweep.product")
+        yield from texts(sweep.zip or {}, "sweep.zip")
+        yield from texts(sweep.from_ or "", "sweep.from")
+
+
+def references_of(step: Step) -> list[Reference]:
+    """The references of a step; those that cannot be read are `checking`'s matter."""
+    found = []
+    for _, text in texts_of(step):
+        for match in PATTERN.finditer(text) if "${{" in text else ():
+            try:
+                found.append(parse(match[1]))
+            except BadReference:
+                continue
+    return found
+
+
+def results_of(step: Step) -> list[str]:
+    """The steps whose results a step is given, in order of first appearance."""
+    return list(dict.fromkeys(one.step for one in references_of(step) if one.root == "steps"))
+
+
+def needs_of(step: Step) -> list[str]:
+    """All steps that a step waits for: those whose results it is given come first."""
+    seen = expressions.steps_in(step.when) if step.when else []
+    return list(dict.fromkeys([*results_of(step), *step.needs, *seen]))
+
+
+def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names along a cycle, the first one at its end again; empty when there is none."""
+    done: set[str] = set()
+    for start in needs:
+        path: list[str] = []
+        on_path: set[str] = set()
+        stack: list[tuple[str, int]] = [(start, 0)]
+        while stack:
+            name, place = stack.pop()
+            if place == 0:
+                if name in on_path:
+                    return [*path[path.index(name) :], name]
+                if name in done:
+                    continue
+                path.append(name)
+                on_path.add(name)
+            following = needs.get(name, ())
+            if place < len(following):
+                stack.append((name, place + 1))
+                stack.append((following[place], 0))
+            else:
+                done.add(name)
+                on_path.discard(path.pop())
+    return []
+
+
+def in_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names, each after all that it needs, otherwise as they stand. There must be no cycle."""
+    done: dict[str, None] = {}
+    for start in needs:
+        stack = [start]
+        while stack:
+            name = stack[-1]
+            left = [other for other in needs.get(name, ()) if other not in done] if name not in done else []
+            if left:
+                stack += reversed(left)
+            else:
+                done[stack.pop()] = None
+    return list(done)

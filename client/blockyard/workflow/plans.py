@@ -1,0 +1,54 @@
+"""What a step's task carries to its worker, and how it is packed. The interchange passes it on unread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from blockyard.payload import dump_call, dump_function, function_id, packed_bytes, reduce_dependency
+from blockyard.wire.records import Function
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step, its parameters filled in; what refers to other steps and to items is still to be."""
+
+    step: str
+    run: str
+    function: str = ""
+    source: str = ""
+    binary: list[str] = []
+    task: str = ""
+    arguments: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+    outputs: list[str] = []
+    inputs: list[str] = []
+    """Steps whose results are given, in this order."""
+    sweep: dict[str, Any] = {}
+    """One of list, product, zip, range, from; empty: it runs once."""
+
+
+class _Marker:
+    """Stands for the result of a step that is not here yet."""
+
+    home = None
+
+    def embedded(self) -> None:
+        """There is no value."""
+
+    def __reduce_ex__(self, _: object) -> Any:
+        return reduce_dependency(self)
+
+
+def packed_plan(plan: Plan) -> bytes:
+    """The arguments of `steps.run_step` for this plan: itself, and a place for each input."""
+    packed, _ = dump_call((msgspec.json.encode(plan), *(_Marker() for _ in plan.inputs)), {})
+    return packed_bytes(packed)
+
+
+def runner() -> Function:
+    """`steps.run_step`, by reference, so that it runs on any version of Python."""
+    from blockyard.workflow.steps import run_step
+
+    body = dump_function(run_step)
+    return Function(function_id(body), "blockyard.workflow.run_step", body, "")

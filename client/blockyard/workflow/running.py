@@ -1,0 +1,178 @@
+"""A run as who started it sees it: how its steps stand, and their results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from blockyard.errors import BlockyardError, ConfigError
+from blockyard.futures import TaskFuture
+from blockyard.wire import control
+from blockyard.workflow import building
+from blockyard.workflow.checking import check_spec
+from blockyard.workflow.compiling import compile_run
+from blockyard.workflow.files import Invalid, read_run
+from blockyard.workflow.reading import nearest
+from blockyard.workflow.spec import Workflow
+
+A = TypeVar("A", bound=control.Answer)
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+_MOST_STEPS: Final = 1_000_000
+GOES_ON: Final = frozenset({"Running", "Suspended"})
+
+
+class Engine(Protocol):
+    """What a run needs of a client's engine."""
+
+    def ask(self, question: control.Question, expected: type[A], timeout: float = 10.0) -> A:
+        """Ask the interchange."""
+
+    def follow(self, run: str) -> dict[str, TaskFuture[Any]]:
+        """Futures of the tasks of a hosted run, by name."""
+
+
+class RunFailed(BlockyardError):
+    """A run did not succeed; the message names its first steps that failed."""
+
+
+class WorkflowRun:
+    """A run of a workflow, known by its name. It goes on whether this object is kept or not."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self.name = name
+        self._futures: dict[str, TaskFuture[Any]] = {}
+
+    def status(self, *, states: tuple[str, ...] = (), limit: int = 100) -> control.RunIs:
+        """How it stands: counts of all steps, and at most `limit` steps (in these states). Raises BlockyardError."""
+        return self._engine.ask(control.Run(self.name, list(states), limit), control.RunIs, 60.0)
+
+    def wait(self, timeout: float | None = None, on_look: Callable[[control.RunIs], None] | None = None) -> str:
+        """Wait until it has ended; returns its phase. `on_look` is told how it stands now and then.
+
+        Raises TimeoutError, naming what is still open.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = _FIRST_PAUSE
+        while True:
+            seen = self.status(limit=0 if on_look is None else 50)
+            if on_look is not None:
+                on_look(seen)
+            if seen.line.phase not in GOES_ON:
+                return seen.line.phase
+            if end is not None and time.monotonic() > end:
+                counts = ", ".join(f"{count} {state}" for state, count in sorted(seen.line.counts.items()))
+                raise TimeoutError(f"run {self.name!r} is {seen.line.phase} after {timeout:g} s: {counts}")
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
+
+    def succeed(self, timeout: float | None = None) -> WorkflowRun:
+        """Wait until it has succeeded. Raises RunFailed with the first failures, TimeoutError."""
+        phase = self.wait(timeout)
+        if phase != "Succeeded":
+            failed = self.status(states=("Failed", "Cancelled"), limit=5).steps
+            listed = "; ".join(f"{one.name}: {one.message or one.state}" for one in failed)
+            raise RunFailed(f"run {self.name!r} is {phase}: {listed}")
+        return self
+
+    def result(self, step: str, timeout: float | None = None) -> Any:
+        """What a step returned; of a sweep, the list of its results. Raises what the step raised, TimeoutError."""
+        return self.future(step).result(timeout)
+
+    def future(self, step: str) -> TaskFuture[Any]:
+        """The future of a step. Raises ConfigError when there is no such step."""
+        if step not in self._futures:
+            self._futures |= self._engine.follow(self.name)
+        if step not in self._futures:
+            raise ConfigError(f"run {self.name!r} has no step {step!r}{nearest(step, self._futures)}")
+        return self._futures[step]
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """What its steps declared, by step."""
+        steps = self.status(states=("Succeeded",), limit=_MOST_STEPS).steps
+        return {one.name: msgspec.json.decode(one.outputs) for one in steps if one.outputs}
+
+    def suspend(self) -> None:
+        """Start nothing more of it; what runs goes on."""
+        self._engine.ask(control.HoldRun(self.name, held=True), control.Done)
+
+    def resume(self) -> None:
+        """Go on with it."""
+        self._engine.ask(control.HoldRun(self.name, held=False), control.Done)
+
+    def cancel(self) -> None:
+        """End it; its exit step still runs. Said twice: not that, either."""
+        self._engine.ask(control.EndRun(self.name), control.Done)
+
+    def forget(self) -> None:
+        """Free it and its results; its name may be used again. Raises BlockyardError while it goes on."""
+        self._engine.ask(control.ForgetRun(self.name), control.Done)
+
+
+def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tuple[Workflow | Mapping[str, Any], str]:
+    """The spec, and its name where it has one. Raises Invalid, ConfigError for a file that is not in order."""
+    match workflow:
+        case building.Workflow():
+            return workflow.spec, workflow.name
+        case Path():
+            document = read_run(workflow)
+            return document.spec, document.metadata.name
+        case _:
+            return workflow, ""
+
+
+def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[str, Any] | None) -> Workflow:
+    """A spec that is in order, with these arguments. Raises Invalid."""
+    plain = dict(msgspec.to_builtins(spec))
+    if arguments:
+        plain["arguments"] = {**plain.get("arguments", {}), **arguments}
+    found, faults = check_spec(plain)
+    if found is None:
+        raise Invalid(f"workflow {name!r}", faults)
+    return found
+
+
+def start(
+    engine: Engine,
+    spec: Workflow | Mapping[str, Any],
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    pool: str = "default",
+) -> WorkflowRun:
+    """Start a run, or find it as it is if it was started before from the same. Raises Invalid, BlockyardError.
+
+    `pool`: what a workflow calls 'default'.
+    """
+    found = checked(spec, name, arguments)
+    order = compile_run(found, name, queue_of=lambda named: pool if named == "default" else named)
+    engine.ask(order, control.Done, 600.0)
+    return WorkflowRun(engine, name)
+
+
+def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool: str = "default") -> WorkflowRun:
+    """Run again what has not succeeded of a run that has ended, on the results of what has. Raises BlockyardError."""
+    found = checked(spec, name, None)
+    seen = engine.ask(control.Run(name, ["Succeeded"], _MOST_STEPS), control.RunIs, 60.0)
+    if seen.line.phase in GOES_ON:
+        raise ConfigError(f"run {name!r} is {seen.line.phase}; wait for its end, or cancel it")
+    kept = {one.name: one.task for one in seen.steps}
+    if found.on_exit is not None:
+        kept.pop(found.on_exit.name, None)
+    if len(kept) < len(found.steps):
+        queue_of = {"default": pool}
+        order = compile_run(
+            found,
+            name,
+            queue_of=lambda named: queue_of.get(named, named),
+            done=kept,
+            first=seen.line.next_number,
+        )
+        engine.ask(order, control.Done, 600.0)
+    return WorkflowRun(engine, name)

@@ -1,0 +1,230 @@
+"""What people write: a workflow as records, the same in a file, in a custom resource and from the Python builder.
+
+`operator/blockyard_operator/resources` makes the CRDs of these records, `schema` a JSON schema for editors; so there is
+one list of fields. What a field's value may be besides its type is checked in `checking`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+API_VERSION: Final = "blockyard.dev/v1alpha1"
+RUN_KIND: Final = "WorkflowRun"
+TEMPLATE_KIND: Final = "WorkflowTemplate"
+
+MOST_STEPS: Final = 1000
+"""In a custom resource; a file or Python may have as many as `MOST_LOCAL_STEPS`."""
+MOST_LOCAL_STEPS: Final = 200_000
+MOST_ITEMS: Final = 1_000_000
+"""Of one sweep."""
+MOST_OBJECT_BYTES: Final = 1024 * 1024
+"""Of a custom resource, written as JSON."""
+
+NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+
+_ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """A part of a workflow. Field names are camelCase outside, defaults are left out."""
+
+
+Value: TypeAlias = Annotated[Any, Meta(extra_json_schema=_ANY)]
+"""Anything that JSON can say; a text may have references in it: ``${{ params.n }}``, ``${{ steps.a.result }}``."""
+
+Values: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema=_ANY)]
+
+Word: TypeAlias = Annotated[str, Meta(pattern=NAME, max_length=63)]
+
+Span: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+"""A time span: '90s', '1h30m'."""
+
+Amount: TypeAlias = Annotated[
+    str | int,
+    Meta(
+        extra_json_schema={
+            "x-kubernetes-int-or-string": True,
+            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$",
+            "maxLength": 32,
+        }
+    ),
+]
+"""'500m', '2Gi', 4."""
+
+
+class Kind(StrEnum):
+    """Of a parameter's value."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    LIST = "list"
+    OBJECT = "object"
+
+
+class Parameter(Record, frozen=True):
+    """Something that a run may be given."""
+
+    name: Word
+    type: Kind = Kind.STRING
+    default: Value | None = None
+    """Without one, a run must give it."""
+    choices: Annotated[list[Value], Meta(max_length=64)] = []
+    """The only values that it may have; empty: any."""
+    description: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class Rule(StrEnum):
+    """When a step runs, by how those that it needs have ended. A skipped one is neither success nor failure."""
+
+    ALL_SUCCESS = "AllSuccess"
+    ANY_SUCCESS = "AnySuccess"
+    ANY_FAILED = "AnyFailed"
+    ALL_FAILED = "AllFailed"
+    NONE_FAILED = "NoneFailed"
+    ALWAYS = "Always"
+
+
+class Retry(Record, frozen=True):
+    """Further tries after one that failed by its own fault; one lost with its worker never costs any."""
+
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    backoff: Span = "0s"
+    """Before the first of them; doubles each time."""
+    on: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=32)] = []
+    """Exceptions to try again on, by qualified or bare name; empty: all."""
+
+
+class Resources(Record, frozen=True):
+    """What one try needs of a node."""
+
+    cpu: Amount | None = None
+    memory: Amount | None = None
+    accelerators: Annotated[int, Meta(ge=0, le=64)] = 0
+
+
+class Mpi(Record, frozen=True):
+    """A program that runs as several ranks, over the nodes of a block."""
+
+    command: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=256)]
+    ranks: Annotated[int, Meta(ge=1, le=1_000_000)]
+    ranks_per_node: Annotated[int, Meta(ge=0, le=4096)] = 0
+    nodes: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class Sweep(Record, frozen=True):
+    """Run the step once for each item, all at once as far as there are workers; its result is the list of theirs.
+
+    Exactly one of these. An item is ``${{ item }}``, of product and zip an object with the given names.
+    """
+
+    RULES: ClassVar = (
+        {
+            "rule": "[has(self.list), has(self.product), has(self.zip), has(self.range), has(self.from)]"
+            ".filter(x, x).size() == 1",
+            "message": "say exactly one of list, product, zip, range, from",
+        },
+    )
+
+    list_: Annotated[list[Value], Meta(min_length=1, max_length=10_000)] | None = field(default=None, name="list")
+    product: Values | None = None
+    """Name to list of values: each combination is an item."""
+    zip: Values | None = None
+    """Name to list of values, all equally long: the first of each is an item, and so on."""
+    range: Annotated[int, Meta(ge=1, le=MOST_ITEMS)] | None = None
+    """Items 0, 1, … up to, but without, this number."""
+    from_: Annotated[str, Meta(max_length=1024)] | None = field(default=None, name="from")
+    """A reference to a list: ``${{ steps.a.result }}``, ``${{ params.files }}``."""
+
+
+class Step(Record, frozen=True):
+    """One step, which becomes a task of the run. One of function, source, binary, mpi, task says what it does."""
+
+    RULES: ClassVar = (
+        {
+            "rule": "[has(self.__function__), has(self.source), has(self.binary), has(self.mpi), has(self.task)]"
+            ".filter(x, x).size() == 1",
+            "message": "say exactly one of function, source, binary, mpi, task",
+        },
+    )
+
+    name: Word
+    function: Annotated[str, Meta(max_length=512)] | None = None
+    """'package.module:name', which workers can import."""
+    source: Annotated[str, Meta(max_length=128 * 1024)] | None = None
+    """Python that defines a function `main`."""
+    binary: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=256)] | None = None
+    """A program and its arguments; no shell."""
+    mpi: Mpi | None = None
+    task: Annotated[str, Meta(max_length=256)] | None = None
+    """Name of a managed task."""
+    arguments: Values = {}
+    """Of the function, by name."""
+    environment: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=256)] = {}
+    """For programs."""
+    needs: Annotated[list[Word], Meta(max_length=MOST_STEPS)] = []
+    """Steps that it waits for, besides those that it has references to."""
+    trigger: Rule = Rule.ALL_SUCCESS
+    when: Annotated[str, Meta(max_length=1024)] = ""
+    """A condition in CEL over `params` and `steps.NAME.state`, `steps.NAME.outputs`; where false, it is skipped."""
+    sweep: Sweep | None = None
+    outputs: Annotated[list[Word], Meta(max_length=256)] = []
+    """Keys of its result, which is an object, that conditions and people see."""
+    retry: Retry = Retry()
+    timeout: Span | None = None
+    """Longest running time of one try."""
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Higher runs first."""
+    resources: Resources = Resources()
+    idempotent: bool = True
+    """It may be run again after a try that was lost midway."""
+    pool: Annotated[str, Meta(max_length=253)] = ""
+    """Of this step; default: the run's."""
+
+
+class Reference(Record, frozen=True):
+    """A WorkflowTemplate of the same namespace, or of the same file."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
+
+
+class Workflow(Record, frozen=True):
+    """Steps, and what a run of them is given."""
+
+    pool: Annotated[str, Meta(max_length=253)] = "default"
+    """The WorkerPool whose workers run it."""
+    parameters: Annotated[list[Parameter], Meta(max_length=256)] = []
+    arguments: Values = {}
+    """Values of parameters."""
+    template_ref: Reference | None = None
+    """Take everything but `arguments` and `suspend` from there."""
+    steps: Annotated[list[Step], Meta(max_length=MOST_STEPS)] = []
+    on_exit: Step | None = None
+    """Runs when all others have ended, however, of a cancelled run too."""
+    active_deadline_seconds: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    """Steps that have not ended so long after the start fail."""
+    ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    """The WorkflowRun is deleted so long after its end; default: it is kept."""
+    suspend: bool = False
+    """Start nothing more; what runs goes on."""
+    cancel: bool = False
+    """End the run. This cannot be taken back."""
+
+
+class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Of an object; whatever else Kubernetes keeps there is no matter of ours."""
+
+    name: str = ""
+    generate_name: str = ""
+
+
+class Document(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An object as it stands in a file."""
+
+    kind: str
+    metadata: Metadata
+    spec: Workflow

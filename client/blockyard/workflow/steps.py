@@ -1,0 +1,133 @@
+"""Runs one step on a worker: fills in its references, calls what it names, declares its outputs.
+
+A sweep returns `join`: its items become tasks of their own, and its slot is free.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import itertools
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from blockyard.declaring import declare
+from blockyard.errors import ConfigError
+from blockyard.joining import Call, Join
+from blockyard.workflow.plans import Plan
+from blockyard.workflow.programs import run_program
+from blockyard.workflow.references import Reference, filled, walk
+
+_decode = msgspec.json.Decoder(Plan).decode
+_read = functools.lru_cache(maxsize=64)(_decode)
+
+
+def run_step(encoded: bytes, *inputs: Any) -> Any:
+    """Run a step. `inputs`: the results of the steps that the plan names; None for one that did not succeed."""
+    plan = _read(encoded)
+    results = dict(zip(plan.inputs, inputs, strict=True))
+    if not plan.sweep:
+        return _run(plan, results, None)
+    part = msgspec.structs.replace(plan, sweep={}, inputs=[])
+    body = msgspec.json.encode(part)
+    arguments = functools.partial(_arguments, plan, results)
+    return Join(tuple(Call(run_item, (body, item, arguments(item)), {}) for item in _items(plan, results)), whole=True)
+
+
+def run_item(encoded: bytes, item: Any, given: Mapping[str, Any]) -> Any:
+    """Run a step for one item of its sweep. `given`: its arguments, filled in as far as they are of other steps."""
+    return _called(_read(encoded), given, item)
+
+
+def _run(plan: Plan, results: Mapping[str, Any], item: Any) -> Any:
+    return _called(plan, _arguments(plan, results, item), item)
+
+
+def _arguments(plan: Plan, results: Mapping[str, Any], item: Any) -> dict[str, Any]:
+    """What the plan's texts come to for one item."""
+
+    def look_up(reference: Reference) -> Any:
+        if reference.root == "item":
+            return walk(item, reference.path, "item")
+        step, what, *path = reference.path
+        return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
+
+    texts = {"arguments": plan.arguments, "binary": plan.binary, "environment": plan.environment}
+    found: dict[str, Any] = filled(texts, look_up)
+    return found
+
+
+def _of(result: Any, what: str) -> Any:
+    """The outputs of a program are in its record; those of a function are keys of what it returned."""
+    return result.outputs if what == "outputs" and hasattr(result, "outputs") else result
+
+
+def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
+    if plan.binary or plan.task:
+        where = f"step {plan.step} of run {plan.run}"
+        record = run_program([_word(one) for one in given["binary"]], given["environment"], plan.outputs, where)
+        return declare(record, dict(record.outputs)) if plan.outputs else record
+    function = _imported(plan.function) if plan.function else _compiled(plan.source)
+    value = function(**given["arguments"])
+    if not plan.outputs:
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"step {plan.step} declares outputs, so it returns an object; found a {type(value).__name__}")
+    missing = [name for name in plan.outputs if name not in value]
+    if missing:
+        raise ConfigError(f"step {plan.step} declares output {missing[0]!r}, which is not in what it returned")
+    return declare(value, {name: value[name] for name in plan.outputs})
+
+
+def _word(value: Any) -> str:
+    from blockyard.workflow.references import as_text
+
+    return as_text(value)
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ConfigError(f"{path}: {getattr(found, '__name__', found)} has no {part!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ConfigError(f"{path} is a {type(found).__name__}, and no function")
+    return found  # type: ignore[no-any-return]  # callable() narrows Any to Any
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str) -> Callable[..., Any]:
+    """The function `main` of a step's source, in a module of its own: the same source is the same module."""
+    name = f"blockyard_step_{hashlib.blake2b(source.encode(), digest_size=8).hexdigest()}"
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)  # noqa: S102 - it is what the user has us run
+    main = module.__dict__["main"]
+    if not callable(main):
+        raise ConfigError(f"source: main is a {type(main).__name__}, and no function")
+    return main  # type: ignore[no-any-return]  # as above
+
+
+def _items(plan: Plan, results: Mapping[str, Any]) -> Iterator[Any]:
+    def look_up(reference: Reference) -> Any:
+        step, what, *path = reference.path
+        return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
+
+    ((kind, given),) = filled(plan.sweep, look_up).items()
+    match kind:
+        case "range":
+            yield from range(given)
+        case "product":
+            yield from (dict(zip(given, row, strict=True)) for row in itertools.product(*given.values()))
+        case "zip":
+            yield from (dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True))
+        case _ if isinstance(given, str | bytes | Mapping):
+            raise ConfigError(f"step {plan.step}: its sweep is over a {type(given).__name__}, expected a list")
+        case _:
+            yield from given

@@ -1,0 +1,282 @@
+"""Runs that the interchange keeps by itself: workflows, whose steps are tasks of a session that nobody connects to.
+
+So a run goes on when who started it is away, its results wait until it is forgotten, and whoever starts it again under
+the same name finds it as it is. Its tasks are ordinary ones; what runs when is decided where it is for all tasks, see
+`triggers` and `outcomes`.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from blockyard.ids import SessionId, TaskId, hosted_session
+from blockyard.wire import control as asked
+from blockyard.wire.records import Status
+from blockyard_interchange.core import compaction, functions, outcomes, rights, sessions, submit, triggers
+from blockyard_interchange.core.entries import RunHosted, SessionClosed, SessionOpened, Submitted
+from blockyard_interchange.core.keeping import Fault
+from blockyard_interchange.core.state import Flag, Hosted, Run, Session, State, TaskState
+
+Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRun | asked.ForgetRun
+
+MOST_NAME: Final = 320
+_LOOK_SECONDS: Final = 60.0
+_ENDED: Final = frozenset({"Succeeded", "Failed", "Skipped", "Cancelled"})
+
+
+def answer(state: State, session: Session, question: Question, now: float) -> asked.Answer | Fault:
+    """Carry out an order about a hosted run, or answer a question about some."""
+    match question:
+        case asked.StartRun():
+            return _start(state, session, question, now)
+        case asked.Runs():
+            mine = [one for one in state.hosted.values() if rights.may_handle(state, session, one)]
+            youngest = sorted(mine, key=lambda one: -one.at)[: question.limit]
+            return asked.RunsAre([_line(state, one, now) for one in youngest])
+    found = state.hosted.get(question.run)
+    if found is None or not rights.may_handle(state, session, found):
+        return asked.Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
+    match question:
+        case asked.Run():
+            return _describe(state, found, question, now)
+        case asked.HoldRun():
+            return asked.Done(_hold(state, found, now, held=question.held))
+        case asked.EndRun():
+            return asked.Done(_end(state, found, now))
+        case asked.ForgetRun():
+            return _forget(state, found, now)
+
+
+# --- orders
+
+
+def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> asked.Done | Fault:
+    found = state.hosted.get(order.run)
+    if found is not None and not order.again:
+        if not rights.may_handle(state, asker, found) or found.digest != order.digest:
+            return Fault("run", f"run {order.run!r} exists, made from something else; take another name, or forget it")
+        return asked.Done(0)
+    fault = _start_fault(state, asker, order, found)
+    if fault is not None:
+        return fault
+    session = found.session if found is not None else _open(state, asker, order, now)
+    functions.learn(state, order.functions)
+    wrong = submit.groups_fault(state, session, order.groups, f"run {order.run!r}", asker)
+    if wrong is not None:
+        functions.forget_unused(state, [function.id for function in order.functions])
+        if found is None:
+            _close(state, session)
+        return Fault(*wrong)
+    at = submit.stamp(state, now)
+    if found is None:
+        found = state.hosted[order.run] = Hosted(order.run, session, order.digest, at)
+        session.is_held = order.held
+    made = submit.add(state, session, order.groups, at, now)
+    lasting = [group for group in order.groups if state.pools[group.spec.pool].settings.durability != "memory"]
+    if lasting:
+        state.effects.entries.append(Submitted(session.id, at, lasting))
+        state.effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
+    functions.forget_unused(state, [function.id for function in order.functions])
+    _mark_steps(state, found, order.steps)
+    _journal(state, found)
+    return asked.Done(len(made))
+
+
+def _start_fault(state: State, asker: Session, order: asked.StartRun, found: Hosted | None) -> Fault | None:
+    where = f"run {order.run!r}"
+    if not order.run or len(order.run) > MOST_NAME:
+        return Fault("run", f"{where}: a name has 1 to {MOST_NAME} characters")
+    if order.again and (found is None or not rights.may_handle(state, asker, found)):
+        return Fault("run", f"{where}: there is none of this name")
+    name = hosted_session(order.run)
+    if found is None and name in state.sessions:
+        return Fault("run", f"{where}: its number {name:x} is another session's; take another name")
+    run = state.runs.get(order.run)
+    if run is not None and (sentence := rights.run_fault(state, asker.user, run)):
+        return Fault("pool", sentence)
+    for function in order.functions:
+        if not functions.is_genuine(function):
+            return Fault("protocol", f"{where}: function {function.name}: {function.id.hex()} is not its hash")
+    count = sum(len(group.bodies) for group in order.groups)
+    if len(state.tasks) + count > state.settings.total_tasks:
+        most = state.settings.total_tasks
+        return Fault("request", f"{where}: with its {count} tasks there would be more than {most}")
+    known = {name << 32 | group.first + place for group in order.groups for place in range(len(group.bodies))}
+    strange = [mark.name for mark in order.steps if mark.task not in known and TaskId(mark.task) not in state.tasks]
+    strange += [mark.name for mark in order.steps if mark.task >> 32 != name]
+    return Fault("protocol", f"{where}: step {strange[0]!r} is none of its tasks") if strange else None
+
+
+def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Session:
+    run = state.runs.setdefault(order.run, Run(order.run))
+    session = Session(hosted_session(order.run), b"", run, asker.user)
+    session.name, session.keep, session.hosted, session.last_seen = f"run {order.run}", True, True, now
+    state.sessions[session.id] = session
+    run.sessions.add(session.id)
+    state.effects.entries.append(
+        SessionOpened(session.id, b"", order.run, asker.user, keep=True, python="", name=session.name, hosted=True)
+    )
+    if state.notes is not None:
+        state.notes.on_session(session, began=now)
+    return session
+
+
+def _mark_steps(state: State, found: Hosted, steps: list[asked.StepMark]) -> None:
+    """These are its steps from now on; results of tasks that were steps before are not needed any more."""
+    before = {mark.task for mark in found.steps.values()} - {mark.task for mark in steps}
+    found.steps = {mark.name: mark for mark in steps}
+    found.seen, found.counts, found.ended_at = {}, {}, 0.0
+    for name in before:
+        task = state.tasks.get(TaskId(name))
+        if task is not None and task.outcome is not None:
+            outcomes.free(state, task)
+
+
+def _journal(state: State, found: Hosted) -> None:
+    entry = compaction.hosted_run(state, found.run)
+    assert entry is not None, f"run {found.run!r} is hosted"
+    state.effects.entries.append(entry)
+
+
+def restore(state: State, journaled: Iterable[RunHosted]) -> None:
+    """Runs as the journal has them; their tasks follow."""
+    for entry in journaled:
+        session = state.sessions.get(SessionId(entry.session))
+        if session is not None:
+            found = state.hosted[entry.run] = Hosted(entry.run, session, entry.digest, entry.at)
+            found.steps = {mark.name: mark for mark in entry.steps}
+            session.is_held = entry.held
+
+
+def _hold(state: State, found: Hosted, now: float, *, held: bool) -> int:
+    if found.session.is_held is held:
+        return 0
+    inner = state.sessions.get(SessionId(found.session.id | 1 << 31))
+    mine = [one for one in (found.session, inner) if one is not None]
+    for session in mine:
+        session.is_held = held
+    _journal(state, found)
+    changed = 0
+    for task in [task for task in state.tasks.values() if task.order.session in mine]:
+        if held and task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
+            outcomes.withdraw(state, task)
+            changed += 1
+        elif not held and task.state is TaskState.WAITING and not task.waiting and task.id not in state.orphans:
+            outcomes.requeue(state, task, now)
+            changed += 1
+    return changed
+
+
+def _end(state: State, found: Hosted, now: float) -> int:
+    tasks = [(mark, task) for mark in found.steps.values() if (task := state.tasks.get(TaskId(mark.task))) is not None]
+    left = [task for mark, task in tasks if task.outcome is None and not mark.is_exit]
+    left = left or [task for _, task in tasks if task.outcome is None]
+    if found.session.is_held:
+        _hold(state, found, now, held=False)
+    sessions.cancel(state, left, now)
+    return len(left)
+
+
+def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
+    inner = state.sessions.get(SessionId(found.session.id | 1 << 31))
+    mine = [task for task in state.tasks.values() if task.order.session is found.session]
+    if any(task.outcome is None for task in mine) or (inner is not None and inner.tasks):
+        return asked.Unknown(f"run {found.run!r} goes on; end it first")
+    outcomes.settle(state, now)
+    for task in mine:
+        outcomes.free(state, task)
+    if found.session.tasks:  # tasks of other runs need some of its results
+        return asked.Unknown(f"run {found.run!r}: other runs still need {found.session.tasks} of its results")
+    del state.hosted[found.run]
+    if state.notes is not None:
+        state.notes.on_session(found.session, ended=now)
+    _close(state, found.session)
+    return asked.Done(len(mine))
+
+
+def _close(state: State, session: Session) -> None:
+    state.sessions.pop(SessionId(session.id | 1 << 31), None)
+    del state.sessions[session.id]
+    session.run.sessions.discard(session.id)
+    if not session.run.sessions:
+        state.runs.pop(session.run.name, None)
+    state.effects.entries.append(SessionClosed(session.id))
+
+
+def forget_old(state: State, now: float) -> None:
+    """Forget runs that ended so long ago that nobody will ask for their results."""
+    if now < state.hosted_look_at:
+        return
+    state.hosted_look_at = now + _LOOK_SECONDS
+    for found in list(state.hosted.values()):
+        _line(state, found, now)
+        if found.ended_at and now - found.ended_at > state.settings.result_ttl:
+            _forget(state, found, now)
+
+
+# --- answers
+
+
+def _describe(state: State, found: Hosted, question: asked.Run, now: float) -> asked.RunIs:
+    line = _line(state, found, now)
+    steps: list[asked.StepLine] = []
+    for mark in found.steps.values():
+        if len(steps) >= question.limit:
+            break
+        if not question.states or _state(state, found, mark) in question.states:
+            steps.append(_step(state, found, mark))
+    return asked.RunIs(line, steps)
+
+
+def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
+    """Counts of what ended are kept, so that to ask again and again costs what is left of a run."""
+    counts: dict[str, int] = {}
+    for mark in found.steps.values():
+        if mark.name in found.seen:
+            continue
+        word = _state(state, found, mark)
+        if word in _ENDED:
+            found.seen[mark.name] = word
+            found.counts[word] = found.counts.get(word, 0) + 1
+        else:
+            counts[word] = counts.get(word, 0) + 1
+    phase = "Suspended" if found.session.is_held else "Running"
+    if not counts:
+        phase = _verdict(found)
+        found.ended_at = found.ended_at or now
+    ended_at = found.ended_at + state.wall_offset if found.ended_at else 0.0
+    return asked.RunLine(found.run, phase, found.at, ended_at, counts | found.counts, found.session.next_number)
+
+
+def _verdict(found: Hosted) -> str:
+    ends = {found.seen[mark.name] for mark in found.steps.values() if mark.decides}
+    if "Failed" in ends:
+        return "Failed"
+    return "Cancelled" if "Cancelled" in ends else "Succeeded"
+
+
+def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
+    task = state.tasks.get(TaskId(mark.task))
+    if task is None:
+        return found.seen.get(mark.name, "Failed")  # its pool keeps no journal, and the interchange was restarted
+    match task.state:
+        case TaskState.WAITING | TaskState.DELAYED:
+            return "Waiting"
+        case TaskState.QUEUED:
+            return "Queued"
+        case TaskState.ENDED:
+            return triggers.state_word(triggers.status_of(task))
+        case _:
+            return "Running"
+
+
+def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:
+    task = state.tasks.get(TaskId(mark.task))
+    word = _state(state, found, mark)
+    if task is None:
+        return asked.StepLine(mark.name, mark.task, word, 0.0, "it is not known any more")
+    if task.outcome is not None:
+        failure, status = task.outcome.failure, task.outcome.status
+        message = failure.message if failure is not None and status is not Status.DONE else ""
+        return asked.StepLine(mark.name, task.id, word, task.outcome.seconds, message, task.outcome.outputs)
+    parts = len(task.needs) if task.state is TaskState.JOINING else 0
+    return asked.StepLine(mark.name, task.id, word, parts=parts, open_parts=task.waiting if parts else 0)

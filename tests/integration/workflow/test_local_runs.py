@@ -1,0 +1,158 @@
+"""Workflows on a real interchange of this machine: from files and from Python, through the command line, and again."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blockyard import Client
+from blockyard.cli import rim
+from blockyard.cli.exits import Exit
+from blockyard.errors import BlockyardError
+from blockyard.workflow.building import Workflow, each, item
+from blockyard.workflow.files import Invalid
+from blockyard.workflow.running import RunFailed
+from tests.machine import ROOT
+
+EXAMPLES = ROOT / "examples" / "workflows"
+
+
+@pytest.fixture(autouse=True)
+def empty_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A user who never used Blockyard, with a short home: paths of sockets are limited."""
+    with tempfile.TemporaryDirectory(prefix="by-") as home:
+        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.setenv(name, str(Path(home, name[4])))
+        yield
+
+
+def numbers(n: int) -> dict[str, object]:
+    return {"numbers": list(range(n)), "count": n}
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def broken(marker: str) -> str:
+    if not Path(marker).exists():
+        raise ValueError("not yet")
+    return "mended"
+
+
+def after(value: object) -> object:
+    return value
+
+
+def both(left: object, right: object) -> list[object]:
+    return [left, right]
+
+
+def test_a_run_from_python_with_all_there_is(tmp_path: Path) -> None:
+    flow = Workflow("all")
+    first = flow.step(numbers, n=4, options={"outputs": ["count"]})
+    squares = flow.step(square, x=item(), options={"sweep": each(first)})
+    script = "echo $0; echo '{\"line\": \"'$0'\"}' > $BLOCKYARD_OUTPUTS"
+    said = flow.step(["sh", "-c", script, first.output("count")], step="say", options={"outputs": ["line"]})
+    flow.step(after, step="skipped", value=1, options={"when": "steps.numbers.outputs.count > 100"})
+    flow.step(both, left=squares, right=said.output("line"), options={"when": "steps.say.outputs.line == '4'"})
+    flow.step(broken, marker=str(tmp_path / "no"))
+    flow.step(both, step="rest", left=1, right="${{ steps.broken.result }}", options={"trigger": "Always"})
+    # a sweep over a mapping is refused by the step, with the reason
+    flow.step(square, step="wrong", x=item(), options={"sweep": each(first)})
+    with Client.local(workers=2) as client:
+        run = client.run(flow)
+        assert run.wait(60) == "Failed"
+        states = {one.name: (one.state, one.message) for one in run.status().steps}
+        assert "its sweep is over a dict, expected a list" in states["wrong"][1]
+        assert states["skipped"] == ("Skipped", "it was skipped: its condition does not hold")
+        assert states["broken"] == ("Failed", "ValueError: not yet")
+        assert run.result("rest", 10) == [1, None]
+        assert run.outputs() == {"numbers": {"count": 4}, "say": {"line": "4"}}
+        with pytest.raises(RunFailed, match=r"wrong: .* expected a list"):
+            run.succeed(10)
+
+
+def test_a_sweep_keeps_the_order_and_a_run_is_found_as_it_is(tmp_path: Path) -> None:
+    flow = Workflow("squares")
+    first = flow.step("builtins:list", step="none")
+    flow.step(square, x=item(), options={"sweep": each(500), "needs": [first]})
+    flow.step("builtins:sum", step="wrong-arguments", iterable="${{ steps.square.result }}")
+    folder = tmp_path / "state"
+    with Client.local(workers=2, folder=folder) as client:
+        run = client.run(flow)
+        assert run.wait(60) == "Failed"  # sum takes no argument by name
+        assert run.result("square", 10) == [n * n for n in range(500)]
+    with Client.local(workers=2, folder=folder) as client:
+        again = client.run(flow)
+        assert again.wait(10) == "Failed"
+        assert again.result("square", 10) == [n * n for n in range(500)]
+        with pytest.raises(BlockyardError, match="made from something else"):
+            client.run({"steps": [{"name": "a", "function": "a:b"}]}, name="squares")
+
+
+def test_what_is_wrong_is_said_before_anything_runs() -> None:
+    with Client.local(workers=1) as client:
+        with pytest.raises(Invalid) as refused:
+            client.run({"steps": [{"name": "a", "function": "a:b", "needs": ["c"]}], "x": 1}, name="bad")
+        assert [fault.path for fault in refused.value.faults] == ["spec.x"]
+        with pytest.raises(Invalid, match="there is no step 'c'"):
+            client.run({"steps": [{"name": "a", "function": "a:b", "needs": ["c"]}]}, name="bad")
+
+
+@pytest.mark.parametrize("name, wanted", [("grid", "slope=3.0"), ("triggers", "the fast way is closed today")])
+def test_the_examples_run_by_the_command_line(name: str, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(EXAMPLES / f"{name}.yaml")
+    assert rim.run(["lint", path]) == Exit.DONE
+    capsys.readouterr()
+    assert rim.run(["run", path, "--workers", "2"]) == Exit.DONE
+    shown = capsys.readouterr()
+    assert wanted in shown.out
+    assert f"run '{name}' Succeeded" in shown.out
+    assert rim.run(["run", path, "--workers", "1", "-o", "json"]) == Exit.DONE, "found as it was"
+    view = msgspec.json.decode(capsys.readouterr().out)
+    assert view["run"]["phase"] == "Succeeded"
+
+
+def test_a_failed_run_is_retried_on_what_succeeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marker = tmp_path / "marker"
+    counted = tmp_path / "counted"
+    step = {"name": "once", "source": f"def main():\n    open({str(counted)!r}, 'a').write('x')\n    return 1\n"}
+    broken = {
+        "name": "broken",
+        "source": f"import os\ndef main(n):\n    assert os.path.exists({str(marker)!r})\n    return n + 1\n",
+        "arguments": {"n": "${{ steps.once.result }}"},
+    }
+    after = {
+        "name": "after",
+        "source": "def main(n): return {'n': n}",
+        "arguments": {"n": "${{ steps.broken.result }}"},
+    }
+    after["outputs"] = ["n"]
+    document = {
+        "apiVersion": "blockyard.dev/v1alpha1",
+        "kind": "WorkflowRun",
+        "metadata": {"name": "retried"},
+        "spec": {"steps": [step, broken, after]},
+    }
+    path = tmp_path / "flow.json"
+    path.write_bytes(msgspec.json.encode(document))
+    with Client.local(workers=1, folder=tmp_path / "state") as client:
+        assert client.folder is not None
+        profile = ["-p", str(client.folder)]
+        assert rim.run(["run", str(path), *profile]) == Exit.FOUND_FAULTS
+        assert "2 Failed" in capsys.readouterr().err
+        marker.touch()
+        assert rim.run(["retry", str(path), *profile]) == Exit.DONE
+        capsys.readouterr()
+        assert rim.run(["steps", "retried", *profile, "-o", "json"]) == Exit.DONE
+        view = msgspec.json.decode(capsys.readouterr().out)
+        assert {one["step"]: one["outputs"] for one in view["steps"]}["after"] == {"n": 2}
+        assert counted.read_text() == "x"
+        assert rim.run(["runs", *profile]) == Exit.DONE
+        assert "retried" in capsys.readouterr().out
+        assert rim.run(["steps", "nothing", *profile]) == Exit.NOT_FOUND

@@ -1,0 +1,243 @@
+"""Runs that the interchange keeps by itself: started once, seen by who asks, there after a restart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from blockyard.ids import hosted_session
+from blockyard.wire import client as wire
+from blockyard.wire import control
+from blockyard.wire.records import Group, Status, Trigger
+from blockyard_interchange.core.settings import PoolSettings
+from tests.unit.interchange.builders import Bench, Client, a_function, a_spec, done, ended, joined
+
+RUN = "pipeline"
+
+
+def number(place: int, run: str = RUN) -> int:
+    return hosted_session(run) << 32 | place
+
+
+def order(
+    *steps: tuple[str, Sequence[int]], run: str = RUN, digest: bytes = b"1", held: bool = False, **spec: Any
+) -> control.StartRun:
+    """Each step with the places of those that it needs; a name in capitals is an exit step."""
+    groups, marks = [], []
+    for place, (name, needs) in enumerate(steps):
+        trigger = Trigger.ALWAYS if name.isupper() else Trigger.ALL_SUCCESS
+        needed = [number(one, run) for one in needs]
+        groups.append(Group(a_spec(name=name, trigger=trigger, **spec), place, [b"x"], [needed]))
+        decides = not any(place in other for _, other in steps)
+        marks.append(control.StepMark(name, number(place, run), decides, name.isupper()))
+    return control.StartRun(run, digest, [a_function()], groups, marks, held)
+
+
+CHAIN = order(("a", ()), ("b", (0,)))
+
+
+def phase(client: Client, run: str = RUN) -> str:
+    return client.ask(control.Run(run), control.RunIs).line.phase
+
+
+def states(client: Client) -> dict[str, str]:
+    return {one.name: one.state for one in client.ask(control.Run(RUN), control.RunIs).steps}
+
+
+def test_a_run_goes_on_when_who_started_it_has_gone_and_is_there_to_be_asked_about() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    assert client.ask(CHAIN, control.Done).count == 2
+    client.say(wire.Bye(cancel=True))
+    for _ in range(2):
+        bench.turn(bench.settings.client_grace * 2)
+        manager.back()
+        bench.turn()
+        manager.report(*(done(one, b"result") for one in manager.assigned()))
+    bench.turn()
+    other = bench.client(2)
+    line = other.ask(control.Run(RUN), control.RunIs).line
+    assert (line.phase, line.counts) == ("Succeeded", {"Succeeded": 2})
+    assert bench.task(number(1)).outcome is not None
+
+
+def test_to_start_it_again_changes_nothing_and_another_of_its_name_is_refused() -> None:
+    bench = Bench()
+    client = bench.client()
+    client.ask(CHAIN, control.Done)
+    assert client.ask(CHAIN, control.Done).count == 0
+    assert len(bench.state.tasks) == 2
+    refused = client.is_refused(order(("a", ()), digest=b"2"))
+    assert "made from something else" in refused.message
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_step_that_fails_fails_the_run_and_those_after_it(restart: bool) -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(order(("a", ()), ("b", (0,)), ("EXIT", (0, 1))), control.Done)
+    bench.turn()
+    manager.report(*(ended(one, Status.RAISED, "E", message="broke") for one in manager.assigned()[:1]))
+    bench.turn()
+    if restart:
+        bench.restart()
+        bench.compact_all()
+        bench.restart()
+        client.say(client.hello)
+        manager.back()
+        bench.turn()
+        bench.turn(60.0)
+    manager.report(*map(done, manager.assigned()[-1:]))
+    bench.turn()
+    assert states(client) == {"a": "Failed", "b": "Failed", "EXIT": "Succeeded"}
+    (first, second, _) = client.ask(control.Run(RUN), control.RunIs).steps
+    assert first.message == "broke"
+    assert "(a) ended first: broke" in second.message
+    # `EXIT` alone is needed by nobody here; who makes a run says which steps decide
+    assert phase(client) == "Succeeded"
+
+
+def test_a_cancelled_run_still_runs_its_exit_step() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(order(("a", ()), ("EXIT", (0,))), control.Done)
+    assert client.ask(control.EndRun(RUN), control.Done).count == 1
+    (running, *rest) = manager.assigned()
+    manager.report(ended(running, Status.CANCELLED))
+    bench.turn()
+    rest += manager.assigned()
+    manager.report(*map(done, rest))
+    bench.turn()
+    assert states(client) == {"a": "Cancelled", "EXIT": "Succeeded"}
+
+
+def test_of_a_held_run_nothing_is_handed_out_through_restarts_until_it_goes_on() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(order(("a", ()), ("B", (0,)), held=True), control.Done)
+    bench.turn()
+    assert (manager.assigned(), phase(client)) == ([], "Suspended")
+    bench.restart()
+    client.say(client.hello)
+    manager.back()
+    bench.turn()
+    assert manager.assigned() == []
+    client.ask(control.HoldRun(RUN, False), control.Done)
+    bench.turn()
+    (one,) = manager.assigned()
+    client.ask(control.HoldRun(RUN, True), control.Done)
+    manager.report(done(one))
+    bench.turn()
+    assert manager.assigned() == []
+    client.ask(control.HoldRun(RUN, False), control.Done)
+    bench.turn()
+    manager.report(*map(done, manager.assigned()))
+    bench.turn()
+    assert phase(client) == "Succeeded"
+
+
+def test_parts_of_a_held_run_wait_too() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(order(("a", ())), control.Done)
+    bench.turn()
+    (one,) = manager.assigned()
+    client.ask(control.HoldRun(RUN, True), control.Done)
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    assert manager.assigned() == []
+    (step,) = client.ask(control.Run(RUN), control.RunIs).steps
+    assert (step.state, step.parts, step.open_parts) == ("Running", 2, 2)
+    client.ask(control.HoldRun(RUN, False), control.Done)
+    bench.turn()
+    while held := manager.assigned():
+        manager.report(*map(done, held))
+        bench.turn()
+    assert phase(client) == "Succeeded"
+
+
+def test_a_run_that_is_forgotten_leaves_nothing_and_its_name_is_free() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(CHAIN, control.Done)
+    assert "end it first" in client.ask(control.ForgetRun(RUN), control.Unknown).message
+    for _ in range(2):
+        bench.turn()
+        manager.report(*map(done, manager.assigned()))
+    bench.turn()
+    assert client.ask(control.ForgetRun(RUN), control.Done).count == 2
+    assert (bench.state.tasks, bench.state.hosted) == ({}, {})
+    bench.restart()
+    assert (bench.state.tasks, bench.state.hosted) == ({}, {})
+    client.say(client.hello)
+    assert client.ask(order(("a", ()), digest=b"2"), control.Done).count == 1
+
+
+def test_what_failed_is_run_again_on_what_was_done() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(CHAIN, control.Done)
+    bench.turn()
+    one, *rest = manager.assigned()
+    manager.report(done(one, b"first"))
+    bench.turn()
+    (second,) = rest + manager.assigned()
+    manager.report(ended(second, Status.RAISED))
+    bench.turn()
+    line = client.ask(control.Run(RUN), control.RunIs).line
+    assert (line.phase, line.next_number) == ("Failed", 2)
+    again = Group(a_spec(name="b"), 2, [b"x"], [[number(0)]])
+    marks = [control.StepMark("a", number(0), False), control.StepMark("b", number(2))]
+    client.ask(control.StartRun(RUN, b"1", [a_function()], [again], marks, again=True), control.Done)
+    bench.turn()
+    (third,) = manager.assigned()
+    assert [need.body for need in third.needs] == [b"first"]
+    manager.report(done(third))
+    bench.turn()
+    bench.restart()
+    client.say(client.hello)
+    assert (phase(client), len(bench.state.tasks)) == ("Succeeded", 2)
+
+
+def test_a_client_can_follow_it_and_frees_nothing() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(CHAIN, control.Done)
+    client.say(wire.Reattach(9, RUN))
+    for _ in range(2):
+        bench.turn()
+        manager.report(*(done(one, b"result") for one in manager.assigned()))
+    bench.turn()
+    (attached,) = client.heard(wire.Attached)
+    assert attached.names == ["a", "b"]
+    found = client.outcomes()
+    assert [one.body for one in found] == [b"result", b"result"]
+    client.collect([one.task for one in found])
+    assert len(bench.state.tasks) == 2
+    client.say(wire.Bye(cancel=True))
+    assert len(bench.state.tasks) == 2
+
+
+def test_who_may_use_some_pools_only_starts_runs_there_and_sees_its_own() -> None:
+    bench = Bench(pools={"default": PoolSettings(), "other": PoolSettings()})
+    bench.state.limits["client:guest"] = frozenset({"other"})
+    owner, guest = bench.client(), bench.client(2, user="client:guest")
+    assert "is not one that this key may use" in guest.is_refused(CHAIN).message
+    assert bench.state.hosted == {}
+    owner.ask(CHAIN, control.Done)
+    assert "none of this name" in guest.ask(control.EndRun(RUN), control.Unknown).message
+    assert guest.ask(control.Runs(), control.RunsAre).runs == []
+    guest.ask(order(("a", ()), run="mine", pool="other"), control.Done)
+    assert [one.run for one in guest.ask(control.Runs(), control.RunsAre).runs] == ["mine"]
+
+
+def test_what_is_wrong_with_a_run_is_said_and_leaves_nothing() -> None:
+    bench = Bench()
+    client = bench.client()
+    assert "1 to 320 characters" in client.is_refused(order(("a", ()), run="")).message
+    assert "unknown pool 'nowhere'" in client.is_refused(order(("a", ()), pool="nowhere")).message
+    assert "needs itself or a later one" in client.is_refused(order(("a", (1,)), ("b", ()))).message
+    strange = control.StartRun(RUN, b"1", [a_function()], [], [control.StepMark("a", 7)])
+    assert "step 'a' is none of its tasks" in client.is_refused(strange).message
+    bench.turn()
+    assert (bench.state.tasks, bench.state.hosted, len(bench.state.sessions)) == ({}, {}, 1)
