@@ -2,13 +2,14 @@
 
 One client offers batches as fast as it can and lets results go as they come; at its limit `submit_many` waits. Memory
 is the peak of all processes together (PSS), whose bound is stated in `docs/tuning.md`. The journal is looked at after
-each few batches, and when everything has been collected: then nothing is live, and what is left is its floor of 12 MiB
-and, until the next one, a commit of some batches (`docs/durability.md`).
+each few batches, and when everything has been collected and it has come to rest: then nothing is live, and what is left
+is its floor of 12 MiB (`docs/durability.md`).
 """
 
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +44,16 @@ def offered(tasks: int, folder: Path) -> Iterator[float]:
             collected += waiting.popleft().result()
         if collected != tasks * len(BODY):
             raise AssertionError(f"{collected} bytes were counted, {tasks * len(BODY)} were sent")
-        client.submit(size_of, b"").result()  # and with it goes the word that all before was collected
-        yield journal_mib(folder)
+        yield settled_mib(folder)
+
+
+def settled_mib(folder: Path) -> float:
+    """When it has not changed for a second: the word of what was collected, and compaction, come by themselves."""
+    before, size = -1.0, journal_mib(folder)
+    while size != before:
+        time.sleep(1.0)
+        before, size = size, journal_mib(folder)
+    return size
 
 
 def journal_mib(folder: Path) -> float:

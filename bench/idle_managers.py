@@ -39,7 +39,7 @@ class Crowd:
 
     def __init__(self, folder: Path, pool: str, names: list[str]) -> None:
         ring = KeyRing(folder / "keys")
-        self.context = Context(max_sockets=len(names) + 10)
+        self.context = Context(max_sockets=4 * len(names) + 10)  # each link watches itself, too
         self.endpoint = f"ipc://{folder}/managers.sock"
         self.server_key = ring.interchange("managers").public
         self.keys = ring.pool(pool)

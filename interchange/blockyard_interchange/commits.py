@@ -64,10 +64,11 @@ class Commits:
         """Until `commit` should be called; may be infinite."""
         return max(0.0, self._due_at - now)
 
-    def commit(self, now: float, compact: Callable[[], None]) -> list[Effects]:
+    def commit(self, now: float, compact: Callable[[], bool]) -> list[Effects]:
         """Write what is staged and return its turns, oldest first; none when nothing is due, or it can't be written.
 
-        Raises Fenced and JournalDamaged, after which this interchange must end.
+        `compact` stages a bounded amount of compaction and says whether there is more; then the next commit is due at
+        once, for whoever collects a million results says no more afterwards. Raises Fenced and JournalDamaged, after which this interchange must end.
         """
         self._confirm(now)
         if now < self._due_at:
@@ -76,7 +77,7 @@ class Commits:
         try:
             if self.is_failing:
                 self._log.confirm()  # there may be nothing to write, which always succeeds
-            compact()
+            has_more = compact()
             if self._log.staged_bytes:
                 self._confirmed_at = now
             self._log.commit(sync=any(turn.sync for turn in self._turns))
@@ -86,7 +87,7 @@ class Commits:
         if self.is_failing:
             _log.info("journal can be written again", extra={"action": "journal-back"})
         self.is_failing = False
-        self._due_at = math.inf
+        self._due_at = now if has_more else math.inf
         self.committed_at = self._clock()
         self._seconds.add(self.committed_at - began)
         done, self._turns = self._turns, []

@@ -284,16 +284,18 @@ class Loop:
                 except BlobMissing:
                     _log.debug("blob %s is gone already", name)
 
-    def _compact(self) -> None:
+    def _compact(self) -> bool:
+        """Stage a bounded amount of compaction; whether that much was done, so that there may be more."""
         for _ in range(_COMPACTIONS_A_TURN):
             notes = self.state.notes
             live = self.state.live_bytes + (notes.kept_bytes if notes is not None else 0)
             number = self._log.oldest_to_compact(live)
             if number is None:
-                return
+                return False
             old = (entries.decode(entry) for entry in self._log.entries(number))
             kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
             self._log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+        return True
 
     def _close(self) -> None:
         if self.state.notes is not None and self.state.notes.kept:

@@ -43,8 +43,8 @@ def opened(store: MemoryStore) -> Commits:
     return Commits(log)
 
 
-def nothing() -> None:
-    return None
+def nothing() -> bool:
+    return False
 
 
 class Lost(MemoryStore):
@@ -130,3 +130,18 @@ def test_an_unavailable_journal_is_opened_again() -> None:
     commits.add(turn, NOW)
     assert commits.commit(NOW, nothing) == []
     assert commits.commit(NOW + RETRY_SECONDS, nothing) == [turn]
+
+
+def test_compaction_goes_on_when_nobody_says_anything_any_more() -> None:
+    commits = opened(Sulking())
+    left = [3]
+
+    def compact() -> bool:
+        left[0] -= 1
+        return left[0] > 0
+
+    commits.add(urgent(), NOW)
+    commits.commit(NOW, compact)
+    while commits.seconds_left(NOW) == 0:
+        assert commits.commit(NOW, compact) == []
+    assert left == [0]
