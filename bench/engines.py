@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import process_tree
 from blockyard import Client, LocalPool
+from blockyard.local import Limits
 
 WORKERS = 2
 STDLIB = "stdlib pool"
@@ -51,7 +52,8 @@ def beside_a_queue() -> Iterator[Client]:
     """
     asleep = LocalPool(min_blocks=0, init_blocks=0, max_blocks=1, strategy="none")
     awake = LocalPool(workers_per_node=WORKERS, min_blocks=1, init_blocks=1, max_blocks=1)
-    client = Client.local(pools={"asleep": asleep, "awake": awake})
+    limits = Limits(max_tasks=2_000_000)  # a million that wait, and those that are awake
+    client = Client.local(pools={"asleep": asleep, "awake": awake}, limits=limits)
     try:
         for done in client.options(pool="awake").submit_many(noop, range(100)):
             done.result()

@@ -68,7 +68,8 @@ class Commits:
         """Write what is staged and return its turns, oldest first; none when nothing is due, or it can't be written.
 
         `compact` stages a bounded amount of compaction and says whether there is more; then the next commit is due at
-        once, for whoever collects a million results says no more afterwards. Raises Fenced and JournalDamaged, after which this interchange must end.
+        once, for whoever collects a million results says no more afterwards.
+        Raises Fenced and JournalDamaged, after which this interchange must end.
         """
         self._confirm(now)
         if now < self._due_at:
