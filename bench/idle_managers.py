@@ -14,7 +14,7 @@ from pathlib import Path
 from blockyard.keyring import KeyRing
 from blockyard.transport import Context, Dealer, Poller
 from blockyard.wire import codec
-from blockyard.wire.manager import Heartbeat, Join, Joined, NotJoined, Refused
+from blockyard.wire.manager import Beat, Heartbeat, Join, Joined, NotJoined, Refused
 from blockyard.wire.records import PROTOCOL_VERSION
 
 JOIN_TIMEOUT = 300.0
@@ -85,6 +85,8 @@ class Crowd:
                     self.joining -= not member.heartbeat
                     member.heartbeat = seconds
                     member.due = now + seconds
+                case Beat(heartbeat=seconds) if seconds:
+                    member.heartbeat = seconds
                 case NotJoined():
                     self.joining += bool(member.heartbeat)
                     member.heartbeat, member.due = 0.0, now
@@ -114,7 +116,8 @@ def main(folder: str, pool: str, first: str, count: str) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"{len(crowd.waiting) + crowd.joining} of {count} managers had not joined in time")
     print("joined", flush=True)
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    # By the clock, and not woken by each answer: to look at thousands of sockets is what costs here.
+    while not select.select([sys.stdin], [], [], LOOK_SECONDS)[0]:
         crowd.turn(time.monotonic())
 
 

@@ -176,6 +176,9 @@ class Refused(Record, tag=9, frozen=True):
 class Beat(Record, tag=10, frozen=True):
     """Answer to a heartbeat: the interchange is alive."""
 
+    heartbeat: float = 0.0
+    """Seconds between heartbeats from now on; 0: as before."""
+
 
 class Show(Record, tag=11, frozen=True):
     """Say what the tries of a task have printed; answered by `Shown`, also when that is nothing."""

@@ -42,19 +42,21 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         state.manager_peers.pop(manager.peer, None)
         manager.peer = peer
     manager.last_seen = manager.heard_of = now
+    manager.heartbeat = state.settings.beat(len(state.manager_peers))
     manager.functions.clear()
     state.manager_peers[peer] = manager
     state.awaited.pop(manager.id, None)
     dropped = _reconcile(state, manager, message.holds, now)
     no_room(manager)
     has_room(manager)
+    pool.roster_changed = state.is_busy = True
     state.hungry[pool.name] = pool
     settings = state.settings
     state.effects.before.append(
         (
             peer,
             wire.Joined(
-                PROTOCOL_VERSION, settings.heartbeat, settings.blobs if near else "", settings.blob_threshold, dropped
+                PROTOCOL_VERSION, manager.heartbeat, settings.blobs if near else "", settings.blob_threshold, dropped
             ),
         )
     )
@@ -149,7 +151,9 @@ def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> Non
     known = {name for name, _ in manager.running}
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
     _tell_started(state, manager, [name for name, _ in manager.running if name not in known])
-    state.effects.before.append((manager.peer, wire.Beat()))
+    beat = state.settings.beat(len(state.manager_peers))
+    is_new, manager.heartbeat = beat != manager.heartbeat, beat
+    state.effects.before.append((manager.peer, wire.Beat(beat if is_new else 0.0)))
 
 
 def _count(manager: Manager, tally: wire.Tally) -> None:
@@ -197,6 +201,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: 
     """
     pool = manager.pool
     pool.managers.pop(manager.id, None)
+    pool.roster_changed = True
     state.manager_peers.pop(manager.peer, None)
     state.unconfirmed.pop(manager.id, None)
     no_room(manager)
@@ -225,7 +230,7 @@ def drain(state: State, manager: Manager, grace: float) -> None:
 
 def retract(state: State, pool: Pool, now: float) -> None:
     """Where workers are idle and a manager sits on tasks behind long ones: ask it for some back."""
-    if pool.queue.size or not pool.idle:
+    if pool.queue.size or not pool.idle or not pool.tasks:
         return
     spare = sum(manager.workers - manager.load for manager in pool.idle.values())
     for manager in pool.managers.values():

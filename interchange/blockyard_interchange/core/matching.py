@@ -36,6 +36,7 @@ def match(state: State, now: float) -> None:
         if pool.gangs:
             gangs.reserve(state, pool, now)
         if pool.queue.size and (pool.roomy or pool.idle):
+            state.is_busy = True
             _Dealer(state, pool, now).deal()
 
 

@@ -56,6 +56,10 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
         _gather(state, gathered, entry, now)
     if state.notes is not None:
         state.notes.settle()
+    # They see that nobody knows them when they say something, which many do rarely.
+    more = state.settings.beat(len(state.awaited)) - state.settings.heartbeat
+    for manager in state.awaited:
+        state.awaited[manager] += more
     for name in gathered.closed:
         _forget_session(state, SessionId(name))
     for refused in gathered.refused:

@@ -8,6 +8,11 @@ import msgspec
 DURABILITIES: Final = ("memory", "journal", "fsync")
 
 
+MISSED_HEARTBEATS: Final = 3
+_CROWD: Final = 1000
+"""Managers above which heartbeats become rarer: a heartbeat costs as much as several tasks."""
+
+
 class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pool as the interchange sees it."""
 
@@ -44,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     pools: dict[str, PoolSettings] = msgspec.field(default_factory=lambda: {"default": PoolSettings()})
     heartbeat: float = 1.0
-    """Three missed ones end a lease or detach a client."""
+    """Three missed ones end a lease or detach a client. Of many managers each is told a multiple, see `beat`."""
     max_tasks: int = 1_000_000
     """Unfreed tasks of one client."""
     max_bytes: int = 256 * 1024 * 1024
@@ -81,5 +86,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def lease(self) -> float:
-        """Silence after which a manager's leases end."""
-        return 3 * self.heartbeat
+        """Silence after which a client is taken for gone."""
+        return MISSED_HEARTBEATS * self.heartbeat
+
+    def beat(self, managers: int) -> float:
+        """Seconds between the heartbeats of each of so many managers: all together say no more than a thousand a period."""
+        return self.heartbeat * max(1, -(-managers // _CROWD))

@@ -224,7 +224,7 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of", "id", "index",
+        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of", "heartbeat", "id", "index",
         "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
         "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
         "workers",
@@ -247,6 +247,8 @@ class Manager:
         self.ends_at = math.inf
         """When its block's walltime is over."""
         self.last_seen = now
+        self.heartbeat = 1.0
+        """What it was told last, in seconds."""
         self.heard_of = now
         """When it last gave something back."""
         self.leases: dict[TaskId, Task] = {}
@@ -313,7 +315,7 @@ class Pool:
 
     __slots__ = (
         "counters", "gangs", "idle", "journaled", "keys", "last_entry", "managers", "name", "origin", "publish_at",
-        "published", "queue", "queued_since", "reports", "roomy", "settings", "stages", "tasks", "watchers",
+        "published", "queue", "queued_since", "reports", "roomy", "roster_at", "roster_changed", "settings", "stages", "tasks", "watchers",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: PoolSettings, origin: Origin = Origin.SETTINGS) -> None:
@@ -337,6 +339,10 @@ class Pool:
         self.published: Demand | None = None
         """What they heard last."""
         self.publish_at = 0.0
+        self.roster_changed = False
+        """A manager came or went since."""
+        self.roster_at = 0.0
+        """When that shall be told at the soonest."""
         self.queued_since = 0.0
         """Since when something has been queued without a break; 0 when nothing is."""
         self.last_entry: FunctionEntry | None = None
@@ -483,6 +489,8 @@ class State:
         """Bodies of tasks and results that are not freed, wherever they are kept."""
         self.blob_bytes = 0
         """How much of that is in blobs, and not in memory."""
+        self.is_busy = False
+        """Somebody who may be given more holds something: looked at in each sweep, and when something is handed out."""
         self.next_sweep = 0.0
         self.swept_at = 0.0
         """Of the last look at everything; 0: never yet."""

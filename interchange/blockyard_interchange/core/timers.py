@@ -6,6 +6,7 @@ from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_interchange.core import gangs, hosted, keeping, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
+from blockyard_interchange.core.settings import MISSED_HEARTBEATS
 from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
@@ -22,9 +23,7 @@ def next_wake(state: State, now: float) -> float:
 
 
 def _is_busy(state: State) -> bool:
-    return bool(state.unaccepted or state.unconfirmed) or any(
-        manager.load for pool in state.pools.values() for manager in pool.roomy.values()
-    )
+    return state.is_busy or bool(state.unaccepted or state.unconfirmed)
 
 
 def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
@@ -82,10 +81,12 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
         _excuse_clients(state, pause, now)
     for pool in state.pools.values():
         managers.retract(state, pool, now)
-        for manager in [one for one in pool.managers.values() if now - one.last_seen > settings.lease]:
+        missed = [one for one in pool.managers.values() if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat]
+        for manager in missed:
             silent = now - manager.last_seen
             managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,
                           loss=Loss.SILENT)  # fmt: skip
+    state.is_busy = any(manager.load for pool in state.pools.values() for manager in pool.roomy.values())
     for session in list(state.sessions.values()):
         if session.connected and now - session.last_seen > settings.lease:
             sessions.detach(state, session)

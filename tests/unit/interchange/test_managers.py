@@ -7,7 +7,7 @@ from blockyard.ids import ManagerId
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Lease, Status
-from blockyard_interchange.core import entries
+from blockyard_interchange.core import entries, settings
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, a_spec, done, ended, joined, lease
 
@@ -281,3 +281,27 @@ def test_a_join_survives_a_restart_with_the_children_it_has() -> None:
     (outcome,) = client.outcomes()
     assert outcome.task == task
     assert [entry for entry in bench.entries if isinstance(entry, entries.Submitted) and entry.parent == task]
+
+
+def test_of_many_managers_each_is_heard_more_rarely_and_given_up_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_CROWD", 2)
+    bench = Bench()
+    first, *_ = (bench.manager(name) for name in ("a", "b", "c"))
+    bench.turn()
+    first.beat()
+    bench.turn()
+    assert [beat.heartbeat for beat in first.heard(manager_wire.Beat)] == [2.0], "two for two, and one too many"
+    first.beat()
+    bench.turn()
+    assert [beat.heartbeat for beat in first.heard(manager_wire.Beat)] == [0.0], "it was told"
+    for _ in range(5):
+        bench.turn(1.0)
+    assert "a" in bench.state.pools["default"].managers
+    for _ in range(2):
+        bench.turn(1.0)
+    assert "a" not in bench.state.pools["default"].managers
+
+
+def test_thousands_of_managers_say_a_thousand_heartbeats_a_second() -> None:
+    beat = settings.Settings().beat
+    assert [beat(count) for count in (0, 1, 1000, 1001, 10_000)] == [1.0, 1.0, 1.0, 2.0, 10.0]

@@ -52,8 +52,8 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
             outcomes.on_recorded(state, number)
         case Functions(functions):
             _on_functions(state, functions)
-        case Beat():
-            pass
+        case Beat(heartbeat):
+            state.heartbeat = heartbeat or state.heartbeat
         case Stop() | Retract() | Drain() | Show():
             _obey(state, message, now, seen)
         case Joined():
