@@ -1,0 +1,310 @@
+"""How a managed task and its executor talk: `PipeCommunicator` and `SocketCommunicator`, one port.
+
+A communicator is made with no I/O. `stage_communicator` (or ``with``) opens it, `clear_communicator` closes it, and it
+may be staged again; one object serves one task at a time. The executor waits on `readers` and calls `read` when one of
+them is readable. The same classes serve a task's side with ``Party.TASK``; tasks elsewhere use the shim.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from enum import Enum
+from pathlib import Path
+from typing import Final, Self
+
+from blockyard.errors import BlockyardError, ConfigError
+from blockyard.managed.frames import Lines, Message, encode
+
+READ_BYTES: Final = 1 << 18
+WRITE_SECONDS: Final = 2.0
+"""How long somebody who does not read may hold up the other side."""
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+class ChannelClosed(BlockyardError):
+    """The other side of the channel is gone."""
+
+
+class Party(Enum):
+    """Whose side this is."""
+
+    TASK = "task"
+    EXECUTOR = "executor"
+
+
+class Communicator(ABC):
+    """One channel. Descriptors are non-blocking on the executor's side."""
+
+    def __init__(self, party: Party = Party.EXECUTOR) -> None:
+        self.party = party
+        self.dropped = 0
+        """Lines that were no messages, and peers that were refused."""
+        self.last_fault = ""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What it is, for the record."""
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """What the task finds in ``BLOCKYARD_CHANNEL``. Only while it is staged."""
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that the task inherits."""
+        return ()
+
+    @abstractmethod
+    def readers(self) -> list[int]:
+        """Descriptors to wait on; none when nothing can come any more."""
+
+    @abstractmethod
+    def read(self, reader: int) -> list[Message]:
+        """What has come on this one of `readers`; never waits."""
+
+    @abstractmethod
+    def is_finished(self) -> bool:
+        """Whether all that was said has been read, now that all processes of the task are gone."""
+
+    @abstractmethod
+    def write(self, message: Message) -> None:
+        """Say something to the other side. Raises ChannelClosed when nobody is there."""
+
+    @abstractmethod
+    def stage_communicator(self) -> None:
+        """Open it."""
+
+    @abstractmethod
+    def clear_communicator(self) -> None:
+        """Close it; it may be closed already."""
+
+    def release(self) -> None:
+        """The task runs and has inherited what it needs."""
+        return
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether something can be read at once."""
+        return bool(select.select(self.readers(), [], [], 0.0)[0])
+
+    def __enter__(self) -> Self:
+        self.stage_communicator()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear_communicator()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}: {self.description}"
+
+    def _take(self, lines: Lines, data: bytes) -> list[Message]:
+        before = lines.dropped
+        found = lines.feed(data) if data else lines.finish()
+        if lines.dropped != before:
+            self.dropped += lines.dropped - before
+            self.last_fault = lines.last_fault
+        return found
+
+
+class PipeCommunicator(Communicator):
+    """Two pipes that the task inherits: its own descriptors, so stdout and stderr stay the program's."""
+
+    def __init__(self, party: Party = Party.EXECUTOR, channel: str = "") -> None:
+        """`channel`: for the task's side, ``pipe:WRITE,READ``."""
+        super().__init__(party)
+        self._channel = channel
+        self._read = self._write = -1
+        self._theirs: tuple[int, ...] = ()
+        self._lines = Lines()
+
+    @property
+    def description(self) -> str:
+        return "two inherited pipes, JSON lines"
+
+    @property
+    def address(self) -> str:
+        return "pipe:{},{}".format(*self._theirs)
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        return self._theirs
+
+    def stage_communicator(self) -> None:
+        self._lines = Lines()
+        if self.party is Party.TASK:
+            kind, _, numbers = self._channel.partition(":")
+            if kind != "pipe":
+                raise ConfigError(f"channel {self._channel!r}: pipe:WRITE,READ is expected")
+            self._write, self._read = (int(number) for number in numbers.split(","))
+        else:
+            self._read, theirs_write = os.pipe2(os.O_CLOEXEC)
+            theirs_read, self._write = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._write, False)
+            self._theirs = (theirs_write, theirs_read)
+        os.set_blocking(self._read, False)
+
+    def release(self) -> None:
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        self._theirs = ()
+
+    def readers(self) -> list[int]:
+        return [self._read] if self._read >= 0 else []
+
+    def read(self, reader: int) -> list[Message]:
+        try:
+            data = os.read(reader, READ_BYTES)
+        except BlockingIOError:
+            return []
+        if not data:
+            os.close(self._read)
+            self._read = -1
+        return self._take(self._lines, data)
+
+    def is_finished(self) -> bool:
+        return self._read < 0
+
+    def write(self, message: Message) -> None:
+        _write_all(self._write, encode(message))
+
+    def clear_communicator(self) -> None:
+        self.release()
+        for descriptor in (self._read, self._write):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._read = self._write = -1
+
+
+class SocketCommunicator(Communicator):
+    """A Unix socket in a folder of its own (0700): many processes of a task at once, each in step by itself.
+
+    Only processes of the same user get in, which the kernel tells (SO_PEERCRED, unix(7)).
+    """
+
+    def __init__(self, party: Party = Party.EXECUTOR, channel: str = "") -> None:
+        """`channel`: for the task's side, ``unix:PATH``."""
+        super().__init__(party)
+        self._path = channel.removeprefix("unix:")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._listener: socket.socket | None = None
+        self._peers: dict[int, tuple[socket.socket, Lines]] = {}
+        self._answer: dict[tuple[int, int], socket.socket] = {}
+        """Who asked, by rank and number of the request."""
+
+    @property
+    def description(self) -> str:
+        return "Unix socket with the peer's credentials, JSON lines"
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self._path}"
+
+    def stage_communicator(self) -> None:
+        if self.party is Party.TASK:
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            peer.connect(self._path)
+            self._admit(peer)
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="blockyard-")
+        self._path = str(Path(self._folder.name) / "channel")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self._path)
+        os.chmod(self._path, 0o600)
+        self._listener.listen(128)
+        self._listener.setblocking(False)  # noqa: FBT003 - that is its signature
+
+    def readers(self) -> list[int]:
+        listening = [self._listener.fileno()] if self._listener is not None else []
+        return [*listening, *self._peers]
+
+    def read(self, reader: int) -> list[Message]:
+        if self._listener is not None and reader == self._listener.fileno():
+            self._accept()
+            return []
+        if reader not in self._peers:
+            return []
+        peer, lines = self._peers[reader]
+        try:
+            data = peer.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            data = b""
+        found = self._take(lines, data)
+        for message in found:
+            if message.id:
+                self._answer[message.rank, message.id] = peer
+        if not data:
+            self._answer = {key: one for key, one in self._answer.items() if one is not peer}
+            del self._peers[reader]
+            peer.close()
+        return found
+
+    def is_finished(self) -> bool:
+        self._accept()
+        return not self._peers
+
+    def write(self, message: Message) -> None:
+        """To who asked, if it is an answer; to all otherwise."""
+        asker = self._answer.pop((message.rank, message.id), None) if message.id else None
+        peers = [asker] if asker is not None else [peer for peer, _ in self._peers.values()]
+        if not peers:
+            raise ChannelClosed("no process of the task is connected")
+        line = encode(message)
+        for peer in peers:
+            _write_all(peer.fileno(), line)
+
+    def clear_communicator(self) -> None:
+        for peer, _ in self._peers.values():
+            peer.close()
+        self._peers = {}
+        self._answer = {}
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                peer, _ = self._listener.accept()
+                raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                _, user, _ = _CREDENTIALS.unpack(raw)
+                if user != os.geteuid():
+                    peer.close()
+                    self.dropped += 1
+                    self.last_fault = f"a process of user {user} was refused"
+                    continue
+                self._admit(peer)
+
+    def _admit(self, peer: socket.socket) -> None:
+        peer.setblocking(False)  # noqa: FBT003
+        self._peers[peer.fileno()] = (peer, Lines())
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    """Write a line whole. Raises ChannelClosed when nobody is there, or does not read."""
+    deadline = time.monotonic() + WRITE_SECONDS
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BlockingIOError as error:
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                raise ChannelClosed("the other side does not read what it is told") from error
+            select.select([], [descriptor], [], left)
+        except OSError as error:
+            raise ChannelClosed(f"the other side is gone: {error.strerror}") from error

@@ -1,0 +1,254 @@
+"""How a managed task goes on: what was heard, seen and asked, and what follows. Pure: `now` comes in, effects go out.
+
+A result is not an exit. The task's own word (`TASK_RESULT`, `TASK_FAILED` …) is kept as a claim; the state becomes
+terminal when its main process has ended *and* everything it said was read, or the time for either is over. What comes
+first counts: a task that is being ended because of its timeout stays TIMEDOUT whatever its exit code says.
+
+Instants are seconds of one monotonic clock. Signals, pipes and processes are left to `executor` and `keeper`.
+"""
+
+import signal as signals
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from blockyard.managed.signals import Signal
+from blockyard.managed.states import TaskStatus, may_follow
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The times of a task, in seconds; 0: no limit, where a limit may be missing."""
+
+    timeout: float = 0.0
+    """From its start to its end, time that it was stopped included."""
+    heartbeat: float = 0.0
+    """Longest silence on the channel."""
+    grace: float = 10.0
+    """Between SIGTERM and SIGKILL."""
+    exit_seconds: float = 30.0
+    """Between its result, or its own word that it failed, and its exit."""
+    drain_seconds: float = 5.0
+    """Between its exit and the end of what it said."""
+    needs_result: bool = False
+    """An exit without a result is a failure."""
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How the main process ended: by itself with a code, or by a signal."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
+class Effect(Enum):
+    """What is to be done to all processes of the task."""
+
+    TERMINATE = "terminate"
+    KILL = "kill"
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class Request(Enum):
+    """What somebody outside asks for."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+    CANCEL = "cancel"
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a task stands."""
+
+    status: TaskStatus = TaskStatus.PENDING
+    reason: str = ""
+    """One CamelCase word."""
+    message: str = ""
+    verdict: TaskStatus | None = None
+    """The terminal state that was decided while processes still end; `reason` and `message` belong to it."""
+    claim: TaskStatus | None = None
+    """What the task itself said that it came to."""
+    exit: Exit | None = None
+    drained: bool = False
+    started_at: float = 0.0
+    heard_at: float = 0.0
+    spoke_at: float | None = None
+    """When it claimed something."""
+    exited_at: float | None = None
+    terminated_at: float | None = None
+    killed: bool = False
+    refused: int = 0
+    """Terminal states that came after the first."""
+
+
+Step = tuple[Course, tuple[Effect, ...]]
+_change = msgspec.structs.replace
+
+
+def started(course: Course, now: float) -> Course:
+    """Its main process runs."""
+    if not may_follow(course.status, TaskStatus.RUNNING):
+        return course
+    return _change(course, status=TaskStatus.RUNNING, started_at=now, heard_at=now)
+
+
+def heard(course: Course, signal: Signal, contents: Any, now: float) -> Step:
+    """It said something."""
+    course = _change(course, heard_at=now)
+    match signal:
+        case Signal.TASK_FAILED:
+            return _claimed(course, TaskStatus.FAILED, "TaskFailed", _text(contents), now), ()
+        case Signal.TASK_CANCELLED:
+            return _claimed(course, TaskStatus.CANCELLED, "TaskCancelled", _text(contents), now), ()
+        case Signal.TASK_DONE:
+            return _claimed(course, TaskStatus.COMPLETED, "", "", now), ()
+        case Signal.TASK_RESULT:
+            status = _status_in(contents)
+            return _claimed(course, status, "" if status is TaskStatus.COMPLETED else "TaskResult", "", now), ()
+        case Signal.TASK_STOPPED if may_follow(course.status, TaskStatus.STOPPED):
+            return _change(course, status=TaskStatus.STOPPED), ()
+    return course, ()
+
+
+def asked(course: Course, request: Request, now: float, why: str = "") -> Step:
+    """Somebody asks something of it. What can't be done any more is not done."""
+    if course.status.is_terminal or course.exit is not None:
+        return course, ()
+    match request:
+        case Request.STOP if may_follow(course.status, TaskStatus.STOPPED):
+            return _change(course, status=TaskStatus.STOPPED), (Effect.STOP,)
+        case Request.CONTINUE if course.status is TaskStatus.STOPPED:
+            return _change(course, status=TaskStatus.RUNNING, heard_at=now), (Effect.CONTINUE,)
+        case Request.CANCEL:
+            return _end(course, TaskStatus.CANCELLED, "Cancelled", why or "it was cancelled", now)
+    return course, ()
+
+
+def not_started(course: Course, reason: str, message: str) -> Course:
+    """It never ran."""
+    return _settled(_change(course, verdict=course.verdict or TaskStatus.FAILED, reason=reason, message=message))
+
+
+def exited(course: Course, exit_: Exit, now: float, policy: Policy) -> Course:
+    """Its main process has ended."""
+    return _judged(_change(course, exit=exit_, exited_at=now), policy)
+
+
+def drained(course: Course, policy: Policy) -> Course:
+    """All that it said and printed has been read."""
+    return _judged(_change(course, drained=True), policy)
+
+
+def lost(course: Course, message: str) -> Course:
+    """What watched its processes is gone."""
+    if course.status.is_terminal:
+        return course
+    return _settled(_change(course, verdict=TaskStatus.LOST, reason="KeeperLost", message=message))
+
+
+def tick(course: Course, now: float, policy: Policy) -> Step:
+    """Time has passed."""
+    if course.status.is_terminal or course.status is TaskStatus.PENDING:
+        return course, ()
+    if course.exit is not None:
+        if course.exited_at is not None and now >= course.exited_at + policy.drain_seconds:
+            return drained(course, policy), ()
+        return course, ()
+    if course.terminated_at is not None:
+        if not course.killed and now >= course.terminated_at + policy.grace:
+            return _change(course, killed=True), (Effect.KILL,)
+        return course, ()
+    overdue = _overdue(course, now, policy)
+    return _end(course, TaskStatus.TIMEDOUT, *overdue, now) if overdue else (course, ())
+
+
+def due(course: Course, policy: Policy) -> float | None:
+    """When `tick` may have something to say next; None: only when something happens."""
+    if course.status.is_terminal or course.status is TaskStatus.PENDING:
+        return None
+    if course.exited_at is not None:
+        return course.exited_at + policy.drain_seconds
+    if course.terminated_at is not None:
+        return None if course.killed else course.terminated_at + policy.grace
+    limits = []
+    if policy.timeout:
+        limits.append(course.started_at + policy.timeout)
+    if policy.heartbeat and course.status is TaskStatus.RUNNING:
+        limits.append(course.heard_at + policy.heartbeat)
+    if course.spoke_at is not None:
+        limits.append(course.spoke_at + policy.exit_seconds)
+    return min(limits, default=None)
+
+
+def _overdue(course: Course, now: float, policy: Policy) -> tuple[str, str] | None:
+    if policy.timeout and now >= course.started_at + policy.timeout:
+        return "Timeout", f"it ran longer than {policy.timeout:g} s"
+    if policy.heartbeat and course.status is TaskStatus.RUNNING and now >= course.heard_at + policy.heartbeat:
+        return "NoHeartbeat", f"it said nothing for {policy.heartbeat:g} s"
+    if course.spoke_at is not None and now >= course.spoke_at + policy.exit_seconds:
+        return "NoExit", f"it did not end within {policy.exit_seconds:g} s of its result"
+    return None
+
+
+def _claimed(course: Course, status: TaskStatus, reason: str, message: str, now: float) -> Course:
+    if course.claim is not None or course.verdict is not None:
+        return _change(course, refused=course.refused + 1)
+    return _change(course, claim=status, spoke_at=now, reason=reason, message=message)
+
+
+def _end(course: Course, status: TaskStatus, reason: str, message: str, now: float) -> Step:
+    if course.verdict is not None:
+        return _change(course, refused=course.refused + 1), ()
+    ending = _change(course, verdict=status, reason=reason, message=message, terminated_at=now)
+    return ending, (Effect.TERMINATE,)
+
+
+def _judged(course: Course, policy: Policy) -> Course:
+    """Terminal, if all is known that it takes."""
+    if course.exit is None or not course.drained or course.status.is_terminal:
+        return course
+    if course.verdict is not None:
+        return _settled(course)
+    code, number = course.exit.code, course.exit.signal
+    if course.claim not in (None, TaskStatus.COMPLETED):
+        return _settled(_change(course, verdict=course.claim))
+    if number is not None:
+        return _settled(_change(course, verdict=TaskStatus.FAILED, reason=_name(number), message=f"signal {number}"))
+    if code:
+        return _settled(
+            _change(course, verdict=TaskStatus.FAILED, reason="ExitCode", message=f"exit code {code}"),
+        )
+    if policy.needs_result and course.claim is None:
+        message = "it ended with exit code 0 and without a result"
+        return _settled(_change(course, verdict=TaskStatus.FAILED, reason="NoResult", message=message))
+    return _settled(_change(course, verdict=TaskStatus.COMPLETED))
+
+
+def _settled(course: Course) -> Course:
+    verdict = course.verdict
+    assert verdict is not None
+    status = course.status
+    if not may_follow(status, verdict):
+        return _change(course, refused=course.refused + 1)
+    return _change(course, status=verdict)
+
+
+def _name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"Signal{number}"
+
+
+def _text(contents: Any) -> str:
+    if isinstance(contents, dict):
+        contents = contents.get("message", contents)
+    return "" if contents is None else str(contents)
+
+
+def _status_in(contents: Any) -> TaskStatus:
+    """What a result says of itself; a result without a word about it is a good one."""
+    name = contents.get("status") if isinstance(contents, dict) else None
+    claims = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+    return next((one for one in claims if one.name == name), TaskStatus.COMPLETED)

@@ -1,0 +1,93 @@
+"""What every executor does on the events of its task, unless it is told otherwise with ``replace=True``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from blockyard.managed.communicators import ChannelClosed
+from blockyard.managed.hooks import HookEvent
+from blockyard.managed.records import Output
+from blockyard.managed.signals import Signal
+
+if TYPE_CHECKING:
+    from blockyard.managed.executor import BaseExecutor
+
+log = logging.getLogger("blockyard.managed.task")
+
+MOST_NAMES: Final = 1000
+"""Of metrics and of metadata that are kept of one task, and of its artefacts."""
+_LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+
+
+def add_to(executor: BaseExecutor) -> None:
+    """Add them all."""
+    executor.add_hook(Signal.TASK_RESULT, keep_result)
+    executor.add_hook(Signal.TASK_LOG, pass_log_on)
+    executor.add_hook(Signal.TASK_METADATA, keep_metadata)
+    executor.add_hook(Signal.TASK_METRIC, keep_metric)
+    executor.add_hook(Signal.TASK_PROGRESS, keep_progress)
+    executor.add_hook(Signal.TASK_ARTEFACT, keep_artefact)
+    executor.add_hook(Signal.TASK_REQUEST, refuse_request)
+
+
+def keep_result(executor: BaseExecutor, event: HookEvent) -> None:
+    """The first one counts."""
+    found = _table(event.contents)
+    executor.set_result(
+        summary=found.get("summary"),
+        payload=found.get("payload"),
+        impl_schemas=str(found.get("impl_schemas", "")),
+    )
+
+
+def pass_log_on(executor: BaseExecutor, event: HookEvent) -> None:
+    """To Python's logging, and the last lines to the executor."""
+    found = _table(event.contents)
+    text = str(found.get("message", event.contents if not found else ""))
+    executor.log_lines.append(text)
+    log.log(_LEVELS.get(str(found.get("level")), logging.INFO), "%s: %s", executor.task, text)
+
+
+def keep_metadata(executor: BaseExecutor, event: HookEvent) -> None:
+    """For the record."""
+    for name, value in _table(event.contents).items():
+        if name in executor.metadata or len(executor.metadata) < MOST_NAMES:
+            executor.metadata[name] = value
+
+
+def keep_metric(executor: BaseExecutor, event: HookEvent) -> None:
+    """Its last value."""
+    found = _table(event.contents)
+    name, value = found.get("name"), found.get("value")
+    if not isinstance(name, str) or not isinstance(value, int | float):
+        return
+    if name in executor.metrics or len(executor.metrics) < MOST_NAMES:
+        executor.metrics[name] = float(value)
+
+
+def keep_progress(executor: BaseExecutor, event: HookEvent) -> None:
+    """How far it is."""
+    fraction = _table(event.contents).get("fraction")
+    if isinstance(fraction, int | float):
+        executor.progress = min(max(float(fraction), 0.0), 1.0)
+
+
+def keep_artefact(executor: BaseExecutor, event: HookEvent) -> None:
+    """A file that it names is looked at when it has ended."""
+    found = _table(event.contents)
+    name, path = found.get("name"), found.get("path")
+    if isinstance(name, str) and isinstance(path, str) and name and len(executor.artefacts) < MOST_NAMES:
+        executor.artefacts.append(Output(name=name, path=path, kind=str(found.get("kind", "file")), fresh=False))
+
+
+def refuse_request(executor: BaseExecutor, event: HookEvent) -> None:
+    """Nobody shall wait for an answer that never comes."""
+    try:
+        executor.respond(event, {"error": "this executor answers no requests; add a hook for TASK_REQUEST"})
+    except ChannelClosed as closed:
+        log.info("%s: a request was not answered: %s", executor.task, closed)
+
+
+def _table(contents: Any) -> dict[str, Any]:
+    return contents if isinstance(contents, dict) else {}

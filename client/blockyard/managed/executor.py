@@ -1,0 +1,518 @@
+"""The life of one managed task: `BaseExecutor`, whose steps a subclass may override, in the order they are called.
+
+    pre_task              folder, channels, environment, tasklets that come before
+    submit_cmd            what is to be run
+    submit_task           it is started, below a keeper
+    task_loop             everything that it says, prints and does, until its end
+    finalize_task         outputs, tasklets that come after
+    process_results       payload and summary, to those who want them
+    store_configuration   the record: written when the task starts, and completed here
+
+Making an executor does nothing but remember, so any number may be declared in a module. One runs one task at a time
+and may run again; several run beside each other in threads of their own. What goes wrong with the task is in the
+`ManagedResult`, not raised; only the caller's own mistakes are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from blockyard.errors import BlockyardError, Cancelled, ConfigError
+from blockyard.managed import course, default_hooks, launch, outputs, supervision
+from blockyard.managed.capture import Stream
+from blockyard.managed.code_version import code_version
+from blockyard.managed.communicators import Communicator, PipeCommunicator
+from blockyard.managed.course import Course, Policy, Request
+from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved
+from blockyard.managed.frames import Message
+from blockyard.managed.hooks import Hook, HookEvent, Hooks
+from blockyard.managed.records import (
+    AnalysisConfig,
+    CodeVersion,
+    Failure,
+    ManagedResult,
+    OnError,
+    Output,
+    OutputFile,
+    TaskResult,
+    WhenTasklet,
+)
+from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE, CHANNEL_VARIABLE
+from blockyard.managed.signals import Event, Point, Signal
+from blockyard.managed.states import TaskStatus
+from blockyard.managed.tasklets import Tasklet, changes_of
+
+log = logging.getLogger("blockyard.managed")
+
+SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
+RECORD_NAME: Final = "record.json"
+_LOG_LINES: Final = 1000
+
+MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
+
+
+class Command(msgspec.Struct, frozen=True):
+    """What is to be run: a program, or in a forked process a function that returns the exit code."""
+
+    argv: tuple[str, ...]
+    call: Callable[[], int] | None = None
+    stdin: str = ""
+    """A file; '' for none."""
+
+
+class BaseExecutor(ABC):
+    """Supervises one program. See the module for the steps."""
+
+    speaks = False
+    """Whether the program itself says TASK_STARTED; the executor says it for those that don't."""
+
+    def __init__(  # noqa: PLR0913 - by name, and each is one thing that a task may have
+        self,
+        task: str,
+        communicators: Sequence[MakeCommunicator] | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        policy: Policy | None = None,
+        directory: str | os.PathLike[str] = "",
+        folder: str | os.PathLike[str] = "",
+        outputs: Iterable[Output] = (),
+        echo: bool = False,
+        code: str = "",
+        run: str = "",
+        step: str = "",
+    ) -> None:
+        """`task`: its name. `communicators`: objects, or what makes them; a `PipeCommunicator` if none are given.
+
+        `directory`: where the task works; '' for this process's own. `folder`: where record, streams and artefacts go;
+        '' for one that is removed at the end, unless the task leaves artefacts. `echo`: print what the task prints.
+        `code`: the folder whose commit is recorded.
+        """
+        if not task:
+            raise ConfigError("executor: task=''; give the task a name")
+        self.task = task
+        self._makers: tuple[MakeCommunicator, ...] = tuple(communicators or (PipeCommunicator,))
+        self.parameters: dict[str, Any] = dict(parameters or {})
+        self.policy = policy or Policy()
+        self.outputs = tuple(outputs)
+        self.echo = echo
+        self.run, self.step = run, step
+        self._directory, self._folder, self._code = os.fspath(directory), os.fspath(folder), code
+        self._environment = Environment()
+        self._hooks = Hooks()
+        self._tasklets: list[Tasklet] = []
+        self._busy = threading.Lock()
+        self._requests: deque[tuple[Request, str]] = deque()
+        self._wake = -1
+        self._reset()
+        self.add_default_hooks()
+
+    def _reset(self) -> None:
+        self.course = Course()
+        self.result = TaskResult(task_name=self.task)
+        self.communicators: list[Communicator] = []
+        self.streams: list[Stream] = []
+        self.metadata: dict[str, Any] = {}
+        self.metrics: dict[str, float] = {}
+        self.progress = 0.0
+        self.artefacts: list[Output] = []
+        self.log_lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self.failures: list[Failure] = []
+        self.files: list[OutputFile] = []
+        self.usage: dict[str, float] = {}
+        self.strays = 0
+        self.environment = Resolved({})
+        self.folder = ""
+        self.directory = ""
+        self.started_at = 0.0
+        self._record: AnalysisConfig | None = None
+        self._said: set[Event] = set()
+        self._command = Command(())
+
+    # ------------------------------------------------------------------------------------------------ declaration
+
+    def add_hook(self, event: str | Signal | Point, hook: Hook, *, replace: bool = False) -> None:
+        """Have `hook(executor, event)` called; see `hooks`. Raises ConfigError for an event that there is not."""
+        self._hooks.add(event, hook, replace=replace)
+
+    def add_default_hooks(self) -> None:
+        """Those that keep parameters, result, metrics and artefacts, and pass the task's log on."""
+        default_hooks.add_to(self)
+
+    def update_environment(self, env: MoreValues, mode: Mode = "prepend", path_variables: Iterable[str] = ()) -> None:
+        """Set variables of the task; those that are lists of paths are joined as `mode` says. See `environment`.
+
+        `env` may be a function that returns them when the task starts; a value may be a `Secret`, or None to remove it.
+        """
+        self._environment.update(env, mode, path_variables)
+
+    def shell_source(self, script: str | os.PathLike[str], timeout: float = 60.0) -> None:
+        """Give the task the environment that sourcing this bash script makes."""
+        self._environment.source(script, timeout)
+
+    def add_tasklet(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any] = (),
+        *,
+        when: WhenTasklet = "after",
+        set_result: bool = False,
+        set_summary: bool = False,
+        on_error: OnError = "warn",
+    ) -> None:
+        """Call a small function in this process before or after the task; see `tasklets`."""
+        self._tasklets.append(
+            Tasklet(function, tuple(args), when, set_result=set_result, set_summary=set_summary, on_error=on_error)
+        )
+
+    # ------------------------------------------------------------------------------------------------ from outside
+
+    def stop(self) -> None:
+        """Hold all processes of the task. From any thread."""
+        self._ask(Request.STOP)
+
+    def resume(self) -> None:
+        """Let a stopped task go on. From any thread."""
+        self._ask(Request.CONTINUE)
+
+    def cancel(self, why: str = "") -> None:
+        """End the task: SIGTERM to all its processes, SIGKILL to those that remain after the grace. From any thread."""
+        self._ask(Request.CANCEL, why)
+
+    def respond(self, request: HookEvent, contents: Any) -> None:
+        """Answer a TASK_REQUEST."""
+        self.write(Message(Signal.TASK_RESPONSE, contents, request.rank, request.id))
+
+    def write(self, message: Message) -> None:
+        """Say something to the task, over its first communicator. Raises ChannelClosed when nobody is there."""
+        self.communicators[0].write(message)
+
+    def _ask(self, request: Request, why: str = "") -> None:
+        if not self._busy.locked():
+            return  # there is nothing to ask it of
+        self._requests.append((request, why))
+        if self._wake >= 0:
+            with contextlib.suppress(OSError):  # it has just ended
+                os.write(self._wake, b"\0")
+
+    # ------------------------------------------------------------------------------------------------ the life
+
+    def execute_task(self) -> ManagedResult:
+        """Run the task to its end, whatever that is. Raises ConfigError for a declaration that can't be carried out,
+        and what this process itself is ended by (`Cancelled`, KeyboardInterrupt), after the task was."""
+        if not self._busy.acquire(blocking=False):
+            raise ConfigError(f"executor of {self.task!r}: it runs already; use another one")
+        try:
+            return self._execute()
+        finally:
+            self._busy.release()
+
+    def _execute(self) -> ManagedResult:
+        self._reset()
+        interruption: BaseException | None = None
+        with contextlib.ExitStack() as stack:
+            try:
+                self._prepare_places(stack)
+                self.pre_task()
+                self._command = self.submit_cmd()
+                self.emit(Point.BEFORE_EXEC, self._command.argv)
+                self._store_start()
+                keeper = self.submit_task(self._command)
+                stack.callback(keeper.close)
+                interruption = self.task_loop(keeper)
+            except (BlockyardError, OSError) as error:
+                reason = type(error).__name__ if isinstance(error, BlockyardError) else "NotStarted"
+                self.course = course.not_started(self.course, reason, str(error))
+            self.finalize_task()
+            self._last_word()
+            self.process_results()
+            found = self._finish()
+        if interruption is not None:
+            raise interruption
+        return found
+
+    def _prepare_places(self, stack: contextlib.ExitStack) -> None:
+        self.directory = os.path.abspath(self._directory or os.getcwd())
+        if self._folder:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self.folder = os.path.abspath(self._folder)
+        else:
+            self.folder = tempfile.mkdtemp(prefix="blockyard-managed-")
+            stack.callback(self._remove_folder, self.folder)
+        os.makedirs(os.path.join(self.folder, "artefacts"), exist_ok=True)
+        for make in self._makers:
+            communicator = make if isinstance(make, Communicator) else make()
+            self.communicators.append(stack.enter_context(communicator))
+        on_output = self._show if self.echo else None
+        for name in ("stdout", "stderr"):
+            stream = Stream(name, Path(self.folder, name), on_output)
+            stack.callback(stream.close)
+            self.streams.append(stream)
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.woken = read
+        self._wake = write
+        stack.callback(self._forget_wake, read)
+
+    def _forget_wake(self, read: int) -> None:
+        write, self._wake = self._wake, -1
+        self._requests.clear()
+        os.close(write)
+        os.close(read)
+
+    def _remove_folder(self, folder: str) -> None:
+        if not self.artefacts:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def pre_task(self) -> None:
+        """Work out the environment and run what comes before. What it raises fails the task."""
+        self.run_tasklets("before")
+        self.environment = self._environment.resolve({**os.environ, **self._own_variables()})
+        self.emit(Point.ENV_READY)
+
+    def _own_variables(self) -> dict[str, str]:
+        path = self.module_path()
+        return {
+            CHANNEL_VARIABLE: self.communicators[0].address,
+            ARTEFACTS_VARIABLE: os.path.join(self.folder, "artefacts"),
+            "PYTHONPATH": f"{path}{os.pathsep}{SHIM_FOLDER}" if path else SHIM_FOLDER,
+        }
+
+    def module_path(self) -> str:
+        """PYTHONPATH of the task, without the shim's folder."""
+        return os.environ.get("PYTHONPATH", "")
+
+    @abstractmethod
+    def submit_cmd(self) -> Command:
+        """What is to be run, from the parameters. Raises ConfigError when it can't be said."""
+
+    def submit_task(self, command: Command) -> launch.Keeper:
+        """Start it. Raises OSError when there can be no new process."""
+        inherited = tuple(number for one in self.communicators for number in one.inherited)
+        stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            plan = launch.Plan(
+                argv=command.argv,
+                env=self.environment.variables,
+                directory=self.directory,
+                standard=(stdin, *(stream.writer for stream in self.streams)),  # type: ignore[arg-type]  # two of them
+                open=inherited,
+                call=command.call,
+            )
+            self.started_at = time.time()
+            return launch.start(plan)
+        finally:
+            os.close(stdin)
+            for stream in self.streams:
+                stream.release()
+            for communicator in self.communicators:
+                communicator.release()
+
+    def task_loop(self, keeper: launch.Keeper) -> BaseException | None:
+        """Supervise it until it has ended and all it said was read. Returns what this process is to be ended by."""
+        loop = supervision.Loop(self, keeper)
+        try:
+            loop.run()
+        except (Cancelled, KeyboardInterrupt) as interruption:
+            self.cancel("the task that ran it was cancelled")
+            loop.run()
+            return interruption
+        return None
+
+    def finalize_task(self) -> None:
+        """Verify outputs, and run the tasklets that come after a task that was started."""
+        if self.course.status is TaskStatus.COMPLETED:
+            artefacts = [one for one in self.artefacts if one not in self.outputs]
+            declared = [*self.outputs, *artefacts]
+            self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at)
+            if faults:
+                self._fail("OutputMissing", "; ".join(faults))
+        if self.course.exit is not None:
+            try:
+                self.run_tasklets("after")
+            except BlockyardError as error:
+                self._fail(type(error).__name__, str(error))
+
+    def process_results(self) -> None:
+        """Hand payload and summary to those who want them. Here: nobody; what sinks raise is recorded."""
+        return
+
+    def store_configuration(self, record: AnalysisConfig) -> None:
+        """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
+        if not self.folder:
+            return
+        draft = os.path.join(self.folder, f".{RECORD_NAME}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(record))
+        os.replace(draft, os.path.join(self.folder, RECORD_NAME))
+
+    # ------------------------------------------------------------------------------------------------ for the steps
+
+    def emit(self, event: Event, contents: Any = None, rank: int = 0, number: int = 0) -> None:
+        """Run the hooks of an event."""
+        self._said.add(event)
+        if self._hooks.has(event):
+            self._hooks.run(self, HookEvent(event, contents, rank, number, time.time()))
+
+    def has_said(self, event: Event) -> bool:
+        """Whether this event has been."""
+        return event in self._said
+
+    def take_requests(self) -> list[tuple[Request, str]]:
+        """What was asked from outside since the last look."""
+        found = []
+        while self._requests:
+            found.append(self._requests.popleft())
+        return found
+
+    def set_result(self, **changes: Any) -> None:
+        """Change parts of the result."""
+        self.result = msgspec.structs.replace(self.result, **changes)
+
+    def run_tasklets(self, when: WhenTasklet) -> None:
+        """Run those of this time. Raises TaskletFailed for one with ``on_error="fail"``."""
+        for tasklet in self._tasklets:
+            if tasklet.when == when:
+                changes = changes_of(tasklet, self.parameters, self.failures)
+                if changes.environment:
+                    self._environment.update(changes.environment)
+                self.parameters.update(changes.parameters)
+                if changes.has_payload:
+                    self.set_result(payload=changes.payload)
+                if changes.has_summary:
+                    self.set_result(summary=changes.summary)
+
+    def _fail(self, reason: str, message: str) -> None:
+        """A task that had completed has not, after all: nothing was told or recorded yet."""
+        if self.course.status is TaskStatus.COMPLETED:
+            self.course = msgspec.structs.replace(
+                self.course, status=TaskStatus.FAILED, verdict=TaskStatus.FAILED, reason=reason, message=message
+            )
+
+    def _last_word(self) -> None:
+        """The event of its end, if the task has not said it itself."""
+        self.set_result(task_status=self.course.status)
+        match self.course.status:
+            case TaskStatus.COMPLETED if not self.has_said(Signal.TASK_RESULT):
+                event: Event | None = Signal.TASK_DONE
+            case TaskStatus.FAILED:
+                event = Signal.TASK_FAILED
+            case TaskStatus.CANCELLED:
+                event = Signal.TASK_CANCELLED
+            case _:
+                event = None
+        if event is not None and not self.has_said(event):
+            self.emit(event, {"reason": self.course.reason, "message": self.course.message})
+
+    def _show(self, name: str, data: bytes) -> None:
+        stream = sys.stdout if name == "stdout" else sys.stderr
+        stream.write(data.decode(errors="replace"))
+        stream.flush()
+
+    def _code_version(self) -> CodeVersion:
+        """Of `code`. An override may know better."""
+        return code_version(self._code) if self._code else CodeVersion()
+
+    def _store_start(self) -> None:
+        variables = os.environ
+        self._record = AnalysisConfig(
+            id=secrets.token_hex(8),
+            task_name=self.task,
+            executor=type(self).__name__,
+            run=self.run,
+            step=self.step,
+            started=time.time(),
+            command=list(self._command.argv),
+            directory=self.directory,
+            parameters=self._plain_parameters(),
+            environment=self.environment.for_record(),
+            communicators=[str(one) for one in self.communicators],
+            code=self._code_version(),
+            image=variables.get("BLOCKYARD_IMAGE", ""),
+            host=socket.gethostname(),
+            block=variables.get("BLOCKYARD_BLOCK", ""),
+            manager=variables.get("BLOCKYARD_MANAGER", ""),
+            python=platform.python_version(),
+        )
+        self._store(self._record)
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in self.parameters.items()}
+
+    def _store(self, record: AnalysisConfig) -> None:
+        try:
+            self.store_configuration(record)
+        except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task
+            log.warning("the record of %s was not kept: %s", self.task, error)
+            self.failures.append(Failure(what="record", where=type(self).__name__, message=str(error)))
+
+    def _finish(self) -> ManagedResult:
+        if self._record is None:
+            self._store_start()
+        assert self._record is not None
+        at, exit_ = self.course, self.course.exit
+        ended = msgspec.structs.replace(
+            self._record,
+            status=at.status.name,
+            reason=at.reason,
+            message=at.message,
+            ended=time.time(),
+            exit_code=exit_.code if exit_ else None,
+            signal=exit_.signal if exit_ else None,
+            usage=self.usage,
+            strays=self.strays,
+            outputs=self.files,
+            stdout_bytes=self.streams[0].total_bytes if self.streams else 0,
+            stderr_bytes=self.streams[1].total_bytes if self.streams else 0,
+            dropped_lines=sum(one.dropped for one in self.communicators),
+            result=self.result,
+            metadata=self.metadata,
+            metrics=self.metrics,
+            failures=[*self.failures, *self._hooks.take_failures()],
+        )
+        self._store(ended)
+        self.emit(Point.RECORDED, ended)
+        found = ManagedResult(
+            status=at.status,
+            reason=at.reason,
+            message=at.message,
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+            seconds=ended.ended - ended.started,
+            result=self.result,
+            outputs=self.files,
+            stdout=self.streams[0].tail() if self.streams else "",
+            stderr=self.streams[1].tail() if self.streams else "",
+            folder=self.folder if self._folder or self.artefacts else "",
+            record=ended,
+        )
+        self.emit(Point.FINALISED, found)
+        return found
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can hold it; what it can't is shown in words."""
+    try:
+        return msgspec.to_builtins(value, builtin_types=(), enc_hook=_dumped)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def _dumped(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None else str(value)

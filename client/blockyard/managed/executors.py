@@ -1,0 +1,227 @@
+"""The executors: a Python function or `Task` in a process of its own, any command, and MPI programs."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.kept_process import module_path
+from blockyard.managed import launch
+from blockyard.managed.argv import Argument, arguments, word
+from blockyard.managed.code_version import code_version_once
+from blockyard.managed.communicators import SocketCommunicator
+from blockyard.managed.course import Policy
+from blockyard.managed.executor import BaseExecutor, Command, MakeCommunicator
+from blockyard.managed.records import CodeVersion, Output
+from blockyard.managed.shim import blockyard_shim
+from blockyard.managed.substitution import substitute
+
+PARAMETERS_NAME: Final = "parameters.json"
+_SHIM: Final = str(Path(blockyard_shim.__file__))
+
+Target: TypeAlias = "Callable[..., Any] | str"
+
+
+class Executor(BaseExecutor):
+    """Runs a function, or a `Task` class, in a process of its own, and has what it returns as payload.
+
+    `task` is the function or class, or ``module:name`` of it. From a process with one thread that process is forked;
+    otherwise, or with `python`, an interpreter of its own imports it by name, so it must have one.
+    """
+
+    speaks = True
+
+    def __init__(
+        self,
+        task: Target,
+        communicators: Sequence[MakeCommunicator] | None = None,
+        *,
+        python: str = "",
+        name: str = "",
+        **others: Any,
+    ) -> None:
+        """`python`: an interpreter of another environment; it needs Python 3.8 and nothing installed. `others`: see
+        `BaseExecutor`."""
+        self._target = task
+        self._python = python
+        others.setdefault("policy", Policy(needs_result=True))
+        others.setdefault("code", _folder_of(task))
+        super().__init__(name or _name_of(task), communicators, **others)
+
+    def module_path(self) -> str:
+        return super().module_path() if self._python else module_path()
+
+    def _code_version(self) -> CodeVersion:
+        # What is forked runs the modules that are loaded here, as they were then, whatever has become of the files.
+        if self._code and not self._python and launch.may_fork():
+            return code_version_once(self._code)
+        return super()._code_version()
+
+    def submit_cmd(self) -> Command:
+        parameters = self._plain_parameters()
+        if not self._python and launch.may_fork():
+            target = blockyard_shim.load(self._target) if isinstance(self._target, str) else self._target
+            return Command((_reference(self._target) or self.task,), call=lambda: _perform(target, parameters))
+        return Command(tuple(python_command(self._target, parameters, self.folder, self._python)))
+
+
+class BinaryExecutor(BaseExecutor):
+    """Runs any command. Its exit code says how it went; it may speak the protocol, and needs not."""
+
+    def __init__(
+        self,
+        task: str,
+        command: Sequence[str | os.PathLike[str]] = (),
+        communicators: Sequence[MakeCommunicator] | None = None,
+        *,
+        arguments: Mapping[str, Argument] | None = None,
+        stdin: str | os.PathLike[str] = "",
+        parameters: Any = None,
+        **others: Any,
+    ) -> None:
+        """`command`: its words, program first; ``{{ name }}`` in one is filled in from the parameters. `arguments`:
+        parameters that are written behind it, and how. `parameters`: a mapping, or a model of `models.BinaryParameters`
+        that says all of that itself. `stdin`: a file. `others`: see `BaseExecutor`.
+        """
+        if isinstance(command, str | bytes):
+            raise ConfigError(
+                f"executor of {task!r}: command={command!r} is one text; give a list of words, for no shell reads it"
+            )
+        self._words = tuple(os.fspath(one) for one in command)
+        self._arguments = dict(arguments or {})
+        self._stdin = os.fspath(stdin)
+        self._model = parameters if hasattr(parameters, "model_dump") else None
+        if self._model is not None:
+            parameters = self._model.values()
+        others["outputs"] = (*others.get("outputs", ()), *_result_of(self._model))
+        super().__init__(task, communicators, parameters=parameters, **others)
+
+    def submit_cmd(self) -> Command:
+        if self._model is not None:
+            from blockyard.managed import models  # pydantic is there, since a model is
+
+            words = models.command(self._model, self.parameters, self._words, self.directory)
+            payload = self._model.result_path()
+        else:
+            words = [word(f"word {place}", substitute(one, self.parameters)) for place, one in enumerate(self._words)]
+            payload = None
+        words += arguments((name, self.parameters.get(name), how) for name, how in self._arguments.items())
+        if not words:
+            raise ConfigError(f"executor of {self.task!r}: no command; give one, or a model with an executable")
+        if payload is not None:
+            self.set_result(payload=payload, impl_schemas=getattr(self._model, "impl_schemas", ""))
+        return Command(tuple(words), stdin=self._stdin)
+
+
+class MPIExecutor(BaseExecutor):
+    """Runs a command or a function on several ranks of this machine, by ``mpirun``. The first rank speaks for all."""
+
+    def __init__(
+        self,
+        task: Target,
+        ranks: int,
+        communicators: Sequence[MakeCommunicator] | None = None,
+        *,
+        command: Sequence[str | os.PathLike[str]] = (),
+        oversubscribe: bool = False,
+        launcher: Sequence[str] = (),
+        python: str = "",
+        **others: Any,
+    ) -> None:
+        """`task`: a name, with `command`; or ``module:name`` of a function, or the function. `oversubscribe`: allow
+        more ranks than cores. `launcher`: words instead of ``mpirun -np RANKS``. `others`: see `BaseExecutor`.
+        """
+        if ranks < 1:
+            raise ConfigError(f"executor of {task!r}: ranks={ranks}; give at least 1")
+        if isinstance(command, str | bytes):
+            raise ConfigError(f"executor of {task!r}: command={command!r} is one text; give a list of words")
+        self._target, self._words, self._ranks = task, tuple(os.fspath(one) for one in command), ranks
+        self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
+        self.speaks = not command
+        others.setdefault("policy", Policy(needs_result=not command))
+        # mpirun hands no descriptors down to its ranks; a socket has an address.
+        super().__init__(_name_of(task), communicators or (SocketCommunicator,), **others)
+
+    def submit_cmd(self) -> Command:
+        launcher = self._launcher or (_mpirun(), "-np", str(self._ranks), *self._flags())
+        if self._words:
+            words = [word("command", substitute(one, self.parameters)) for one in self._words]
+        else:
+            words = python_command(self._target, self._plain_parameters(), self.folder, self._python)
+        return Command((*launcher, *words))
+
+    def module_path(self) -> str:
+        return super().module_path() if self._python or self._words else module_path()
+
+    def _flags(self) -> list[str]:
+        flags = ["--oversubscribe"] if self._oversubscribe else []
+        return [*flags, "--allow-run-as-root"] if os.geteuid() == 0 else flags
+
+
+def python_command(target: Target, parameters: Mapping[str, Any], folder: str, python: str = "") -> list[str]:
+    """The words that run a function by the shim. Raises ConfigError for one that can't be found by its name."""
+    reference = _reference(target)
+    if not reference:
+        raise ConfigError(
+            f"task {_name_of(target)!r}: it has no name to be imported by; define it in a module, at its top level"
+        )
+    path = os.path.join(folder, PARAMETERS_NAME)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(parameters))
+    return [python or sys.executable, "-u", _SHIM, reference, path]
+
+
+def _perform(target: Any, parameters: dict[str, Any]) -> int:
+    """In the forked process: streams and channel are the task's own."""
+    sys.modules["blockyard_shim"] = blockyard_shim
+    blockyard_shim._reporter = None
+    return blockyard_shim.perform(target, parameters)
+
+
+def _reference(target: Target) -> str:
+    if isinstance(target, str):
+        return target
+    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
+    if not module or module == "__main__" or not name or "<" in name:
+        return ""
+    return f"{module}:{name}"
+
+
+def _name_of(target: Target) -> str:
+    return target.rpartition(":")[2] if isinstance(target, str) else getattr(target, "__name__", repr(target))
+
+
+def _folder_of(target: Target) -> str:
+    """Where its source is, '' when that can't be said; nothing is imported for it."""
+    if isinstance(target, str):
+        module = sys.modules.get(target.partition(":")[0])
+        file = getattr(module, "__file__", None)
+    else:
+        try:
+            file = inspect.getsourcefile(target)
+        except TypeError:
+            file = None
+    return os.path.dirname(os.path.abspath(file)) if file else ""
+
+
+def _result_of(model: Any) -> tuple[Output, ...]:
+    path = model.result_path() if model is not None else None
+    return (Output(name="result", path=path),) if path else ()
+
+
+def _mpirun() -> str:
+    found = shutil.which("mpirun")
+    if found is None:
+        raise ConfigError("MPIExecutor: no mpirun on PATH; install Open MPI (Debian: openmpi-bin), or give a launcher")
+    return found
+
+
+__all__ = ["BinaryExecutor", "Executor", "MPIExecutor"]

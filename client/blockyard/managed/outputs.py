@@ -1,0 +1,55 @@
+"""The files that a task leaves: looked at, measured and hashed when it has ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from blockyard.managed.records import Output, OutputFile
+
+MOST_HASHED: Final = 4 * 1024**3
+"""Bytes of a file that is still hashed."""
+_CLOCK_SLACK: Final = 0.01
+"""File systems stamp with the kernel's coarse clock, which lags by up to a tick."""
+
+
+def look(output: Output, directory: str, since: float) -> OutputFile | str:
+    """The file, or what is wrong with it. `since`: when the task started, UTC epoch seconds."""
+    path = Path(directory, output.path)
+    try:
+        found = path.stat()
+        if not path.is_file():
+            return f"output {output.name!r}: {path} is no file"
+        if output.fresh and found.st_mtime < since - _CLOCK_SLACK:
+            return f"output {output.name!r}: {path} is older than the task; it was not written by it"
+        digest = _hash(path) if found.st_size <= MOST_HASHED else ""
+    except OSError as error:
+        return f"output {output.name!r}: {path}: {error.strerror}"
+    return OutputFile(
+        name=output.name,
+        path=os.path.abspath(path),
+        kind=output.kind,
+        size_bytes=found.st_size,
+        sha256=digest,
+        modified=found.st_mtime,
+    )
+
+
+def look_at_all(outputs: Iterable[Output], directory: str, since: float) -> tuple[list[OutputFile], list[str]]:
+    """The files that are there, and what is wrong with those that must be."""
+    files, faults = [], []
+    for output in outputs:
+        found = look(output, directory, since)
+        if isinstance(found, OutputFile):
+            files.append(found)
+        elif output.required:
+            faults.append(found)
+    return files, faults
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

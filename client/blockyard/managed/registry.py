@@ -1,0 +1,160 @@
+"""Managed tasks by name: those that a decorator or `register` made known here, and those of other distributions.
+
+    @managed_task("find-peaks", parameters=FindPeaksParameters)
+    def find_peaks(threshold: float) -> dict: ...
+
+    register("index", BinaryExecutor, command=["indexamajig"], parameters=IndexParameters)
+
+Another distribution names its own by an entry point of the group ``blockyard.tasks``, for example
+``index = "my_package.tasks:index"``; that is a decorated function, or what `register` returned. A name is looked up
+before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.managed.course import Policy
+from blockyard.managed.executor import BaseExecutor
+from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
+
+GROUP: Final = "blockyard.tasks"
+
+F = TypeVar("F", bound=Callable[..., Any])
+Configure = Callable[[BaseExecutor], None]
+
+
+class UnknownTask(ConfigError, LookupError):
+    """No managed task has this name."""
+
+
+class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared task. `parameters`: a pydantic model of `models`, or None for any."""
+
+    name: str
+    kind: type[BaseExecutor]
+    target: Any = None
+    parameters: Any = None
+    settings: dict[str, Any] = {}
+    """For the executor."""
+    configure: Configure | None = None
+    """Called with each executor: environment, hooks and tasklets are set here."""
+    description: str = ""
+
+    def executor(
+        self, parameters: Mapping[str, Any], policy: Policy | None = None, common: Mapping[str, Any] | None = None
+    ) -> BaseExecutor:
+        """An executor of its own for one run. Raises ConfigError for parameters that are not right, naming each."""
+        settings = {**(common or {}), **self.settings}
+        settings["outputs"] = (*(common or {}).get("outputs", ()), *self.settings.get("outputs", ()))
+        given: Any = dict(parameters)
+        if self.parameters is not None:
+            from blockyard.managed import models
+
+            given = models.validated(self.parameters, given, self.name)
+        if policy is not None:
+            settings["policy"] = msgspec.structs.replace(policy, needs_result=self.kind is Executor)
+        if self.kind is BinaryExecutor:
+            made: BaseExecutor = BinaryExecutor(self.name, parameters=given, **settings)
+        else:
+            values = given if isinstance(given, dict) else given.values()
+            if self.kind is MPIExecutor:
+                made = MPIExecutor(self.target or self.name, parameters=values, **settings)
+            elif self.kind is Executor:
+                made = Executor(self.target, name=self.name, parameters=values, **settings)
+            else:
+                made = self.kind(self.name, parameters=values, **settings)
+        if self.configure is not None:
+            self.configure(made)
+        return made
+
+
+_known: dict[str, ManagedTask] = {}
+
+
+def register(
+    name: str,
+    kind: type[BaseExecutor] = BinaryExecutor,
+    *,
+    target: Any = None,
+    parameters: Any = None,
+    configure: Configure | None = None,
+    description: str = "",
+    **settings: Any,
+) -> ManagedTask:
+    """Make a task known here. The same name again replaces it: a module may be imported anew."""
+    task = ManagedTask(
+        name=name, kind=kind, target=target, parameters=parameters, settings=settings, configure=configure,
+        description=description,
+    )  # fmt: skip
+    _known[name] = task
+    return task
+
+
+def managed_task(
+    name: str, *, parameters: Any = None, configure: Configure | None = None, **settings: Any
+) -> Callable[[F], F]:
+    """Make a function or a `Task` class known as a managed task; it stays what it is."""
+
+    def add(target: F) -> F:
+        description = (target.__doc__ or "").strip().partition("\n")[0]
+        register(
+            name, Executor, target=target, parameters=parameters, configure=configure, description=description,
+            **settings,
+        )  # fmt: skip
+        return target
+
+    return add
+
+
+def find(name: str) -> ManagedTask:
+    """The task of this name; ``module:name`` imports the module first. Raises UnknownTask with the nearest name."""
+    module, colon, plain = name.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnknownTask(f"managed task {name!r}: {module} does not import: {error}") from error
+    else:
+        plain = name
+    if plain in _known:
+        return _known[plain]
+    points = _entry_points()
+    if plain not in points:
+        names = sorted({*_known, *points})
+        near = difflib.get_close_matches(plain, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownTask(f"no managed task {plain!r}; {hint}there are: {', '.join(names) or 'none'}")
+    return _load(plain, points[plain])
+
+
+def names() -> list[str]:
+    """Of all tasks that are known here or registered by a distribution."""
+    return sorted({*_known, *_entry_points()})
+
+
+def _load(name: str, value: str) -> ManagedTask:
+    module, _, attribute = value.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split(".") if attribute else ():
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnknownTask(f"managed task {name!r} does not load from {value}: {error}") from error
+    if isinstance(found, ManagedTask):
+        return found
+    if name in _known:  # a decorated function: importing its module has made it known
+        return _known[name]
+    raise UnknownTask(f"managed task {name!r}: {value} is {type(found).__name__}; name what register() returned")
+
+
+def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}

@@ -1,0 +1,126 @@
+"""`run_managed`: one managed task from a small record, for those who have no code to declare one with.
+
+A step of a workflow, a command line, a submitted function: each says what is to run as a `ManagedSpec` and gets
+a `ManagedResult`. It runs where it is called; submit it (``client.submit(run_managed, spec)``) to have it run on a
+worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from blockyard.errors import ConfigError
+from blockyard.managed.argv import Argument
+from blockyard.managed.course import Policy
+from blockyard.managed.environment import Mode, Secret
+from blockyard.managed.executor import BaseExecutor
+from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
+from blockyard.managed.records import ManagedResult, Output
+
+
+class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to run: exactly one of `task`, `function` and `binary`. Durations in seconds, 0 for no limit."""
+
+    task: str = ""
+    """A managed task by the name that it is registered under."""
+    function: str = ""
+    """``module:name`` of a function or `Task` class."""
+    binary: tuple[str, ...] = ()
+    """A command's words, program first; ``{{ name }}`` is filled in from the parameters."""
+    name: str = ""
+    """For people; '' for that of the task, function or program."""
+    ranks: int = 0
+    """Run it on so many ranks of MPI; 0: without MPI."""
+    oversubscribe: bool = False
+    parameters: dict[str, Any] = {}
+    arguments: dict[str, Argument] = {}
+    """Parameters that are written behind the words of `binary`, and how."""
+    environment: dict[str, str | None] = {}
+    """None removes a variable."""
+    environment_mode: Mode = "prepend"
+    secrets: dict[str, str] = {}
+    """Variable to ``file:PATH`` or ``env:NAME``."""
+    source: tuple[str, ...] = ()
+    """Shell scripts whose environment it gets, in this order, before `environment`."""
+    directory: str = ""
+    """Where it works; '' for the caller's own folder."""
+    folder: str = ""
+    """Where record, streams and artefacts stay; '' for nowhere, unless it leaves artefacts."""
+    stdin: str = ""
+    python: str = ""
+    """Another interpreter, for `function`."""
+    outputs: tuple[Output, ...] = ()
+    timeout: float = 0.0
+    heartbeat: float = 0.0
+    grace: float = 10.0
+    echo: bool = True
+    """Print what it prints."""
+    run: str = ""
+    step: str = ""
+
+
+def read_spec(spec: ManagedSpec | Mapping[str, Any]) -> ManagedSpec:
+    """The spec, checked. Raises ConfigError naming the field."""
+    if not isinstance(spec, ManagedSpec):
+        try:
+            spec = msgspec.convert(dict(spec), ManagedSpec)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"managed task: {error}") from error
+    given = [field for field in ("task", "function", "binary") if getattr(spec, field)]
+    if len(given) != 1:
+        raise ConfigError(f"managed task: give one of task, function, binary (found {', '.join(given) or 'none'})")
+    if spec.python and not spec.function:
+        raise ConfigError("managed task: python is for a function")
+    return spec
+
+
+def executor_for(spec: ManagedSpec) -> BaseExecutor:
+    """The executor that a spec asks for. Raises ConfigError."""
+    common: dict[str, Any] = {
+        "directory": spec.directory,
+        "folder": spec.folder,
+        "outputs": spec.outputs,
+        "echo": spec.echo,
+        "run": spec.run,
+        "step": spec.step,
+    }
+    policy = Policy(timeout=spec.timeout, heartbeat=spec.heartbeat, grace=spec.grace, needs_result=bool(spec.function))
+    if spec.task:
+        from blockyard.managed.registry import find
+
+        executor = find(spec.task).executor(spec.parameters, policy, common)
+    elif spec.ranks:
+        task = spec.function or spec.name or spec.binary[0].rpartition("/")[2]
+        executor = MPIExecutor(
+            task, spec.ranks, command=spec.binary, oversubscribe=spec.oversubscribe, python=spec.python,
+            parameters=spec.parameters, policy=policy, **common,
+        )  # fmt: skip
+    elif spec.function:
+        executor = Executor(
+            spec.function, python=spec.python, name=spec.name, parameters=spec.parameters, policy=policy, **common
+        )
+    else:
+        name = spec.name or spec.binary[0].rpartition("/")[2]
+        executor = BinaryExecutor(
+            name, spec.binary, arguments=spec.arguments, stdin=spec.stdin, parameters=spec.parameters, policy=policy,
+            **common,
+        )  # fmt: skip
+    for script in spec.source:
+        executor.shell_source(script)
+    if spec.environment:
+        executor.update_environment(spec.environment, spec.environment_mode)
+    if spec.secrets:
+        executor.update_environment({name: Secret(source) for name, source in spec.secrets.items()})
+    return executor
+
+
+def run_managed(spec: ManagedSpec | Mapping[str, Any], *, check: bool = False) -> ManagedResult:
+    """Run it to its end.
+
+    Raises ConfigError for a spec that can't be carried out; with `check`, ManagedTaskFailed when it did not complete.
+    """
+    found = executor_for(read_spec(spec)).execute_task()
+    return found.check() if check else found

@@ -1,0 +1,1 @@
+"""The folder of `blockyard_shim`, which is all that a task in another environment needs."""

@@ -1,0 +1,68 @@
+"""Tasklets: small functions that the executor calls before or after a task, in its own process.
+
+Text arguments may hold ``{{ name }}`` of a parameter; a lone one keeps the parameter's type. One that comes before may
+change the environment and the parameters (it returns `TaskletChanges`), and with ``on_error="fail"`` it fails the task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from blockyard.errors import BlockyardError
+from blockyard.managed.records import Failure, OnError, WhenTasklet
+from blockyard.managed.substitution import substitute
+
+log = logging.getLogger("blockyard.managed")
+
+
+class TaskletFailed(BlockyardError):
+    """A tasklet with ``on_error="fail"`` raised; the message has what."""
+
+
+class Tasklet(msgspec.Struct, frozen=True):
+    """One of them."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    when: WhenTasklet = "after"
+    set_result: bool = False
+    set_summary: bool = False
+    on_error: OnError = "warn"
+
+
+class TaskletChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tasklet changes."""
+
+    environment: dict[str, str] = {}
+    parameters: dict[str, Any] = {}
+    payload: Any = None
+    summary: Any = None
+    has_payload: bool = False
+    has_summary: bool = False
+
+
+def changes_of(tasklet: Tasklet, parameters: Mapping[str, Any], failures: list[Failure]) -> TaskletChanges:
+    """Call it. Raises TaskletFailed if it is to fail the task; other failures are added to `failures`."""
+    name = getattr(tasklet.function, "__qualname__", repr(tasklet.function))
+    try:
+        returned = tasklet.function(*(substitute(one, parameters) for one in tasklet.args))
+    except Exception as error:
+        message = f"tasklet {name} ({tasklet.when}): {type(error).__name__}: {error}"
+        if tasklet.on_error == "fail":
+            raise TaskletFailed(message) from error
+        if tasklet.on_error == "warn":
+            log.warning("%s", message)
+        failures.append(Failure(what=f"tasklet {name}", where=tasklet.when, message=f"{type(error).__name__}: {error}"))
+        return TaskletChanges()
+    if isinstance(returned, TaskletChanges):
+        return returned
+    return TaskletChanges(
+        payload=returned if tasklet.set_result else None,
+        summary=returned if tasklet.set_summary else None,
+        has_payload=tasklet.set_result,
+        has_summary=tasklet.set_summary,
+    )

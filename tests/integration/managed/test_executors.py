@@ -1,0 +1,333 @@
+"""Executors with real processes: what comes of a task, what is recorded, and that nothing stays behind."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from blockyard.errors import ConfigError
+from blockyard.managed import (
+    AnalysisConfig,
+    BinaryExecutor,
+    Executor,
+    HookEvent,
+    ManagedResult,
+    ManagedTaskFailed,
+    Output,
+    PipeCommunicator,
+    Point,
+    Policy,
+    Signal,
+    SocketCommunicator,
+    TaskletChanges,
+    TaskStatus,
+    launch,
+    run_managed,
+)
+from blockyard.managed.executor import BaseExecutor
+from tests.integration.managed import jobs
+from tests.machine import ROOT
+
+RunJob = Callable[..., ManagedResult]
+
+
+def forked(name: str, **parameters: Any) -> ManagedResult:
+    """In a process of its own with one thread, so that the executor forks."""
+    command = [sys.executable, "-m", "tests.integration.managed.jobs", name, msgspec.json.encode(parameters).decode()]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    return msgspec.json.decode(done.stdout, type=ManagedResult)
+
+
+def spawned(name: str, **parameters: Any) -> ManagedResult:
+    """From a process with several threads, by the shim."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "may_fork", lambda: False)
+        return Executor(getattr(jobs, name), parameters=parameters).execute_task()
+
+
+@pytest.fixture(params=[forked, spawned])
+def run_job(request: pytest.FixtureRequest) -> RunJob:
+    run: RunJob = request.param
+    return run
+
+
+def bash(script: str, **others: Any) -> ManagedResult:
+    return BinaryExecutor("script", ["bash", "-c", script], **others).execute_task()
+
+
+def test_a_function_gives_its_result_and_says_things(run_job: RunJob) -> None:
+    found = run_job("add", a=1, b=2)
+    assert (found.status, found.payload) == (TaskStatus.COMPLETED, {"sum": 3})
+    assert (found.stdout, found.stderr) == ("adding 1 2\n", "")
+    record = found.record
+    assert (record.parameters, record.metrics) == ({"a": 1, "b": 2}, {"pairs": 1.0})
+    assert record.metadata == {"host": "here"}
+    assert record.status == "COMPLETED"
+    assert record.exit_code == 0
+    assert record.code.git_sha or not (ROOT / ".git").exists()
+    assert record.usage["maxrss"] > 0
+    assert record.ended >= record.started > 0
+    assert record.failures == []
+
+
+def test_a_class_is_run_step_by_step(run_job: RunJob) -> None:
+    found = run_job("Peaks", threshold=3)
+    assert found.payload == ["init", "pre", "run"]
+    assert (found.summary, found.result.impl_schemas) == ({"threshold": 3}, "hdf5;peaks")
+
+
+def test_an_exception_is_the_reason(run_job: RunJob) -> None:
+    found = run_job("fail", words="no peaks")
+    assert (found.status, found.reason, found.exit_code) == (TaskStatus.FAILED, "TaskFailed", 1)
+    assert found.message == "ValueError: no peaks"
+    assert "Traceback" in found.stderr
+
+
+def test_an_end_without_a_result_is_a_failure(run_job: RunJob) -> None:
+    assert run_job("leave", code=0).reason == "NoResult"
+    assert run_job("leave", code=3).reason == "ExitCode"
+
+
+def test_what_no_channel_carries_is_named() -> None:
+    assert "type object can't be told" in spawned("strange").message
+
+
+def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
+    found = Executor(jobs.draw, folder=tmp_path / "run", name="draw").execute_task()
+    (figure,) = found.outputs
+    assert (figure.kind, Path(figure.path).read_text(), figure.size_bytes) == ("figure", "a figure", 8)
+    assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_program_is_run_with_its_words_as_they_are(fork: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "may_fork", lambda: fork)
+    words = ["printf", "%s|", "a b", "$HOME", "`x`", "{{ name }}", "*", ""]
+    found = BinaryExecutor("words", words, parameters={"name": "x y; z"}).execute_task()
+    assert found.stdout == "a b|$HOME|`x`|x y; z|*||"
+    assert (found.status, found.exit_code, found.stderr) == (TaskStatus.COMPLETED, 0, "")
+
+
+def test_how_a_program_ends_is_told_exactly() -> None:
+    assert (bash("exit 3").reason, bash("exit 3").exit_code) == ("ExitCode", 3)
+    found = bash("kill -SEGV $$")
+    assert (found.status, found.reason, found.signal, found.exit_code) == (TaskStatus.FAILED, "SIGSEGV", 11, None)
+
+
+def test_a_program_that_can_not_run_says_why() -> None:
+    found = BinaryExecutor("absent", ["/nonexistent/program"]).execute_task()
+    assert (found.status, found.reason) == (TaskStatus.FAILED, "NotStarted")
+    assert "No such file" in found.message
+    assert found.record.status == "FAILED"
+    with pytest.raises(ManagedTaskFailed, match=r"'absent': FAILED.*No such file"):
+        found.check()
+
+
+def test_a_shell_speaks_the_protocol_with_its_own_streams_apart() -> None:
+    script = """
+      out=${BLOCKYARD_CHANNEL#pipe:}; in=${out#*,}; out=${out%,*}
+      echo '{"signal":"TASK_PROGRESS","contents":{"fraction":0.25}}' >&$out
+      echo '{"signal":"TASK_REQUEST","contents":"name?","id":1}' >&$out
+      read -r answer <&$in; echo "$answer"
+      echo '{"signal":"TASK_RESULT","contents":{"payload":"a.h5","summary":{"n":2}}}' >&$out
+      echo to stderr >&2
+    """
+    executor = BinaryExecutor("shell", ["bash", "-c", script])
+    executor.add_hook("TASK_REQUEST", lambda own, event: own.respond(event, "yard"), replace=True)
+    found = executor.execute_task()
+    assert (found.payload, found.summary, executor.progress) == ("a.h5", {"n": 2}, 0.25)
+    assert found.stdout == '{"signal":"TASK_RESPONSE","contents":"yard","id":1}\n'
+    assert found.stderr == "to stderr\n"
+    assert found.record.communicators == ["PipeCommunicator: two inherited pipes, JSON lines"]
+
+
+def test_hooks_are_each_executors_own_in_order_and_a_failing_one_harms_nothing() -> None:
+    first, second = (BinaryExecutor(name, ["true"]) for name in ("first", "second"))
+    seen: list[str] = []
+
+    async def later(own: BaseExecutor, event: HookEvent) -> None:
+        seen.append(f"{own.task} {event.event} async")
+
+    def broken(_own: BaseExecutor, _event: HookEvent) -> None:
+        raise RuntimeError("broken hook")
+
+    first.add_hook("task_started", broken)
+    first.add_hook(Signal.TASK_STARTED, lambda own, event: seen.append(f"{own.task} {event.event}"))
+    first.add_hook(Signal.TASK_STARTED, later)
+    for event in (Point.ENV_READY, Point.BEFORE_EXEC, Point.EXITED, Signal.TASK_DONE, Point.RECORDED, Point.FINALISED):
+        first.add_hook(event, lambda own, event: seen.append(f"{own.task} {event.event}"))
+    found = first.execute_task()
+    second.execute_task()
+    names = ["ENV_READY", "BEFORE_EXEC", "TASK_STARTED", "TASK_STARTED async", "EXITED", "TASK_DONE", "RECORDED",
+             "FINALISED"]  # fmt: skip
+    assert seen == [f"first {name}" for name in names]
+    (failure,) = found.record.failures
+    assert (failure.where, failure.message) == ("TASK_STARTED", "RuntimeError: broken hook")
+    assert "broken" in failure.what
+    with pytest.raises(ConfigError, match="did you mean 'TASK_STARTED'"):
+        first.add_hook("TASK_STARTET", later)
+
+
+def test_the_environment_is_the_tasks_alone() -> None:
+    executor = BinaryExecutor("env", ["bash", "-c", "echo $PATH; echo $WHO"])
+    executor.update_environment({"PATH": "/opt/none", "WHO": "me"})
+    before = dict(os.environ)
+    found = executor.execute_task()
+    assert found.stdout == f"/opt/none:{os.environ['PATH']}\nme\n"
+    assert dict(os.environ) == before
+    assert found.record.environment["WHO"] == "me"
+
+
+def test_a_missing_script_fails_the_task_before_anything_runs() -> None:
+    executor = BinaryExecutor("env", ["true"])
+    executor.shell_source("/nonexistent/setup.sh")
+    found = executor.execute_task()
+    assert (found.status, found.exit_code) == (TaskStatus.FAILED, None)
+    assert "/nonexistent/setup.sh" in found.message
+
+
+def test_declared_outputs_are_verified(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("x")
+    os.utime(tmp_path / "old", (1e9, 1e9))
+    outputs = [Output(name="map", path="map.mtz", kind="map")]
+    good = bash("echo data >map.mtz", directory=tmp_path, outputs=outputs)
+    assert (good.outputs[0].size_bytes, good.outputs[0].kind) == (5, "map")
+    assert good.outputs[0].sha256 == "6667b2d1aab6a00caa5aee5af8ad9f1465e567abf1c209d15727d57b3e8f6e5f"
+    stale = bash("true", directory=tmp_path, outputs=[Output(name="old", path="old")])
+    assert (stale.status, stale.reason) == (TaskStatus.FAILED, "OutputMissing")
+    assert "older than the task" in stale.message
+    absent = bash("true", directory=tmp_path, outputs=[Output(name="new", path="new")])
+    assert "No such file" in absent.message
+    optional = bash("true", directory=tmp_path, outputs=[Output(name="new", path="new", required=False)])
+    assert optional.status is TaskStatus.COMPLETED
+
+
+def test_tasklets_change_what_runs_and_may_fail_it() -> None:
+    executor = BinaryExecutor("t", ["bash", "-c", "echo $GREETING {{ who }}"], parameters={"who": "x"})
+    executor.add_tasklet(
+        lambda who: TaskletChanges(environment={"GREETING": f"hello {who}"}, parameters={"who": "y"}),
+        ["{{ who }}"],
+        when="before",
+    )
+    executor.add_tasklet(lambda: 1 / 0, when="before")
+    executor.add_tasklet(lambda who: {"seen": who}, ["{{ who }}"], set_summary=True)
+    found = executor.execute_task()
+    assert (found.stdout, found.summary) == ("hello x y\n", {"seen": "y"})
+    assert [one.message for one in found.record.failures] == ["ZeroDivisionError: division by zero"]
+    failing = BinaryExecutor("t", ["true"])
+    failing.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")
+    result = failing.execute_task()
+    assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
+
+
+def test_the_record_is_there_while_the_task_runs_and_complete_at_its_end(tmp_path: Path) -> None:
+    executor = BinaryExecutor("look", ["cat", "record.json"], directory=tmp_path, folder=tmp_path)
+    found = executor.execute_task()
+    during = msgspec.json.decode(found.stdout, type=AnalysisConfig)
+    after = msgspec.json.decode((tmp_path / "record.json").read_bytes(), type=AnalysisConfig)
+    assert (during.id, during.status, during.command) == (after.id, "RUNNING", ["cat", "record.json"])
+    assert after == found.record
+    assert (tmp_path / "stdout").read_text() == found.stdout
+
+
+def test_stop_and_continue_hold_the_whole_tree() -> None:
+    executor = BinaryExecutor("ticks", ["bash", "-c", "while :; do echo t; sleep 0.01; done & wait"])
+    states: list[str] = []
+    executor.add_hook(Signal.TASK_STOPPED, lambda own, _: states.append(own.course.status.name))
+    executor.add_hook(Point.CONTINUED, lambda own, _: states.append(own.course.status.name))
+    thread = threading.Thread(target=executor.execute_task)
+    thread.start()
+    wait_for(lambda: bool(executor.streams) and executor.streams[0].total_bytes > 0)
+    executor.stop()
+    wait_for(lambda: states == ["STOPPED"])
+    settled = still(lambda: executor.streams[0].total_bytes)
+    executor.resume()
+    wait_for(lambda: executor.streams[0].total_bytes > settled)
+    executor.cancel("enough")
+    thread.join(30)
+    assert states == ["STOPPED", "RUNNING"]
+    assert (executor.course.status, executor.course.message) == (TaskStatus.CANCELLED, "enough")
+
+
+def wait_for(seen: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def still(value: Callable[[], int]) -> int:
+    """The value when it has been the same for a while."""
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < 0.2:
+        if value() != last:
+            last, since = value(), time.monotonic()
+        time.sleep(0.01)
+    return last
+
+
+def test_several_at_once_in_one_process() -> None:
+    executors = [BinaryExecutor(f"n{n}", ["bash", "-c", f"sleep 0.1; echo {n}"]) for n in range(6)]
+    found: dict[str, str] = {}
+    threads = [
+        threading.Thread(target=lambda one=one: found.update({one.task: one.execute_task().stdout}))
+        for one in executors
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == {f"n{n}": f"{n}\n" for n in range(6)}
+
+
+def test_a_socket_serves_children_that_inherit_nothing() -> None:
+    contents = '{"name":"a","value":2}'
+    script = f"{sys.executable} -m blockyard_shim send TASK_METRIC '{contents}'"
+    executor = BinaryExecutor("socket", ["bash", "-c", script], [SocketCommunicator])
+    found = executor.execute_task()
+    assert found.record.metrics == {"a": 2.0}
+    assert isinstance(executor.communicators[0], SocketCommunicator)
+
+
+def test_a_spec_is_run_and_a_wrong_one_refused(tmp_path: Path) -> None:
+    spec = {"binary": ["bash", "-c", "echo $A {{ b }} >out"], "parameters": {"b": 2}, "environment": {"A": "1"},
+            "directory": str(tmp_path), "outputs": [{"name": "o", "path": "out"}], "echo": False}  # fmt: skip
+    found = run_managed(spec)
+    assert (found.status, (tmp_path / "out").read_text()) == (TaskStatus.COMPLETED, "1 2\n")
+    assert run_managed({"task": "tests.integration.managed.jobs:test-add", "parameters": {"a": 2}}).payload == 3
+    function = "tests.integration.managed.jobs:add"
+    assert run_managed({"function": function, "parameters": {"a": 2, "b": 2}}).exit_code == 0
+    with pytest.raises(ManagedTaskFailed):
+        run_managed({"binary": ["false"]}, check=True)
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"binary": ["x"], "function": "y"}, "give one of"),
+        ({"binary": ["x"], "timeout": "soon"}, "timeout"),
+        ({"binaries": ["x"]}, "binaries"),
+        ({"task": "tests.integration.managed.jobs:test-ad"}, "did you mean 'test-add'"),
+    ]
+    for wrong, words in wrongs:
+        with pytest.raises(ConfigError, match=words):
+            run_managed(wrong)
+
+
+def test_declaring_does_no_io_and_shares_nothing() -> None:
+    before = os.listdir("/proc/self/fd")
+    executors = [Executor(jobs.add), BinaryExecutor("x", ["true"])]
+    assert os.listdir("/proc/self/fd") == before
+    executors[0].update_environment({"X": "1"})
+    assert executors[1]._environment.resolve({}).variables == {}
+    with pytest.raises(ConfigError, match="list of words"):
+        BinaryExecutor("x", "rm -rf /")
+    assert executors[1].execute_task().record.communicators == [str(PipeCommunicator())]
+
+
+def test_a_timeout_ends_it() -> None:
+    found = bash("sleep 1000", policy=Policy(timeout=0.2))
+    assert (found.status, found.reason, found.signal) == (TaskStatus.TIMEDOUT, "Timeout", 15)
