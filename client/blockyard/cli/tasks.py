@@ -5,7 +5,7 @@ import time
 
 import click
 
-from blockyard.cli import options, show, views
+from blockyard.cli import managed, options, show, views
 from blockyard.cli.asking import Asking, TaskName, asking
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
@@ -107,11 +107,33 @@ def _task_table(lines: list[views.TaskView]) -> show.Table:
     return show.Table(columns, rows, "no tasks")
 
 
-@click.command(epilog="Example: blockyard task 1f3a-42")
+class _TaskOrCommand(click.Group):
+    """``blockyard task 1f3a-42`` shows a task; its commands are about managed tasks."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            return "show", self.commands["show"], args
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_TaskOrCommand, epilog="Examples: blockyard task 1f3a-42; blockyard task run find-peaks -c run12.yaml")
+@options.connected
+def task() -> None:
+    """Show a task by its name (the same as `task show`), or run managed tasks here."""
+
+
+task.add_command(managed.run)
+task.add_command(managed.help_)
+task.add_command(managed.list_)
+
+
+@task.command("show", epilog="Example: blockyard task show 1f3a-42")
 @options.connected
 @click.argument("task", type=TaskName())
 @options.pass_call
-def task(call: Call, task: TaskId) -> None:
+def show_task(call: Call, task: TaskId) -> None:
     """Show a task, in words why it waits or how it ended, and the last lines that it printed."""
     with asking(call) as interchange:
         try:

@@ -47,17 +47,21 @@ class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
     """Called with each executor: environment, hooks and tasklets are set here."""
     description: str = ""
 
+    def check(self, parameters: Mapping[str, Any]) -> Any:
+        """The parameters, as a model's instance if there is one. Raises ConfigError naming each fault."""
+        if self.parameters is None:
+            return dict(parameters)
+        from blockyard.managed import models
+
+        return models.validated(self.parameters, parameters, self.name)
+
     def executor(
         self, parameters: Mapping[str, Any], policy: Policy | None = None, common: Mapping[str, Any] | None = None
     ) -> BaseExecutor:
         """An executor of its own for one run. Raises ConfigError for parameters that are not right, naming each."""
         settings = {**(common or {}), **self.settings}
         settings["outputs"] = (*(common or {}).get("outputs", ()), *self.settings.get("outputs", ()))
-        given: Any = dict(parameters)
-        if self.parameters is not None:
-            from blockyard.managed import models
-
-            given = models.validated(self.parameters, given, self.name)
+        given = self.check(parameters)
         if policy is not None:
             settings["policy"] = msgspec.structs.replace(policy, needs_result=self.kind is Executor)
         if self.kind is BinaryExecutor:
@@ -132,6 +136,11 @@ def find(name: str) -> ManagedTask:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownTask(f"no managed task {plain!r}; {hint}there are: {', '.join(names) or 'none'}")
     return _load(plain, points[plain])
+
+
+def known() -> frozenset[str]:
+    """Names of the tasks that are known in this process."""
+    return frozenset(_known)
 
 
 def names() -> list[str]:

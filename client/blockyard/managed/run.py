@@ -8,17 +8,21 @@ worker.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from blockyard.errors import ConfigError
+from blockyard.managed import registry
 from blockyard.managed.argv import Argument
 from blockyard.managed.course import Policy
 from blockyard.managed.environment import Mode, Secret
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
 from blockyard.managed.records import ManagedResult, Output
+
+if TYPE_CHECKING:
+    from blockyard.managed.documents import Document
 
 
 class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +81,30 @@ def read_spec(spec: ManagedSpec | Mapping[str, Any]) -> ManagedSpec:
     return spec
 
 
+def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
+    """The spec of a registered task: its section is the parameters, and of the header ``task_timeout``, ``work_dir``
+    and ``run`` are heeded.
+
+    Raises ConfigError; also for a section of another registered task that is not right.
+    """
+    if document is None:
+        return ManagedSpec(task=name)
+    for other, section in document.sections.items():
+        if other in registry.known():
+            registry.find(other).check(section)
+    header = document.header
+    timeout = header.get("task_timeout", 0.0)
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout < 0:
+        raise ConfigError(f"header: task_timeout={timeout!r}; give seconds, 0 for no limit")
+    return ManagedSpec(
+        task=name,
+        parameters=document.section(name.rpartition(":")[2]),
+        timeout=float(timeout),
+        directory=str(header.get("work_dir") or ""),
+        run=str(header.get("run", "")),
+    )
+
+
 def executor_for(spec: ManagedSpec) -> BaseExecutor:
     """The executor that a spec asks for. Raises ConfigError."""
     common: dict[str, Any] = {
@@ -89,9 +117,7 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
     }
     policy = Policy(timeout=spec.timeout, heartbeat=spec.heartbeat, grace=spec.grace, needs_result=bool(spec.function))
     if spec.task:
-        from blockyard.managed.registry import find
-
-        executor = find(spec.task).executor(spec.parameters, policy, common)
+        executor = registry.find(spec.task).executor(spec.parameters, policy, common)
     elif spec.ranks:
         task = spec.function or spec.name or spec.binary[0].rpartition("/")[2]
         executor = MPIExecutor(

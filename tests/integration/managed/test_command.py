@@ -1,0 +1,78 @@
+"""``blockyard task run|help|list`` with a registered task and a file of two documents."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+
+from blockyard.cli import rim
+from blockyard.cli.exits import Exit
+from blockyard.managed import Argument, BinaryExecutor, register
+from blockyard.managed.models import BinaryParameters
+
+
+class Greet(BinaryParameters):
+    """What ``printf`` is given."""
+
+    executable: str = "printf"
+    form: Annotated[str, Argument(kind="positional", description="printf's own")] = "%s %s"
+    words: Annotated[list[str], Argument(kind="positional")]
+
+
+register("test-greet", BinaryExecutor, parameters=Greet, description="Print some words.")
+
+FILE = """
+title: Test
+run: 7
+work_dir: {folder}
+---
+test-greet:
+  words: ["{{{{ title }}}}", "run {{{{ run:03d }}}}"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text(FILE.format(folder=tmp_path))
+    return str(path)
+
+
+def test_a_task_is_run_with_its_section(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rim.run(["task", "run", "test-greet", "-c", file, "-o", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out.partition("run 007")[2])
+    assert (found["stdout"], found["record"]["run"]) == ("Test run 007", "7")
+    assert found["record"]["parameters"]["words"] == ["Test", "run 007"]
+
+
+def test_a_parameter_may_be_given_by_hand(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rim.run(["task", "run", "test-greet", "-c", file, "--set", 'words=["a", "b"]', "--set", "form=%s-%s "]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("a-b test-greet: COMPLETED")
+
+
+@pytest.mark.parametrize("words, code, sentence", [
+    (["run", "test-great"], Exit.NOT_FOUND, "did you mean 'test-greet'"),
+    (["run", "no_such_module:x"], Exit.NOT_FOUND, "no_such_module does not import"),
+    (["run", "test-greet"], Exit.USAGE, "words: it is not given"),
+    (["run", "test-greet", "--set", "words"], Exit.USAGE, "write NAME=VALUE"),
+    (["run", "test-greet", "-c", "/nonexistent.yaml"], Exit.USAGE, "/nonexistent.yaml"),
+    (["run", "test-greet", "--set", "words=[]", "--set", 'executable="false"'], Exit.FOUND_FAULTS, "FAILED (ExitCode)"),
+    (["help", "test-great"], Exit.NOT_FOUND, "did you mean 'test-greet'"),
+])  # fmt: skip
+def test_what_can_not_be_done_is_said(
+    words: list[str], code: Exit, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rim.run(["task", *words]) == code
+    assert sentence in capsys.readouterr().err
+
+
+def test_help_lists_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rim.run(["task", "help", "test-greet"]) == Exit.DONE
+    shown = capsys.readouterr().out
+    assert "test-greet (BinaryExecutor): Print some words." in shown
+    assert "printf's own" in shown
+    assert "required" in shown
+    assert rim.run(["task", "list"]) == Exit.DONE
+    assert "test-greet" in capsys.readouterr().out
