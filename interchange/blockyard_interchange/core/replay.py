@@ -56,10 +56,7 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
         _gather(state, gathered, entry, now)
     if state.notes is not None:
         state.notes.settle()
-    # They see that nobody knows them when they say something, which many do rarely.
-    more = state.settings.beat(len(state.awaited)) - state.settings.heartbeat
-    for manager in state.awaited:
-        state.awaited[manager] += more
+    _await_managers(state, now)
     for name in gathered.closed:
         _forget_session(state, SessionId(name))
     for refused in gathered.refused:
@@ -84,6 +81,13 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     functions.forget_unused(state)
     for run in [run for run in state.runs.values() if not run.sessions]:
         del state.runs[run.name]
+
+
+def _await_managers(state: State, now: float) -> None:
+    """Each sees that nobody knows it when it says something, which many do rarely."""
+    settings = state.settings
+    until = now + settings.rejoin_grace + settings.beat(len(state.awaited)) - settings.heartbeat
+    state.awaited = dict.fromkeys(state.awaited, until)
 
 
 def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of entry
@@ -128,7 +132,7 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
         case entries.SessionGivenUp():
             sessions.remember_given_up(state, SessionId(entry.session))
         case entries.ManagerJoined():
-            state.awaited[ManagerId(entry.manager)] = now + state.settings.rejoin_grace
+            state.awaited[ManagerId(entry.manager)] = now
         case entries.ManagerLeft():
             state.awaited.pop(ManagerId(entry.manager), None)
         case entries.SubmissionRefused():

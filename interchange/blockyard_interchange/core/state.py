@@ -224,8 +224,8 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of", "heartbeat", "id", "index",
-        "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
+        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
+        "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
         "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
         "workers",
     )  # fmt: skip
