@@ -90,5 +90,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return MISSED_HEARTBEATS * self.heartbeat
 
     def beat(self, managers: int) -> float:
-        """Seconds between the heartbeats of each of so many managers: together they say a thousand in that time at most."""
+        """Seconds between heartbeats of each of so many managers: together a thousand in the time of one at most."""
         return self.heartbeat * max(1, -(-managers // _CROWD))

@@ -225,8 +225,8 @@ class Manager:
 
     __slots__ = (
         "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
-        "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node", "peer", "pool",
-        "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
+        "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
+        "peer", "pool", "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
         "workers",
     )  # fmt: skip
 
@@ -315,7 +315,8 @@ class Pool:
 
     __slots__ = (
         "counters", "gangs", "idle", "journaled", "keys", "last_entry", "managers", "name", "origin", "publish_at",
-        "published", "queue", "queued_since", "reports", "roomy", "roster_at", "roster_changed", "settings", "stages", "tasks", "watchers",
+        "published", "queue", "queued_since", "reports", "roomy",
+        "roster_at", "roster_changed", "settings", "stages", "tasks", "watchers",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: PoolSettings, origin: Origin = Origin.SETTINGS) -> None:
