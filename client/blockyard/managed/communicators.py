@@ -124,6 +124,7 @@ class PipeCommunicator(Communicator):
         self._channel = channel
         self._read = self._write = -1
         self._theirs: tuple[int, ...] = ()
+        self._is_at_end = True
         self._lines = Lines()
 
     @property
@@ -140,6 +141,7 @@ class PipeCommunicator(Communicator):
 
     def stage_communicator(self) -> None:
         self._lines = Lines()
+        self._is_at_end = False
         if self.party is Party.TASK:
             kind, _, numbers = self._channel.partition(":")
             if kind != "pipe":
@@ -158,7 +160,7 @@ class PipeCommunicator(Communicator):
         self._theirs = ()
 
     def readers(self) -> list[int]:
-        return [self._read] if self._read >= 0 else []
+        return [] if self._is_at_end else [self._read]
 
     def read(self, reader: int) -> list[Message]:
         try:
@@ -166,12 +168,12 @@ class PipeCommunicator(Communicator):
         except BlockingIOError:
             return []
         if not data:
-            os.close(self._read)
-            self._read = -1
+            # Closed later: a keeper that was forked has a copy, so to close it would not end an epoll's interest in it.
+            self._is_at_end = True
         return self._take(self._lines, data)
 
     def is_finished(self) -> bool:
-        return self._read < 0
+        return self._is_at_end
 
     def write(self, message: Message) -> None:
         _write_all(self._write, encode(message))
@@ -182,6 +184,7 @@ class PipeCommunicator(Communicator):
             if descriptor >= 0:
                 os.close(descriptor)
         self._read = self._write = -1
+        self._is_at_end = True
 
 
 class SocketCommunicator(Communicator):

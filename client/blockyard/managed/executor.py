@@ -255,7 +255,6 @@ class BaseExecutor(ABC):
         else:
             self.folder = tempfile.mkdtemp(prefix="blockyard-managed-")
             stack.callback(self._remove_folder, self.folder)
-        os.makedirs(os.path.join(self.folder, "artefacts"), exist_ok=True)
         for make in self._makers:
             communicator = make if isinstance(make, Communicator) else make()
             self.communicators.append(stack.enter_context(communicator))

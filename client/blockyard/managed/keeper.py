@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -31,6 +32,9 @@ _SIGNALS = {TERMINATE: signal.SIGTERM, KILL: signal.SIGKILL, STOP: signal.SIGSTO
 _RUSAGE = (
     "ru_utime", "ru_stime", "ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw",
 )  # fmt: skip
+
+_changed: list[int] = []
+"""Signals that a keeper's main process must have the defaults of again."""
 
 
 def keep(control: socket.socket, start: Callable[[], int], closed: Iterable[int] = ()) -> NoReturn:
@@ -64,7 +68,10 @@ def _prepare(woken: int) -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTERM}:
         # A worker's own handlers must not run in here; its task's main process has the defaults again.
-        if callable(signal.getsignal(number)):
+        handler = signal.getsignal(number)
+        if handler is not signal.SIG_DFL:
+            _changed.append(number)
+        if callable(handler):
             signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -178,9 +185,8 @@ def spawn(plan: dict[str, Any], keep_open: Iterable[int]) -> int:
 def become_main(keeper: int, plan: dict[str, Any], keep_open: Iterable[int]) -> None:
     """In the main process: signals, descriptors and folder as the plan has them."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
+    for number in (*_changed, signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != keeper:
@@ -194,8 +200,6 @@ def become_main(keeper: int, plan: dict[str, Any], keep_open: Iterable[int]) -> 
 
 
 def _usage() -> dict[str, float]:
-    import resource
-
     return _figures(resource.getrusage(resource.RUSAGE_CHILDREN))
 
 

@@ -211,6 +211,7 @@ def _saved(kind: str, suffix: str, save: Callable[[str], Any]) -> Any:
     folder = os.environ.get(ARTEFACTS_VARIABLE, "")
     if not folder:
         raise TypeError("a %s needs a folder of artefacts; %s is not set" % (kind, ARTEFACTS_VARIABLE))
+    os.makedirs(folder, exist_ok=True)
     _saved_figures += 1
     name = "%s-%d-%d%s" % (kind, reporter().rank, _saved_figures, suffix)
     path = os.path.join(folder, name)
