@@ -16,20 +16,20 @@ OnOutput = Callable[[str, bytes], None]
 
 
 class Stream:
-    """One stream: a pipe whose `writer` the task has, and what was read from it."""
+    """One stream, with or without a file: a pipe whose `writer` the task has, and what was read from it."""
 
-    def __init__(self, name: str, file: Path, on_output: OnOutput | None, file_bytes: int = FILE_BYTES) -> None:
+    def __init__(self, name: str, file: Path | None, on_output: OnOutput | None, file_bytes: int = FILE_BYTES) -> None:
         self.name = name
-        self.path = file
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.reader, False)
-        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._file = os.open(file, flags, 0o600) if file is not None else -1
         self._on_output = on_output
-        self._room = file_bytes
+        self._room = file_bytes if file is not None else 0
         self._tail = bytearray()
         self.total_bytes = 0
         self.unkept_bytes = 0
-        """That did not go to the file, because it is full or its disk is."""
+        """That did not go to a file: there is none, or it is full, or its disk is."""
         self.is_open = True
 
     def release(self) -> None:
@@ -75,4 +75,5 @@ class Stream:
             if self.writer >= 0:
                 os.close(self.writer)
             os.close(self.reader)
-            os.close(self._file)
+            if self._file >= 0:
+                os.close(self._file)

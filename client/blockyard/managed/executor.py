@@ -247,20 +247,25 @@ class BaseExecutor(ABC):
             raise interruption
         return found
 
+    def make_folder(self) -> str:
+        """The folder, made if it is not there: one that nobody asked for is made when something goes into it."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        return self.folder
+
     def _prepare_places(self, stack: contextlib.ExitStack) -> None:
         self.directory = os.path.abspath(self._directory or os.getcwd())
         if self._folder:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self.folder = os.path.abspath(self._folder)
         else:
-            self.folder = tempfile.mkdtemp(prefix="blockyard-managed-")
+            self.folder = os.path.join(tempfile.gettempdir(), f"blockyard-managed-{secrets.token_hex(8)}")
             stack.callback(self._remove_folder, self.folder)
         for make in self._makers:
             communicator = make if isinstance(make, Communicator) else make()
             self.communicators.append(stack.enter_context(communicator))
         on_output = self._show if self.echo else None
         for name in ("stdout", "stderr"):
-            stream = Stream(name, Path(self.folder, name), on_output)
+            stream = Stream(name, Path(self.folder, name) if self._folder else None, on_output)
             stack.callback(stream.close)
             self.streams.append(stream)
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -275,7 +280,7 @@ class BaseExecutor(ABC):
         os.close(read)
 
     def _remove_folder(self, folder: str) -> None:
-        if not self.artefacts:
+        if not self.artefacts and os.path.exists(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
     def pre_task(self) -> None:
@@ -353,7 +358,7 @@ class BaseExecutor(ABC):
 
     def store_configuration(self, record: AnalysisConfig) -> None:
         """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
-        if not self.folder:
+        if not self._folder:
             return
         draft = os.path.join(self.folder, f".{RECORD_NAME}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

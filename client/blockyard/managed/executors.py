@@ -70,7 +70,7 @@ class Executor(BaseExecutor):
         if not self._python and launch.may_fork():
             target = blockyard_shim.load(self._target) if isinstance(self._target, str) else self._target
             return Command((_reference(self._target) or self.task,), call=lambda: _perform(target, parameters))
-        return Command(tuple(python_command(self._target, parameters, self.folder, self._python)))
+        return Command(tuple(python_command(self._target, parameters, self.make_folder(), self._python)))
 
 
 class BinaryExecutor(BaseExecutor):
@@ -155,7 +155,7 @@ class MPIExecutor(BaseExecutor):
         if self._words:
             words = [word("command", substitute(one, self.parameters)) for one in self._words]
         else:
-            words = python_command(self._target, self._plain_parameters(), self.folder, self._python)
+            words = python_command(self._target, self._plain_parameters(), self.make_folder(), self._python)
         return Command((*launcher, *words))
 
     def module_path(self) -> str:

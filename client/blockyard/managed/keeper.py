@@ -12,6 +12,7 @@ file, ``python -I -S keeper.py CONTROL PLAN`` (ten times that); hence the standa
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -33,6 +34,7 @@ _RUSAGE = (
     "ru_utime", "ru_stime", "ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw",
 )  # fmt: skip
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _changed: list[int] = []
 """Signals that a keeper's main process must have the defaults of again."""
 
@@ -63,19 +65,27 @@ def keep(control: socket.socket, start: Callable[[], int], closed: Iterable[int]
 
 def _prepare(woken: int) -> None:
     os.setsid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTERM}:
-        # A worker's own handlers must not run in here; its task's main process has the defaults again.
-        handler = signal.getsignal(number)
-        if handler is not signal.SIG_DFL:
-            _changed.append(number)
-        if callable(handler):
-            signal.signal(number, signal.SIG_IGN)
+    gc.disable()  # a forked one would copy every page that it looks at
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _changed.extend(handled())
+    for number in _changed:  # a worker's own handlers must not run in here
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+
+
+def handled() -> list[int]:
+    """Signals that this process handles or ignores, but those that a keeper uses. Source: proc_pid_status(5)."""
+    mask = 0
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith((b"SigIgn:", b"SigCgt:")):
+                mask |= int(line.split()[1], 16)
+    own = (signal.SIGCHLD, signal.SIGTERM)
+    valid = signal.valid_signals()  # the C library keeps some for itself
+    return [number for number in range(1, 65) if mask >> (number - 1) & 1 and number in valid and number not in own]
 
 
 def _watch(control: socket.socket, wake: int, main: int) -> None:
@@ -188,7 +198,7 @@ def become_main(keeper: int, plan: dict[str, Any], keep_open: Iterable[int]) -> 
     for number in (*_changed, signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != keeper:
         os._exit(NOT_STARTED)
     os.setpgid(0, 0)

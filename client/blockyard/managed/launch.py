@@ -7,6 +7,7 @@ will ever release; then the task must be a program too (`executors.Executor` run
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -107,21 +108,32 @@ class Keeper:
         self._send(keeper.FINISH)
 
     def close(self) -> None:
-        """Let go of it, and wait until it is gone: it ends by itself when its socket closes."""
+        """Let go of it: it ends by itself when its socket closes."""
         self.socket.close()
         if self._process is not None:
             self._process.wait()
             return
-        try:
-            os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            return  # somebody waits for all children of this process
+        _leaving.add(self.pid)
+        _reap()
 
     def _send(self, letter: bytes) -> None:
         try:
             self.socket.send(letter)
         except ConnectionError:
             return  # it is gone, which `hear` tells
+
+
+_leaving: set[int] = set()
+"""Forked keepers that have said their last word and take a moment to be gone: nobody waits for that."""
+
+
+def _reap() -> None:
+    for pid in list(_leaving):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                _leaving.discard(pid)
+        except ChildProcessError:  # somebody waits for all children of this process
+            _leaving.discard(pid)
 
 
 def may_fork() -> bool:
@@ -131,6 +143,7 @@ def may_fork() -> bool:
 
 def start(plan: Plan) -> Keeper:
     """Start a keeper for this plan. Raises OSError when there can be no new process."""
+    _reap()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         if may_fork():
@@ -176,6 +189,7 @@ def _call(plan: Plan, mapping: dict[str, Any]) -> int:
         code = 1
         try:
             keeper.become_main(keeping, mapping, plan.open)
+            gc.enable()
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _leave)
             os.environ.clear()

@@ -142,6 +142,8 @@ class Loop:
                 self._executor.course = course.lost(self._executor.course, "the process that watched it was killed")
             return
         self._note(said)
+        if not self._keeper_is_there:
+            selector.unregister(self._keeper.socket)
 
     def _note(self, said: Said) -> None:
         executor, now = self._executor, time.monotonic()
@@ -163,6 +165,7 @@ class Loop:
         elif said.ended is not None:
             executor.strays = said.ended
             executor.usage = msgspec.structs.asdict(said.rusage)
+            self._keeper_is_there = False  # that was its last word
 
     def _finish(self) -> None:
         """The main process has ended: whatever it left running ends now, and with it what holds its pipes open."""
