@@ -63,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the tasks of a client that vanished without `keep` wait for its return."""
     result_ttl: float = 7 * 24 * 3600.0
     """How long results of a run that nobody is attached to are kept."""
-    prefetch_seconds: float = 0.01
+    prefetch_seconds: float = 0.03
     """Work that a manager's worker may hold beyond the task it runs; more evens out less."""
     prefetch_tasks: int = 1024
     """The same as a number of tasks."""

@@ -11,7 +11,9 @@ from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order
 
 COMPANY_SECONDS: Final = 0.004
-"""How long outcomes wait for others; a worker that has more to do has held the first of them for 5 ms already."""
+"""How long outcomes wait for others at least; of short tries a worker has held the first for 5 ms already."""
+MOST_COMPANY_SECONDS: Final = 0.012
+"""How long they wait at most: as long as the first of them ran, while these bounds let them."""
 ENOUGH: Final = 256
 """Outcomes that wait for no others."""
 DRAIN_RETURN_SECONDS: Final = 0.25
@@ -94,7 +96,8 @@ def _is_due(state: State, now: float) -> bool:
 
     A turn of the interchange costs as much for one outcome as for ten.
     """
-    state.flush_at = min(state.flush_at, now + COMPANY_SECONDS)
+    patience = min(MOST_COMPANY_SECONDS, max(COMPANY_SECONDS, state.pending[0].seconds))
+    state.flush_at = min(state.flush_at, now + patience)
     return (
         now >= state.flush_at
         or len(state.workers) < 2
