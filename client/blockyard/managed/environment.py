@@ -28,7 +28,7 @@ PATH_VARIABLES: Final = frozenset({
 """Lists with ``:`` between their parts, which a layer joins; every other variable it replaces."""
 HIDDEN: Final = "<secret>"
 _SECRET_NAME = re.compile(
-    r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTHORIZATION|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)(_|$)",
+    r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTHORIZATION|KEY|APIKEY)(_|$)",
     re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*):[^/\s@]+@")

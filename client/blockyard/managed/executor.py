@@ -65,6 +65,9 @@ SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
 RECORD_NAME: Final = "record.json"
 _LOG_LINES: Final = 1000
 
+SINKS: Final = "blockyard.result_sinks"
+"""Group of entry points."""
+Sink: TypeAlias = "Callable[[BaseExecutor], None]"
 MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 
 
@@ -95,6 +98,7 @@ class BaseExecutor(ABC):
         outputs: Iterable[Output] = (),
         echo: bool = False,
         code: str = "",
+        sinks: Iterable[Sink | str] = (),
         run: str = "",
         step: str = "",
     ) -> None:
@@ -102,7 +106,8 @@ class BaseExecutor(ABC):
 
         `directory`: where the task works; '' for this process's own. `folder`: where record, streams and artefacts go;
         '' for one that is removed at the end, unless the task leaves artefacts. `echo`: print what the task prints.
-        `code`: the folder whose commit is recorded.
+        `code`: the folder whose commit is recorded. `sinks`: functions that get the executor when its task has ended,
+        or names of entry points of the group ``blockyard.result_sinks``.
         """
         if not task:
             raise ConfigError("executor: task=''; give the task a name")
@@ -111,6 +116,7 @@ class BaseExecutor(ABC):
         self.parameters: dict[str, Any] = dict(parameters or {})
         self.policy = policy or Policy()
         self.outputs = tuple(outputs)
+        self._sinks = [_sink(one) for one in sinks]
         self.echo = echo
         self.run, self.step = run, step
         self._directory, self._folder, self._code = os.fspath(directory), os.fspath(folder), code
@@ -353,8 +359,15 @@ class BaseExecutor(ABC):
                 self._fail(type(error).__name__, str(error))
 
     def process_results(self) -> None:
-        """Hand payload and summary to those who want them. Here: nobody; what sinks raise is recorded."""
-        return
+        """Hand payload and summary to the sinks. What one raises is recorded, and keeps none of the others from it."""
+        for sink in self._sinks:
+            try:
+                sink(self)
+            except Exception as error:  # noqa: BLE001 - the rim: a sink is others' code, and the task is over
+                name = getattr(sink, "__qualname__", repr(sink))
+                log.warning("%s: sink %s: %s", self.task, name, error)
+                message = f"{type(error).__name__}: {error}"
+                self.failures.append(Failure(what=f"sink {name}", where="process_results", message=message))
 
     def store_configuration(self, record: AnalysisConfig) -> None:
         """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
@@ -507,6 +520,19 @@ class BaseExecutor(ABC):
         )
         self.emit(Point.FINALISED, found)
         return found
+
+
+def _sink(sink: Sink | str) -> Sink:
+    """Raises ConfigError for a name that there is not."""
+    if not isinstance(sink, str):
+        return sink
+    from importlib.metadata import entry_points
+
+    points = {point.name: point for point in entry_points(group=SINKS)}
+    if sink not in points:
+        raise ConfigError(f"executor: no result sink {sink!r}; there are: {', '.join(sorted(points)) or 'none'}")
+    found: Sink = points[sink].load()
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -106,9 +106,10 @@ def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
     assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
 
 
-@pytest.mark.parametrize("fork", [True, False])
-def test_a_program_is_run_with_its_words_as_they_are(fork: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "may_fork", lambda: fork)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_program_is_run_with_its_words_as_they_are(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not alone:
+        monkeypatch.setattr(launch, "may_fork", lambda: False)  # as if there were other threads
     words = ["printf", "%s|", "a b", "$HOME", "`x`", "{{ name }}", "*", ""]
     found = BinaryExecutor("words", words, parameters={"name": "x y; z"}).execute_task()
     assert found.stdout == "a b|$HOME|`x`|x y; z|*||"
@@ -225,6 +226,22 @@ def test_tasklets_change_what_runs_and_may_fail_it() -> None:
     failing.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")
     result = failing.execute_task()
     assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
+
+
+def test_sinks_get_the_result_and_one_that_fails_harms_nothing() -> None:
+    seen: list[Any] = []
+
+    def broken(_own: BaseExecutor) -> None:
+        raise ConnectionError("no logbook")
+
+    executor = BinaryExecutor("s", ["true"], sinks=[broken, lambda own: seen.append(own.result.payload)])
+    executor.add_tasklet(lambda: {"resolution": 1.8}, set_result=True)
+    found = executor.execute_task()
+    assert (found.status, seen) == (TaskStatus.COMPLETED, [{"resolution": 1.8}])
+    (failure,) = found.record.failures
+    assert (failure.where, failure.message) == ("process_results", "ConnectionError: no logbook")
+    with pytest.raises(ConfigError, match=r"no result sink 'elgo'"):
+        BinaryExecutor("s", ["true"], sinks=["elgo"])
 
 
 def test_the_record_is_there_while_the_task_runs_and_complete_at_its_end(tmp_path: Path) -> None:
