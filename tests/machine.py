@@ -77,5 +77,10 @@ PARTS = (
     Part("needs_api_server", lambda: shutil.which("go") is not None, "install Go 1.25 or newer (https://go.dev/dl)"),
     Part("needs_prometheus", lambda: shutil.which("prometheus") is not None, "apt-get install prometheus"),
     Part("needs_mpi", lambda: shutil.which("mpirun") is not None, "apt-get install openmpi-bin"),
+    Part(
+        "needs_chromium",
+        lambda: (shutil.which("chromium") or shutil.which("google-chrome")) is not None,
+        "apt-get install chromium",
+    ),
     Part("needs_root", lambda: os.geteuid() == 0, "run `make test` as root"),
 )

@@ -62,3 +62,5 @@ def test_a_wheel_carries_all_packages_and_nothing_else(tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {package.name for package in PACKAGES}
     assert {f"{package.name}/py.typed" for package in PACKAGES} <= set(names)
+    page = "blockyard_monitoring/page"
+    assert {f"{page}/html/layout.html", f"{page}/static/page.js", f"{page}/static/vendor/htmx.LICENSE"} <= set(names)

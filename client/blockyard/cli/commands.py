@@ -29,6 +29,7 @@ _HOMES = {
     "journal": "journal",
     "doctor": "doctor",
     "watch": "watch",
+    "dashboard": "dashboard",
     "interchange": "programs",
     "worker": "programs",
     "completion": "completion",

@@ -130,7 +130,7 @@ def _welcome(
         f"  its log:  {folder / supervise.LOG_NAME}",
     ]
     if system.monitoring not in ("", "off"):
-        lines.append(f"  follow:   blockyard watch{profile}")
+        lines.append(f"  its page: blockyard dashboard{profile}")
     return [*lines]
 
 

@@ -1,13 +1,17 @@
 """``blockyard interchange`` and ``blockyard worker``: this process becomes the deployable."""
 
-import importlib.util
 import os
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Final, NoReturn
 
 import click
 
 from blockyard.cli.exits import NotInstalled
 
+_NEEDED: Final = {"blockyard_monitoring.page": ("sqlalchemy", "aiohttp", "jinja2")}
+"""Packages of a program's extra that others go without."""
 _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": ["-h"]}
 
 
@@ -15,7 +19,7 @@ _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": ["-h"]}
 @click.argument("settings", type=click.Path(dir_okay=False))
 def interchange(settings: str) -> None:
     """Run an interchange with a JSON file of settings, until SIGTERM; see docs/configuration.md."""
-    _become("blockyard_interchange", "interchange", [settings])
+    become("blockyard_interchange", "interchange", [settings])
 
 
 @click.command(
@@ -25,10 +29,12 @@ def interchange(settings: str) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(arguments: tuple[str, ...]) -> None:
     """Run the manager of one node of a block, and its workers."""
-    _become("blockyard_worker", "worker", list(arguments))
+    become("blockyard_worker", "worker", list(arguments))
 
 
-def _become(module: str, extra: str, arguments: list[str]) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise NotInstalled(f"{module} is not installed here: pip install 'blockyard[{extra}]'")
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+def become(module: str, extra: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
+    """Go on as a deployable's program. `environment`: variables besides ours. Raises NotInstalled with the pip line."""
+    missing = [name for name in (module.partition(".")[0], *_NEEDED.get(module, ())) if not find_spec(name)]
+    if missing:
+        raise NotInstalled(f"{', '.join(missing)} not installed here: pip install 'blockyard[{extra}]'")
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, **(environment or {})})

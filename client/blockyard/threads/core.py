@@ -45,6 +45,7 @@ class Observer(Protocol):
 
     def wait_for_room(self) -> None: ...  # not under the lock
     def submitted(self, task: ThreadTask, function: object, needs: Sequence[int], parent: int) -> None: ...
+    def queued(self, task: ThreadTask) -> None: ...
     def began(self, task: ThreadTask) -> None: ...
     def tried(self, task: ThreadTask, error: BaseException | None) -> None: ...
     def ended(self, task: ThreadTask, error: BaseException | None) -> None: ...
@@ -275,6 +276,8 @@ class Core:
             return
         with self._lock:
             self._queue.met(task)
+            if self.observer is not None and task.stage is Stage.READY:
+                self.observer.queued(task)
             self._wake_one()
 
     def _fail_dependent(self, task: ThreadTask, error: DependencyError) -> None:

@@ -54,6 +54,8 @@ class _Tried(NamedTuple):
     state: TryState
     is_last: bool
     began_us: int
+    queued_us: int
+    """0: since its submission."""
     at_us: int
     worker: int
     cpu_us: int
@@ -63,6 +65,7 @@ class _Tried(NamedTuple):
 
 class _Running(NamedTuple):
     epoch: int
+    queued_us: int
     began_us: int
     worker: int
     thread: int
@@ -87,6 +90,8 @@ class Teller(threading.Thread):
         self._closed = threading.Event()
         self._facts: list[_Submitted | _Tried] = []
         self._running: dict[int, _Running] = {}
+        self._queued: dict[int, int] = {}
+        """Since when tasks wait for a thread, where that is not their submission."""
         self._seats: dict[int, int] = {}
         """Worker by thread."""
         self._began_us = micros(clock())
@@ -107,12 +112,20 @@ class Teller(threading.Thread):
         """A task was taken in; `parent`: number of the task that left it to be done, 0 for none."""
         self._note(_Submitted(task.number, task.spec, name_of(function), self._now(), needs, parent))
 
+    def queued(self, task: ThreadTask) -> None:
+        """All that a task needs is there."""
+        with self._lock:
+            self._queued[task.number] = self._now()
+
     def began(self, task: ThreadTask) -> None:
         """A thread, this one, begins a try."""
         thread = threading.get_ident()
         with self._lock:
             worker = self._seats.setdefault(thread, len(self._seats))
-            self._running[task.number] = _Running(task.tries, self._now(), worker, thread, time.thread_time_ns())
+            queued_us = self._queued.pop(task.number, 0)
+            self._running[task.number] = _Running(
+                task.tries, queued_us, self._now(), worker, thread, time.thread_time_ns()
+            )
         self._wakeup.set()
 
     def tried(self, task: ThreadTask, error: BaseException | None) -> None:
@@ -126,16 +139,19 @@ class Teller(threading.Thread):
     def _end(self, task: ThreadTask, state: TryState, error: BaseException | None, *, is_last: bool) -> None:
         with self._lock:
             running = self._running.pop(task.number, None)
+            self._queued.pop(task.number, None)
+            if not is_last and error is not None:
+                self._queued[task.number] = self._now()
         kind = type_names(type(error))[0] if error is not None else ""
         message = clipped(_text(error)) if error is not None else ""
         if running is None:
-            fact = _Tried(task.number, 0, state, is_last, 0, self._now(), 0, 0, clipped(kind, MAX_NAME), message)
+            fact = _Tried(task.number, 0, state, is_last, 0, 0, self._now(), 0, 0, clipped(kind, MAX_NAME), message)
         else:
             is_here = running.thread == threading.get_ident()
             cpu_us = (time.thread_time_ns() - running.cpu_ns) // 1000 if is_here else 0
             fact = _Tried(
-                task.number, running.epoch, state, is_last, running.began_us, self._now(), running.worker, cpu_us,
-                clipped(kind, MAX_NAME), message,
+                task.number, running.epoch, state, is_last, running.began_us, running.queued_us, self._now(),
+                running.worker, cpu_us, clipped(kind, MAX_NAME), message,
             )  # fmt: skip
         self._note(fact)
 
@@ -230,9 +246,9 @@ class Teller(threading.Thread):
 
     def _try(self, fact: _Tried) -> list[AnyRecord]:
         task = self._id(fact.number)
-        first, queued_us = self._firsts.pop(fact.number) if fact.is_last else self._firsts[fact.number]
+        first, submitted_us = self._firsts.pop(fact.number) if fact.is_last else self._firsts[fact.number]
         one = said.Try(
-            task, fact.epoch, fact.state, fact.is_last, queued_us, fact.began_us,
+            task, fact.epoch, fact.state, fact.is_last, fact.queued_us or submitted_us, fact.began_us,
             max(0, fact.at_us - fact.began_us) if fact.epoch else 0, fact.kind, fact.message,
         )  # fmt: skip
         name = self._manager() if fact.epoch else ""
@@ -254,8 +270,9 @@ class Teller(threading.Thread):
             if number not in self._firsts:
                 continue  # its submission is told next time, and this with it
             self._shown.add((task, one.epoch))
-            first, queued_us = self._firsts[number]
-            told = said.Try(task, one.epoch, TryState.RUNNING, False, queued_us, one.began_us)  # noqa: FBT003 - a record
+            first, submitted_us = self._firsts[number]
+            since = one.queued_us or submitted_us
+            told = said.Try(task, one.epoch, TryState.RUNNING, False, since, one.began_us)  # noqa: FBT003 - a record
             made.append(said.Tries(first, POOL, self._manager(), "", _host(), now, [told]))
         return made
 

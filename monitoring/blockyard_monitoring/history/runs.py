@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, exists, func, literal, or_, select
 
 from blockyard.wire.monitoring import TryState
 from blockyard_monitoring.history.shapes import (
@@ -76,15 +76,17 @@ class FunctionLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def runs(connection: Connection, before: tuple[int, str] | None = None, limit: int = 50) -> Page[RunLine]:
-    """Runs, the latest first; those behind the key `before`."""
+    """Runs with tasks, the latest first; those behind the key `before`. Who only looks at a system has none."""
     table = tables.sessions
-    began = func.coalesce(func.min(func.nullif(table.c.began_us, 0)), 0).label("began")
+    began = _first(table.c.began_us).label("began")
     is_open = func.sum(case((table.c.ended_us == 0, 1), else_=0))
     query = select(
         table.c.run, func.max(table.c.name), began, func.max(table.c.ended_us), is_open, func.count()
     ).group_by(table.c.run)
+    query = query.where(exists(select(submissions.c.first).where(submissions.c.session == table.c.session)))
     if before is not None:
-        query = query.having(or_(began < before[0], and_(began == before[0], table.c.run < before[1])))
+        at = literal(before[0], BigInteger)
+        query = query.having(or_(began < at, and_(began == at, table.c.run < before[1])))
     found = connection.execute(query.order_by(began.desc(), table.c.run.desc()).limit(limit + 1)).all()
     counted = counts(connection, [row[0] for row in found[:limit]])
     lines = [
@@ -98,7 +100,7 @@ def run(connection: Connection, name: str) -> RunLine | None:
     table = tables.sessions
     row = connection.execute(
         select(
-            func.count(), func.max(table.c.name), func.coalesce(func.min(func.nullif(table.c.began_us, 0)), 0),
+            func.count(), func.max(table.c.name), _first(table.c.began_us),
             func.max(table.c.ended_us), func.sum(case((table.c.ended_us == 0, 1), else_=0)),
         ).where(table.c.run == name)
     ).one()  # fmt: skip
@@ -192,6 +194,11 @@ def functions(connection: Connection, run: str, limit: int = 20) -> list[Functio
         FunctionLine(label=row[0], tries=row[1], failed=int(row[2]), ran_us=int(row[3]), longest_us=int(row[4]))
         for row in connection.execute(query)
     ]
+
+
+def _first(instants: ColumnElement[int]) -> ColumnElement[int]:
+    """The first of those that are known; 0: none is."""
+    return func.coalesce(func.min(case((instants > 0, instants))), literal(0, BigInteger))
 
 
 def _ended(run: str) -> ColumnElement[bool]:

@@ -28,8 +28,7 @@ class Shown(IntEnum):
     """What a filter of tasks may ask for besides one state."""
 
     FAILED = 1
-    RUNNING = 2
-    ENDED = 3
+    ENDED = 2
 
 
 STATES: Final = (*(state.name.lower() for state in TryState), *(shown.name.lower() for shown in Shown))

@@ -87,7 +87,7 @@ def test_down_ends_all_processes_and_keeps_the_tasks(user: User, tmp_path: Path)
 
 
 def test_a_system_with_monitoring_keeps_its_history_beside_its_journal(user: User) -> None:
-    assert "blockyard watch" in user.types("local", "up", "--workers", "1", "--monitoring")
+    assert "blockyard dashboard" in user.types("local", "up", "--workers", "1", "--monitoring")
     history = user.systems() / "local" / "monitoring.db"
     with Client.connect(run="told") as client:
         assert client.submit(pow, 2, 10).result(60) == 1024

@@ -14,3 +14,8 @@ def fails(number: int) -> None:
 def naps(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def says_and_fails(words: str) -> None:
+    print(f"{words} before it fails")  # noqa: T201 - what it says is looked for
+    raise ValueError(words)

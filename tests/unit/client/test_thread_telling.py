@@ -102,6 +102,7 @@ def test_a_retry_a_failure_and_those_who_waited_for_it(house: House) -> None:
         (2, TryState.RAISED, True, "builtins.ValueError", "number 7"),
     ]
     assert [(one.epoch, one.state, one.is_last) for one in tries[2]] == [(0, TryState.DEPENDENCY, True)]
+    assert tries[1][1].queued_us >= tries[1][0].assigned_us, "the second try was not queued with the first"
     (needs,) = [record for record in records if isinstance(record, Needs)]
     assert needs.needs == [[needs.first - 1]]
 

@@ -1,0 +1,209 @@
+"""What each address shows: a question to the history, and the template or the JSON that it is answered by.
+
+Handlers are plain functions of a request's parameters, called from a thread; the server around them is `server`'s.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.wire.monitoring import micros
+from blockyard_monitoring.history import History, blocks, failures, graph, runs, tasks, timeline
+from blockyard_monitoring.history.shapes import STATES
+from blockyard_monitoring.page import questions, templates
+from blockyard_monitoring.page.drawing import draw
+from blockyard_monitoring.page.printing import Printing
+from blockyard_monitoring.page.questions import Integer, NothingThere
+
+Query = Mapping[str, str]
+_MOST_ROWS: Final = 500
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A body and what it is."""
+
+    body: bytes
+    content_type: str = "text/html"
+
+
+class Pages:
+    """Of one history."""
+
+    def __init__(self, history: History, printing: Printing, clock: Callable[[], float] = time.time) -> None:
+        self._history = history
+        self._printing = printing
+        self._clock = clock
+        self._templates = templates.make()
+
+    def routes(self) -> dict[str, Callable[[Query], Answer]]:
+        """Address to handler."""
+        return {
+            "/": self.runs,
+            "/run": self.run,
+            "/tasks": self.tasks,
+            "/tasks/{task}": self.task,
+            "/failures": self.failures,
+            "/blocks": self.blocks,
+            "/block": self.block,
+            "/timeline": self.timeline,
+            "/timeline.json": self.timeline_json,
+            "/usage.json": self.usage_json,
+            "/samples.json": self.samples_json,
+            "/graph": self.graph,
+        }
+
+    def sorry(self, status: int, words: str) -> str:
+        """An error as a page."""
+        template = self._templates.get_template("sorry.html")
+        return template.render(title="Sorry", run="", here="", self_url="/", status=status, words=words)
+
+    def runs(self, query: Query) -> Answer:
+        """All runs, the latest first."""
+        behind = questions.place(query, tuple[Integer, str])
+        with self._history.connection() as connection:
+            found = runs.runs(connection, behind, _rows(query, 50))
+        return self._page("runs.html", query, "Runs", "runs", page=found, more=_more(query, "/", found.next))
+
+    def run(self, query: Query) -> Answer:
+        """One run in numbers."""
+        name = questions.text(query, "run")
+        with self._history.connection() as connection:
+            line = runs.run(connection, name) if name else None
+            if line is None:
+                raise NothingThere(f"run {name!r}: the history knows nothing of it")
+            shown = {
+                "line": line,
+                "spent": runs.spent(connection, name),
+                "functions": runs.functions(connection, name),
+                "failures": failures.failures(connection, name, limit=10),
+                "states": runs.states(connection, name),
+            }
+        return self._page("run.html", query, f"Run {name}", "run", **shown)
+
+    def tasks(self, query: Query) -> Answer:
+        """Tasks by filter, a page at a time."""
+        wanted = questions.wanted(query)
+        behind = questions.place(query, tuple[Integer, Integer])
+        with self._history.connection() as connection:
+            found = tasks.tasks(connection, wanted, behind, _rows(query, 100))
+            is_first = behind is None and not wanted.state
+            waiting = tasks.waiting(connection, wanted) if is_first else []
+        more = _more(query, "/tasks", found.next)
+        return self._page(
+            "tasks.html", query, "Tasks", "tasks", page=found, waiting=waiting, wanted=wanted, more=more, states=STATES
+        )
+
+    def task(self, query: Query) -> Answer:
+        """All about one task."""
+        number = questions.task(query["task"])
+        with self._history.connection() as connection:
+            found = tasks.task(connection, number)
+            if found is None:
+                raise NothingThere(f"task {query['task']}: the history knows nothing of it")
+            near = draw(graph.of_task(connection, number))
+        printed, why_not = self._printing.of(number & 0xFFFF_FFFF_FFFF_FFFF)
+        return self._page(
+            "task.html", query, f"Task {found.task}", "task", run=found.run, task=found, drawing=near,
+            printed=printed, why_not=why_not,
+        )  # fmt: skip
+
+    def failures(self, query: Query) -> Answer:
+        """Failures by cause."""
+        run, pool = questions.text(query, "run"), questions.text(query, "pool")
+        with self._history.connection() as connection:
+            found = failures.failures(connection, run, pool)
+        return self._page("failures.html", query, "Failures", "failures", failures=found)
+
+    def blocks(self, query: Query) -> Answer:
+        """Blocks and managers."""
+        pool = questions.text(query, "pool")
+        behind = questions.place(query, tuple[Integer, str, str])
+        with self._history.connection() as connection:
+            found = blocks.blocks(connection, pool, behind, _rows(query, 100))
+            managers = blocks.managers(connection, pool, only_there=True) if behind is None else []
+        more = _more(query, "/blocks", found.next)
+        return self._page("blocks.html", query, "Blocks", "blocks", page=found, managers=managers, more=more, pool=pool)
+
+    def block(self, query: Query) -> Answer:
+        """What one block went through."""
+        pool, name = questions.text(query, "pool"), questions.text(query, "block")
+        with self._history.connection() as connection:
+            found = blocks.block(connection, pool, name)
+            managers = blocks.managers(connection, pool, name)
+        if not found and not managers:
+            raise NothingThere(f"block {name!r} of pool {pool!r}: the history knows nothing of it")
+        return self._page(
+            "block.html", query, f"Block {name}", "block", states=found, managers=managers, pool=pool, block=name
+        )
+
+    def timeline(self, query: Query) -> Answer:
+        """The page around the timeline, which its script draws."""
+        return self._page("timeline.html", query, "Timeline", "timeline")
+
+    def timeline_json(self, query: Query) -> Answer:
+        """A window of time by lanes."""
+        run = questions.text(query, "run")
+        buckets = questions.whole(query, "buckets", 400, 1, timeline.MOST_BUCKETS)
+        lane = questions.whole(query, "worker", -1, -1, 1 << 31)
+        manager = questions.text(query, "manager")
+        with self._history.connection() as connection:
+            extent = self._extent(connection, run)
+            window = questions.window(query, extent)
+            first = timeline.Lane(manager, lane) if manager else None
+            found = timeline.timeline(connection, window, run=run, buckets=buckets, from_lane=first)
+        return _json({"extent": extent, "timeline": found})
+
+    def usage_json(self, query: Query) -> Answer:
+        """How many workers were busy, and what ended, over time."""
+        run = questions.text(query, "run")
+        with self._history.connection() as connection:
+            window = questions.window(query, self._extent(connection, run))
+            found = timeline.usage(connection, window, run=run)
+        return _json(found)
+
+    def samples_json(self, query: Query) -> Answer:
+        """What a task used over time."""
+        number = questions.task(questions.text(query, "task"))
+        with self._history.connection() as connection:
+            found = tasks.task(connection, number)
+        return _json([] if found is None else found.samples)
+
+    def graph(self, query: Query) -> Answer:
+        """What waits for what."""
+        run, name = questions.text(query, "run"), questions.text(query, "task")
+        with self._history.connection() as connection:
+            if name:
+                found = graph.of_task(connection, questions.task(name))
+            else:
+                found = graph.of_run(connection, run) if run else graph.NOTHING
+        return self._page("graph.html", query, "Graph", "graph", graph=found, drawing=draw(found), of_task=name)
+
+    def _extent(self, connection: Any, run: str) -> tuple[int, int]:
+        found = timeline.extent(connection, run)
+        now = micros(self._clock())
+        return found or (now - 60_000_000, now)
+
+    def _page(self, template: str, query: Query, title: str, here: str, **shown: Any) -> Answer:
+        shown.setdefault("run", questions.text(query, "run"))
+        text = self._templates.get_template(template).render(
+            title=title, here=here, self_url=query[""], now_us=micros(self._clock()), **shown
+        )
+        return Answer(text.encode("utf-8", "replace"))
+
+
+def _json(value: object) -> Answer:
+    return Answer(msgspec.json.encode(value), "application/json")
+
+
+def _rows(query: Query, default: int) -> int:
+    return questions.whole(query, "rows", default, 1, _MOST_ROWS)
+
+
+def _more(query: Query, path: str, key: tuple[Any, ...] | None) -> str:
+    """Address of the next page; '' when there is none."""
+    if key is None:
+        return ""
+    kept = {name: value for name, value in query.items() if name not in ("", "behind")}
+    return templates.url(path, **kept, behind=questions.place_text(key))
