@@ -95,6 +95,13 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         available = self.workers * self.seconds
         return min(1.0, self.running_seconds / available) if available else 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"run {self.run!r}: {self.tasks} tasks, {self.done} done, {self.failed} failed, "
+            f"{self.cancelled} cancelled, {self.unfinished} unfinished, in {self.seconds:.3g} s: "
+            f"{self.tasks_per_second:.4g}/s on {self.workers} workers, {100 * self.utilisation:.0f} % busy"
+        )
+
 
 class RunHandle:
     """A run of this client. `folder`: the state folder of its system. `pool`: what its workflows call 'default'."""

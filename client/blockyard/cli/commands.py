@@ -30,6 +30,8 @@ _HOMES = {
     "doctor": "doctor",
     "watch": "watch",
     "dashboard": "dashboard",
+    "top": "top",
+    "report": "report",
     "interchange": "programs",
     "worker": "programs",
     "completion": "completion",

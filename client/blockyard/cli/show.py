@@ -12,6 +12,7 @@ from blockyard.config import Output
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -45,20 +46,25 @@ def console() -> "Console":
                    width=None if sys.stdout.isatty() else 1000)  # fmt: skip
 
 
-def _print(table: Table) -> None:
+def drawn(table: Table) -> "RichTable":
+    """A table as `rich` draws it."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=None, pad_edge=False, header_style="bold")
+    made = RichTable(box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
-        drawn.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+        made.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(printable(str(cell))) for cell in row))
+        made.add_row(*(Text(printable(str(cell))) for cell in row))
+    return made
+
+
+def _print(table: Table) -> None:
     where = console()
     if where.is_terminal:
-        where.print(drawn)
+        where.print(drawn(table))
         return
-    for line in where.render_lines(drawn, pad=False):
+    for line in where.render_lines(drawn(table), pad=False):
         click.echo("".join(segment.text for segment in line).rstrip())
 
 

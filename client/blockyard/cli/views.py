@@ -113,6 +113,31 @@ class BlockView(View, frozen=True):
     idle_seconds: float
 
 
+class TopPool(View, frozen=True):
+    """A pool now. Rates are of the time between two looks."""
+
+    pool: str
+    queued: int
+    assigned: int
+    workers: int
+    busy: int
+    done_per_second: float
+    failed_per_second: float
+    done: int
+    failed: int
+    lost: int
+    resident_bytes: int
+
+
+class TopView(View, frozen=True):
+    """All of it; the busiest blocks first."""
+
+    tasks: int
+    sessions: int
+    pools: list[TopPool]
+    blocks: list[BlockView]
+
+
 class CountView(View, frozen=True):
     """How many tasks or managers an order reached."""
 

@@ -1,0 +1,64 @@
+"""``blockyard report``: a run in numbers, as one file."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from blockyard import connect
+from blockyard.cli import options, show
+from blockyard.cli.deployables import load
+from blockyard.cli.exits import NotFound
+from blockyard.cli.options import Call
+from blockyard.config import Output
+from blockyard.errors import BlockyardError, ConfigError
+from blockyard.monitoring import database_of
+from blockyard.private_files import write_private
+
+FORMS = ("markdown", "html")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  blockyard report nightly
+  blockyard report nightly --to nightly.html
+  blockyard report nightly --database postgresql://me@db/history -o json
+"""
+)
+@options.connected
+@click.argument("run")
+@click.option("--database", default="", metavar="URL", help="The history; without it, that of the profile's system.")
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there.")
+@click.option("--as", "form", type=click.Choice(FORMS), help="What to write; by FILE's ending when not given.")
+@options.pass_call
+def report(call: Call, run: str, database: str, to: Path | None, form: str | None) -> None:
+    """Say how a run went: counts, rates, where time went, slowest functions, failures by cause, utilisation."""
+    url = database or _database(call)
+    reader = load("blockyard_monitoring.report", "monitoring")
+    try:
+        if call.settings.output is Output.JSON:
+            show.answer(Output.JSON, reader.summarise(url, run))
+            return
+        is_html = form == "html" or (form is None and to is not None and to.suffix in (".html", ".htm"))
+        text: str = reader.report(url, run, "html" if is_html else "markdown")
+    except ConfigError as error:
+        raise NotFound(str(error)) from error
+    if to is None:
+        sys.stdout.write(text)
+        return
+    try:
+        write_private(to, text.encode())
+    except OSError as error:
+        raise ConfigError(f"report: {to}: {error.strerror}") from error
+    click.echo(f"{to} is written")
+
+
+def _database(call: Call) -> str:
+    try:
+        folder = connect.find(None, call.settings).folder
+    except BlockyardError as error:
+        raise ConfigError(f"report: {error}; or give --database URL") from error
+    if folder is None:
+        raise ConfigError(f"report: {call.settings.profile!r} is not on this machine; give --database URL")
+    return database_of(folder)

@@ -1,0 +1,123 @@
+"""A run in numbers as one file, Markdown or HTML: counts, rates, where time went, functions, failures, utilisation.
+
+The HTML holds all that it shows, a drawing included, and runs nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Final
+
+from blockyard.errors import ConfigError
+from blockyard.runs import RunSummary
+from blockyard_monitoring.history import History, timeline
+from blockyard_monitoring.history.summary import summarise, summary
+from blockyard_monitoring.history.timeline import Usage
+from blockyard_monitoring.page import templates
+from blockyard_monitoring.page.templates import duration, plain, size
+
+_WIDTH: Final = 800
+_HEIGHT: Final = 120
+_SPECIAL: Final = "\\`*_{}[]()<>#+!|~"
+
+
+def report(url: str, run: str, form: str) -> str:
+    """`form`: ``markdown`` or ``html``. Raises HistoryAway, ConfigError when nothing is known of the run."""
+    with closing(History(url, connections=1)) as history, history.connection() as connection:
+        found = summary(connection, run)
+        extent = timeline.extent(connection, run)
+        usage = timeline.usage(connection, extent, run=run) if extent is not None else None
+    if found is None:
+        raise ConfigError(f"run {run!r}: the history {history} knows nothing of it")
+    if form == "html":
+        return _html(found, usage)
+    return markdown(found)
+
+
+def _html(found: RunSummary, usage: Usage | None) -> str:
+    curve = line(usage.busy, found.workers) if usage is not None else ""
+    template = templates.make().get_template("report.html")
+    return template.render(run=found, curve=curve, width=_WIDTH, height=_HEIGHT, spent=spent(found))
+
+
+def line(values: Sequence[float], most: float) -> str:
+    """Points of a line over time, of an area `_WIDTH` by `_HEIGHT`, for SVG. Pure."""
+    top = max([most, *values]) or 1.0
+    step = _WIDTH / max(1, len(values) - 1)
+    return " ".join(f"{place * step:.1f},{_HEIGHT * (1 - value / top):.1f}" for place, value in enumerate(values))
+
+
+def spent(found: RunSummary) -> list[tuple[str, float, float]]:
+    """Where time went: what, seconds of all tries together, and which part of all of it."""
+    parts = [
+        ("queued", found.queued_seconds), ("on their way", found.travel_seconds), ("running", found.running_seconds),
+    ]  # fmt: skip
+    total = sum(seconds for _, seconds in parts) or 1.0
+    return [(name, seconds, seconds / total) for name, seconds in parts]
+
+
+def markdown(found: RunSummary) -> str:
+    """The report as Markdown."""
+    tries = max(1, found.tries)
+    parts = [
+        f"# Run {_safe(found.run)}",
+        "",
+        *_sentences(found),
+        "## Where time went",
+        "",
+        *_table(
+            ("", "time", "of a try", "part"),
+            [
+                *(
+                    (name, duration(seconds * 1e6), duration(seconds * 1e6 / tries), f"{100 * part:.1f} %")
+                    for name, seconds, part in spent(found)
+                ),
+                ("CPU", duration(found.cpu_seconds * 1e6), duration(found.cpu_seconds * 1e6 / tries), ""),
+            ],
+        ),
+        "## Functions",
+        "",
+        *_table(
+            ("function", "tries", "failed", "together", "mean", "longest"),
+            [
+                (
+                    _safe(one.function), f"{one.tries:,}", f"{one.failed:,}", duration(one.total_seconds * 1e6),
+                    duration(one.mean_seconds * 1e6), duration(one.max_seconds * 1e6),
+                )
+                for one in found.functions
+            ],
+        ),
+    ]  # fmt: skip
+    if found.failures:
+        rows = [
+            (one.state, _safe(one.kind), f"{one.count:,}", one.task, _safe(one.message[:200])) for one in found.failures
+        ]
+        parts += ["## Failures", "", *_table(("how", "cause", "tries", "for example", "which said"), rows)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _sentences(found: RunSummary) -> list[str]:
+    counts = (
+        f"{found.tasks:,} tasks: {found.done:,} done, {found.failed:,} failed, {found.cancelled:,} cancelled, "
+        f"{found.unfinished:,} unfinished. {found.tries:,} tries, {found.retried:,} of them tried again, "
+        f"{found.lost:,} lost."
+    )
+    rate = (
+        f"It lasted {duration(found.seconds * 1e6)}, {found.tasks_per_second:,.1f} tasks a second, on "
+        f"{found.workers:,} workers, which were busy {100 * found.utilisation:.1f} % of the time."
+    )
+    largest = f" The largest task used {size(found.peak_bytes)}." if found.peak_bytes else ""
+    return [counts, "", f"{rate}{largest}", ""]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _safe(text: str) -> str:
+    """A text of others on one line of Markdown, as nothing but text."""
+    one_line = " ".join(str(plain(text)).split())
+    return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in one_line)
+
+
+__all__ = ["line", "markdown", "report", "spent", "summarise"]
