@@ -51,8 +51,9 @@ class Tab:
 
     async def open(self, url: str) -> None:
         """Go to an address, and wait until it is there."""
+        await self.value("window.isLeft = true")
         await self.call("Page.navigate", url=url)
-        await self.sees("document.readyState === 'complete' && location.href !== 'about:blank'")
+        await self.sees("!window.isLeft && document.readyState === 'complete'")
 
     async def value(self, script: str) -> Any:
         """What an expression is in the page."""
@@ -61,10 +62,10 @@ class Tab:
         return found["result"].get("value")
 
     async def sees(self, script: str) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true; one that cannot be evaluated yet, on a page that is left, is not."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WITHIN
-        while not await self.value(script):
+        while not await self.value(f"(() => {{ try {{ return Boolean({script}) }} catch {{ return false }} }})()"):
             shown = await self.value("document.body?.innerText.slice(0, 500) ?? ''")
             assert loop.time() < deadline, f"{script} never became true; the page: {shown}; {self.complaints}"
             await asyncio.sleep(0.1)
