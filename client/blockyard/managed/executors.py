@@ -84,12 +84,14 @@ class BinaryExecutor(BaseExecutor):
         *,
         arguments: Mapping[str, Argument] | None = None,
         stdin: str | os.PathLike[str] = "",
+        fill: bool = True,
         parameters: Any = None,
         **others: Any,
     ) -> None:
-        """`command`: its words, program first; ``{{ name }}`` in one is filled in from the parameters. `arguments`:
-        parameters that are written behind it, and how. `parameters`: a mapping, or a model of `models.BinaryParameters`
-        that says all of that itself. `stdin`: a file. `others`: see `BaseExecutor`.
+        """`command`: its words, program first; ``{{ name }}`` is filled in from the parameters, if `fill`.
+
+        `arguments`: parameters that are written behind it, and how. `parameters`: a mapping, or a model of
+        `models.BinaryParameters` that says all of that itself. `stdin`: a file. `others`: see `BaseExecutor`.
         """
         if isinstance(command, str | bytes):
             raise ConfigError(
@@ -97,6 +99,7 @@ class BinaryExecutor(BaseExecutor):
             )
         self._words = tuple(os.fspath(one) for one in command)
         self._arguments = dict(arguments or {})
+        self._fill = fill
         self._stdin = os.fspath(stdin)
         self._model = parameters if hasattr(parameters, "model_dump") else None
         if self._model is not None:
@@ -111,7 +114,7 @@ class BinaryExecutor(BaseExecutor):
             words = models.command(self._model, self.parameters, self._words, self.directory)
             payload = self._model.result_path()
         else:
-            words = [word(f"word {place}", substitute(one, self.parameters)) for place, one in enumerate(self._words)]
+            words = filled(self._words, self.parameters) if self._fill else list(self._words)
             payload = None
         words += arguments((name, self.parameters.get(name), how) for name, how in self._arguments.items())
         if not words:
@@ -124,7 +127,7 @@ class BinaryExecutor(BaseExecutor):
 class MPIExecutor(BaseExecutor):
     """Runs a command or a function on several ranks of this machine, by ``mpirun``. The first rank speaks for all."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by name
         self,
         task: Target,
         ranks: int,
@@ -132,6 +135,7 @@ class MPIExecutor(BaseExecutor):
         *,
         command: Sequence[str | os.PathLike[str]] = (),
         oversubscribe: bool = False,
+        fill: bool = True,
         launcher: Sequence[str] = (),
         python: str = "",
         **others: Any,
@@ -144,6 +148,7 @@ class MPIExecutor(BaseExecutor):
         if isinstance(command, str | bytes):
             raise ConfigError(f"executor of {task!r}: command={command!r} is one text; give a list of words")
         self._target, self._words, self._ranks = task, tuple(os.fspath(one) for one in command), ranks
+        self._fill = fill
         self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
         self.speaks = not command
         others.setdefault("policy", Policy(needs_result=not command))
@@ -153,7 +158,7 @@ class MPIExecutor(BaseExecutor):
     def submit_cmd(self) -> Command:
         launcher = self._launcher or (_mpirun(), "-np", str(self._ranks), *self._flags())
         if self._words:
-            words = [word("command", substitute(one, self.parameters)) for one in self._words]
+            words = filled(self._words, self.parameters) if self._fill else list(self._words)
         else:
             words = python_command(self._target, self._plain_parameters(), self.make_folder(), self._python)
         return Command((*launcher, *words))
@@ -164,6 +169,11 @@ class MPIExecutor(BaseExecutor):
     def _flags(self) -> list[str]:
         flags = ["--oversubscribe"] if self._oversubscribe else []
         return [*flags, "--allow-run-as-root"] if os.geteuid() == 0 else flags
+
+
+def filled(words: Sequence[str], parameters: Mapping[str, Any]) -> list[str]:
+    """The words with their places filled in, each still one word. Raises ConfigError naming what there is not."""
+    return [word(f"word {place}", substitute(one, parameters)) for place, one in enumerate(words)]
 
 
 def python_command(target: Target, parameters: Mapping[str, Any], folder: str, python: str = "") -> list[str]:

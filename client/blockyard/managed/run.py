@@ -40,6 +40,8 @@ class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Run it on so many ranks of MPI; 0: without MPI."""
     oversubscribe: bool = False
     parameters: dict[str, Any] = {}
+    fill: bool = True
+    """False: ``{{ name }}`` in the words of `binary` stays as it is."""
     arguments: dict[str, Argument] = {}
     """Parameters that are written behind the words of `binary`, and how."""
     environment: dict[str, str | None] = {}
@@ -121,7 +123,8 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
     elif spec.ranks:
         task = spec.function or spec.name or spec.binary[0].rpartition("/")[2]
         executor = MPIExecutor(
-            task, spec.ranks, command=spec.binary, oversubscribe=spec.oversubscribe, python=spec.python,
+            task, spec.ranks, command=spec.binary, oversubscribe=spec.oversubscribe, fill=spec.fill,
+            python=spec.python,
             parameters=spec.parameters, policy=policy, **common,
         )  # fmt: skip
     elif spec.function:
@@ -131,7 +134,8 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
     else:
         name = spec.name or spec.binary[0].rpartition("/")[2]
         executor = BinaryExecutor(
-            name, spec.binary, arguments=spec.arguments, stdin=spec.stdin, parameters=spec.parameters, policy=policy,
+            name, spec.binary, arguments=spec.arguments, fill=spec.fill, stdin=spec.stdin,
+            parameters=spec.parameters, policy=policy,
             **common,
         )  # fmt: skip
     for script in spec.source:

@@ -321,6 +321,8 @@ def test_a_spec_is_run_and_a_wrong_one_refused(tmp_path: Path) -> None:
     assert run_managed({"task": "tests.integration.managed.jobs:test-add", "parameters": {"a": 2}}).payload == 3
     function = "tests.integration.managed.jobs:add"
     assert run_managed({"function": function, "parameters": {"a": 2, "b": 2}}).exit_code == 0
+    template = {"binary": ["printf", "%s", "{{ .Name }}"], "fill": False}
+    assert run_managed(template).stdout == "{{ .Name }}"
     with pytest.raises(ManagedTaskFailed):
         run_managed({"binary": ["false"]}, check=True)
     wrongs: list[tuple[dict[str, Any], str]] = [
