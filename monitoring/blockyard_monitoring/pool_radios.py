@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from blockyard.errors import BlockyardError, ConfigError
+from blockyard.errors import ConfigError
 from blockyard.private_files import write_private
 from blockyard.radios import Arrival, Arrivals, RadioConfig, RadioReceiver, from_json, to_json
 from blockyard.transport import KeyPair
@@ -64,7 +64,7 @@ class PoolRadios:
             try:
                 asked = msgspec.json.decode(path.read_bytes(), type=_Asked)
                 self.listen(pool, asked.wanted, asked.radio)
-            except (BlockyardError, msgspec.MsgspecError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a stranger's radio, or file; it harms its pool only
                 _log.warning("the radio of pool %s is not restored: %s", pool, error)
 
     def listen(self, pool: str, wanted: str, known: str = "") -> str:
@@ -114,10 +114,10 @@ class PoolRadios:
         return asked.again()
 
     def _open(self, pool: str, wanted: str, radio: RadioConfig) -> _Listening:
-        if not radio.has_receiver:
-            return _Listening(_Asked(wanted, to_json(radio).decode()), None, 0)
         folder = self._folder / pool
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not radio.has_receiver:
+            return _Listening(_Asked(wanted, to_json(radio).decode()), None, 0)
         if self._server is not None:
             self._server.save(folder / _SERVER_KEY)
         port = 0

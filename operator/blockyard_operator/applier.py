@@ -228,7 +228,7 @@ class Applier:
             case do.AskRadio(queue=queue, wanted=wanted, known=known):
                 hub.ask(queue, wanted, known)
             case do.ShutRadio(queue=queue):
-                hub.forget(queue)
+                hub.shut(queue)
 
     async def _make_secret(self, owner: Meta, kind: str, radio: HeldRadio | None) -> None:
         key = Key("pool" if kind == "WorkerPool" else "block", owner.namespace, owner.name)

@@ -178,6 +178,14 @@ class Cache:
         owner = self.blocks[block].meta.uid
         return tuple(pod for pod in self._pods.get(block, {}).values() if pod.owner in ("", owner))
 
+    def has_pods(self, namespace: str, pool: str) -> bool:
+        """Whether a pool that is gone has pods that are not, by the names that its blocks had."""
+        return any(
+            key.namespace == namespace and key.name.rpartition("-")[0] == pool
+            for key, pods in self._pods.items()
+            if any(not pod.gone for pod in pods.values())
+        )
+
     def keys(self) -> list[Key]:
         """Everything there is to reconcile."""
         return [*self.pools, *self.blocks]

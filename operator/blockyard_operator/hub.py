@@ -51,7 +51,7 @@ class _Asked(msgspec.Struct):
 
 
 class HubLine:
-    """`on_news` is called in the event loop with a pool's name, '' for all; `is_stray`: whether a pool is gone."""
+    """`on_news` is called in the event loop with a pool's name, '' for all; `is_stray`: nothing of a pool is left."""
 
     def __init__(self, settings: LinkSettings, on_news: Callable[[str], None], is_stray: Callable[[str], bool]) -> None:
         self._on_news = on_news
@@ -98,11 +98,15 @@ class HubLine:
         self._asked[queue] = _Asked(wanted, known, time.time())
         self._send_wish(queue)
 
-    def forget(self, queue: str) -> None:
+    def shut(self, queue: str) -> None:
         """Have a pool's receiver shut, if it has one."""
         if self._asked.pop(queue, None) is not None or queue in self._listening:
             self._listening.discard(queue)
             self._wire.send(wire.Shut(queue))
+
+    def forget(self, queue: str) -> None:
+        """A pool is gone: ask for nothing more. Its receiver is shut when the last of it `is_stray`."""
+        self._asked.pop(queue, None)
 
     # --- in the loop ------------------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class Operator:
         if not self._settings.hub_endpoint:
             return None
         link = LinkSettings(self._settings.hub_endpoint, found.operators.public, found.operator)
-        hub = HubLine(link, self._heard_of_radio, lambda queue: self._whole and self._is_stray(queue))
+        hub = HubLine(link, self._heard_of_radio, self._has_no_pods)
         hub.start()
         return hub
 
@@ -189,6 +189,11 @@ class Operator:
         served = not self._settings.namespaces or namespace in self._settings.namespaces
         there = any(self._cache.is_there(Key(kind, namespace, name)) for kind in ("pool", "block"))
         return bool(dot) and served and not there
+
+    def _has_no_pods(self, queue: str) -> bool:
+        """Whether a pool is gone, and all of its pods, which may have something to tell to their last moment."""
+        namespace, _, name = queue.partition(".")
+        return self._whole and self._is_stray(queue) and not self._cache.has_pods(namespace, name)
 
     async def _resync(self, resync: Resync) -> None:
         while True:

@@ -17,7 +17,7 @@ from tests.cluster.waiting import wait_until
 from tests.e2e import release as releases
 from tests.e2e.release import Release
 
-pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(1800)]
 
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 SPEC = {

@@ -127,6 +127,8 @@ class PodRunner:
         }
         env |= {"BLOCKYARD_WORKER_SETTINGS": str(folder / "settings.json"), "BLOCKYARD_WORKER_NODE": "here"}
         env |= {"BLOCKYARD_WORKER_KEY_FILE": str(folder / "pool.key"), "PYTHONPATH": str(ROOT)}
+        if (folder / "radio.json").exists():
+            env |= {"BLOCKYARD_WORKER_RADIO_FILE": str(folder / "radio.json")}
         with (folder / "log").open("ab") as log:
             argv = [sys.executable, "-m", "blockyard_worker", "--supervisor", str(os.getpid())]
             return subprocess.Popen(argv, env=os.environ | env, stdout=log, stderr=log)

@@ -91,8 +91,28 @@ class Release:
         self._processes.append(process)
         return Replica(process, log, port)
 
-    def interchange(self) -> "subprocess.Popen[bytes]":
+    def interchange(self, *, monitoring: bool = False) -> "subprocess.Popen[bytes]":
         """Start an interchange with the keys that the operator makes, once they are there."""
+        ring, state = self._keys(), self.folder / "state"
+        state.mkdir(exist_ok=True)
+        settings = {
+            "folder": str(state), "keys": str(ring), "clients": self.clients, "managers": self.managers,
+            "parent": os.getpid(),
+            "core": {"pools": {}, "heartbeat": 0.5, "rejoin_grace": 2.0, "monitoring": monitoring},
+        }  # fmt: skip
+        return self._start("interchange", settings)
+
+    def hub(self, operators: str, radios: dict[str, Any]) -> "subprocess.Popen[bytes]":
+        """Start a hub beside the interchange, which writes `history.db`."""
+        settings = {
+            "folder": str(self.folder / "hub"), "keys": str(self._keys()), "parent": os.getpid(),
+            "interchange": f"ipc://{self.folder}/state/hub.sock", "operators": operators, "radios": radios,
+            "sinks": [{"kind": "sql", "settings": {"url": f"sqlite:///{self.folder}/history.db"}}],
+        }  # fmt: skip
+        return self._start("monitoring", settings)
+
+    def _keys(self) -> Path:
+        """The key ring, from the Secret that the operator makes."""
         secret = self.until("the keys are there", lambda: self.find("secret", "b-interchange-keys"))
         ring = self.folder / "keys"
         (ring / "allowed").mkdir(parents=True, exist_ok=True)
@@ -100,18 +120,13 @@ class Release:
             path = ring / "allowed" / name if name.endswith(".pub") else ring / name
             path.write_bytes(base64.b64decode(data))
             path.chmod(0o600)
-        state = self.folder / "state"
-        state.mkdir(exist_ok=True)
-        settings = {
-            "folder": str(state), "keys": str(ring), "clients": self.clients, "managers": self.managers,
-            "parent": os.getpid(), "core": {"pools": {}, "heartbeat": 0.5, "rejoin_grace": 2.0},
-        }  # fmt: skip
-        path = self.folder / "interchange.json"
+        return ring
+
+    def _start(self, name: str, settings: dict[str, Any]) -> "subprocess.Popen[bytes]":
+        path = self.folder / f"{name}.json"
         path.write_text(json.dumps(settings))
-        with (self.folder / "interchange.log").open("ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "blockyard_interchange", str(path)], stdout=file, stderr=file
-            )
+        with (self.folder / f"{name}.log").open("ab") as file:
+            process = subprocess.Popen([sys.executable, "-m", f"blockyard_{name}", str(path)], stdout=file, stderr=file)
         self._processes.append(process)
         return process
 

@@ -206,7 +206,7 @@ def test_the_operators_line_asks_until_it_is_answered_and_again_after_a_restart(
             hub = Hub(tmp_path, ports, endpoint)
             await seen(lambda: hub.radios.pools == ["ns.a"])
             await seen(lambda: not line.view("ns.a").silent)
-            line.forget("ns.a")
+            line.shut("ns.a")
             await seen(lambda: hub.radios.pools == [])
         finally:
             line.stop()

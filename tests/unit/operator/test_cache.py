@@ -78,3 +78,17 @@ def test_what_is_known_is_known_in_its_version() -> None:
     assert cache.behind(POD, {"pod-uid": 4, "unheard-of": 1}) == {"pod-uid", "unheard-of"}
     cache.see(POD, pod("b-0", "pod-uid", 8), deleted=True)
     assert cache.behind(POD, {"pod-uid": 99}) == set()
+
+
+def test_a_pool_has_pods_until_the_last_is_gone() -> None:
+    """Though pool and block are gone before, as they are when a pool is deleted."""
+    cache = Cache()
+    labels = {"blockyard.dev/block": "p-abcde", "blockyard.dev/index": "0"}
+    cache.see(BLOCK, raw("p-abcde", "block-uid", 1, "pool-uid"))
+    cache.see(POD, raw("p-abcde-0", "pod-uid", 2, "block-uid", **labels))
+    cache.see(BLOCK, raw("p-abcde", "block-uid", 3, "pool-uid"), deleted=True)
+    assert cache.has_pods("n", "p")
+    assert not cache.has_pods("n", "p-abcde")
+    assert not cache.has_pods("m", "p")
+    cache.see(POD, raw("p-abcde-0", "pod-uid", 4, "block-uid", **labels), deleted=True)
+    assert not cache.has_pods("n", "p")
