@@ -1,14 +1,15 @@
 """Monitoring in a cluster, whole: a hub in the interchange's pod, pools' radios, PostgreSQL, Prometheus."""
 
 import base64
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import psycopg
 import pytest
 
+from blockyard import Client
 from tests.cluster import deployables
 from tests.cluster.access import OwnCluster
 from tests.cluster.kubectl import Json
@@ -104,9 +105,14 @@ def yard(own_cluster: OwnCluster) -> Iterator[Yard]:
         yield Yard(release)
 
 
-def nap(number: int, seconds: float) -> int:
-    time.sleep(seconds)
-    return number
+def naps(client: Client, count: int, seconds: float) -> "Sequence[Future[int]]":
+    """So many tasks that sleep, and answer their number."""
+
+    def nap(number: int) -> int:  # a function within one travels by value: pods do not have this module
+        time.sleep(seconds)
+        return number
+
+    return client.submit_many(nap, range(count))
 
 
 def tries_of(yard: Yard, pool: str) -> list[tuple[Any, ...]]:
@@ -121,7 +127,7 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
     assert isinstance(release.cluster, OwnCluster)
     release.apply_pool("default", SPEC)
     with release.client("default") as client, running_prometheus([f"{yard.address('hub')}:9092"]) as prometheus:
-        futures = client.starmap(nap, zip(range(TASKS), itertools.repeat(0.05)))
+        futures = naps(client, TASKS, 0.05)
         futures[0].result(timeout=WITHIN)
         yard.until("the pool is monitored", lambda: yard.condition("default"), lambda seen: seen[0] == "True")
         before = yard.hub()
@@ -160,7 +166,7 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
 def test_other_radios_tell_what_tries_used(yard: Yard, radio: str) -> None:
     yard.release.apply_pool(radio, {**SPEC, "monitoring": {"radio": radio}})
     with yard.release.client(radio) as client:
-        futures = client.starmap(nap, zip(range(20), itertools.repeat(0.01)))
+        futures = naps(client, 20, 0.01)
         assert [future.result(timeout=WITHIN) for future in futures] == list(range(20))
     yard.until("what they used", lambda: tries_of(yard, radio), lambda found: found == [(20,), (20,)])
     assert yard.condition(radio)[:2] == ("True", "Monitored")
