@@ -19,9 +19,10 @@ import msgspec
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.faults import ApiError, ApiUnreachable
-from blockyard.kube.kinds import BLOCK, EVENT, POD, POD_GROUP, POOL, SERVICE, Kind
+from blockyard.kube.kinds import BLOCK, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
 from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
+from blockyard.workflow.compiling import compile_run
 from blockyard_operator import keys
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
@@ -83,7 +84,7 @@ class Applier:
         """An object is gone."""
         self._written.pop(uid, None)
 
-    async def _do(self, key: Key, effect: do.Effect) -> bool:  # noqa: C901 - one flat case for each effect
+    async def _do(self, key: Key, effect: do.Effect) -> bool:  # noqa: C901, PLR0912 - one flat case for each effect
         """Carry one effect out; False when what follows in the plan makes no sense any more."""
         rim = self._rim
         match effect:
@@ -113,6 +114,12 @@ class Applier:
                 return await self._status(key, BLOCK, block, status, urgent=urgent)
             case do.WritePoolStatus(pool=pool, status=status, urgent=urgent):
                 return await self._status(key, POOL, pool, status, urgent=urgent)
+            case do.WriteRunStatus(run=run, status=status, urgent=urgent):
+                return await self._status(key, RUN, run, status, urgent=urgent)
+            case do.DeleteRun(run=run):
+                await rim.api.delete(RUN, run.namespace, run.name, uid=run.uid)
+            case do.StartRun() | do.AskRun() | do.HoldRun() | do.EndRun():
+                self._order_run(effect)
             case do.Tell():
                 await self._tell(effect)
             case _:
@@ -137,6 +144,20 @@ class Applier:
                 line.fail_tasks(queue)
             case do.AskRadio() | do.ShutRadio():
                 self._ask_hub(effect)
+
+    def _order_run(self, effect: do.StartRun | do.AskRun | do.HoldRun | do.EndRun) -> None:
+        """The same of runs; their answers bring their key back."""
+        line = self._rim.interchange
+        match effect:
+            case do.StartRun(run=run, name=name, spec=spec):
+                order = compile_run(spec, name, queue_of=lambda pool: f"{run.namespace}.{pool}")
+                line.start_run(order, (run.namespace, run.name))
+            case do.AskRun(run=run, name=name):
+                line.ask_run(name, (run.namespace, run.name))
+            case do.HoldRun(name=name, held=held):
+                line.hold_run(name, held=held)
+            case do.EndRun(name=name):
+                line.end_run(name)
 
     # --- objects ----------------------------------------------------------------------------------------------------
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from blockyard.kube.kinds import BLOCK, POD, POOL, Kind
+from blockyard.kube.kinds import BLOCK, POD, POOL, RUN, TEMPLATE, Kind
 from blockyard.kube.pods import Pod, read_pod
-from blockyard_operator.core.objects import Block, Pool, read_block, read_pool
+from blockyard_operator.core.objects import (
+    Block,
+    Pool,
+    Run,
+    Template,
+    read_block,
+    read_pool,
+    read_run,
+    read_template,
+)
 from blockyard_operator.core.view import Refusal, TemplateCheck
 
 BURIED: Final = 20_000
@@ -22,7 +31,7 @@ BURIED: Final = 20_000
 
 
 class Key(NamedTuple):
-    """Of a pool or a block: what is to be reconciled."""
+    """Of a pool, a block or a run: what is to be reconciled."""
 
     kind: str
     namespace: str
@@ -35,6 +44,8 @@ class Cache:
     def __init__(self) -> None:
         self.pools: dict[Key, Pool] = {}
         self.blocks: dict[Key, Block] = {}
+        self.runs: dict[Key, Run] = {}
+        self.templates: dict[Key, Template] = {}
         self.checks: dict[str, TemplateCheck] = {}
         """By the pool's uid."""
         self.refusals: dict[Key, Refusal] = {}
@@ -65,7 +76,11 @@ class Cache:
             return self._see_block(read_block(raw), deleted=deleted)
         if kind is POOL:
             return self._see_pool(read_pool(raw), deleted=deleted)
-        raise ValueError(f"{kind.name}: pools, blocks and pods are kept")
+        if kind is RUN:
+            return self._see_run(read_run(raw), deleted=deleted)
+        if kind is TEMPLATE:
+            return self._see_template(read_template(raw), deleted=deleted)
+        raise ValueError(f"{kind.name}: pools, blocks, runs, templates and pods are kept")
 
     def vanished(self, kind: Kind, listed: set[str], seen_before: int) -> set[Key]:
         """Objects up to a version that a list of that version does not have were deleted while nobody looked."""
@@ -79,6 +94,12 @@ class Cache:
         elif kind is BLOCK:
             for block in [one for one in self.blocks.values() if one.meta.uid in lost]:
                 found |= self._see_block(block, deleted=True)
+        elif kind is RUN:
+            for run in [one for one in self.runs.values() if one.meta.uid in lost]:
+                found |= self._see_run(run, deleted=True)
+        elif kind is TEMPLATE:
+            for template in [one for one in self.templates.values() if one.meta.uid in lost]:
+                found |= self._see_template(template, deleted=True)
         else:
             for pod in [one for pods in self._pods.values() for one in pods.values() if one.uid in lost]:
                 found |= self._see_pod(pod, deleted=True)
@@ -92,7 +113,13 @@ class Cache:
     def _versions(self, kind: Kind) -> dict[str, int]:
         if kind is POD:
             return {pod.uid: pod.version for pods in self._pods.values() for pod in pods.values() if not pod.gone}
-        objects: Iterable[Pool | Block] = self.pools.values() if kind is POOL else self.blocks.values()
+        tables: dict[Kind, Iterable[Pool | Block | Run | Template]] = {
+            POOL: self.pools.values(),
+            BLOCK: self.blocks.values(),
+            RUN: self.runs.values(),
+            TEMPLATE: self.templates.values(),
+        }
+        objects = tables[kind]
         return {one.meta.uid: one.meta.version for one in objects}
 
     def _see_pool(self, pool: Pool, *, deleted: bool) -> set[Key]:
@@ -109,6 +136,17 @@ class Cache:
             self.pools[key] = pool
             self._pool_of[pool.meta.uid] = key
         return {key}
+
+    def _see_run(self, run: Run, *, deleted: bool) -> set[Key]:
+        key = Key("run", run.meta.namespace, run.meta.name)
+        _keep(self.runs, key, run, deleted=deleted)
+        return {key}
+
+    def _see_template(self, template: Template, *, deleted: bool) -> set[Key]:
+        """Concerns the runs that take their steps from it."""
+        meta = template.meta
+        _keep(self.templates, Key("template", meta.namespace, meta.name), template, deleted=deleted)
+        return {key for key, run in self.runs.items() if run.template == meta.name and key.namespace == meta.namespace}
 
     def _see_block(self, block: Block, *, deleted: bool) -> set[Key]:
         key = Key("block", block.meta.namespace, block.meta.name)
@@ -188,7 +226,7 @@ class Cache:
 
     def keys(self) -> list[Key]:
         """Everything there is to reconcile."""
-        return [*self.pools, *self.blocks]
+        return [*self.pools, *self.blocks, *self.runs]
 
     def is_there(self, key: Key) -> bool:
         """Whether this pool or block is there."""
@@ -197,3 +235,17 @@ class Cache:
     def count_pods(self) -> int:
         """How many pods are there."""
         return sum(not pod.gone for pods in self._pods.values() for pod in pods.values())
+
+
+_Kept = TypeVar("_Kept", Run, Template)
+
+
+def _keep(table: dict[Key, _Kept], key: Key, one: _Kept, *, deleted: bool) -> None:
+    """Put an object into its table, unless a newer one is there; or take it out, if it is the one that is there."""
+    old = table.get(key)
+    same = old is not None and old.meta.uid == one.meta.uid
+    if deleted:
+        if same:
+            del table[key]
+    elif not same or old is None or old.meta.version <= one.meta.version:
+        table[key] = one

@@ -27,13 +27,16 @@ from blockyard.session.core import Answers
 from blockyard.wire import client as wire
 from blockyard.wire import control
 from blockyard.wire.records import PROTOCOL_VERSION
-from blockyard_operator.core.view import Load, QueueView
+from blockyard_operator.core.view import FailedStep, Load, QueueView, RunView
 
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS: Final = 5.0
 """An interchange that has said nothing for so long is silent; it answers a ping every second."""
 LOOK_SECONDS: Final = 0.5
+_MOST_FAILURES: Final = 10
+"""Steps that failed that are shown in a status."""
+_MOST_RUNS: Final = 100_000
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(control.Answer).decode
@@ -48,6 +51,8 @@ class News(NamedTuple):
     queue: str = ""
     blocks: frozenset[str] = frozenset()
     counts: frozenset[str] = frozenset()
+    run: tuple[str, str] | None = None
+    """Of a WorkflowRun alone: its namespace and name."""
 
 
 OnNews = Callable[[News], None]
@@ -66,6 +71,10 @@ class Interchange:
         """Pools that the interchange has confirmed."""
         self._watches: dict[str, int] = {}
         self._on_reply: dict[int, Callable[[control.Answer], None]] = {}
+        self._on_refused: dict[int, Callable[[str], None]] = {}
+        self._runs: dict[str, RunView] = {}
+        self._asked: set[str] = set()
+        """Runs that the interchange was asked about and has not answered."""
         self._numbers = itertools.count(1)
         self._silent = True
         self._broken = ""
@@ -144,6 +153,62 @@ class Interchange:
         """How a block fares."""
         self._ask(control.ReportBlocks(queue, [report_of(BlockId(block), status)]))
 
+    # --- runs of workflows
+
+    def run(self, name: str) -> RunView | None:
+        """What it last said of a run; None while it is silent, or has not said anything yet."""
+        return None if self._silent else self._runs.get(name)
+
+    def ask_run(self, name: str, about: tuple[str, str]) -> None:
+        """Have it say how a run stands; `about`: the WorkflowRun that is to be told."""
+        if name in self._asked:
+            return
+        self._asked.add(name)
+
+        def told(answer: control.Answer) -> None:
+            self._asked.discard(name)
+            before = self._runs.get(name)
+            if isinstance(answer, control.RunIs):
+                failed = tuple(FailedStep(one.name, one.message) for one in answer.steps)
+                self._runs[name] = RunView(at=time.time(), line=answer.line, failures=failed)
+            else:
+                refusal = before.refusal if before is not None else ""
+                self._runs[name] = RunView(
+                    at=time.time() if not refusal or before is None else before.at, refusal=refusal
+                )
+            self._on_news(News(run=about))
+
+        self._ask(control.Run(name, ["Failed"], _MOST_FAILURES), told, lambda _: self._asked.discard(name))
+
+    def start_run(self, order: control.StartRun, about: tuple[str, str]) -> None:
+        """Have it start a run, or find that it is there."""
+
+        def refused(sentence: str) -> None:
+            self._runs[order.run] = RunView(at=time.time(), refusal=sentence)
+            self._on_news(News(run=about))
+
+        self._ask(order, lambda _: self.ask_run(order.run, about), refused)
+
+    def hold_run(self, name: str, *, held: bool) -> None:
+        """Hand out nothing more of a run, or go on with it."""
+        self._ask(control.HoldRun(name, held))
+
+    def end_run(self, name: str) -> None:
+        """Cancel a run; its exit step still runs."""
+        self._ask(control.EndRun(name))
+
+    def sweep_runs(self, is_stray: Callable[[str], bool]) -> None:
+        """End and forget runs whose WorkflowRun is gone. One that still winds down is forgotten the next time."""
+
+        def compare_runs(answer: control.Answer) -> None:
+            if isinstance(answer, control.RunsAre):
+                for name in [one.run for one in answer.runs if is_stray(one.run)]:
+                    self._runs.pop(name, None)
+                    self._ask(control.EndRun(name, exits=True))
+                    self._ask(control.ForgetRun(name))
+
+        self._ask(control.Runs(_MOST_RUNS), compare_runs)
+
     def fail_tasks(self, queue: str) -> None:
         """End all unfinished tasks of a pool."""
         self._ask(control.CancelMatching(pool=queue))
@@ -192,10 +257,17 @@ class Interchange:
             self._views[answer.pool] = view
             self._on_news(compare(answer.pool, before, view))
 
-    def _ask(self, question: control.Question, on_reply: Callable[[control.Answer], None] | None = None) -> None:
+    def _ask(
+        self,
+        question: control.Question,
+        on_reply: Callable[[control.Answer], None] | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
         number = next(self._numbers)
         if on_reply is not None:
             self._on_reply[number] = on_reply
+        if on_refused is not None:
+            self._on_refused[number] = on_refused
         raw = msgspec.Raw(_encode(question))
         self._link.order(lambda core: [core.ask(number, raw, watch=False)])
 
@@ -209,6 +281,9 @@ class Interchange:
             self._reply(reply)
         for refused in answers.refused_questions:
             self._on_reply.pop(refused.number, None)
+            on_refused = self._on_refused.pop(refused.number, None)
+            if on_refused is not None:
+                on_refused(refused.message)
             log.error("the interchange refused an order: %s: %s", refused.kind, refused.message)
 
     def _reply(self, reply: wire.Reply) -> None:
@@ -216,6 +291,7 @@ class Interchange:
         watched = next((queue for queue, number in self._watches.items() if number == reply.number), None)
         if watched is None:
             on_reply = self._on_reply.pop(reply.number, None)
+            self._on_refused.pop(reply.number, None)
             if on_reply is not None:
                 on_reply(answer)
         elif isinstance(answer, control.Unknown):
@@ -235,6 +311,8 @@ class Interchange:
                 self._set_silent(silent=True)
                 await asyncio.sleep(LOOK_SECONDS)
                 self._on_reply.clear()
+                self._on_refused.clear()
+                self._asked.clear()
                 self._watches.clear()
                 self._known.clear()
                 self._link = self._connect()
@@ -251,6 +329,7 @@ class Interchange:
         if silent:
             log.warning("the interchange is silent; blocks are held as they are")
             self._views.clear()
+            self._runs.clear()
         self._on_news(News())
 
     # --- in the link's thread -----------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from blockyard.wire import control
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import BlockWorld
 from blockyard_operator.core.manifests import Terms, sample_of
-from blockyard_operator.core.objects import Meta, Pool, template_hash
+from blockyard_operator.core.objects import Meta, Pool, Run, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
+from blockyard_operator.core.workflows import Checked, RunWorld, check
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.keys import PoolKeys
@@ -32,6 +33,7 @@ class Observer:
         self._terms = terms
         self._pod_groups = pod_groups
         self._hub = hub
+        self._runs: dict[tuple[str, int, int], Checked] = {}
         self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
         self.secrets: dict[str, PoolKeys] = {}
         """Keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
@@ -60,6 +62,29 @@ class Observer:
             radio=self._hub.view(pool.queue) if self._hub is not None else None,
             held_radio=found.radio if found is not None else None,
         )
+
+    def run(self, key: Key) -> RunWorld | None:
+        """A run's world; None when the run is gone."""
+        run = self._cache.runs.get(key)
+        if run is None:
+            return None
+        view = self._interchange.run(run.name)
+        return RunWorld(run=run, checked=self._checked(run), connected=self._interchange.connected, view=view)
+
+    def _checked(self, run: Run) -> Checked:
+        """What is wrong with a run, looked at once for each form of it and of its template."""
+        names = {
+            key.name: one for key, one in self._cache.templates.items() if key.namespace == run.meta.namespace
+        }  # fmt: skip
+        template = names.get(run.template)
+        form = (run.meta.uid, run.meta.generation, template.meta.version if template is not None else 0)
+        found = self._runs.get(form)
+        if found is None:
+            found = check(run.spec, {name: one.spec for name, one in names.items()})
+            if len(self._runs) >= FORMS:
+                self._runs.clear()
+            self._runs[form] = found
+        return found
 
     def block(self, key: Key) -> BlockWorld | None:
         """A block's world; None when the block is gone."""

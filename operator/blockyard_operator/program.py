@@ -46,6 +46,8 @@ STUCK_SECONDS: Final = 120.0
 UNHEARD_SECONDS: Final = 60.0
 """Without a word from the API server for so long, a replica is not ready."""
 KEYS_PAUSE: Final = 2.0
+RUN_ENDS_SECONDS: Final = 10.0
+"""Until a run that was cancelled has surely ended."""
 
 
 class Operator:
@@ -132,6 +134,7 @@ class Operator:
             reconciler = Reconciler(self._queue, self._cache, observer, interchange, self._metrics)
             reconciler.applier = Applier(rim, self._changed, self._later)
             reconciler.hub = hub
+            reconciler.on_run_gone = self._forget_runs
             await self._watch(api)
             resync = Resync(api, self._cache, settings.namespaces, self._metrics, self._changed)
             began = time.monotonic()
@@ -140,6 +143,7 @@ class Operator:
             log.info("the cache is whole", extra={"objects": count, "seconds": round(time.monotonic() - began, 3)})
             self._changed(set(self._cache.keys()))
             interchange.sweep(self._is_stray)
+            interchange.sweep_runs(self._is_stray_run)
             group.create_task(self._resync(resync))
             group.create_task(_fatal(self._ended.wait(), "the watches ended"))
             for _ in range(settings.concurrency):
@@ -195,9 +199,26 @@ class Operator:
         namespace, _, name = queue.partition(".")
         return self._whole and self._is_stray(queue) and not self._cache.has_pods(namespace, name)
 
+    def _is_stray_run(self, run: str) -> bool:
+        """Whether a run of the interchange has a name as we give them, and its WorkflowRun is not there."""
+        namespace, _, rest = run.partition(".")
+        name, _, uid = rest.rpartition(".")
+        served = not self._settings.namespaces or namespace in self._settings.namespaces
+        found = self._cache.runs.get(Key("run", namespace, name))
+        return bool(name) and len(uid) == 8 and served and (found is None or found.name != run)
+
+    def _forget_runs(self) -> None:
+        """Now, and once more when what still ran has had time to end."""
+        interchange = self._interchange
+        if interchange is not None:
+            interchange.sweep_runs(self._is_stray_run)
+            asyncio.get_running_loop().call_later(RUN_ENDS_SECONDS, interchange.sweep_runs, self._is_stray_run)
+
     async def _resync(self, resync: Resync) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
+            if self._interchange is not None:
+                self._interchange.sweep_runs(self._is_stray_run)
             try:
                 await resync.look_through()
             except (ApiError, ApiUnreachable) as error:
@@ -215,6 +236,9 @@ class Operator:
     def _heard(self, news: News) -> None:
         """The interchange has news of a pool, or of all; of mere counts it is enough to know now and then."""
         if not self._whole:
+            return
+        if news.run is not None:
+            self._changed({Key("run", *news.run)})
             return
         if not news.queue:
             self._changed(set(self._cache.keys()))

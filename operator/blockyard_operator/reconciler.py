@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from blockyard.errors import BlockyardError
 from blockyard.kube.faults import ApiError, ApiUnreachable
@@ -12,6 +13,7 @@ from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import reconcile_block
 from blockyard_operator.core.plan import Plan
 from blockyard_operator.core.pools import reconcile_pool
+from blockyard_operator.core.workflows import reconcile_run
 from blockyard_operator.election import NotLeader
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
@@ -35,6 +37,8 @@ class Reconciler:
         self._metrics = metrics
         self.applier: Applier
         self.hub: HubLine | None = None
+        self.on_run_gone: Callable[[], None] = _nothing
+        """A WorkflowRun is gone, and its run at the interchange is to be forgotten."""
 
     async def run(self) -> None:
         """Work off keys for ever. Raises NotLeader when this process must not write any more."""
@@ -78,6 +82,12 @@ class Reconciler:
             pool = self._observer.pool(key)
             if pool is not None:
                 return reconcile_pool(pool, now)
+        elif key.kind == "run":
+            run = self._observer.run(key)
+            if run is not None:
+                return reconcile_run(run, now)
+            self.on_run_gone()
+            return None
         else:
             block = self._observer.block(key)
             if block is not None:
@@ -91,3 +101,7 @@ class Reconciler:
             self._interchange.forget(f"{key.namespace}.{key.name}")
         if self.hub is not None and key.kind == "pool":
             self.hub.forget(f"{key.namespace}.{key.name}")
+
+
+def _nothing() -> None:
+    return None

@@ -153,6 +153,10 @@ def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
         ("", "secrets", "patch"),  # when an endpoint moved, or a key is rotated
         ("blockyard.dev", "workerpools", "get"),  # when a watch missed a change, or an object was there before
         ("blockyard.dev", "workerblocks", "get"),
+        ("blockyard.dev", "workflowruns", "get"),
+        ("blockyard.dev", "workflowtemplates", "get"),
+        ("blockyard.dev", "workflowruns", "delete"),  # when the time of one is over
+        ("blockyard.dev", "workflowruns/status", "patch"),  # as in `test_workflow_run`
         ("", "pods", "get"),
         ("events.k8s.io", "events", "create"),  # when something befalls a block, as in `test_ends_of_blocks`
     }

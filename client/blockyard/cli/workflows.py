@@ -23,7 +23,7 @@ from blockyard.remote import RemoteEngine
 from blockyard.wire import control
 from blockyard.workflow import files, running
 from blockyard.workflow.schema import json_schema
-from blockyard.workflow.spec import Document
+from blockyard.workflow.spec import RUN_KIND, Document, Metadata
 
 STATES = ("Waiting", "Queued", "Running", "Succeeded", "Skipped", "Failed", "Cancelled")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -59,22 +59,28 @@ def lint(call: Call, paths: tuple[Path, ...], schema: bool) -> int:  # noqa: FBT
 @click.option("--workers", type=click.IntRange(min=1), default=None, metavar="N",
               help="Run it here with so many workers, though the profile names an interchange.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Forget the run of this name, if it has ended, and start anew.")
+@click.option("--wfformat", is_flag=True, help="FILE is a trace in WfCommons' WfFormat: take the time its tasks took.")
+@click.option("--scale", type=click.FloatRange(0.0), default=1.0, metavar="X", help="Of a trace: take X times as long.")
+@click.option("--execute", is_flag=True, help="Of a trace: run the programs that it names.")
 @click.option("--detach", is_flag=True, help="Do not wait for its end; only where the interchange goes on without us.")
 @options.pass_call
-def run(
+def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
     call: Call,
     path: Path,
     arguments: tuple[str, ...],
     name: str,
     workers: int | None,
     again: bool,  # noqa: FBT001
+    wfformat: bool,  # noqa: FBT001
+    scale: float,
+    execute: bool,  # noqa: FBT001
     detach: bool,  # noqa: FBT001
 ) -> int:
     """Run a workflow file: on the profile's interchange or, where none is running, with workers of this machine.
 
     A run that was started before under its name is found as it is: what has ended is not run again.
     """
-    document = files.read_run(path)
+    document = _trace(path, scale, execute=execute) if wfformat else files.read_run(path)
     name = name or document.metadata.name
     sys.path.insert(0, os.getcwd())  # functions are imported as `python -m` here would
     with _engine(call, name, workers, detach=detach) as engine:
@@ -87,6 +93,13 @@ def run(
             return Exit.DONE
         started.wait(on_look=_progress(call))
         return _show_end(call, started)
+
+
+def _trace(path: Path, scale: float, *, execute: bool) -> Document:
+    from blockyard.workflow import wfformat
+
+    name, spec = wfformat.read(path, scale=scale, execute=execute)
+    return Document(kind=RUN_KIND, metadata=Metadata(name=name), spec=spec)
 
 
 @contextmanager
@@ -260,9 +273,10 @@ def _hold(call: Call, run: str, *, held: bool) -> None:
 
 
 def cancel_run(interchange: Asking, run: str) -> int | None:
-    """Cancel a workflow run; None when this is none."""
+    """Cancel a workflow run, at last its exit step, too; None when this is none."""
     try:
-        return interchange.ask(control.EndRun(run), control.Done).count
+        count = interchange.ask(control.EndRun(run), control.Done).count
+        return count or interchange.ask(control.EndRun(run, exits=True), control.Done).count
     except NotFound:
         return None
 

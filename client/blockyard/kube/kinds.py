@@ -44,3 +44,5 @@ DEFINITION: Final = Kind(
 )
 POOL: Final = Kind("blockyard.dev", "v1alpha1", "workerpools", "WorkerPool")
 BLOCK: Final = Kind("blockyard.dev", "v1alpha1", "workerblocks", "WorkerBlock")
+RUN: Final = Kind("blockyard.dev", "v1alpha1", "workflowruns", "WorkflowRun")
+TEMPLATE: Final = Kind("blockyard.dev", "v1alpha1", "workflowtemplates", "WorkflowTemplate")

@@ -193,9 +193,11 @@ class HoldRun(Record, tag=33, frozen=True):
 
 
 class EndRun(Record, tag=34, frozen=True):
-    """Cancel a hosted run's tasks, but for those of its exit steps. Said twice: those, too."""
+    """Cancel a hosted run's tasks, but for those of its exit steps."""
 
     run: str
+    exits: bool = False
+    """Those, too."""
 
 
 class ForgetRun(Record, tag=35, frozen=True):

@@ -113,6 +113,21 @@ def faults_of(spec: Workflow, *, needs_arguments: bool = True) -> list[Fault]:
     return [*_parameter_faults(spec, needs_arguments=needs_arguments), *_Steps(spec).faults()]
 
 
+def merged(spec: Workflow, templates: Mapping[str, Mapping[str, Any]]) -> tuple[Workflow | None, list[Fault]]:
+    """A spec with the steps of its template, and what is wrong with the two together. `templates`: name to spec."""
+    name = spec.template_ref.name if spec.template_ref is not None else ""
+    if name not in templates:
+        return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
+    own = msgspec.to_builtins(spec)
+    taken = {key: own[key] for key in ("suspend", "cancel", "ttlSecondsAfterFinished") if key in own}
+    found = templates[name]
+    arguments = {**found.get("arguments", {}), **own.get("arguments", {})}
+    whole, faults = check_spec({**found, **taken, "arguments": arguments})
+    if whole is not None and whole.template_ref is not None:
+        return None, [Fault("spec.templateRef.name", f"template {name!r} takes its steps from another; name that")]
+    return whole, faults
+
+
 def _snake(name: str) -> str:
     return re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
 
@@ -323,10 +338,12 @@ def _amount_faults(path: str, step: Step) -> Iterator[Fault]:
         else:
             if wrong:
                 yield Fault(f"{path}.resources.{name}", f"{value!r} is not more than nothing")
-    if step.mpi is not None and step.mpi.nodes and step.mpi.ranks_per_node:
-        room = step.mpi.nodes * step.mpi.ranks_per_node
-        if step.mpi.ranks > room:
+    if step.mpi is not None:
+        if step.mpi.nodes and step.mpi.ranks_per_node and step.mpi.ranks > step.mpi.nodes * step.mpi.ranks_per_node:
+            room = step.mpi.nodes * step.mpi.ranks_per_node
             yield Fault(f"{path}.mpi.ranks", f"{step.mpi.ranks} do not fit: nodes × ranksPerNode is {room}")
+        if step.mpi.nodes > 1:
+            yield Fault(f"{path}.mpi.nodes", f"is {step.mpi.nodes}; this version runs the ranks of a step on one node")
 
 
 def _sweep_faults(path: str, sweep: Sweep) -> Iterator[Fault]:

@@ -114,24 +114,19 @@ class _Compiler:
             tuple(step.retry.on),
             seconds(step.timeout) if step.timeout else 0.0,
             deadline,
-            float(amount(resources.cpu)) if resources.cpu is not None else 0.0,
+            float(amount(resources.cpu)) if resources.cpu is not None else float(mpi.ranks if mpi is not None else 0),
             math.ceil(amount(resources.memory)) if resources.memory is not None else 0,
             resources.accelerators,
-            mpi.nodes if mpi is not None else 0,
-            mpi.ranks if mpi is not None else 0,
-            mpi.ranks_per_node if mpi is not None else 0,
-            step.idempotent,
+            idempotent=step.idempotent,
             trigger=trigger,
             condition=Condition(step.when, list(needs), self._encoded) if step.when else None,
         )
 
     def _plan(self, step: Step) -> Plan:
-        if step.mpi is not None or step.task is not None:
-            raise ConfigError(f"step {step.name}: mpi and task are not run by this version; use function or binary")
         sweep = {} if step.sweep is None else msgspec.to_builtins(step.sweep)
         texts = {
             "arguments": step.arguments,
-            "binary": step.binary or [],
+            "binary": step.mpi.command if step.mpi is not None else step.binary or [],
             "environment": step.environment,
             "sweep": sweep,
         }
@@ -142,6 +137,8 @@ class _Compiler:
             function=step.function or "",
             source=step.source or "",
             binary=found["binary"],
+            task=step.task or "",
+            ranks=step.mpi.ranks if step.mpi is not None else 0,
             arguments=found["arguments"],
             environment=found["environment"],
             outputs=list(step.outputs),

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard.workflow.checking import check_document, check_spec
-from blockyard.workflow.reading import Fault, nearest
+from blockyard.workflow.checking import check_document, merged
+from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import RUN_KIND, TEMPLATE_KIND, Document, Workflow
 
 
@@ -63,27 +63,16 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
         faults += [Fault(prefix + fault.path, fault.reason) for fault in own]
         if document is not None:
             documents.append(document)
-    templates = {one.metadata.name: one.spec for one in documents if one.kind == TEMPLATE_KIND}
+    templates = {one.metadata.name: msgspec.to_builtins(one.spec) for one in documents if one.kind == TEMPLATE_KIND}
     whole: list[Document] = []
     for document in documents:
-        spec, own = with_template(document.spec, templates) if document.kind == RUN_KIND else (document.spec, [])
-        faults += own
+        spec: Workflow | None = document.spec
+        if document.kind == RUN_KIND and document.spec.template_ref is not None:
+            spec, wrong = merged(document.spec, templates)
+            faults += wrong
         if spec is not None:
             whole.append(msgspec.structs.replace(document, spec=spec))
     return whole, faults
-
-
-def with_template(spec: Workflow, templates: dict[str, Workflow]) -> tuple[Workflow | None, list[Fault]]:
-    """A spec with its template's steps, and what is wrong with the two together."""
-    if spec.template_ref is None:
-        return spec, []
-    found = templates.get(spec.template_ref.name)
-    if found is None:
-        name = spec.template_ref.name
-        return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
-    own = {name: getattr(spec, name) for name in ("suspend", "cancel", "ttl_seconds_after_finished")}
-    merged = msgspec.structs.replace(found, arguments=found.arguments | spec.arguments, template_ref=None, **own)
-    return check_spec(msgspec.to_builtins(merged))
 
 
 def read_run(path: Path) -> Document:

@@ -19,6 +19,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     binary: list[str] = []
     task: str = ""
+    ranks: int = 0
+    """Of MPI, for `binary`; 0: without MPI."""
     arguments: dict[str, Any] = {}
     environment: dict[str, str] = {}
     outputs: list[str] = []

@@ -1,10 +1,7 @@
-"""Runs a program as a step: no shell, its own folder, the end of what it says kept."""
+"""Runs programs and managed tasks as steps: under `blockyard.managed`'s supervision, in a folder of their own."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.errors import BlockyardError, ConfigError
+from blockyard.errors import ConfigError
+from blockyard.workflow.plans import Plan
 
 OUTPUTS_VARIABLE: Final = "BLOCKYARD_OUTPUTS"
 """Where a program writes its outputs: the path of a file, for one JSON object."""
-_MOST_BYTES: Final = 256 * 1024
-"""Of each stream that is kept in the result: its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,52 +27,45 @@ class ProgramResult:
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ProgramFailed(BlockyardError):
-    """A program ended with a code other than 0; the message has the end of what it wrote to standard error."""
+def run_program(plan: Plan, command: Sequence[str], environment: Mapping[str, str]) -> ProgramResult:
+    """Run a command to its end. Raises ManagedTaskFailed; ConfigError when it did not write its outputs."""
+    from blockyard.managed.run import ManagedSpec, run_managed  # for those steps alone
 
-    def __init__(self, message: str, code: int = 0) -> None:
-        super().__init__(message, code)
-        self.code = code
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def run_program(
-    command: Sequence[str], environment: Mapping[str, str], outputs: Sequence[str], where: str
-) -> ProgramResult:
-    """Run it to its end. Raises ProgramFailed; ConfigError when there is no such program, or it wrote no outputs."""
     with tempfile.TemporaryDirectory(prefix="blockyard-step-") as folder:
         written = Path(folder, "outputs.json")
-        variables = {**os.environ, **environment, OUTPUTS_VARIABLE: str(written)}
-        streams = [Path(folder, name) for name in ("stdout", "stderr")]
-        with streams[0].open("wb") as out, streams[1].open("wb") as err:
-            try:
-                ended = subprocess.run(
-                    command, env=variables, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
-                )
-            except OSError as error:
-                raise ConfigError(f"{where}: {command[0]!r} cannot be run: {error.strerror}") from error
-        stdout, stderr = (_end(path) for path in streams)
-        sys.stdout.write(stdout)
-        sys.stderr.write(stderr)
-        if ended.returncode:
-            how = f"signal {-ended.returncode}" if ended.returncode < 0 else f"exit code {ended.returncode}"
-            tail = stderr.strip()[-1000:] or stdout.strip()[-1000:]
-            raise ProgramFailed(
-                f"{where}: {command[0]} ended with {how}{f': {tail}' if tail else ''}", ended.returncode
-            )
-        return ProgramResult(ended.returncode, stdout, stderr, _outputs(written, outputs, where))
+        ended = run_managed(
+            ManagedSpec(
+                binary=tuple(command),
+                name=plan.step,
+                ranks=plan.ranks,
+                environment={**environment, OUTPUTS_VARIABLE: str(written)},
+                environment_mode="overwrite",
+                directory=folder,
+                run=plan.run,
+                step=plan.step,
+            ),
+            check=True,
+        )
+        return ProgramResult(ended.exit_code or 0, ended.stdout, ended.stderr, _outputs(written, plan))
 
 
-def _end(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        stream.seek(max(0, size - _MOST_BYTES))
-        return stream.read().decode(errors="replace")
+def run_task(plan: Plan, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+    """Run a managed task to its end; its payload. Raises ManagedTaskFailed, ConfigError when there is none."""
+    from blockyard.managed.run import ManagedSpec, run_managed  # for those steps alone
+
+    spec = ManagedSpec(
+        task=plan.task,
+        parameters=dict(arguments),
+        environment=dict(environment),
+        environment_mode="overwrite",
+        run=plan.run,
+        step=plan.step,
+    )
+    return run_managed(spec, check=True).payload
 
 
-def _outputs(path: Path, names: Sequence[str], where: str) -> dict[str, Any]:
+def _outputs(path: Path, plan: Plan) -> dict[str, Any]:
+    where, names = f"step {plan.step} of run {plan.run}", plan.outputs
     if not names:
         return {}
     try:

@@ -106,9 +106,9 @@ class WorkflowRun:
         """Go on with it."""
         self._engine.ask(control.HoldRun(self.name, held=False), control.Done)
 
-    def cancel(self) -> None:
-        """End it; its exit step still runs. Said twice: not that, either."""
-        self._engine.ask(control.EndRun(self.name), control.Done)
+    def cancel(self, *, exits: bool = False) -> None:
+        """End it; its exit step still runs, unless `exits`."""
+        self._engine.ask(control.EndRun(self.name, exits), control.Done)
 
     def forget(self) -> None:
         """Free it and its results; its name may be used again. Raises BlockyardError while it goes on."""

@@ -19,9 +19,9 @@ import msgspec
 from blockyard.declaring import declare
 from blockyard.errors import ConfigError
 from blockyard.joining import Call, Join
+from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
-from blockyard.workflow.programs import run_program
-from blockyard.workflow.references import Reference, filled, walk
+from blockyard.workflow.references import Reference, as_text, filled, walk
 
 _decode = msgspec.json.Decoder(Plan).decode
 _read = functools.lru_cache(maxsize=64)(_decode)
@@ -68,12 +68,14 @@ def _of(result: Any, what: str) -> Any:
 
 
 def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
-    if plan.binary or plan.task:
-        where = f"step {plan.step} of run {plan.run}"
-        record = run_program([_word(one) for one in given["binary"]], given["environment"], plan.outputs, where)
-        return declare(record, dict(record.outputs)) if plan.outputs else record
-    function = _imported(plan.function) if plan.function else _compiled(plan.source)
-    value = function(**given["arguments"])
+    if plan.binary:
+        result = programs.run_program(plan, [as_text(one) for one in given["binary"]], given["environment"])
+        return declare(result, dict(result.outputs)) if plan.outputs else result
+    if plan.task:
+        value = programs.run_task(plan, given["arguments"], given["environment"])
+    else:
+        function = _imported(plan.function) if plan.function else _compiled(plan.source)
+        value = function(**given["arguments"])
     if not plan.outputs:
         return value
     if not isinstance(value, Mapping):
@@ -82,12 +84,6 @@ def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
     if missing:
         raise ConfigError(f"step {plan.step} declares output {missing[0]!r}, which is not in what it returned")
     return declare(value, {name: value[name] for name in plan.outputs})
-
-
-def _word(value: Any) -> str:
-    from blockyard.workflow.references import as_text
-
-    return as_text(value)
 
 
 def _imported(path: str) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ def answer(state: State, session: Session, question: Question, now: float) -> as
         case asked.HoldRun():
             return asked.Done(_hold(state, found, now, held=question.held))
         case asked.EndRun():
-            return asked.Done(_end(state, found, now))
+            return asked.Done(_end(state, found, now, exits=question.exits))
         case asked.ForgetRun():
             return _forget(state, found, now)
 
@@ -166,10 +166,9 @@ def _hold(state: State, found: Hosted, now: float, *, held: bool) -> int:
     return changed
 
 
-def _end(state: State, found: Hosted, now: float) -> int:
+def _end(state: State, found: Hosted, now: float, *, exits: bool) -> int:
     tasks = [(mark, task) for mark in found.steps.values() if (task := state.tasks.get(TaskId(mark.task))) is not None]
-    left = [task for mark, task in tasks if task.outcome is None and not mark.is_exit]
-    left = left or [task for _, task in tasks if task.outcome is None]
+    left = [task for mark, task in tasks if task.outcome is None and (exits or not mark.is_exit)]
     if found.session.is_held:
         _hold(state, found, now, held=False)
     sessions.cancel(state, left, now)

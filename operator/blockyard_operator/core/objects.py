@@ -12,6 +12,7 @@ from blockyard.kube.pods import version_of
 from blockyard.kube.times import instant
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
+from blockyard_operator.resources.run import RunStatus
 
 HASH_LABEL: Final = "blockyard.dev/template-hash"
 ORDINAL_LABEL: Final = "blockyard.dev/ordinal"
@@ -102,6 +103,43 @@ def read_block(raw: Mapping[str, Any]) -> Block:
         replaces=annotations.get(REPLACES, ""),
         ending=annotations.get(ENDING, ""),
     )
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A WorkflowRun. Its spec is as it came: what is wrong with it, all of it, is `workflows`' to say."""
+
+    meta: Meta
+    spec: dict[str, Any]
+    status: RunStatus = RunStatus()
+
+    @property
+    def name(self) -> str:
+        """The interchange's name for it: another WorkflowRun of its name is another run."""
+        return f"{self.meta.namespace}.{self.meta.name}.{self.meta.uid[:8]}"
+
+    @property
+    def template(self) -> str:
+        """The WorkflowTemplate that it takes its steps from; '' for none."""
+        found = self.spec.get("templateRef")
+        return str(found.get("name", "")) if isinstance(found, dict) else ""
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """A WorkflowTemplate, as it came."""
+
+    meta: Meta
+    spec: dict[str, Any]
+
+
+def read_run(raw: Mapping[str, Any]) -> Run:
+    """Read a WorkflowRun."""
+    status, _ = _read(raw.get("status") or {}, RunStatus, "status")
+    return Run(meta=read_meta(raw), spec=dict(raw.get("spec") or {}), status=status)
+
+
+def read_template(raw: Mapping[str, Any]) -> Template:
+    """Read a WorkflowTemplate."""
+    return Template(meta=read_meta(raw), spec=dict(raw.get("spec") or {}))
 
 
 def read_meta(raw: Mapping[str, Any]) -> Meta:

@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from blockyard.blocks.states import JobStatus
+from blockyard.workflow.spec import Workflow
 from blockyard_operator.core.objects import Meta
 from blockyard_operator.core.view import HeldRadio
 from blockyard_operator.resources.block import BlockStatus
 from blockyard_operator.resources.pool import PoolStatus
+from blockyard_operator.resources.run import RunStatus
 
 
 class CreateBlock(msgspec.Struct, frozen=True):
@@ -150,6 +152,48 @@ class WritePoolStatus(msgspec.Struct, frozen=True):
     urgent: bool = True
 
 
+class StartRun(msgspec.Struct, frozen=True):
+    """Have the interchange start a run, of this name there, from this spec."""
+
+    run: Meta
+    name: str
+    spec: Workflow
+
+
+class AskRun(msgspec.Struct, frozen=True):
+    """Ask the interchange how a run stands."""
+
+    run: Meta
+    name: str
+
+
+class HoldRun(msgspec.Struct, frozen=True):
+    """Have the interchange hand out nothing more of a run, or go on with it."""
+
+    name: str
+    held: bool
+
+
+class EndRun(msgspec.Struct, frozen=True):
+    """Have the interchange cancel a run; its exit step still runs."""
+
+    name: str
+
+
+class DeleteRun(msgspec.Struct, frozen=True):
+    """Delete a WorkflowRun whose time is over."""
+
+    run: Meta
+
+
+class WriteRunStatus(msgspec.Struct, frozen=True):
+    """Replace a run's status. `urgent`: more than counts have changed."""
+
+    run: Meta
+    status: RunStatus
+    urgent: bool = True
+
+
 class Tell(msgspec.Struct, frozen=True):
     """Write an Event about an object. `kind`: 'WorkerPool' or 'WorkerBlock'."""
 
@@ -177,6 +221,12 @@ Effect: TypeAlias = (
     | SayGone
     | ReportBlock
     | FailTasks
+    | StartRun
+    | AskRun
+    | HoldRun
+    | EndRun
+    | DeleteRun
+    | WriteRunStatus
     | WriteBlockStatus
     | WritePoolStatus
     | Tell

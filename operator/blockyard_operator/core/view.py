@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from blockyard.blocks.scaling import Demand
+from blockyard.wire.control import RunLine
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,22 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     lasting: bool
     retry_at: float = 0.0
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the interchange said of a run. `line` None: it does not know it. `refusal`: why it would not start it."""
+
+    at: float
+    line: RunLine | None = None
+    failures: tuple[FailedStep, ...] = ()
+    refusal: str = ""
+
+
+class FailedStep(msgspec.Struct, frozen=True):
+    """A step that failed, and why."""
+
+    step: str
+    message: str
 
 
 class TemplateCheck(msgspec.Struct, frozen=True, kw_only=True):

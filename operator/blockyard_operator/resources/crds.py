@@ -1,4 +1,4 @@
-"""The two CustomResourceDefinitions. `python -m blockyard_operator.resources.crds FOLDER` writes them."""
+"""The CustomResourceDefinitions. `python -m blockyard_operator.resources.crds FOLDER` writes them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from blockyard.workflow.spec import Workflow
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
 from blockyard_operator.resources.fields import GROUP, VERSION
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
+from blockyard_operator.resources.run import RunStatus
 from blockyard_operator.resources.schema import Schema, default_of, schema_of
 
 HEADER: Final = "# Generated from operator/blockyard_operator/resources; change it there, then: make crds\n"
@@ -64,6 +66,24 @@ BLOCK_COLUMNS: Final = (
 )
 
 
+RUN_COLUMNS: Final = (
+    Column("Phase", ".status.phase"),
+    Column("Steps", ".status.steps.total", "integer"),
+    Column("Succeeded", ".status.steps.succeeded", "integer"),
+    Column("Running", ".status.steps.running", "integer"),
+    Column("Failed", ".status.steps.failed", "integer"),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+    Column("Pool", ".spec.pool", "string", 1),
+    Column("Run", ".status.run", "string", 1),
+    Column("Message", _condition("Complete", "message"), "string", 1),
+)
+
+TEMPLATE_COLUMNS: Final = (
+    Column("Pool", ".spec.pool"),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+)
+
+
 def pool_crd() -> dict[str, Any]:
     """`workerpools.blockyard.dev`."""
     scale = {
@@ -83,15 +103,28 @@ def block_crd() -> dict[str, Any]:
     return _crd("WorkerBlock", "wb", schema, BLOCK_COLUMNS)
 
 
+def run_crd() -> dict[str, Any]:
+    """`workflowruns.blockyard.dev`."""
+    what = "One run of a workflow: steps that become tasks of a pool's workers."
+    schema = _root(what, schema_of(Workflow), default_of(Workflow), schema_of(RunStatus))
+    return _crd("WorkflowRun", "wfr", schema, RUN_COLUMNS)
+
+
+def template_crd() -> dict[str, Any]:
+    """`workflowtemplates.blockyard.dev`."""
+    schema = _root("Steps that WorkflowRuns take from here.", schema_of(Workflow), default_of(Workflow), None)
+    return _crd("WorkflowTemplate", "wft", schema, TEMPLATE_COLUMNS)
+
+
 def render() -> dict[str, str]:
     """File names and texts of all that belongs into `crds/`."""
     return {
         f"{crd['spec']['names']['plural']}.yaml": HEADER + yaml.safe_dump(crd, sort_keys=False, width=120)
-        for crd in (pool_crd(), block_crd())
+        for crd in (pool_crd(), block_crd(), run_crd(), template_crd())
     }
 
 
-def _root(description: str, spec: Schema, default: Schema, status: Schema) -> Schema:
+def _root(description: str, spec: Schema, default: Schema, status: Schema | None) -> Schema:
     # Names become labels, host names and parts of longer names: 'NAME-XXXXX-INDEX' must fit into 63 characters.
     name = {"rule": "size(self.metadata.name) <= 50", "message": "metadata.name is longer than 50 characters"}
     return {
@@ -102,8 +135,8 @@ def _root(description: str, spec: Schema, default: Schema, status: Schema) -> Sc
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec | {"default": default},
-            "status": status,
-        },
+        }
+        | ({"status": status} if status is not None else {}),
         "x-kubernetes-validations": [name],
     }
 
@@ -117,7 +150,8 @@ def _crd(
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}} | ({"scale": scale} if scale else {}),
+        "subresources": ({"status": {}} if "status" in schema["properties"] else {})
+        | ({"scale": scale} if scale else {}),
         "additionalPrinterColumns": [column.manifest() for column in columns],
     }
     if kind == "WorkerBlock":

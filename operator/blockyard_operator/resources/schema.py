@@ -47,7 +47,7 @@ def _struct(info: types.StructType) -> Schema:
     return schema
 
 
-def _type(kind: types.Type) -> Schema:
+def _type(kind: types.Type) -> Schema:  # noqa: C901 - one flat case for each kind of type
     match kind:
         case types.Metadata():
             return _type(kind.type) | dict(kind.extra_json_schema or {})
@@ -65,6 +65,8 @@ def _type(kind: types.Type) -> Schema:
             return {"type": "boolean"}
         case types.EnumType():
             return {"type": "string", "enum": [member.value for member in kind.cls]}
+        case types.AnyType():
+            return {}
         case types.ListType():
             return {"type": "array", "items": _type(kind.item_type)} | _bounds(
                 kind, min_length="minItems", max_length="maxItems"

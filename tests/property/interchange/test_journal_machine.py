@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from blockyard.wire import client as client_wire
-from blockyard.wire.records import Assigned, Blob, Body, Status
+from blockyard.wire.records import Assigned, Blob, Body, Status, Trigger
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Flag, State, Task, TaskState
 from tests.machine import Size
@@ -80,11 +80,12 @@ class JournalMachine(RuleBasedStateMachine):
         pool=st.sampled_from(["default", "default", "other"]),
         once=st.booleans(),
         key=st.sampled_from(["", "", "a", "b"]),
+        trigger=st.sampled_from([Trigger.ALL_SUCCESS, Trigger.ALL_SUCCESS, *Trigger]),
         data=st.data(),
     )
-    def submit(self, count: int, pool: str, once: bool, key: str, data: st.DataObject) -> None:
+    def submit(self, count: int, pool: str, once: bool, key: str, trigger: Trigger, data: st.DataObject) -> None:
         needs = data.draw(st.lists(st.sampled_from(self.mine[-8:]), max_size=3)) if self.mine else []
-        spec = a_spec(pool=pool, idempotent=not once, retries=2)
+        spec = a_spec(pool=pool, idempotent=not once, retries=2, trigger=trigger)
         bodies: list[Body] = [Blob(f"blob-{self.blobs}", 9), *([b"body"] * (count - 1))]
         self.blobs += 1
         keys = [key] + [""] * (count - 1) if key else ()

@@ -1,13 +1,16 @@
 {{/* What the operator may do in a namespace whose pools it serves. tests/chart holds this against what it does. */}}
 {{- define "blockyard.rules.watched" -}}
 - apiGroups: [blockyard.dev]
-  resources: [workerpools]
+  resources: [workerpools, workflowtemplates]
   verbs: [get, list, watch]
+- apiGroups: [blockyard.dev]
+  resources: [workflowruns]
+  verbs: [get, list, watch, delete]
 - apiGroups: [blockyard.dev]
   resources: [workerblocks]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [blockyard.dev]
-  resources: [workerpools/status, workerblocks/status]
+  resources: [workerpools/status, workerblocks/status, workflowruns/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]

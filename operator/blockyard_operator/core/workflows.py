@@ -1,0 +1,174 @@
+"""What is to be done about a WorkflowRun: start it once, show how it stands, suspend, cancel, and at last delete it.
+
+What runs when is the interchange's business; it goes on while nobody looks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from blockyard.kube.times import instant, text
+from blockyard.workflow.checking import check_spec, merged
+from blockyard.workflow.reading import Fault
+from blockyard.workflow.spec import Workflow
+from blockyard_operator.core import plan as do
+from blockyard_operator.core.objects import Run
+from blockyard_operator.core.standing import Said, conditions
+from blockyard_operator.core.view import RunView
+from blockyard_operator.resources.run import MOST_FAILURES, RunStatus, StepCounts, StepFailure
+from blockyard_operator.resources.shape import Condition, ConditionStatus
+
+LOOK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 5.0
+"""Until a run that was refused is started again: its pool may come."""
+ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
+_POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A run's spec with its template's steps, or what is wrong with it."""
+
+    spec: Workflow | None
+    faults: tuple[Fault, ...] = ()
+
+
+class RunWorld(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reconcile sees. `view`: what the interchange said last; None while it has not."""
+
+    run: Run
+    checked: Checked
+    connected: bool
+    view: RunView | None = None
+
+
+def check(spec: Mapping[str, Any], templates: Mapping[str, Mapping[str, Any]]) -> Checked:
+    """Read a WorkflowRun's spec. `templates`: specs of the WorkflowTemplates of its namespace, by name."""
+    found, faults = check_spec(dict(spec))
+    if found is not None and found.template_ref is not None:
+        found, faults = merged(found, templates)
+    if found is None:
+        return Checked(None, tuple(faults))
+    pools = [("spec.pool", found.pool), *((f"spec.steps[{n}].pool", one.pool) for n, one in enumerate(found.steps))]
+    strange = [
+        Fault(path, f"{pool!r} is none of this namespace; name a WorkerPool that stands beside the run")
+        for path, pool in pools
+        if pool and not _POOL.fullmatch(pool)
+    ]
+    return Checked(None if strange else found, tuple(strange))
+
+
+def reconcile_run(world: RunWorld, now: float) -> do.Plan:
+    """What is to be done now, and when to look again."""
+    run, status = world.run, world.run.status
+    if run.meta.deleting:
+        return do.Plan()
+    if status.phase in ENDED:
+        return _after(world, now)
+    spec = world.checked.spec
+    view = world.view
+    is_known = view is not None and view.line is not None
+    if spec is None and not is_known:
+        reason = "; ".join(map(str, world.checked.faults))
+        return _write(world, _Seen("Invalid", "Invalid", reason), now)
+    if not world.connected:
+        return _write(world, _Seen(status.phase or "Pending", "InterchangeSilent", "the interchange is silent"), now)
+    if view is None:
+        return do.Plan(effects=(do.AskRun(run.meta, run.name),))
+    if view.line is None:
+        assert spec is not None
+        if view.refusal and now - view.at < AGAIN_SECONDS:
+            return _write(world, _Seen("Pending", "Refused", view.refusal), now, wake_at=view.at + AGAIN_SECONDS)
+        return do.Plan(effects=(do.StartRun(run.meta, run.name, spec),))
+    return _follow(world, view, now)
+
+
+def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
+    """It is known: have it as the spec says, and write down how it stands."""
+    assert view.line is not None
+    run, phase = world.run, view.line.phase
+    effects: list[do.Effect] = []
+    wants_hold, wants_end = bool(run.spec.get("suspend")), bool(run.spec.get("cancel"))
+    if phase not in ENDED:
+        if wants_end:
+            effects.append(do.EndRun(run.name))
+        elif wants_hold is not (phase == "Suspended"):
+            effects.append(do.HoldRun(run.name, wants_hold))
+        if now - view.at >= LOOK_SECONDS:
+            effects.append(do.AskRun(run.meta, run.name))
+    said = "; ".join(f"{one.step}: {one.message}" for one in view.failures[:3])
+    written = _write(world, _Seen(phase, phase, said if phase != "Succeeded" else "", view), now)
+    wake_at = None if phase in ENDED else max(now, view.at) + LOOK_SECONDS
+    if phase in ENDED:
+        ttl = run.spec.get("ttlSecondsAfterFinished")
+        wake_at = now + float(ttl) if isinstance(ttl, int) else None
+        kind = "Normal" if phase == "Succeeded" else "Warning"
+        note = said or f"{view.line.counts.get('Succeeded', 0)} steps succeeded"
+        effects.append(do.Tell(run.meta, "WorkflowRun", phase, note, warning=kind == "Warning"))
+    return do.Plan(effects=(*effects, *written.effects), wake_at=wake_at)
+
+
+def _after(world: RunWorld, now: float) -> do.Plan:
+    """It has ended: nothing of it changes any more, but it may be deleted."""
+    ttl, ended = world.run.spec.get("ttlSecondsAfterFinished"), instant(world.run.status.completed_at)
+    if not isinstance(ttl, int) or ended is None:
+        return do.Plan()
+    if now >= ended + ttl:
+        return do.Plan(effects=(do.DeleteRun(world.run.meta),))
+    return do.Plan(wake_at=ended + ttl)
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """How it stands now."""
+
+    phase: str
+    reason: str
+    message: str = ""
+    view: RunView | None = None
+
+
+def _write(world: RunWorld, seen: _Seen, now: float, wake_at: float | None = None) -> do.Plan:
+    run, before = world.run, world.run.status
+    has_ended = seen.phase in ENDED
+    line = seen.view.line if seen.view is not None else None
+    status = RunStatus(
+        phase=seen.phase,
+        run=run.name if seen.phase != "Invalid" else "",
+        observed_generation=run.meta.generation,
+        started_at=before.started_at or (text(line.at) if line is not None else None),
+        completed_at=text(now) if has_ended else None,
+        steps=_counts(line.counts) if line is not None else before.steps,
+        failures=_failures(seen.view) if seen.view is not None else before.failures,
+        conditions=_conditions(world, seen, now),
+    )
+    if status == before:
+        return do.Plan(wake_at=wake_at)
+    urgent = (status.phase, status.conditions) != (before.phase, before.conditions)
+    return do.Plan(effects=(do.WriteRunStatus(run.meta, status, urgent),), wake_at=wake_at)
+
+
+def _counts(counts: Mapping[str, int]) -> StepCounts:
+    return StepCounts(total=sum(counts.values()), **{state.lower(): count for state, count in counts.items()})
+
+
+def _failures(view: RunView) -> list[StepFailure]:
+    return [StepFailure(step=one.step[:63], message=one.message[:512]) for one in view.failures[:MOST_FAILURES]]
+
+
+def _conditions(world: RunWorld, seen: _Seen, now: float) -> list[Condition]:
+    """Accepted: it is in order. Complete: it has ended, however, so that a wait for this ends. Failed, Suspended."""
+    is_invalid, phase = seen.phase == "Invalid", seen.phase
+    said = [
+        Said("Accepted", _status(not is_invalid), "Invalid" if is_invalid else "Accepted", seen.message * is_invalid),
+        Said("Complete", _status(is_invalid or phase in ENDED), seen.reason, seen.message),
+        Said("Failed", _status(is_invalid or phase in ("Failed", "Cancelled")), seen.reason, seen.message),
+        Said("Suspended", _status(phase == "Suspended"), seen.reason, ""),
+    ]
+    return conditions(world.run.status.conditions, said, world.run.meta.generation, now)
+
+
+def _status(holds: bool) -> ConditionStatus:  # noqa: FBT001 - it is what a condition says
+    return ConditionStatus.TRUE if holds else ConditionStatus.FALSE

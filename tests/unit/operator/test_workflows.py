@@ -1,0 +1,152 @@
+"""What is done about a WorkflowRun, by what the interchange says of it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from blockyard.wire.control import RunLine
+from blockyard_operator.core import plan as do
+from blockyard_operator.core.objects import Run, read_run
+from blockyard_operator.core.view import FailedStep, RunView
+from blockyard_operator.core.workflows import Checked, RunWorld, check, reconcile_run
+from blockyard_operator.resources.run import RunStatus
+
+NOW = 1_700_000_000.0
+SPEC: dict[str, Any] = {"pool": "cpu", "steps": [{"name": "a", "function": "m:f"}]}
+
+
+def run_of(spec: dict[str, Any] | None = None, status: RunStatus | None = None, **metadata: Any) -> Run:
+    meta = {"name": "flow", "namespace": "lab", "uid": "0123456789abcdef", "generation": 3, **metadata}
+    raw = {"metadata": meta, "spec": SPEC if spec is None else spec}
+    return read_run(raw | ({"status": msgspec.to_builtins(status)} if status is not None else {}))
+
+
+def world(run: Run | None = None, view: RunView | None = None, *, connected: bool = True) -> RunWorld:
+    run = run or run_of()
+    return RunWorld(run=run, checked=check(run.spec, {}), connected=connected, view=view)
+
+
+def line(phase: str = "Running", **counts: int) -> RunLine:
+    return RunLine("lab.flow.01234567", phase, NOW - 60, 0.0, counts or {"Running": 1}, 1)
+
+
+def written(plan: do.Plan) -> RunStatus:
+    (found,) = [one.status for one in plan.effects if isinstance(one, do.WriteRunStatus)]
+    return found
+
+
+def conditions(status: RunStatus) -> dict[str, str]:
+    return {one.type: str(one.status) for one in status.conditions}
+
+
+def test_it_asks_before_it_starts_and_starts_what_is_not_known() -> None:
+    (ask,) = reconcile_run(world(), NOW).effects
+    assert ask == do.AskRun(run_of().meta, "lab.flow.01234567")
+    (start,) = reconcile_run(world(view=RunView(at=NOW)), NOW).effects
+    assert isinstance(start, do.StartRun)
+    assert [step.name for step in start.spec.steps] == ["a"]
+
+
+def test_a_run_that_goes_on_is_looked_at_once_a_second_and_written_when_it_changed() -> None:
+    view = RunView(at=NOW, line=line(Running=2, Succeeded=1))
+    plan = reconcile_run(world(view=view), NOW)
+    status = written(plan)
+    assert (status.phase, status.run, status.steps.total, status.steps.succeeded) == (
+        "Running", "lab.flow.01234567", 3, 1,
+    )  # fmt: skip
+    assert (plan.wake_at, status.started_at) == (NOW + 1.0, "2023-11-14T22:12:20Z")
+    again = reconcile_run(world(run_of(status=status), view), NOW + 0.5)
+    assert (again.effects, again.wake_at) == ((), NOW + 1.5)
+    (ask,) = reconcile_run(world(run_of(status=status), view), NOW + 1.0).effects
+    assert isinstance(ask, do.AskRun)
+
+
+@pytest.mark.parametrize(
+    "phase, complete, failed",
+    [("Succeeded", "True", "False"), ("Failed", "True", "True"), ("Cancelled", "True", "True")],
+)
+def test_an_end_completes_it_so_that_a_wait_ends(phase: str, complete: str, failed: str) -> None:
+    view = RunView(at=NOW, line=line(phase, Succeeded=1), failures=(FailedStep("a", "x" * 2000),))
+    status = written(reconcile_run(world(view=view), NOW))
+    seen = conditions(status)
+    assert (seen["Complete"], seen["Failed"], seen["Accepted"]) == (complete, failed, "True")
+    assert (status.phase, len(status.failures[0].message)) == (phase, 512)
+    assert reconcile_run(world(run_of(status=status), view), NOW + 100).effects == ()
+
+
+def test_what_is_wrong_is_said_with_path_and_reason_and_nothing_is_started() -> None:
+    bad = run_of({"steps": [{"name": "a", "function": "m:f", "needs": ["b"]}], "pool": "../other"})
+    status = written(reconcile_run(world(bad, RunView(at=NOW)), NOW))
+    assert conditions(status) == {"Accepted": "False", "Complete": "True", "Failed": "True", "Suspended": "False"}
+    assert "spec.steps[0].needs[0]: there is no step 'b'" in status.conditions[0].message
+    mended = run_of(status=status)
+    assert isinstance(reconcile_run(world(mended, RunView(at=NOW)), NOW).effects[0], do.StartRun)
+
+
+@pytest.mark.parametrize("pool", ["other/pool", "other.pool", "Pool"])
+def test_pools_of_other_namespaces_are_out_of_reach(pool: str) -> None:
+    for spec in ({**SPEC, "pool": pool}, {"steps": [{"name": "a", "function": "m:f", "pool": pool}]}):
+        found = check(spec, {})
+        assert found.spec is None
+        assert "none of this namespace" in found.faults[0].reason
+
+
+def test_a_template_of_the_namespace_gives_the_steps() -> None:
+    found = check({"templateRef": {"name": "t"}, "suspend": True}, {"t": SPEC})
+    assert found.spec is not None
+    assert (found.spec.pool, found.spec.suspend, len(found.spec.steps)) == ("cpu", True, 1)
+    assert "did you mean 't'" in check({"templateRef": {"name": "tt"}}, {"t": SPEC}).faults[0].reason
+    chained = check({"templateRef": {"name": "u"}}, {"t": SPEC, "u": {"templateRef": {"name": "t"}}})
+    assert "takes its steps from another" in chained.faults[0].reason
+
+
+def test_suspend_and_cancel_are_carried_on_until_they_show() -> None:
+    running = RunView(at=NOW, line=line())
+    held = reconcile_run(world(run_of({**SPEC, "suspend": True}), running), NOW)
+    assert do.HoldRun("lab.flow.01234567", True) in held.effects
+    suspended = RunView(at=NOW, line=line("Suspended"))
+    assert not any(isinstance(one, do.HoldRun) for one in reconcile_run(
+        world(run_of({**SPEC, "suspend": True}), suspended), NOW).effects)  # fmt: skip
+    assert do.HoldRun("lab.flow.01234567", False) in reconcile_run(world(view=suspended), NOW).effects
+    ended = reconcile_run(world(run_of({**SPEC, "cancel": True}), running), NOW)
+    assert do.EndRun("lab.flow.01234567") in ended.effects
+
+
+def test_a_refused_start_is_told_and_tried_again() -> None:
+    view = RunView(at=NOW, refusal="unknown pool 'lab.cpu'")
+    plan = reconcile_run(world(view=view), NOW + 1)
+    status = written(plan)
+    assert status.phase == "Pending"
+    assert "unknown pool" in status.conditions[1].message
+    assert plan.wake_at == NOW + 5
+    assert isinstance(reconcile_run(world(view=view), NOW + 5).effects[0], do.StartRun)
+
+
+def test_a_silent_interchange_changes_nothing_but_what_is_said() -> None:
+    status = written(reconcile_run(world(connected=False), NOW))
+    assert (status.phase, status.conditions[1].reason) == ("Pending", "InterchangeSilent")
+
+
+def test_it_is_deleted_when_its_time_is_over() -> None:
+    spec = {**SPEC, "ttlSecondsAfterFinished": 60}
+    view = RunView(at=NOW, line=line("Succeeded", Succeeded=1))
+    ended = reconcile_run(world(run_of(spec), view), NOW)
+    status = written(ended)
+    later = reconcile_run(world(run_of(spec, status), view), NOW + 10)
+    assert (later.effects, later.wake_at) == ((), NOW + 60)
+    (delete,) = reconcile_run(world(run_of(spec, status), view), NOW + 60).effects
+    assert isinstance(delete, do.DeleteRun)
+    assert reconcile_run(world(run_of(status=status)), NOW + 1e9) == do.Plan()
+
+
+def test_one_that_is_being_deleted_is_left_alone() -> None:
+    run = run_of(deletionTimestamp="2026-01-01T00:00:00Z")
+    assert reconcile_run(RunWorld(run=run, checked=Checked(None), connected=True), NOW) == do.Plan()
+
+
+def test_a_status_of_many_failures_stays_small() -> None:
+    failures = tuple(FailedStep("s" * 63, "m" * 5000) for _ in range(10))
+    view = RunView(at=NOW, line=line("Failed", Failed=100_000), failures=failures)
+    status = written(reconcile_run(world(view=view), NOW))
+    assert len(msgspec.json.encode(status)) < 32 * 1024
