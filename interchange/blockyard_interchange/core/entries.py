@@ -151,7 +151,7 @@ class Stored(Record, tag=14, frozen=True):
 
 
 class SessionGivenUp(Record, tag=15, frozen=True):
-    """A client vanished without goodbye and its tasks were ended: it must hear that, should it come back."""
+    """A session ended and its tasks with it: a client that vanished must hear that, should it come back."""
 
     session: int
 

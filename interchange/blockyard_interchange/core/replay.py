@@ -95,7 +95,9 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
 ) -> None:
     match entry:
         case entries.SessionOpened():
-            gathered.closed.discard(entry.session)
+            if entry.session in gathered.closed:  # another life of it, perhaps in another run
+                gathered.closed.discard(entry.session)
+                _forget_session(state, SessionId(entry.session))
             gathered.children[entry.session] = max(entry.next_child, gathered.children.get(entry.session, 0))
             _open_session(state, entry, now)
         case entries.RunOwned():

@@ -65,7 +65,7 @@ def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | 
     if SessionId(message.session) in state.given_up:
         return "session", (
             f"session {message.session:x} was given up after {state.settings.client_grace:g} s of silence or more, "
-            "and its tasks were ended; connect anew"
+            "or said goodbye, and its tasks were ended; connect anew"
         )
     known = state.sessions.get(SessionId(message.session))
     if known is not None and (known.token != message.token or known.user != user):
@@ -93,7 +93,7 @@ def _open(state: State, user: str, message: wire.Hello, now: float) -> Session:
 
 
 _MOST_GIVEN_UP = 10_000
-"""Sessions that are remembered as given up."""
+"""Ended sessions that are remembered."""
 _DONE_WITH = Flag.COLLECTED | Flag.CLIENT_DONE
 
 
@@ -325,8 +325,12 @@ def close_if_empty(state: State, session: Session) -> None:
 
 
 def give_up(state: State, session: Session) -> None:
-    """Do not let a client that vanished go on with its session: what it would say again may have been done already."""
-    if not session.said_bye and session.id not in state.given_up:
+    """Do not let anybody go on with a session that has ended.
+
+    What a client that vanished would say again may have been done already; and whoever numbers tasks anew that stand in
+    the journal as done with would lose them at the next restart.
+    """
+    if (session.accepted or not session.said_bye) and session.id not in state.given_up:
         remember_given_up(state, session.id)
         state.effects.entries.append(SessionGivenUp(session.id))
 

@@ -331,6 +331,36 @@ def test_a_client_that_comes_back_after_it_was_given_up_is_told_and_repeats_noth
     assert not bench.state.sessions
 
 
+def test_nobody_goes_on_with_a_session_that_said_goodbye_and_whose_task_numbers_stand_in_the_journal() -> None:
+    bench = Bench(heartbeat=1.0, client_grace=2.0)
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    finish(bench, manager)
+    client.outcomes()
+    client.say(wire.Bye(cancel=True))
+    for _ in range(30):
+        bench.turn(0.25)
+    assert not bench.state.sessions
+    come_back(client)
+    bench.turn()
+    (refused,) = client.heard(wire.Refused)
+    assert "said goodbye" in refused.message
+
+
+def test_one_that_submitted_nothing_may_come_back_in_another_run() -> None:
+    bench = Bench(heartbeat=1.0, client_grace=2.0)
+    client = bench.client(1, run="first")
+    client.say(wire.Bye(cancel=True))
+    other = bench.client(2, run="first")
+    for _ in range(30):
+        other.say(wire.Ping())
+        bench.turn(0.25)
+    client.say(msgspec.structs.replace(client.hello, run="second"))
+    bench.turn()
+    bench.restart()
+    assert {name: set(run.sessions) for name, run in bench.state.runs.items()} == {"first": {2}, "second": {1}}
+
+
 def test_a_client_that_comes_back_while_its_last_task_is_being_ended_is_told_too() -> None:
     bench = Bench(heartbeat=1.0, client_grace=2.0)
     client, manager = bench.client(), bench.manager()
