@@ -54,6 +54,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     """By whatever cause, also one that they waited for."""
     cancelled: int
+    """Or skipped, as a step of a workflow may be."""
     unfinished: int
     tries: int
     retried: int

@@ -22,6 +22,7 @@ from blockyard_monitoring.history.shapes import (
 from blockyard_monitoring.sinks.sql import tables
 
 _FAILED: Final = frozenset(int(state) for state in FAILED)
+_NOT_RUN: Final = (int(TryState.CANCELLED), int(TryState.SKIPPED))
 
 
 class RunLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     failed: int
     cancelled: int
+    """Or skipped, as a step of a workflow may be."""
 
     @property
     def unfinished(self) -> int:
@@ -132,7 +134,7 @@ def counts(connection: Connection, names: Sequence[str]) -> dict[str, "Counter[s
         .group_by(submissions.c.run, tries.c.state)
     )
     for name, state, count in connection.execute(ended):
-        kind = "failed" if state in _FAILED else "cancelled" if state == TryState.CANCELLED else "done"
+        kind = "failed" if state in _FAILED else "cancelled" if state in _NOT_RUN else "done"
         found.setdefault(name, Counter())[kind] += int(count)
     return found
 
