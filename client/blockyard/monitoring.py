@@ -43,6 +43,8 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
     """Let programs of this user follow what happens (`Client.events`, ``blockyard watch``), by a Unix socket."""
     sample_seconds: float = 1.0
     """Between two looks at what running tasks use; 0: none."""
+    keep_days: float = 0.0
+    """What ended longer ago goes from the database; 0 keeps everything."""
 
     def __post_init__(self) -> None:
         if self.database not in ("", "none") and not self.database.startswith(("sqlite:////", "postgresql://")):
@@ -54,6 +56,8 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"monitoring: radio={self.radio!r}; give a RadioConfig, for example InterchangeRadio()")
         if not 0.0 <= self.sample_seconds < 86_400.0:
             raise ConfigError(f"monitoring: sample_seconds={self.sample_seconds!r}; seconds from 0, 0 for no samples")
+        if not 0.0 <= self.keep_days <= 36_500.0:
+            raise ConfigError(f"monitoring: keep_days={self.keep_days!r}; days from 0 to 36,500, 0 to keep everything")
 
     def check_installed(self) -> None:
         """Raises ConfigError with the pip line when a package is missing."""
@@ -68,7 +72,8 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
         sinks += self.sinks
         if self.database == "none":
             return sinks
-        return [Sink("sql", {"url": self.database or _own_database(folder if is_kept else None)}), *sinks]
+        url = self.database or _own_database(folder if is_kept else None)
+        return [Sink("sql", {"url": url, "keep_days": self.keep_days}), *sinks]
 
 
 def _own_database(folder: Path | None) -> str:

@@ -18,6 +18,8 @@ class SinkFigures(NamedTuple):
     quarantined: int
     dropped: dict[str, int]
     """Records that did not fit, by kind."""
+    expired: dict[str, int]
+    """Rows that went because of their age, by table."""
 
 
 class HubFigures(NamedTuple):

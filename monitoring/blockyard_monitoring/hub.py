@@ -52,6 +52,7 @@ class Hub:
             SinkFigures(
                 runner.label, runner.is_available, runner.feed.waiting_parts, runner.written, runner.failures,
                 runner.quarantined, dict(runner.feed.dropped),
+                dict(runner.sink.expired) if isinstance(runner.sink, port.Tends) else {},
             )
             for runner in list(self.runners)
         ]  # fmt: skip

@@ -128,6 +128,21 @@ FROM pg_class c WHERE c.relnamespace = to_regnamespace('public') AND c.relkind =
             note="0 when the system is idle, on radios that confirm. Reads whole tables.",
         ),
         Panel(
+            title="Rows that went because of their age",
+            asks=(
+                Promql(
+                    _zero_when_none(
+                        "sum by (sink, table) (increase(blockyard_hub_sink_expired_total[$__rate_interval]))",
+                        "sink",
+                        'blockyard_hub_sink_written_total{sink=~"sql.*"}',
+                    ),
+                    "{{sink}} {{table}}",
+                ),
+            ),
+            look=Look.STACK,
+            width=12,
+        ),
+        Panel(
             title="Put aside",
             asks=(
                 Sql(
@@ -138,6 +153,7 @@ FROM quarantine WHERE at_us BETWEEN $__from * 1000 AND $__to * 1000 ORDER BY at_
                 ),
             ),
             look=Look.TABLE,
+            width=12,
         ),
     ),
 )

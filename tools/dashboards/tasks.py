@@ -134,7 +134,7 @@ GROUP BY s.first, s.submitted_us, s.run, s.name, s.function, s.count ORDER BY s.
                     f"""
 SELECT to_timestamp(t.returned_us / 1e6) AS at, {NAME} AS task, {FUNCTION} AS function, {STATE} AS state, t.kind,
   t.message, t.manager, t.is_last = 1 AS final
-{_SELECTED} AND t.state NOT IN (0, 2, 3) ORDER BY t.returned_us DESC LIMIT 100
+{_SELECTED} AND (t.state = 1 OR t.state > 3) ORDER BY t.returned_us DESC LIMIT 100
 """
                 ),
             ),
@@ -162,7 +162,7 @@ SELECT to_timestamp(t.returned_us / 1e6) AS at, {NAME} AS task, {FUNCTION} AS fu
                 Sql(
                     f"""
 SELECT CASE WHEN t.kind <> '' THEN t.kind ELSE {STATE} END AS cause, count(*) AS tries
-{_SELECTED} AND t.state NOT IN (0, 2, 3) GROUP BY 1 ORDER BY 2 DESC LIMIT 30
+{_SELECTED} AND (t.state = 1 OR t.state > 3) GROUP BY 1 ORDER BY 2 DESC LIMIT 30
 """
                 ),
             ),

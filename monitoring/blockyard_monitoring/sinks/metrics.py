@@ -164,6 +164,8 @@ def _of_hub(figures: HubFigures) -> Iterator[Metric]:
     yield _gauge("hub_sink_waiting", "Rows, about, that wait for the sink.", ("sink",), waiting)
     dropped = {(one.name, kind): count for one in sinks for kind, count in one.dropped.items()}
     yield _counter("hub_sink_dropped", "Records that did not fit.", ("sink", "kind"), dropped)
+    expired = {(one.name, table): float(count) for one in sinks for table, count in one.expired.items()}
+    yield _counter("hub_sink_expired", "Rows that went because of their age.", ("sink", "table"), expired)
 
 
 def _single(counts: "Counter[str]") -> dict[tuple[str, ...], float]:

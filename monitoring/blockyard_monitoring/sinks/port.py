@@ -4,8 +4,8 @@ A third party registers one by an entry point of group ``blockyard.sinks``; it i
 gave, as keyword arguments, and must pass `blockyard_monitoring.suites`.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, ConfigError
@@ -40,6 +40,21 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and let go; called once."""
+        ...
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """A sink that has something to do between messages, too."""
+
+    expired: Mapping[str, int]
+    """Rows that it let go because of their age, by what they were of."""
+
+    def tend(self) -> float:
+        """Do a little of it, from the same thread; returns after how many seconds it wants to be called again.
+
+        Raises SinkUnavailable as `write`.
+        """
         ...
 
 

@@ -5,16 +5,19 @@ What arrives while a batch is written, or soon after, is the next one. A sink's 
 
 import logging
 import threading
+import time
 from typing import Final
 
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard_monitoring.bus import Entry, Feed
-from blockyard_monitoring.sinks.port import Sink, SinkUnavailable
+from blockyard_monitoring.sinks.port import Sink, SinkUnavailable, Tends
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.1
 _MOST_RETRY_SECONDS: Final = 5.0
+_TEND_AGAIN_SECONDS: Final = 60.0
+"""After an error of the sink's housekeeping."""
 
 
 class Runner(threading.Thread):
@@ -33,6 +36,7 @@ class Runner(threading.Thread):
         self.is_available = False
         self.refusal: BlockyardError | None = None
         """Why it will never start."""
+        self._tend_at = 0.0
         self._ending = threading.Event()
         self.started = threading.Event()
 
@@ -43,12 +47,16 @@ class Runner(threading.Thread):
             return
         self.started.set()
         while True:
-            entries = self.feed.take(None)
-            if not entries:
-                break
-            if not self._write(entries):
-                break  # who sent them still has them
-            self.feed.done(entries)
+            entries = self.feed.take(self._patience())
+            if not entries and self.feed.is_closed:
+                entries = self.feed.take(0.0)  # which came in between
+                if not entries:
+                    break
+            if entries:
+                if not self._write(entries):
+                    break  # who sent them still has them
+                self.feed.done(entries)
+            self._tend()
         self.sink.close()
 
     def end(self, timeout: float) -> None:
@@ -76,6 +84,26 @@ class Runner(threading.Thread):
             else:
                 self.is_available = True
                 return True
+
+    def _patience(self) -> float | None:
+        """How long to wait for messages before the sink has something else to do."""
+        return max(0.0, self._tend_at - time.monotonic()) if isinstance(self.sink, Tends) else None
+
+    def _tend(self) -> None:
+        if not isinstance(self.sink, Tends) or time.monotonic() < self._tend_at:
+            return
+        wait = _MOST_RETRY_SECONDS
+        try:
+            wait = self.sink.tend()
+        except SinkUnavailable as error:
+            self._on_unavailable(error, wait)
+        except Exception as error:  # noqa: BLE001 - a sink's housekeeping must not end what it is there for
+            self.failures += 1
+            _log.error("sink %s: what is to be done between messages failed: %s", self.label, error)
+            wait = _TEND_AGAIN_SECONDS
+        else:
+            self.is_available = True
+        self._tend_at = time.monotonic() + wait
 
     def _write(self, entries: list[Entry]) -> bool:
         """False when this ended before they could be written."""

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
-from blockyard.wire.monitoring import Block, File, Needs, Node, Run, TryState
+from blockyard.wire.monitoring import AnyRecord, Block, File, Needs, Node, Run, TryState, Use, WorkerTasks
 from blockyard_monitoring.sinks.port import SinkUnavailable
 from blockyard_monitoring.sinks.sql import SqlSink, schema, tables
 from tests.contract.monitoring.databases import Database, PostgresDatabase, SqliteDatabase
@@ -72,6 +72,25 @@ def test_states_of_a_task_come_in_their_order(opened: Opened, database: Database
     assert [name for name, _ in found[:3]] == ["pending", "launched", "running"]
     assert {name for name, _ in found[3:]} == {"running_ended", "exec_done"}
     assert all(before <= after for (_, before), (_, after) in pairwise(found))
+
+
+@pytest.mark.parametrize("wrong_by", [-3600_000_000, 0, 5_000_000])
+@pytest.mark.parametrize("workers_first", [True, False])
+def test_times_of_a_machine_whose_clock_is_wrong_are_put_right(
+    opened: Opened, database: Database, wrong_by: int, workers_first: bool
+) -> None:
+    began = AT + 12_000
+    use = Use(TASK, 1 << 20, began - wrong_by, began - wrong_by + 5_000)
+    told: list[AnyRecord] = [some_tries(), WorkerTasks("default", "m1", "block-1", "node-1", 0, 77, "", [use])]
+    batch = [an_arrival(some_tasks()), *(an_arrival(one, number=2) for one in (told[::-1] if workers_first else told))]
+    opened().write(batch)
+    ((assigned, start, end, returned),) = database.ask(
+        "SELECT assigned_us, w.began_us, w.ended_us, returned_us FROM tries t JOIN worker_tasks w ON w.task = t.task"
+    )
+    assert assigned <= start <= end <= returned
+    assert end - start == 5_000
+    assert (start == began) is (wrong_by == 0)
+    assert database.ask("SELECT clock_us <> 0 FROM worker_tasks")[0][0] == bool(wrong_by)
 
 
 def test_the_same_message_twice_is_one_row_each(opened: Opened, database: Database) -> None:

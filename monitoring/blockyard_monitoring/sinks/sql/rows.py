@@ -24,6 +24,7 @@ from blockyard.wire.monitoring import (
     Tries,
     WorkerTasks,
 )
+from blockyard_monitoring.clocks import Clocks
 
 Row = tuple[Any, ...]
 Rows = dict[str, dict[Any, Row]]
@@ -37,21 +38,24 @@ def signed(task: int) -> int:
     return task if task < _TOP else task - _WRAP
 
 
-def rows_of(arrivals: Iterable[Arrival]) -> Rows:
-    """The rows of packets, in the order in which they came."""
+def rows_of(arrivals: Iterable[Arrival], clocks: Clocks) -> Rows:
+    """The rows of packets, in the order in which they came; `clocks` learns from them, before it is asked."""
+    records = [record for arrival in arrivals for record in arrival.packet.records]
+    for record in records:
+        if isinstance(record, Tries | WorkerTasks):
+            clocks.take(record)
     rows: Rows = defaultdict(dict)
-    for arrival in arrivals:
-        for record in arrival.packet.records:
-            _add(rows, record)
+    for record in records:
+        _add(rows, record, clocks)
     return rows
 
 
-def _add(rows: Rows, record: AnyRecord) -> None:
+def _add(rows: Rows, record: AnyRecord, clocks: Clocks) -> None:
     match record:
         case Tries():
             _add_tries(rows["tries"], record)
         case WorkerTasks():
-            _add_uses(rows["worker_tasks"], record)
+            _add_uses(rows["worker_tasks"], record, clocks.offset(record.manager))
         case Resources():
             _add_samples(rows["samples"], record)
         case Tasks():
@@ -81,14 +85,15 @@ def _add_tries(found: dict[Any, Row], record: Tries) -> None:
         )  # fmt: skip
 
 
-def _add_uses(found: dict[Any, Row], record: WorkerTasks) -> None:
+def _add_uses(found: dict[Any, Row], record: WorkerTasks, clock: int) -> None:
+    """`clock`: what must be added to the times that this manager's workers tell."""
     manager, worker, pid, accelerators = record.manager, record.worker, record.pid, record.accelerators
     for use in record.uses:
         task = signed(use.task)
         found[task, use.epoch] = (
-            task, use.epoch, manager, worker, pid, accelerators, use.began_us, use.ended_us, use.cpu_user_us,
-            use.cpu_system_us, use.peak_bytes, use.read_bytes, use.written_bytes, use.switches_voluntary,
-            use.switches_involuntary, use.page_faults,
+            task, use.epoch, manager, worker, pid, accelerators, max(0, use.began_us + clock),
+            max(0, use.ended_us + clock), use.cpu_user_us, use.cpu_system_us, use.peak_bytes, use.read_bytes,
+            use.written_bytes, use.switches_voluntary, use.switches_involuntary, use.page_faults, clock,
         )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """The sink itself: one connection, one transaction a batch, reconnects."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL, make_url
@@ -12,25 +14,47 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
 from blockyard.wire.monitoring import micros
+from blockyard_monitoring.clocks import Clocks
 from blockyard_monitoring.sinks.port import SinkUnavailable
 from blockyard_monitoring.sinks.sql import postgres, schema, sqlite
+from blockyard_monitoring.sinks.sql.expiry import Expiry
 from blockyard_monitoring.sinks.sql.rows import Rows, rows_of
 
 _DIALECTS: Final = {"sqlite": sqlite, "postgresql": postgres}
 _AWAY: Final = ("08", "53", "55P03", "57", "25006", "40")
 """SQLSTATE classes that are not the rows' fault: connection, resources, lock, operator, read-only, rollback."""
 _SHOWN: Final = 4000
+_DAY_US: Final = 86_400_000_000
+_MOST_DAYS: Final = 36_500
+_SWEEP_SECONDS: Final = 600.0
+"""From the end of one sweep through what is old to the next."""
+_STEP_SECONDS: Final = 0.05
+"""Between two steps of a sweep: what comes meanwhile is written first."""
+
+T = TypeVar("T")
 
 
 class SqlSink:
-    """History in a database. `url`: ``sqlite:////path/file.db`` or ``postgresql://…``, as SQLAlchemy writes them."""
+    """History in a database. `url`: ``sqlite:////path/file.db`` or ``postgresql://…``, as SQLAlchemy writes them.
+
+    `keep_days`: what ended longer ago goes, see `expiry`; 0 keeps everything.
+    """
 
     must_not_miss = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keep_days: float = 0.0) -> None:
+        if not 0.0 <= keep_days <= _MOST_DAYS:
+            raise ConfigError(
+                f"sink 'sql': keep_days={keep_days!r}; days from 0 to {_MOST_DAYS:,}, 0 to keep everything"
+            )
+        self.expired: Counter[str] = Counter()
+        """Rows that went, by table."""
         self._url = url_of(url)
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        self._keep_us = int(keep_days * _DAY_US)
+        self._expiry = Expiry()
+        self._clocks = Clocks()
 
     def start(self) -> None:
         """Connect, and bring the schema to what is known. Raises as `Sink.start`."""
@@ -38,7 +62,7 @@ class SqlSink:
 
     def write(self, batch: Sequence[Arrival]) -> None:
         """Write the rows of all packets in one transaction."""
-        rows = rows_of(batch)
+        rows = rows_of(batch, self._clocks)
         self._told(lambda: self._store(rows))
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
@@ -48,6 +72,20 @@ class SqlSink:
             packet.source, packet.number, arrival.radio, micros(time.time()), _plain(reason), _plain(repr(packet)),
         )  # fmt: skip
         self._told(lambda: self._store({"quarantine": {row[:2]: row}}))
+
+    def tend(self) -> float:
+        """Let a little of what is old go; returns seconds until it wants to be called again."""
+        if not self._keep_us:
+            return _SWEEP_SECONDS
+        try:
+            gone = self._told(self._expire)
+        except BaseException:
+            self._expiry.again()
+            raise
+        if gone is None:
+            return _SWEEP_SECONDS
+        self.expired.update(gone)
+        return _STEP_SECONDS
 
     def close(self) -> None:
         """Disconnect."""
@@ -78,10 +116,20 @@ class SqlSink:
         return self._connection
 
     def _store(self, rows: Rows) -> None:
+        with self._transaction() as connection:
+            _DIALECTS[self._dialect].write(connection, rows)
+
+    def _expire(self) -> "Counter[str] | None":
+        with self._transaction() as connection:
+            return self._expiry.step(connection, micros(time.time()) - self._keep_us)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """On the connection, which is given up when it fails."""
         connection = self._open()
         try:
             with connection.begin():
-                _DIALECTS[self._dialect].write(connection, rows)
+                yield connection
         except BaseException:
             self._drop()
             raise
@@ -92,10 +140,10 @@ class SqlSink:
             connection.invalidate()
             connection.close()
 
-    def _told(self, act: Callable[[], object]) -> None:
+    def _told(self, act: Callable[[], T]) -> T:
         """Do it; an error that another try may not meet is told as SinkUnavailable."""
         try:
-            act()
+            return act()
         except DBAPIError as error:
             if _is_away(error):
                 raise SinkUnavailable(f"database {self._url.render_as_string()}: {error.orig}") from error

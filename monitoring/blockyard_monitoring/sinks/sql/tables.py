@@ -7,7 +7,7 @@ have no foreign keys: rows arrive in whatever order, and a view counts those wit
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text, text
 
 metadata = MetaData()
 
@@ -26,6 +26,11 @@ def _small(name: str) -> "Column[int]":
     return Column(name, SmallInteger, nullable=False, server_default="0")
 
 
+def _index(name: str, column: str, which: str) -> Index:
+    """Of some rows only."""
+    return Index(name, column, postgresql_where=text(which), sqlite_where=text(which))
+
+
 sessions = Table(
     "sessions", metadata,
     _number("session", key=True), _text("run"), _text("user_name"), _text("name"), _text("python"),
@@ -39,7 +44,8 @@ submissions = Table(
     _text("function_hash"), _number("submitted_us"), _text("name"), _text("tags"), _number("priority"),
     _number("retries"), _number("timeout_us"), _number("parent"),
     Index("submissions_by_time", "submitted_us"), Index("submissions_by_session", "session"),
-    Index("submissions_by_function", "function"),
+    Index("submissions_by_function", "function"), Index("submissions_by_run", "run"),
+    _index("submissions_by_parent", "parent", "parent <> 0"),
 )  # fmt: skip
 
 needs = Table("needs", metadata, _number("task", key=True), _number("need", key=True))
@@ -50,6 +56,8 @@ tries = Table(
     _number("queued_us"), _number("assigned_us"), _number("returned_us"), _number("ran_us"), _text("manager"),
     _text("kind"), _text("message"), _text("evidence"),
     Index("tries_by_time", "returned_us"), Index("tries_by_submission", "submission"),
+    _index("tries_running", "assigned_us", "state < 0"),
+    _index("tries_failed", "returned_us", "state = 1 OR state > 3"),
 )  # fmt: skip
 
 worker_tasks = Table(
@@ -57,7 +65,7 @@ worker_tasks = Table(
     _number("task", key=True), _number("epoch", key=True), _text("manager"), _number("worker"), _number("pid"),
     _text("accelerators"), _number("began_us"), _number("ended_us"), _number("cpu_user_us"), _number("cpu_system_us"),
     _number("peak_bytes"), _number("read_bytes"), _number("written_bytes"), _number("switches_voluntary"),
-    _number("switches_involuntary"), _number("page_faults"),
+    _number("switches_involuntary"), _number("page_faults"), _number("clock_us"),
 )  # fmt: skip
 
 samples = Table(
@@ -102,6 +110,8 @@ quarantine = Table(
     _text("source", key=True), _number("number", key=True), _text("radio"), _number("at_us"), _text("reason"),
     _text("packet"),
 )  # fmt: skip
+
+leaving = Table("leaving", metadata, _number("first", key=True), _number("next_task"))
 
 KEYS: Final = {table.name: len(table.primary_key.columns) for table in metadata.tables.values()}
 """How many columns at the beginning of each table's rows are its key."""
