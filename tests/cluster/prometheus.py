@@ -51,6 +51,10 @@ class Prometheus:
         """The values of a label of series that match."""
         return list(self._ask(f"label/{label}/values", **{"match[]": series}))
 
+    def exemplars(self, expression: str, begin: float, end: float) -> list[Json]:
+        """Those of the series in an expression: one object per series."""
+        return list(self._ask("query_exemplars", query=expression, start=f"{begin}", end=f"{end}"))
+
     def rules(self) -> Json:
         """All groups of rules as the server read them."""
         return self._ask("rules")["groups"]
@@ -78,6 +82,7 @@ def running_prometheus(targets: Sequence[str], rules: Sequence[Path] = (), secon
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"
         argv = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+        argv += ["--enable-feature=exemplar-storage"]
         log = folder / "prometheus.log"
         try:
             processes.start([*argv, f"--web.listen-address={address}"], folder.name, log)

@@ -76,14 +76,13 @@ def number(title: str, ask: Promql | Sql, unit: str = "short", note: str = "") -
 
 
 def quantiles(metric: str, labels: str, by: str = "", legend: str = "") -> tuple[Promql, ...]:
-    """The median and the 99th percentile of a histogram, by labels, with exemplars."""
+    """The median and the 99th percentile of a histogram, by labels."""
     group = f"{by}, le" if by else "le"
     name = f"{legend} " if legend else ""
     return tuple(
         Promql(
             f"histogram_quantile({part}, sum by ({group}) (rate({metric}_bucket{{{labels}}}[$__rate_interval])))",
             f"{name}{word}",
-            exemplars=part > 0.9,
         )
         for part, word in ((0.5, "median"), (0.99, "99 %"))
     )

@@ -14,11 +14,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
 
 from blockyard.errors import ConfigError
+from blockyard.ids import TaskId, task_name
 from blockyard.radios import Arrival
 from blockyard_monitoring.figures import HubFigures
-from blockyard_monitoring.sinks.tallies import BOUNDS, MEMORY_BOUNDS, Histogram, Tallies
+from blockyard_monitoring.sinks.tallies import BOUNDS, MEMORY_BOUNDS, Example, Histogram, Tallies
 
 if TYPE_CHECKING:
     from socket import socket
@@ -190,10 +193,19 @@ def _histogram(
     name: str, text: str, labels: Sequence[str], values: Mapping[Any, Histogram], bounds: Sequence[float] = BOUNDS
 ) -> Metric:
     family = HistogramMetricFamily(_name(name), text, labels=labels)
-    limits = (*(f"{bound:g}" for bound in bounds), "+Inf")
+    limits = (*map(floatToGoString, bounds), "+Inf")
     for key, found in values.items():
-        family.add_metric(key, list(zip(limits, accumulate(found.counts), strict=True)), found.sum)
+        buckets = [
+            (limit, count) if example is None else (limit, count, _exemplar(example))
+            for limit, count, example in zip(limits, accumulate(found.counts), found.examples, strict=True)
+        ]
+        family.add_metric(key, buckets, found.sum)
     return family
+
+
+def _exemplar(example: Example) -> Exemplar:
+    """Shown to who asks for OpenMetrics, as Prometheus does."""
+    return Exemplar({"task": task_name(TaskId(example.task))}, example.value, example.at_us / 1e6)
 
 
 def _name(name: str) -> str:

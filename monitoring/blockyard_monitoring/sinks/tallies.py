@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from blockyard.wire.monitoring import (
     AnyRecord,
@@ -30,20 +30,33 @@ _MOST_KINDS: Final = 100
 _US_BOUNDS: Final = tuple(bound * 1e6 for bound in BOUNDS)
 
 
-class Histogram:
-    """Counts by bucket, not cumulative, and a sum."""
+class Example(NamedTuple):
+    """One try that was counted in a bucket."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    value: float
+    task: int
+    at_us: int
+
+
+class Histogram:
+    """Counts by bucket, not cumulative, and a sum; and of each bucket the latest of its examples."""
+
+    __slots__ = ("_bounds", "counts", "examples", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
+        self.examples: list[Example | None] = [None] * (len(bounds) + 1)
         self.sum = 0.0
 
     def add(self, value: float) -> None:
         """Count one."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
+
+    def show(self, value: float, task: int, at_us: int) -> None:
+        """Have a value that was counted stand for its bucket."""
+        self.examples[bisect_left(self._bounds, value)] = Example(value, task, at_us)
 
 
 class Labels:
@@ -124,6 +137,7 @@ class Tallies:
         queued = self.queued.setdefault(pool, Histogram(BOUNDS))
         tries: Counter[TryState] = Counter()
         tasks: Counter[TryState] = Counter()
+        slowest = latest = None  # one of each record is enough of examples, and the slow ones are looked for
         for one in record.tries:
             state = one.state
             if state < 0:
@@ -134,10 +148,17 @@ class Tallies:
                 ran.sum += one.ran_us / 1e6
                 queued.counts[bisect_left(_US_BOUNDS, one.assigned_us - one.queued_us)] += 1
                 queued.sum += max(0, one.assigned_us - one.queued_us) / 1e6
+                if slowest is None or one.ran_us > slowest.ran_us:
+                    slowest = one
+                if latest is None or one.queued_us < latest.queued_us:
+                    latest = one
             if one.is_last:
                 tasks[state] += 1
             if one.kind:
                 self._on_failure(pool, one)
+        if slowest is not None and latest is not None:
+            ran.show(slowest.ran_us / 1e6, slowest.task, record.at_us)
+            queued.show(max(0, latest.assigned_us - latest.queued_us) / 1e6, latest.task, record.at_us)
         for state, count in tries.items():
             self.tries[pool, function, state.name.lower()] += count
         for state, count in tasks.items():

@@ -3,18 +3,23 @@
 import asyncio
 import json
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from blockyard.blocks import plugins
 from blockyard.errors import BrokenBlockyard, ConfigError
 from blockyard.events import Where, follow
-from blockyard.wire.monitoring import Tasks
+from blockyard.wire.monitoring import AnyRecord, Node, Tasks
 from blockyard_monitoring.hub import Hub
 from blockyard_monitoring.sinks.jsonl import JsonlSink
 from blockyard_monitoring.sinks.metrics import PrometheusSink
@@ -23,7 +28,7 @@ from blockyard_monitoring.sinks.stream import StreamSink
 from blockyard_monitoring.suites import AT, Make, SinkSuite, arriving, one_of_each
 from tests.contract.monitoring.databases import Database
 from tests.integration.processes import wait_until
-from tests.unit.monitoring.messages import an_arrival, an_event
+from tests.unit.monitoring.messages import a_sample, a_try, an_arrival, an_event, some_tasks, some_tries
 
 TOKEN = "a token of this test"
 
@@ -118,6 +123,67 @@ def test_numbers_are_those_of_what_was_told(tmp_path: Path) -> None:
     assert found["blockyard_hub_refused_total", (("radio", "udp"), ("reason", "forged"))] == 1
     assert found["blockyard_history_blocks", (("pool", "default"), ("state", "FAILED"))] == 1
     hub.stop()
+
+
+def test_a_bucket_names_one_of_its_tasks_to_who_can_read_it() -> None:
+    sink = PrometheusSink("127.0.0.1:0")
+    sink.start()
+    fast = a_try(1 << 32, ran_us=2_000)
+    slow = a_try((1 << 32) + 7, ran_us=70_000_000)
+    sink.write([an_arrival(some_tasks(count=8), msgspec.structs.replace(some_tries(count=0), tries=[fast, slow]))])
+    address = f"http://127.0.0.1:{sink.port}/metrics"
+    asked = urllib.request.Request(address, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    with urllib.request.urlopen(asked, timeout=30.0) as answer:
+        families = list(openmetrics.text_string_to_metric_families(answer.read().decode()))
+    shown = {
+        (sample.name, sample.labels["le"]): sample.exemplar
+        for family in families
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    one = shown["blockyard_history_tries_ran_seconds_bucket", "300.0"]
+    assert (one.labels, one.value, float(one.timestamp)) == ({"task": "1-7"}, 70.0, some_tries().at_us / 1e6)
+    assert {example.labels["task"] for example in shown.values()} <= {"1-0", "1-7"}
+    assert scraped(sink.port), "those who cannot read it are told the rest"
+    sink.close()
+
+
+def test_a_scrape_costs_hardly_more_with_ten_thousand_managers() -> None:
+    """What is exported is the same; only sums are over more. The best of several, since others run here, too."""
+
+    def seconds(managers: int) -> float:
+        sink = PrometheusSink("127.0.0.1:0")
+        for begin in range(0, managers, 1000):
+            nodes: list[AnyRecord] = []
+            for number in range(begin, min(begin + 1000, managers)):
+                nodes.append(Node(f"m{number}", f"pool-{number % 10}", "b", "n", AT, "joined", workers=1))
+                nodes.append(msgspec.structs.replace(a_sample(), manager=f"m{number}", pool=f"pool-{number % 10}"))
+            sink.write([an_arrival(*nodes, number=begin + 1)])
+        for number in range(50):
+            first = number << 32
+            tasks = msgspec.structs.replace(some_tasks(first), name=f"f{number}", pool=f"pool-{number % 10}")
+            sink.write([an_arrival(tasks, msgspec.structs.replace(some_tries(first), pool=f"pool-{number % 10}"))])
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(sink))
+        best = float("inf")
+        for _ in range(7):
+            began = time.perf_counter()
+            text = generate_latest(registry)
+            best = min(best, time.perf_counter() - began)
+        assert text.count(b"blockyard_history_workers{") == 10
+        return best
+
+    assert seconds(10_000) < 5 * seconds(10)
+
+
+class _Collected(Collector):
+    """What a sink tells, without its port."""
+
+    def __init__(self, sink: PrometheusSink) -> None:
+        self._sink = sink
+
+    def collect(self) -> list[Metric]:
+        return self._sink._collect()
 
 
 def test_functions_beyond_the_bound_are_other() -> None:

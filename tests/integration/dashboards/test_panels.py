@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from blockyard.ids import parse_task_name
 from tests.integration.dashboards.conftest import World
 from tests.integration.dashboards.shipped import Question, dashboards, filled_in, questions
 from tests.integration.processes import wait_until
@@ -63,3 +64,18 @@ def test_variables_find_what_can_be_chosen(world: World) -> None:
         if "run" in variables:
             text = filled_in(variables["run"]["query"], in_sql(world))
             assert len(world.database.ask(text)) == 1, name
+
+
+def test_a_slow_try_can_be_found_by_its_bucket(world: World) -> None:
+    def tasks() -> list[str]:
+        found = world.prometheus.exemplars("blockyard_history_tries_ran_seconds_bucket", world.began, time.time())
+        return [one["labels"]["task"] for series in found for one in series["exemplars"]]
+
+    seen = wait_until("Prometheus has exemplars", tasks, bool, PATIENCE)
+    number = parse_task_name(seen[-1])
+    wait_until(
+        "the history has that task",
+        lambda: world.database.ask(f"SELECT task FROM tries WHERE task = {number}"),
+        lambda found: found == [(number,)],
+        PATIENCE,
+    )
