@@ -74,7 +74,7 @@ def test_both_sides_understand_their_settings(tmp_path: Path) -> None:
 
 def test_sinks_are_those_of_the_values_and_secrets_come_from_secrets(tmp_path: Path) -> None:
     sinks = {one.kind: one.settings for one in settings_of(TOGETHER, tmp_path).sinks}
-    assert sinks["sql"] == {"url": "postgresql://"}
+    assert sinks["sql"] == {"url": "postgresql://", "keep_days": 0}
     assert sinks["prometheus"]["listen"] == "0.0.0.0:9092"
     assert sinks["stream"]["token"] == "from-BLOCKYARD_MONITORING_STREAM_TOKEN"
     environment = {one["name"]: one for one in hub_of(TOGETHER)[2]["env"]}
@@ -83,7 +83,7 @@ def test_sinks_are_those_of_the_values_and_secrets_come_from_secrets(tmp_path: P
     assert environment["BLOCKYARD_MONITORING_STREAM_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "followers"
     apart = settings_of(APART, tmp_path).sinks
     assert [one.kind for one in apart] == ["sql", "jsonl"]
-    assert apart[0].settings == {"url": "from-BLOCKYARD_MONITORING_DATABASE"}
+    assert apart[0].settings == {"url": "from-BLOCKYARD_MONITORING_DATABASE", "keep_days": 0}
 
 
 def test_ports_of_radios_are_in_service_and_policies() -> None:

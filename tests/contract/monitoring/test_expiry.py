@@ -139,7 +139,7 @@ def test_the_sink_sweeps_between_messages_and_counts(database: Database) -> None
     sink = SqlSink(database.url, keep_days=30)
     sink.start()
     sink.write([an_arrival(*a_run(1, AT - 3000 * DAY, count=5))])
-    waits = []
+    waits: list[float] = []
     while not waits or waits[-1] < 1.0:
         waits.append(sink.tend())
     assert sink.expired["tries"] == 5

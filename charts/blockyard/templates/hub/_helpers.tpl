@@ -13,7 +13,7 @@
 {{- $own := .Values.hub -}}
 {{- $sinks := list -}}
 {{- if $own.sinks.sql.enabled -}}
-{{- $sinks = append $sinks (dict "kind" "sql" "settings" (dict "url" "postgresql://")) -}}
+{{- $sinks = append $sinks (dict "kind" "sql" "settings" (dict "url" "postgresql://" "keep_days" ($own.sinks.sql.keepDays | float64))) -}}
 {{- end -}}
 {{- if $own.sinks.prometheus.enabled -}}
 {{- $sinks = append $sinks (dict "kind" "prometheus" "settings" (dict "listen" "0.0.0.0:9092" "most_functions" ($own.sinks.prometheus.mostFunctions | int))) -}}
