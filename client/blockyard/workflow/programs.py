@@ -36,6 +36,7 @@ def run_program(plan: Plan, command: Sequence[str], environment: Mapping[str, st
         ended = run_managed(
             ManagedSpec(
                 binary=tuple(command),
+                fill=False,  # the step's references have been; what braces there are now are the program's
                 name=plan.step,
                 ranks=plan.ranks,
                 environment={**environment, OUTPUTS_VARIABLE: str(written)},
