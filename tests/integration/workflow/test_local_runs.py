@@ -156,3 +156,24 @@ def test_a_failed_run_is_retried_on_what_succeeded(
         assert rim.run(["runs", *profile]) == Exit.DONE
         assert "retried" in capsys.readouterr().out
         assert rim.run(["steps", "nothing", *profile]) == Exit.NOT_FOUND
+
+
+def test_a_managed_task_is_a_step_by_its_name() -> None:
+    spec = {
+        "steps": [
+            {"name": "one", "source": "def main(): return 1"},
+            {
+                "name": "add",
+                "task": "tests.integration.managed.jobs:test-add",
+                "arguments": {"a": "${{ steps.one.result }}", "b": 41},
+            },
+            {"name": "fails", "binary": ["sh", "-c", "echo so it is >&2; exit 3"]},
+        ]
+    }
+    with Client.local(workers=1) as client:
+        run = client.run(spec, name="managed")
+        assert run.wait(100) == "Failed"
+        assert run.result("add", 10) == 42
+        (failed,) = run.status(states=("Failed",)).steps
+        assert failed.name == "fails"
+        assert "so it is" in failed.message
