@@ -1,5 +1,6 @@
 """A sink's thread: again when the sink is away, on without what it can't swallow, honest about what is stored."""
 
+import threading
 from collections.abc import Sequence
 
 from blockyard.errors import ConfigError
@@ -108,3 +109,46 @@ def test_a_sink_with_bad_settings_is_left_alone_and_says_why() -> None:
     runner, confirmed = at_work(sink, range(1, 2))
     assert confirmed == []
     assert str(runner.refusal) == "url is none"
+
+
+class Housekeeper(Recorder):
+    """A sink with something to do between messages."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__()
+        self.expired: dict[str, int] = {}
+        self.tended = threading.Event()
+        self.calls: list[str] = []
+        self.fails = fails
+
+    def write(self, batch: Sequence[Arrival]) -> None:
+        super().write(batch)
+        self.calls.append("write")
+
+    def tend(self) -> float:
+        self.calls.append("tend")
+        if self.calls.count("tend") > 2:
+            self.tended.set()
+        if self.fails:
+            raise SinkUnavailable("away") if len(self.calls) % 2 else ValueError("no")
+        return 0.0
+
+
+def test_a_sink_that_tends_is_called_when_nothing_comes_and_written_to_first() -> None:
+    sink, bus = Housekeeper(), Bus()
+    runner = Runner("test", sink, bus.feed("test", must_not_miss=True))
+    bus.put(an_arrival(some_tries()))
+    runner.start()
+    assert sink.tended.wait(WITHIN)
+    runner.end(WITHIN)
+    assert sink.calls[:3] == ["write", "tend", "tend"]
+    assert (sink.written, sink.is_closed, runner.failures) == ([1], True, 0)
+
+
+def test_what_fails_between_messages_keeps_no_message_away() -> None:
+    sink = Housekeeper(fails=True)
+    runner, confirmed = at_work(sink, range(1, 4))
+    assert sink.written == confirmed == [1, 2, 3]
+    assert "tend" in sink.calls
+    assert runner.failures == 1
+    assert sink.is_closed
