@@ -30,6 +30,7 @@ SPEC = {
 }
 WITHIN = 180.0
 TASKS = 300
+OF_POOL = "from tries join submissions on first = submission"
 
 
 class Yard:
@@ -117,8 +118,11 @@ def naps(client: Client, count: int, seconds: float) -> "list[TaskFuture[int]]":
 
 def tries_of(yard: Yard, pool: str) -> list[tuple[Any, ...]]:
     """(ended tries, tries with what they used) of a pool."""
-    ended = yard.ask("select count(distinct task) from tries where pool = %s and is_last", yard.queue(pool))
-    used = yard.ask("select count(distinct task) from worker_tasks where pool = %s", yard.queue(pool))
+    ended = yard.ask(f"select count(distinct task) {OF_POOL} where pool = %s and is_last <> 0", yard.queue(pool))
+    used = yard.ask(
+        f"select count(distinct task) {OF_POOL} join worker_tasks using (task, epoch) where pool = %s",
+        yard.queue(pool),
+    )
     return [*ended, *used]
 
 
@@ -139,7 +143,7 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
         whole = [(TASKS,), (TASKS,)]
         yard.until("all tries, and what each used", lambda: tries_of(yard, "default"), lambda found: found == whole)
         times = yard.ask(
-            "select count(*) from tries where pool = %s and state = 0 and submitted_us <= queued_us "
+            f"select count(*) {OF_POOL} where pool = %s and state = 0 and submitted_us <= queued_us "
             "and queued_us <= assigned_us and assigned_us <= returned_us and ran_us >= 100000", yard.queue("default"),
         )  # fmt: skip
         assert times == [(TASKS,)], yard.ask("select * from tries limit 3")
@@ -149,7 +153,6 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
             lambda series: bool(series) and float(series[0]["value"][1]) > 0,
         )
         assert shown
-        assert prometheus.query("blockyard_hub_lost{radio='zmq'}")[0]["value"][1] == "0"
     release.wait_no_blocks("default")
 
     def states() -> set[str]:
