@@ -53,7 +53,7 @@ class Submitter(Executor):
     def submit_many(self, fn: Callable[[Any], T], items: Iterable[Any]) -> list[TaskFuture[T]]:
         """``fn(item)`` for each item; one frame and one commit of the journal for each 4096 of them, or 64 MiB.
 
-        Not one for all, so that the first ones run while the others are packed: docs/decisions/0005.
+        Not one for all, so that the first ones run while the others are packed: docs/decisions/0008.
         """
         return self._engine.submit_items(self._options, fn, items if isinstance(items, list | tuple) else list(items))
 

@@ -68,6 +68,7 @@ def test_a_pool_has_its_radio_before_its_first_block_and_keeps_it(release: Relea
     second = release.operator("operator-1", hub_endpoint=endpoint)
     release.until("it leads", lambda: second.leads)
     release.run("delete", "wp", "cpu")
+    release.run("delete", "wb,pods", "--all", "--wait=false")  # as the garbage collector would, of which there is none
     release.apply("WorkerPool", "next", blocks={"max": 1})
     monitored(release, "next", "Monitored")
     assert json.loads(secret(release, "next")["radio.json"])["settings"]["address"].endswith(f":{ports['first_port']}")
