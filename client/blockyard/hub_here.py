@@ -8,14 +8,12 @@ import importlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from blockyard import lifetime
 from blockyard.errors import ConfigError
-from blockyard.leftovers import LOCK, PREFIX
+from blockyard.leftovers import LOCK, PREFIX, make_folder
 from blockyard.monitoring import Monitoring, write_hub_settings
 from blockyard.radios import InterchangeRadio, RadioConfig, RadioSender, ThreadRadio
 
@@ -37,7 +35,7 @@ class HubHere:
                 f"Client.threads: radio={radio.kind!r} is for workers that are processes; threads tell by ThreadRadio()"
             )
         self.monitoring = monitoring
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}threads-"))
+        self.folder = make_folder(f"{PREFIX}threads-")
         self.on_stop: Callable[[], bool] = lambda: True
         """What has to be told first; False when not all of it was."""
         # Not imported by the library: it may not be installed, and costs nothing to those who do not ask for it.

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,22 @@ _YOUNG_SECONDS: Final = 60.0
 """A folder this young may be about to be locked by the process that has just made it."""
 _MOST: Final = 16
 """Removed by one start, so that none takes long."""
+
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path, unix(7)."""
+
+
+def longest_path(folder: Path) -> int:
+    """Bytes of the longest path of a socket in a state folder."""
+    return len(os.fsencode(folder.absolute() / "managers.sock"))
+
+
+def make_folder(prefix: str = PREFIX) -> Path:
+    """Make a state folder that is nobody's for long: where temporary files are, or in /tmp when that is too deep."""
+    named = Path(tempfile.gettempdir())
+    is_short = longest_path(named / f"{prefix}12345678") <= MAX_SOCKET_PATH
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=named if is_short else "/tmp"))
 
 
 def remove(root: Path, clear: Callable[[Path], None], *, now: float | None = None) -> list[Path]:

@@ -13,7 +13,6 @@ import pkgutil
 import re
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -63,8 +62,6 @@ _TCP: Final = re.compile(r"tcp://(?!0\.0\.0\.0:|\*:|\[::\]:)([\w.-]+|\[[\da-fA-F
 _STOP_SECONDS: Final = 5.0
 _TELL_SECONDS: Final = 25.0
 """The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
-_MAX_SOCKET_PATH: Final = 107
-"""Bytes of a Unix socket's path, unix(7)."""
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
@@ -429,16 +426,12 @@ def owner_of(folder: Path) -> str:
 
 def check_sockets(folder: Path) -> None:
     """Raise ConfigError when sockets in a state folder would have longer paths than Linux allows."""
-    longest = _longest_path(folder)
-    if longest > _MAX_SOCKET_PATH:
+    longest, most = leftovers.longest_path(folder), leftovers.MAX_SOCKET_PATH
+    if longest > most:
         raise ConfigError(
-            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {_MAX_SOCKET_PATH} are possible; "
+            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {most} are possible; "
             "use a shorter name, or a shorter folder in XDG_STATE_HOME"
         )
-
-
-def _longest_path(folder: Path) -> int:
-    return len(os.fsencode(folder.absolute() / "managers.sock"))
 
 
 def _blobs_of(owner: str) -> Path:
@@ -487,8 +480,6 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
 
 def _folder_of(run: str) -> Path:
     if not run:
-        named = Path(tempfile.gettempdir())
-        is_short = _longest_path(named / f"{leftovers.PREFIX}12345678") <= _MAX_SOCKET_PATH
-        return Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=named if is_short else "/tmp"))
+        return leftovers.make_folder()
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(home) / "blockyard" / "runs" / run

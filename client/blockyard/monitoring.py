@@ -110,8 +110,8 @@ def is_monitored(folder: Path) -> bool:
     return (folder / HUB_SETTINGS).exists()
 
 
-def database_of(folder: Path) -> str:
-    """URL of the history of the system in this state folder. Raises ConfigError when it keeps none."""
+def history_of(folder: Path) -> str:
+    """URL of the history of the system in this state folder; '' when it keeps none. Raises ConfigError."""
     path = folder / HUB_SETTINGS
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_Hub)
@@ -122,6 +122,13 @@ def database_of(folder: Path) -> str:
     for sink in found.sinks:
         if sink.kind == "sql":
             return str(sink.settings.get("url", ""))
+    return ""
+
+
+def database_of(folder: Path) -> str:
+    """The same. Raises ConfigError when there is none."""
+    if url := history_of(folder):
+        return url
     raise ConfigError(
         f"state folder {folder}: no history is kept there; begin with 'blockyard local up --monitoring', or "
         "Client.local(monitoring=True)"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard.monitoring import database_of, is_monitored
+from blockyard.monitoring import database_of, history_of
 
 if TYPE_CHECKING:
     from blockyard.workflow.building import Workflow
@@ -112,7 +112,7 @@ class RunHandle:
         self._engine = engine
         self._pool = pool
         self._folder = folder
-        self._database = database_of(folder) if folder is not None and is_monitored(folder) else ""
+        self._database = history_of(folder) if folder is not None else ""
 
     def __call__(
         self,

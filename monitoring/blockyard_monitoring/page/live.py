@@ -82,13 +82,14 @@ class Live:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _tell(self) -> None:
-        silent = 0.0
+        silent, was_told = 0.0, False
         while True:
             await asyncio.sleep(_GATHER_SECONDS)
             silent += _GATHER_SECONDS
-            if not self._came and (self.is_following or silent < _LOOK_SECONDS):
+            # Once more after the last: it is shown here before it is in the database, which pages ask.
+            if not self._came and not was_told and (self.is_following or silent < _LOOK_SECONDS):
                 continue
-            silent = 0.0
+            silent, was_told = 0.0, bool(self._came)
             came, self._came = dict(self._came) or {"look": 1}, Counter()
             for queue in self._pages:
                 if queue.full():  # a slow page has something to ask about anyway

@@ -41,7 +41,8 @@ RunJob = Callable[..., ManagedResult]
 def forked(name: str, **parameters: Any) -> ManagedResult:
     """In a process of its own with one thread, so that the executor forks."""
     command = [sys.executable, "-m", "tests.integration.managed.jobs", name, msgspec.json.encode(parameters).decode()]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return msgspec.json.decode(done.stdout, type=ManagedResult)
 
 
