@@ -175,7 +175,8 @@ class Bus:
             full = [feed for feed in needing if feed.is_full]
             if full and not all(isinstance(record, DROPPABLE) for record in records):
                 return False
-            is_fresh = self._counts.take(arrival.radio, arrival.packet.source, arrival.packet.number, size)
+            packet, is_kept = arrival.packet, arrival.on_stored is not None
+            is_fresh = self._counts.take(arrival.radio, packet.source, packet.number, size, is_kept=is_kept)
             entry = Entry(arrival, size, 0)
             for feed in self._feeds:
                 if not is_fresh and not feed.must_not_miss:

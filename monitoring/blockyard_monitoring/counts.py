@@ -31,15 +31,19 @@ class Counts:
         self._radios: dict[str, RadioCounts] = {}
         self._sources: dict[tuple[str, str], Sequence] = {}
 
-    def take(self, radio: str, source: str, number: int, records: int) -> bool:
-        """Count a packet; False when it had come before."""
+    def take(self, radio: str, source: str, number: int, records: int, *, is_kept: bool = False) -> bool:
+        """Count a packet; False when it had come before.
+
+        `is_kept`: by its sender until it is stored. What such a one sent before the first that comes here was stored by
+        a hub before this one, and is not lost.
+        """
         counts = self._of(radio)
         counts.packets += 1
         counts.records += records
         key = radio, source
         found = self._sources.get(key)
         if found is None:
-            found = self._sources[key] = Sequence()
+            found = self._sources[key] = Sequence(number if is_kept else 1)
             if len(self._sources) > _MOST_SOURCES:
                 oldest = next(iter(self._sources))
                 self._settle(self._of(oldest[0]), self._sources.pop(oldest))

@@ -7,12 +7,12 @@ _MOST_MISSING: Final = 4096
 
 
 class Sequence:
-    """The numbers of one sender: 1, 2, 3, … as they were given."""
+    """The numbers of one sender: 1, 2, 3, … as they were given, from `first` on."""
 
     __slots__ = ("_missing", "doubled", "given_up", "highest", "late")
 
-    def __init__(self) -> None:
-        self.highest = 0
+    def __init__(self, first: int = 1) -> None:
+        self.highest = first - 1
         self.late = 0
         """Came after one with a higher number."""
         self.doubled = 0

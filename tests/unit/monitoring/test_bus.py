@@ -109,3 +109,11 @@ def test_a_batch_waits_after_the_last_one_but_not_when_there_is_enough_or_it_is_
     bus.put(an_arrival(some_tries(), number=4))
     feed.close()
     assert len(feed.take(0.0)) == 1
+
+
+def test_what_a_sender_that_keeps_its_messages_sent_to_a_hub_before_this_one_is_not_lost(bus: Bus) -> None:
+    bus.put(an_arrival(some_tries(), number=17, source="kept", on_stored=lambda: None))
+    bus.put(an_arrival(some_tries(), number=19, source="kept", on_stored=lambda: None))
+    assert bus.counts()["interchange"].lost == 1, "18 is missing"
+    bus.put(an_arrival(some_tries(), number=3, source="not kept", radio="udp"))
+    assert bus.counts()["udp"].lost == 2
