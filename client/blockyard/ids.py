@@ -25,6 +25,7 @@ BlockId = NewType("BlockId", str)
 NUMBER_BITS = 32
 MAX_SESSION = 2**31 - 1
 MAX_NUMBER = 2**NUMBER_BITS - 1
+_MIRROR = MAX_SESSION + 1
 
 
 def task_id(session: SessionId, number: int) -> TaskId:
@@ -36,6 +37,16 @@ def hosted_session(run: str) -> SessionId:
     """The session that a run hosted by the interchange itself is numbered in: everybody knows it by the run's name."""
     drawn = int.from_bytes(blake2b(run.encode(), digest_size=4).digest(), "big")
     return SessionId(drawn % MAX_SESSION + 1)
+
+
+def inner_session(session: SessionId) -> SessionId:
+    """The session in which tasks are numbered that `join` makes for this one: its own, mirrored beyond 2^31."""
+    return SessionId(session | _MIRROR)
+
+
+def outer_session(session: SessionId) -> SessionId:
+    """The other way round; one that is no inner session stays itself."""
+    return SessionId(session & ~_MIRROR)
 
 
 def session_of(task: TaskId) -> SessionId:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId
+from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId, inner_session
 from blockyard.wire.records import Function, Group
 from blockyard_interchange.core import entries
 from blockyard_interchange.core.stages import Histogram
@@ -143,7 +143,7 @@ def _session(state: State, entry: entries.SessionOpened) -> entries.SessionOpene
     session = state.sessions.get(SessionId(entry.session))
     if session is None:
         return None
-    children = state.sessions.get(SessionId(session.id | 1 << 31))
+    children = state.sessions.get(inner_session(session.id))
     return entries.SessionOpened(
         session.id, session.token, session.run.name, session.user, session.keep, session.python, session.name,
         session.accepted, session.next_number, children.next_number if children is not None else 0, session.hosted,

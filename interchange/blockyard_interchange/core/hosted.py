@@ -8,13 +8,13 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 from collections.abc import Iterable
 from typing import Final
 
-from blockyard.ids import SessionId, TaskId, hosted_session
+from blockyard.ids import SessionId, TaskId, hosted_session, inner_session
 from blockyard.wire import control as asked
 from blockyard.wire.records import Status
 from blockyard_interchange.core import compaction, functions, outcomes, rights, sessions, submit, triggers
-from blockyard_interchange.core.entries import RunHosted, SessionClosed, SessionOpened, Submitted
+from blockyard_interchange.core.entries import RunHosted
 from blockyard_interchange.core.keeping import Fault
-from blockyard_interchange.core.state import Flag, Hosted, Run, Session, State, TaskState
+from blockyard_interchange.core.state import Flag, Hosted, Session, State, TaskState
 
 Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRun | asked.ForgetRun
 
@@ -64,17 +64,14 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     if wrong is not None:
         functions.forget_unused(state, [function.id for function in order.functions])
         if found is None:
-            _close(state, session)
+            sessions.remove(state, session)
         return Fault(*wrong)
     at = submit.stamp(state, now)
     if found is None:
         found = state.hosted[order.run] = Hosted(order.run, session, order.digest, at)
         session.is_held = order.held
     made = submit.add(state, session, order.groups, at, now)
-    lasting = [group for group in order.groups if state.pools[group.spec.pool].settings.durability != "memory"]
-    if lasting:
-        state.effects.entries.append(Submitted(session.id, at, lasting))
-        state.effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
+    submit.journal(state, session, order.groups, at)
     functions.forget_unused(state, [function.id for function in order.functions])
     _mark_steps(state, found, order.steps)
     _journal(state, found)
@@ -107,16 +104,9 @@ def _start_fault(state: State, asker: Session, order: asked.StartRun, found: Hos
 
 
 def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Session:
-    run = state.runs.setdefault(order.run, Run(order.run))
-    session = Session(hosted_session(order.run), b"", run, asker.user)
+    session = Session(hosted_session(order.run), b"", sessions.run_of(state, order.run), asker.user)
     session.name, session.keep, session.hosted, session.last_seen = f"run {order.run}", True, True, now
-    state.sessions[session.id] = session
-    run.sessions.add(session.id)
-    state.effects.entries.append(
-        SessionOpened(session.id, b"", order.run, asker.user, keep=True, python="", name=session.name, hosted=True)
-    )
-    if state.notes is not None:
-        state.notes.on_session(session, began=now)
+    sessions.add(state, session, now)
     return session
 
 
@@ -150,7 +140,7 @@ def restore(state: State, journaled: Iterable[RunHosted]) -> None:
 def _hold(state: State, found: Hosted, now: float, *, held: bool) -> int:
     if found.session.is_held is held:
         return 0
-    inner = state.sessions.get(SessionId(found.session.id | 1 << 31))
+    inner = state.sessions.get(inner_session(found.session.id))
     mine = [one for one in (found.session, inner) if one is not None]
     for session in mine:
         session.is_held = held
@@ -176,7 +166,7 @@ def _end(state: State, found: Hosted, now: float, *, exits: bool) -> int:
 
 
 def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
-    inner = state.sessions.get(SessionId(found.session.id | 1 << 31))
+    inner = state.sessions.get(inner_session(found.session.id))
     mine = [task for task in state.tasks.values() if task.order.session is found.session]
     if any(task.outcome is None for task in mine) or (inner is not None and inner.tasks):
         return asked.Unknown(f"run {found.run!r} goes on; end it first")
@@ -188,17 +178,8 @@ def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
     del state.hosted[found.run]
     if state.notes is not None:
         state.notes.on_session(found.session, ended=now)
-    _close(state, found.session)
+    sessions.remove(state, found.session)
     return asked.Done(len(mine))
-
-
-def _close(state: State, session: Session) -> None:
-    state.sessions.pop(SessionId(session.id | 1 << 31), None)
-    del state.sessions[session.id]
-    session.run.sessions.discard(session.id)
-    if not session.run.sessions:
-        state.runs.pop(session.run.name, None)
-    state.effects.entries.append(SessionClosed(session.id))
 
 
 def forget_old(state: State, now: float) -> None:

@@ -3,7 +3,7 @@
 import heapq
 import math
 
-from blockyard.ids import SessionId, TaskId, task_name
+from blockyard.ids import TaskId, inner_session, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_bytes, body_bytes
@@ -488,8 +488,8 @@ def abandon_children(state: State, children: list[Task]) -> None:
 
 
 def children_of(state: State, session: Session) -> Session:
-    """The inner session in which tasks made by `join` are numbered: the client's own, mirrored beyond 2^31."""
-    inner = SessionId(session.id | 1 << 31)
+    """The inner session of this one, made when it is not there."""
+    inner = inner_session(session.id)
     if inner not in state.sessions:
         state.sessions[inner] = Session(inner, b"", session.run, session.user)
         state.sessions[inner].is_held = session.is_held

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, task_id
+from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, outer_session, task_id
 from blockyard.wire.records import Group, Outcome
 from blockyard_interchange.core import entries, functions, hosted, keeping, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
@@ -247,7 +247,7 @@ def _make(state: State, gathered: _Gathered, now: float) -> Iterator[tuple[entri
 
 def _session_of(state: State, entry: entries.Submitted) -> Session | None:
     session = state.sessions.get(SessionId(entry.session))
-    outer = state.sessions.get(SessionId(entry.session & ~(1 << 31)))
+    outer = state.sessions.get(outer_session(SessionId(entry.session)))
     if session is None and outer is not None:
         return outcomes.children_of(state, outer)
     return session

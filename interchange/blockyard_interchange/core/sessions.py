@@ -1,6 +1,6 @@
 """Clients come, collect, cancel and go; runs and who owns them."""
 
-from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId
+from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId, inner_session
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
 from blockyard_interchange.core import functions, gangs, managers, outcomes, rights
@@ -76,20 +76,42 @@ def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | 
 
 
 def _open(state: State, user: str, message: wire.Hello, now: float) -> Session:
-    name = message.run or f"session-{message.session:x}"
+    run = run_of(state, message.run or f"session-{message.session:x}")
+    session = Session(SessionId(message.session), message.token, run, user)
+    session.name, session.python, session.keep = message.name, message.python, message.keep
+    add(state, session, now)
+    return session
+
+
+def run_of(state: State, name: str) -> Run:
+    """The run of this name, made when it is not there."""
     run = state.runs.get(name)
     if run is None:
         run = state.runs[name] = Run(name)
-    session = Session(SessionId(message.session), message.token, run, user)
-    session.name, session.python, session.keep = message.name, message.python, message.keep
+    return run
+
+
+def add(state: State, session: Session, now: float) -> None:
+    """Put a new session into its run, and into journal and history."""
     state.sessions[session.id] = session
-    run.sessions.add(session.id)
-    state.effects.entries.append(
-        SessionOpened(session.id, session.token, name, user, session.keep, session.python, session.name)
-    )
+    session.run.sessions.add(session.id)
+    opened = SessionOpened(
+        session.id, session.token, session.run.name, session.user, session.keep, session.python, session.name,
+        hosted=session.hosted,
+    )  # fmt: skip
+    state.effects.entries.append(opened)
     if state.notes is not None:
         state.notes.on_session(session, began=now)
-    return session
+
+
+def remove(state: State, session: Session) -> None:
+    """Take out a session without tasks, its inner one, and its run with the last of these."""
+    state.sessions.pop(inner_session(session.id), None)
+    del state.sessions[session.id]
+    session.run.sessions.discard(session.id)
+    if not session.run.sessions:
+        state.runs.pop(session.run.name, None)
+    state.effects.entries.append(SessionClosed(session.id))
 
 
 _MOST_GIVEN_UP = 10_000
@@ -309,19 +331,13 @@ def _needed_elsewhere(tasks: list[Task]) -> set[TaskId]:
 
 def close_if_empty(state: State, session: Session) -> None:
     """Forget a session that is gone and has no tasks left."""
-    inner = state.sessions.get(SessionId(session.id | 1 << 31))
+    inner = state.sessions.get(inner_session(session.id))
     if session.connected or session.tasks or (inner and inner.tasks) or session.id not in state.sessions:
         return
-    if inner is not None:
-        del state.sessions[inner.id]
     for key in session.functions:
         functions.release(state, state.functions[key])
-    del state.sessions[session.id]
-    session.run.sessions.discard(session.id)
-    if not session.run.sessions:
-        state.runs.pop(session.run.name, None)
     give_up(state, session)
-    state.effects.entries.append(SessionClosed(session.id))
+    remove(state, session)
 
 
 def give_up(state: State, session: Session) -> None:

@@ -38,10 +38,7 @@ def on_submit(state: State, session: Session, message: wire.Submit, now: float) 
         return
     at = stamp(state, now)
     add(state, session, message.groups, at, now)
-    lasting = [group for group in message.groups if state.pools[group.spec.pool].settings.durability != "memory"]
-    if lasting:
-        effects.entries.append(Submitted(session.id, at, lasting, message.number))
-        effects.sync |= any(state.pools[group.spec.pool].settings.durability == "fsync" for group in lasting)
+    journal(state, session, message.groups, at, message.number)
     session.accepted = message.number
     state.unaccepted[session.id] = session
 
@@ -50,6 +47,15 @@ def stamp(state: State, now: float) -> float:
     """When a submission came, UTC: later than all before, because replay goes by it, whatever the clock does."""
     state.last_at = max(now + state.wall_offset, state.last_at + _TICK_SECONDS)
     return state.last_at
+
+
+def journal(state: State, session: Session, groups: list[Group], at: float, number: int = 0) -> None:
+    """Write down new tasks, but for those of pools that keep no journal. `number`: of their submission."""
+    durability = {group.spec.pool: state.pools[group.spec.pool].settings.durability for group in groups}
+    lasting = [group for group in groups if durability[group.spec.pool] != "memory"]
+    if lasting:
+        state.effects.entries.append(Submitted(session.id, at, lasting, number))
+        state.effects.sync |= "fsync" in durability.values()
 
 
 def _remember_refusal(state: State, session: Session, number: int, fault: tuple[str, str]) -> None:
