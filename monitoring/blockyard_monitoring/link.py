@@ -9,12 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Final, NamedTuple
 
 from blockyard.errors import BadFrame
 from blockyard.radios import Arrival
-from blockyard.transport import Context, Dealer, KeyPair, Poller
+from blockyard.transport import Dealer, KeyPair, Poller, dialled
 from blockyard.wire import codec, hub
 from blockyard.wire.monitoring import VERSION, micros
 from blockyard_monitoring.bus import Bus
@@ -52,19 +51,17 @@ class InterchangeLink(threading.Thread):
         self._inlet = Inlet(bus)
         self._confirming = Confirming()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_called = False
+        """The thread knows, or will see, that there is more to confirm."""
         self._ending = False
         self.refusal = ""
         """Why the interchange will not talk to this hub."""
 
     def run(self) -> None:
         """Until `end`."""
-        settings = self._settings
-        with closing(Context()) as context:
-            dealer = Dealer(context, settings.endpoint, server_key=settings.server_key, keys=settings.keys)
-            try:
-                self._serve(dealer)
-            finally:
-                dealer.close(linger=0.2)
+        where = self._settings
+        with dialled(where.endpoint, server_key=where.server_key, keys=where.keys, linger=0.2) as dealer:
+            self._serve(dealer)
 
     def _serve(self, dealer: Dealer) -> None:
         poller = Poller()
@@ -86,7 +83,9 @@ class InterchangeLink(threading.Thread):
                 for frame in dealer.receive_all(_FRAMES):
                     self._hear(dealer, frame)
             if time.monotonic() >= due_at:
-                said_at, stored = time.monotonic(), self._confirming.confirmed
+                said_at = time.monotonic()
+                with self._lock:
+                    self._is_called, stored = False, self._confirming.confirmed
                 if dealer.send(codec.encode(hub.Confirm(stored))):
                     self._confirmed = stored
         dealer.send(codec.encode(hub.Confirm(self._confirming.confirmed)))
@@ -150,7 +149,8 @@ class InterchangeLink(threading.Thread):
         def on_stored() -> None:
             with self._lock:
                 has_more = confirming.done(number) and confirming is self._confirming
-                if has_more and not self._ending:
+                if has_more and not self._is_called and not self._ending:
+                    self._is_called = True
                     os.eventfd_write(self._wakeup, 1)
 
         return on_stored

@@ -13,14 +13,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Final
 
 import msgspec
 
 from blockyard.errors import BadFrame
 from blockyard.session import LinkSettings
-from blockyard.transport import Context, Dealer, Poller
+from blockyard.transport import Dealer, Poller, dialled
 from blockyard.wire import codec
 from blockyard.wire import radios as wire
 from blockyard_operator.core.view import RadioView
@@ -201,13 +200,9 @@ class _Wire(threading.Thread):
 
     def run(self) -> None:
         """Until `end`."""
-        settings = self._settings
-        with closing(Context()) as context:
-            dealer = Dealer(context, settings.endpoint, server_key=settings.server_key, keys=settings.keys)
-            try:
-                self._serve(dealer)
-            finally:
-                dealer.close(linger=0.2)
+        where = self._settings
+        with dialled(where.endpoint, server_key=where.server_key, keys=where.keys, linger=0.2) as dealer:
+            self._serve(dealer)
 
     def _serve(self, dealer: Dealer) -> None:
         poller = Poller()

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import closing
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -15,7 +14,7 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.radios.config import Arrivals, RadioConfig, RadioReceiver, Wire, receiver_class
-from blockyard.transport import Context, Dealer, KeyPair, Poller
+from blockyard.transport import Dealer, KeyPair, Poller, dialled
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """Unconfirmed; what is sent beyond that is lost and counted."""
@@ -116,10 +115,8 @@ class _Sending(threading.Thread):
 
     def run(self) -> None:
         """Send, hear confirmations, send again."""
-        with closing(Context()) as context:
-            dealer = Dealer(context, self._address, server_key=self._server_key, keys=self._keys)
-            with closing(dealer):
-                self._serve(dealer)
+        with dialled(self._address, server_key=self._server_key, keys=self._keys) as dealer:
+            self._serve(dealer)
 
     def _serve(self, dealer: Dealer) -> None:
         poller = Poller()

@@ -7,7 +7,7 @@ lost, sends again after the next handshake (`Hello`, `Join`).
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import zmq
@@ -132,6 +132,17 @@ class Dealer:
         self._socket.close(round(linger * 1000))
 
 
+@contextlib.contextmanager
+def dialled(endpoint: str, *, server_key: bytes, keys: KeyPair, linger: float = 0.0) -> Iterator[Dealer]:
+    """A `Dealer` with a context of its own, for a thread that has one link; what is not sent yet is given `linger`."""
+    with contextlib.closing(Context()) as context:
+        dealer = Dealer(context, endpoint, server_key=server_key, keys=keys)
+        try:
+            yield dealer
+        finally:
+            dealer.close(linger)
+
+
 class Router:
     """The bound side of links; its `Gate` decides who may connect."""
 
@@ -246,4 +257,4 @@ def _limit(socket: "zmq.Socket[bytes]") -> None:
     socket.set(zmq.HANDSHAKE_IVL, 10_000)
 
 
-__all__: Sequence[str] = ["Context", "Dealer", "Pollable", "Poller", "Router"]
+__all__: Sequence[str] = ["Context", "Dealer", "Pollable", "Poller", "Router", "dialled"]
