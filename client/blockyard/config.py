@@ -4,7 +4,6 @@ Precedence: flags, environment (``BLOCKYARD_*``), ``./blockyard.toml``, the user
 defaults. `docs/configuration.md` lists the same keys, which a test checks. Where a profile leads to is `connect`'s.
 """
 
-import difflib
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import LocalPool
 from blockyard.errors import ConfigError
 from blockyard.journal_url import fault_of
+from blockyard.suggestion import nearest
 
 PREFIX: Final = "BLOCKYARD_"
 CONFIG_VARIABLE: Final = "BLOCKYARD_CONFIG"
@@ -196,15 +196,6 @@ def resolve(layers: Iterable[Layer], faults: list[str]) -> Settings:
 
 
 _KNOWN: Final = (*SCALARS, "profiles", "local.pools", "local")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean '…'?``, or what there is when nothing is near."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(sorted(known))}" if known else ""
 
 
 def environment_layer(environment: Mapping[str, str], faults: list[str]) -> Layer:

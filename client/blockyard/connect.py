@@ -18,6 +18,7 @@ from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.pidfile import holder_of, is_system
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
+from blockyard.suggestion import nearest
 from blockyard.transport import KeyPair, read_public_key
 
 KEY_LENGTH: Final = 40
@@ -88,7 +89,7 @@ def _of_profile(name: str, settings: config.Settings) -> Target:
         if name in config.systems():
             return of_folder(config.system_folder(name), name)
         known = {*settings.profiles, *config.systems()}
-        hint = config.nearest(name, known) if known else "; there is none yet"
+        hint = nearest(name, known) if known else "; there is none yet"
         raise ConfigError(
             f"profile {name!r} is unknown{hint}. Start one here with 'blockyard local up --name {name}', or add a "
             f"table [profiles.{name}] to {config.user_file()}"

@@ -52,7 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         for name in changes:
             if name not in _NAMES:
-                from blockyard.config import nearest  # reading files is not for every client
+                from blockyard.suggestion import nearest
 
                 raise ConfigError(f"task options: unknown {name!r}{nearest(name, _NAMES)}")
         if "memory" in changes:

@@ -11,13 +11,13 @@ What a plug-in of a group must look like is said where the group's port is: `lau
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from blockyard.blocks.faults import PluginError
+from blockyard.suggestion import hint
 
 LAUNCHERS: Final = "blockyard.launchers"
 STRATEGIES: Final = "blockyard.strategies"
@@ -118,9 +118,8 @@ def load(group: str, name: str) -> object:
 def _look_up(group: str, name: str) -> str:
     known = registered(group)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise PluginError(f"no plug-in {name!r} in group {group!r}; {hint}there are: {', '.join(known) or 'none'}")
+        there = f"{hint(name, known)}there are: {', '.join(known) or 'none'}"
+        raise PluginError(f"no plug-in {name!r} in group {group!r}; {there}")
     return known[name]
 
 

@@ -6,7 +6,7 @@ from blockyard.cli import options, show, views
 from blockyard.cli.asking import asking
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
-from blockyard.config import nearest
+from blockyard.suggestion import nearest
 from blockyard.wire import control
 
 LIVING = frozenset({"UNKNOWN", "PENDING", "RUNNING", "HELD"})

@@ -70,7 +70,7 @@ class _Commands(Piped):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _HOMES and not args[0].startswith("-"):
-            from blockyard.config import nearest
+            from blockyard.suggestion import nearest
 
             ctx.fail(f"no command {args[0]!r}{nearest(args[0], _HOMES)}")
         return super().resolve_command(ctx, args)

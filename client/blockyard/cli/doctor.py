@@ -7,7 +7,7 @@ from blockyard.cli import options, show
 from blockyard.cli.asking import asking
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
-from blockyard.config import nearest
+from blockyard.suggestion import nearest
 from blockyard.wire import control
 
 

@@ -8,9 +8,9 @@ from blockyard import connect
 from blockyard.cli import options, show, views
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
-from blockyard.config import nearest
 from blockyard.errors import ConfigError
 from blockyard.keyring import KINDS, KeyRing
+from blockyard.suggestion import nearest
 from blockyard.supervise import OWN_KEY
 from blockyard.transport import read_public_key
 

@@ -16,6 +16,7 @@ from blockyard.cli.options import Call
 from blockyard.cli.pool_spec import read_pool
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.pidfile import SystemInUse, ended_in_order, holder_of, is_system
+from blockyard.suggestion import nearest
 
 name_option = options.flag(
     "local.name", "--name", metavar="NAME", help="Which system; the profile that leads to it has the same name.",
@@ -146,7 +147,7 @@ def down(call: Call, grace: float, remove: bool) -> None:  # noqa: FBT001 - clic
     name = call.settings.local.name
     folder = config.system_folder(name)
     if not is_system(folder):
-        raise NotFound(f"system {name!r} does not exist{config.nearest(name, config.systems())}")
+        raise NotFound(f"system {name!r} does not exist{nearest(name, config.systems())}")
     holder = holder_of(folder)
     lines = [f"system {name!r} was not running"] if holder is None else [_end(name, folder, holder.pid, grace)]
     if remove:
@@ -190,7 +191,7 @@ def status(call: Call, name: str | None) -> None:
     """List the systems of this machine, running or not."""
     names = config.systems() if name is None else [name]
     if name is not None and not is_system(config.system_folder(name)):
-        raise NotFound(f"system {name!r} does not exist{config.nearest(name, config.systems())}")
+        raise NotFound(f"system {name!r} does not exist{nearest(name, config.systems())}")
     lines = [_view(one) for one in names]
     rows = [(line.name, line.state, line.pid or "-", show.since(line.since), line.url or line.folder) for line in lines]
     columns = ("SYSTEM", "STATE", "PROCESS>", "SINCE>", "URL")

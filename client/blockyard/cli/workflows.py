@@ -20,6 +20,7 @@ from blockyard.errors import BlockyardError, ConfigError
 from blockyard.ids import TaskId, task_name
 from blockyard.pidfile import holder_of
 from blockyard.remote import RemoteEngine
+from blockyard.suggestion import nearest
 from blockyard.wire import control
 from blockyard.workflow import files, running
 from blockyard.workflow.schema import json_schema
@@ -225,7 +226,7 @@ def _task_of(interchange: Asking, run: str, step: str) -> TaskId:
     seen = interchange.ask(control.Run(run, [], 1_000_000), control.RunIs)
     known = {one.name: TaskId(one.task) for one in seen.steps}
     if step not in known:
-        raise NotFound(f"run {run!r} has no step {step!r}{config.nearest(step, known)}")
+        raise NotFound(f"run {run!r} has no step {step!r}{nearest(step, known)}")
     return known[step]
 
 

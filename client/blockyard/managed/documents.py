@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from blockyard import yaml_text
 from blockyard.errors import ConfigError
 from blockyard.managed.substitution import Path as Place
 from blockyard.managed.substitution import Unknown, has_places, missing, render, shown
@@ -62,7 +63,8 @@ def read_document(path: str | os.PathLike[str], variables: Mapping[str, str] | N
 
 def parse_document(text: str, variables: Mapping[str, str] | None = None) -> Document:
     """The same from text. One document is taken for the sections, with an empty header."""
-    documents = _load(text)
+    # YAML aliases can't blow up here: what is read is resolved once a place, and the text is bounded.
+    documents = yaml_text.objects(text, "managed")
     if len(documents) == 1:
         documents = [{}, *documents]
     if len(documents) != 2:
@@ -77,16 +79,6 @@ def parse_document(text: str, variables: Mapping[str, str] | None = None) -> Doc
     if faulty:
         raise ConfigError(f"section {faulty[0]!r}: a table of parameters is expected")
     return Document({name: resolver.value((name,)) for name in header}, resolved)
-
-
-def _load(text: str) -> list[Any]:
-    import yaml
-
-    try:
-        # YAML aliases can't blow up here: what is read is resolved once a place, and the text is bounded.
-        return [one for one in yaml.safe_load_all(text) if one is not None]
-    except yaml.YAMLError as error:
-        raise ConfigError(f"no YAML: {' '.join(str(error).split())}") from error
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import course, default_hooks, launch, outputs, supervision
 from blockyard.managed.capture import Stream
@@ -526,13 +527,12 @@ def _sink(sink: Sink | str) -> Sink:
     """Raises ConfigError for a name that there is not."""
     if not isinstance(sink, str):
         return sink
-    from importlib.metadata import entry_points
-
-    points = {point.name: point for point in entry_points(group=SINKS)}
-    if sink not in points:
-        raise ConfigError(f"executor: no result sink {sink!r}; there are: {', '.join(sorted(points)) or 'none'}")
-    found: Sink = points[sink].load()
-    return found
+    if not plugins.is_known(SINKS, sink):
+        there = ", ".join(plugins.registered(SINKS)) or "none"
+        raise ConfigError(f"executor: no result sink {sink!r}; there are: {there}")
+    found: Any = plugins.load(SINKS, sink)
+    made: Sink = found
+    return made
 
 
 def _plain(value: Any) -> Any:

@@ -12,17 +12,19 @@ before anything runs.
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from blockyard.blocks import plugins
 from blockyard.errors import ConfigError
 from blockyard.managed.course import Policy
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
+from blockyard.suggestion import hint
 
 GROUP: Final = "blockyard.tasks"
 
@@ -129,12 +131,10 @@ def find(name: str) -> ManagedTask:
         plain = name
     if plain in _known:
         return _known[plain]
-    points = _entry_points()
+    points = plugins.registered(GROUP)
     if plain not in points:
-        names = sorted({*_known, *points})
-        near = difflib.get_close_matches(plain, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownTask(f"no managed task {plain!r}; {hint}there are: {', '.join(names) or 'none'}")
+        there = names()
+        raise UnknownTask(f"no managed task {plain!r}; {hint(plain, there)}there are: {', '.join(there) or 'none'}")
     return _load(plain, points[plain])
 
 
@@ -145,25 +145,16 @@ def known() -> frozenset[str]:
 
 def names() -> list[str]:
     """Of all tasks that are known here or registered by a distribution."""
-    return sorted({*_known, *_entry_points()})
+    return sorted({*_known, *plugins.registered(GROUP)})
 
 
 def _load(name: str, value: str) -> ManagedTask:
-    module, _, attribute = value.partition(":")
     try:
-        found = importlib.import_module(module)
-        for part in attribute.split(".") if attribute else ():
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        found = pkgutil.resolve_name(value)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UnknownTask(f"managed task {name!r} does not load from {value}: {error}") from error
     if isinstance(found, ManagedTask):
         return found
     if name in _known:  # a decorated function: importing its module has made it known
         return _known[name]
     raise UnknownTask(f"managed task {name!r}: {value} is {type(found).__name__}; name what register() returned")
-
-
-def _entry_points() -> dict[str, str]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point.value for point in entry_points(group=GROUP)}

@@ -4,11 +4,11 @@
 gives them (docs/lute.md). `Point` is what the executor sees by itself. A hook is for one of either.
 """
 
-import difflib
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from blockyard.errors import ConfigError
+from blockyard.suggestion import hint
 
 
 class Signal(StrEnum):
@@ -59,7 +59,5 @@ def event_named(name: str) -> Event:
     """The event of this name, in any case. Raises ConfigError with the nearest name when there is none."""
     found = EVENTS.get(name.upper())
     if found is None:
-        near = difflib.get_close_matches(name.upper(), EVENTS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"hook: no event {name!r}; {hint}there are: {', '.join(EVENTS)}")
+        raise ConfigError(f"hook: no event {name!r}; {hint(name.upper(), EVENTS)}there are: {', '.join(EVENTS)}")
     return found

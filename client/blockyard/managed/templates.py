@@ -6,7 +6,6 @@ a task, and what is filled in comes from who runs it.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.managed.substitution import substitute
+from blockyard.suggestion import nearest
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +58,7 @@ def render(text: str, values: Mapping[str, Any], name: str) -> str:
         return environment.from_string(text).render(dict(values))
     except UndefinedError as error:
         quoted = str(error.message).split("'")
-        near = difflib.get_close_matches(quoted[1], values, n=1) if len(quoted) > 1 else []
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(values))}"
+        hint = nearest(quoted[1] if len(quoted) > 1 else "", values)
         raise ConfigError(f"template {name}: {error.message}{hint}") from error
     except TemplateError as error:
         line = getattr(error, "lineno", None)

@@ -1,4 +1,4 @@
-"""Workflow files: YAML or JSON, one object or several. The only module of the library that knows YAML."""
+"""Workflow files: YAML or JSON, one object or several."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from blockyard import yaml_text
 from blockyard.errors import ConfigError
 from blockyard.workflow.checking import check_document, merged
 from blockyard.workflow.reading import Fault
@@ -39,15 +40,11 @@ def load(path: Path) -> list[Any]:
         except msgspec.DecodeError as error:
             raise ConfigError(f"{path} is no JSON: {error}") from error
     try:
-        import yaml
-    except ImportError as error:
-        raise ConfigError(f"{path}: reading YAML needs PyYAML; pip install 'blockyard[workflow]'") from error
-    try:
-        return [one for one in yaml.safe_load_all(text) if one is not None]
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is no YAML that can be read: it is nested too deeply") from error
+        return yaml_text.objects(text, "workflow")
+    except yaml_text.NoYaml as error:
+        raise ConfigError(f"{path} is {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def check(path: Path) -> tuple[list[Document], list[Fault]]:

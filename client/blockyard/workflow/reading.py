@@ -5,14 +5,16 @@ msgspec stops at the first fault; this walks along its types and asks it about o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import inspect as types
 
+from blockyard import suggestion
+
 R = TypeVar("R", bound=msgspec.Struct)
+_MOST_NAMED: Final = 20
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
@@ -28,11 +30,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean '…'?``, or what there is when nothing is near."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(sorted(known)[:20])}" if known else "; there are none"
+    return suggestion.nearest(name, known, _MOST_NAMED) or "; there are none"
 
 
 def read(value: object, record: type[R], path: str, faults: list[Fault]) -> R | None:

@@ -1,0 +1,26 @@
+"""Reads YAML: the only module of the library that knows it. What the objects mean is their readers'."""
+
+from typing import Any
+
+from blockyard.errors import ConfigError
+
+
+class NoYaml(ConfigError):
+    """A text is none; the sentence begins with ``no YAML``, for callers to say what is."""
+
+
+def objects(text: str, extra: str) -> list[Any]:
+    """The objects in a text, plain values only. `extra`: of ours, with which PyYAML is installed.
+
+    Raises NoYaml; ConfigError when that is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigError(f"reading YAML needs PyYAML; pip install 'blockyard[{extra}]'") from error
+    try:
+        return [one for one in yaml.safe_load_all(text) if one is not None]
+    except yaml.YAMLError as error:
+        raise NoYaml(f"no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise NoYaml("no YAML that can be read: it is nested too deeply") from error
