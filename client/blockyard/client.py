@@ -22,6 +22,7 @@ from blockyard.local import Limits, LocalSystem, Serving
 from blockyard.mapping import map_results
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine, RemoteSettings
+from blockyard.state_folder import STREAM_SOCKET, is_monitored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -338,7 +339,6 @@ class Client(Submitter):
         Raises ConfigError when there is no hub on this machine that this client knows of.
         """
         from blockyard import events  # asyncio, which not everybody uses
-        from blockyard.monitoring import STREAM_SOCKET, is_monitored
 
         if self._folder is None or not is_monitored(self._folder):
             raise ConfigError("events: there is no hub; make the client, or its local system, with monitoring")
@@ -380,7 +380,7 @@ class Client(Submitter):
         return None
 
     def _end(self, wait: bool, *, cancel_futures: bool) -> None:  # noqa: FBT001 - as Executor.shutdown
-        if self._folder is not None and (self._folder / "hub.json").exists():
+        if self._folder is not None and is_monitored(self._folder):
             _ = self.run  # it finds the history also when the folder is gone
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait and self._below is not None:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from blockyard.state_folder import MAX_SOCKET_PATH, longest_path
+
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = "blockyard-"
@@ -24,15 +26,6 @@ _YOUNG_SECONDS: Final = 60.0
 """A folder this young may be about to be locked by the process that has just made it."""
 _MOST: Final = 16
 """Removed by one start, so that none takes long."""
-
-
-MAX_SOCKET_PATH: Final = 107
-"""Bytes of a Unix socket's path, unix(7)."""
-
-
-def longest_path(folder: Path) -> int:
-    """Bytes of the longest path of a socket in a state folder."""
-    return len(os.fsencode(folder.absolute() / "managers.sock"))
 
 
 def make_folder(prefix: str = PREFIX) -> Path:

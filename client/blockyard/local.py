@@ -40,6 +40,7 @@ from blockyard.pool_engine import PoolEngine
 from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
+from blockyard.state_folder import MAX_SOCKET_PATH, longest_path
 
 if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
@@ -426,7 +427,7 @@ def owner_of(folder: Path) -> str:
 
 def check_sockets(folder: Path) -> None:
     """Raise ConfigError when sockets in a state folder would have longer paths than Linux allows."""
-    longest, most = leftovers.longest_path(folder), leftovers.MAX_SOCKET_PATH
+    longest, most = longest_path(folder), MAX_SOCKET_PATH
     if longest > most:
         raise ConfigError(
             f"state folder {folder}: its sockets' paths have up to {longest} bytes, {most} are possible; "

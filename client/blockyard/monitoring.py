@@ -14,11 +14,8 @@ import msgspec
 from blockyard.errors import ConfigError
 from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, RadioConfig, to_json
+from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET
 
-STREAM_SOCKET: Final = "stream.sock"
-"""In the state folder."""
-HUB_SETTINGS: Final = "hub.json"
-"""In the state folder: what the hub was started with."""
 _NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
 
 
@@ -103,11 +100,6 @@ class _Hub(msgspec.Struct, frozen=True):
     """Of a hub's settings, what others look for."""
 
     sinks: tuple[Sink, ...] = ()
-
-
-def is_monitored(folder: Path) -> bool:
-    """Whether a hub was ever started in this state folder."""
-    return (folder / HUB_SETTINGS).exists()
 
 
 def history_of(folder: Path) -> str:

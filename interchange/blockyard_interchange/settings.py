@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from blockyard import host_port
 from blockyard.errors import ConfigError
 from blockyard_interchange.core.settings import PoolSettings, Settings, nonsense
 
@@ -93,12 +94,11 @@ def address(field: str, value: str, path: Path | None = None) -> tuple[str, int]
     """
     if not value:
         return "", 0
-    host, _, port = value.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65_535:
+    found = host_port.split(value)
+    if found is None:
         where = f"settings file {path}: " if path is not None else ""
         raise ConfigError(f"{where}{field}={value!r}: give HOST:PORT, for example 127.0.0.1:9300")
-    return host, int(port)
+    return found
 
 
 __all__ = ["PoolSettings", "ProcessSettings", "Settings", "address", "read"]

@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from blockyard import host_port
 from blockyard.blocks.deathsig import bind_to_parent
 from blockyard.blocks.faults import PluginError
 from blockyard.errors import BadKey, ConfigError
@@ -70,8 +71,8 @@ def serve(settings: HubSettings, ending: threading.Event) -> None:
         door = _door(settings, hub, keys, stack) if settings.operators else None
         server = read_public_key(keys.path("hubs"))
         hub.follow(LinkSettings(settings.interchange_endpoint, server, keys.issue(f"hub-{settings.name}")))
-        if settings.health:
-            stack.callback(_probes(settings.health, hub, door).close)
+        if (address := host_port.split(settings.health)) is not None:
+            stack.callback(_probes(address, hub, door).close)
         _log.info("hub ready: sinks %s", ", ".join(runner.label for runner in hub.runners) or "none")
         ending.wait()
 
@@ -88,15 +89,14 @@ def _door(settings: HubSettings, hub: Hub, keys: KeyRing, stack: contextlib.Exit
     return door
 
 
-def _probes(address: str, hub: Hub, door: OperatorDoor | None) -> Probes:
+def _probes(address: tuple[str, int], hub: Hub, door: OperatorDoor | None) -> Probes:
     """Alive is a hub all of whose threads are; a sink's database that is away is no reason to start it again."""
 
     def verdict() -> Verdict:
         fault = hub.fault() or ("" if door is None or door.is_alive() else "the door for operators has ended")
         return not fault, fault or "it serves"
 
-    host, _, port = address.rpartition(":")
-    made = Probes({"/livez": verdict, "/readyz": verdict}, host.removeprefix("[").removesuffix("]"), int(port))
+    made = Probes({"/livez": verdict, "/readyz": verdict}, *address)
     made.start()
     return made
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard import host_port
 from blockyard.errors import ConfigError
 
 DATABASE_VARIABLE: Final = "BLOCKYARD_MONITORING_DATABASE"
@@ -72,8 +73,7 @@ def read(path: Path, environment: Mapping[str, str]) -> HubSettings:
         settings = msgspec.json.decode(path.read_bytes(), type=HubSettings)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"settings file {path}: {error}") from error
-    host, colon, port = settings.health.rpartition(":")
-    if settings.health and not (host and colon and port.isdecimal() and int(port) < 65_536):
+    if settings.health and host_port.split(settings.health) is None:
         raise ConfigError(f"settings file {path}: health={settings.health!r}; give HOST:PORT")
     radios = settings.radios
     if radios.ports and not 0 < radios.first_port <= 65_536 - radios.ports:

@@ -12,7 +12,7 @@ from blockyard.cli import options
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
 from blockyard.events import Where, follow
-from blockyard.monitoring import STREAM_SOCKET
+from blockyard.state_folder import STREAM_SOCKET
 
 
 @click.command(epilog="Example: blockyard watch --kind Tries --kind Block")

@@ -9,9 +9,11 @@ from typing import Final
 
 import msgspec
 
+from blockyard import host_port
 from blockyard.errors import ConfigError
 from blockyard.events import Where
-from blockyard.monitoring import STREAM_SOCKET, database_of
+from blockyard.monitoring import database_of
+from blockyard.state_folder import STREAM_SOCKET
 from blockyard_monitoring.settings import DATABASE_VARIABLE
 
 LEAST_TOKEN: Final = 16
@@ -85,10 +87,10 @@ def _stream(stream: str, token_file: Path | None, folder: Path | None) -> Where 
 
 
 def _address(name: str, value: str) -> tuple[str, int]:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+    found = host_port.split(value)
+    if found is None:
         raise ConfigError(f"{name} {value!r}: give HOST:PORT, for example 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
+    return found
 
 
 def _token(name: str, path: Path) -> str:
