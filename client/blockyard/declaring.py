@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from blockyard.errors import NotSendable
 from blockyard.wire.records import MAX_OUTPUTS_BYTES
+
+_UNSAYABLE: Final = (TypeError, ValueError, msgspec.MsgspecError)
+"""What JSON cannot say raises one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +24,25 @@ class Declared:
 
 def declare(value: Any, outputs: dict[str, Any]) -> Declared:
     """Raises NotSendable, naming the output, when JSON cannot say it, or when all are too large."""
-    for name, output in outputs.items():
-        try:
-            msgspec.json.encode(output, enc_hook=_plain)
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
-            raise NotSendable(f"output {name!r}: {error}; declare numbers, texts, lists and objects") from error
-    encoded = msgspec.json.encode(outputs, enc_hook=_plain)
+    try:
+        encoded = msgspec.json.encode(outputs, enc_hook=_plain)
+    except _UNSAYABLE as error:
+        name = next((name for name, output in outputs.items() if not _is_sayable(output)), "")
+        raise NotSendable(f"output {name!r}: {error}; declare numbers, texts, lists and objects") from error
     if len(encoded) > MAX_OUTPUTS_BYTES:
         raise NotSendable(
             f"the outputs have {len(encoded)} bytes as JSON, at most {MAX_OUTPUTS_BYTES} are taken; return large "
             "things as the result, and declare what is to be seen of them"
         )
     return Declared(value, encoded)
+
+
+def _is_sayable(output: Any) -> bool:
+    try:
+        msgspec.json.encode(output, enc_hook=_plain)
+    except _UNSAYABLE:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

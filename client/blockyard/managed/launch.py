@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from blockyard.managed import keeper
-from blockyard.managed.course import Effect
+from blockyard.managed.course import Effect, Exit
 
 _PACKET_BYTES: Final = 65536
 _LETTERS: Final = {
@@ -61,19 +61,12 @@ class Usage(msgspec.Struct, frozen=True):
     nivcsw: int = 0
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """How the main process ended."""
-
-    code: int | None = None
-    signal: int | None = None
-
-
 class Said(msgspec.Struct, frozen=True):
     """One packet of a keeper: one of the first four is there."""
 
     started: int | None = None
     failed: str | None = None
-    exited: Ended | None = None
+    exited: Exit | None = None
     ended: int | None = None
     """All is over; so many processes had outlived the main one."""
     rusage: Usage = Usage()
@@ -168,7 +161,7 @@ def _fork(plan: Plan, ours: socket.socket, theirs: socket.socket) -> int:
     if pid == 0:
         try:
             ours.close()
-            mapping = {"argv": plan.argv, "env": plan.env, "directory": plan.directory, "standard": plan.standard}
+            mapping = _told(plan)
 
             def begin() -> int:
                 if plan.call is None:
@@ -179,6 +172,11 @@ def _fork(plan: Plan, ours: socket.socket, theirs: socket.socket) -> int:
         finally:
             os._exit(1)
     return pid
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What a keeper must know of a plan."""
+    return {"argv": plan.argv, "env": plan.env, "directory": plan.directory, "standard": plan.standard}
 
 
 def _call(plan: Plan, mapping: dict[str, Any]) -> int:
@@ -206,15 +204,7 @@ def _leave(number: int, _frame: object) -> NoReturn:
 
 
 def _run(plan: Plan, theirs: socket.socket) -> subprocess.Popen[bytes]:
-    said = json.dumps(
-        {
-            "argv": plan.argv,
-            "env": plan.env,
-            "directory": plan.directory,
-            "standard": plan.standard,
-            "open": plan.open,
-        }
-    )
+    said = json.dumps({**_told(plan), "open": plan.open})
     written = os.memfd_create("blockyard-plan", os.MFD_CLOEXEC)
     try:
         with open(os.dup(written), "wb") as file:

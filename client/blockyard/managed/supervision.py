@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from blockyard.managed import course
-from blockyard.managed.course import Effect, Exit, Request
+from blockyard.managed.course import Effect, Request
 from blockyard.managed.launch import Keeper, Said
 from blockyard.managed.signals import Point, Signal
 from blockyard.managed.states import TaskStatus
@@ -158,9 +158,8 @@ class Loop:
             self._is_finishing = True
         elif said.exited is not None:
             executor.usage = msgspec.structs.asdict(said.rusage)
-            exit_ = Exit(said.exited.code, said.exited.signal)
-            executor.course = course.exited(executor.course, exit_, now, executor.policy)
-            executor.emit(Point.EXITED, exit_)
+            executor.course = course.exited(executor.course, said.exited, now, executor.policy)
+            executor.emit(Point.EXITED, said.exited)
             self._finish()
         elif said.ended is not None:
             executor.strays = said.ended

@@ -151,9 +151,13 @@ def start(
     `pool`: what a workflow calls 'default'.
     """
     found = checked(spec, name, arguments)
-    order = compile_run(found, name, queue_of=lambda named: pool if named == "default" else named)
+    order = compile_run(found, name, queue_of=_queues(pool))
     engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)
+
+
+def _queues(pool: str) -> Callable[[str], str]:
+    return lambda named: pool if named == "default" else named
 
 
 def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool: str = "default") -> WorkflowRun:
@@ -166,13 +170,6 @@ def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool
     if found.on_exit is not None:
         kept.pop(found.on_exit.name, None)
     if len(kept) < len(found.steps):
-        queue_of = {"default": pool}
-        order = compile_run(
-            found,
-            name,
-            queue_of=lambda named: queue_of.get(named, named),
-            done=kept,
-            first=seen.line.next_number,
-        )
+        order = compile_run(found, name, queue_of=_queues(pool), done=kept, first=seen.line.next_number)
         engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)

@@ -105,9 +105,8 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
     if phase in ENDED:
         ttl = run.spec.get("ttlSecondsAfterFinished")
         wake_at = now + float(ttl) if isinstance(ttl, int) else None
-        kind = "Normal" if phase == "Succeeded" else "Warning"
         note = said or f"{view.line.counts.get('Succeeded', 0)} steps succeeded"
-        effects.append(do.Tell(run.meta, "WorkflowRun", phase, note, warning=kind == "Warning"))
+        effects.append(do.Tell(run.meta, "WorkflowRun", phase, note, warning=phase != "Succeeded"))
     return do.Plan(effects=(*effects, *written.effects), wake_at=wake_at)
 
 
