@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from blockyard.transport.keys import KeyPair
 from blockyard.wire.codec import MAX_FRAME_BYTES
 
 _REFUSED_SECONDS = 0.5
-"""From a handshake that was refused to the next one."""
+"""From a connection that libzmq gave up to the next one."""
 _QUEUE_FRAMES = 4096
 """Frames queued for a peer that reads slowly, before `send` says False."""
 _AGAIN_MILLISECONDS = 20
@@ -57,8 +58,9 @@ class Context:
 class Dealer:
     """The connecting side of a link. Reconnects by itself, for ever; the peer will then not know us.
 
-    libzmq gives up when a handshake is refused. But a key may have been made a moment ago and not be known there yet,
-    so `send`, which is what its users call again and again, then connects anew.
+    libzmq gives up when a handshake is refused, and when what comes is no ZMTP. But a key may have been made a moment
+    ago and not be known there yet, and a gateway may have answered for a peer that was away: so `send`, which is what
+    its users call again and again, then connects anew.
     Raises OSError for an endpoint that nothing could ever listen on.
     """
 
@@ -73,14 +75,14 @@ class Dealer:
             socket.set(zmq.CONNECT_TIMEOUT, _CONNECT_MILLISECONDS)
             socket.set(zmq.HEARTBEAT_IVL, _BEAT_MILLISECONDS)
             socket.set(zmq.HEARTBEAT_TIMEOUT, _DEAD_MILLISECONDS)
-        self._refusals = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-        self._refusals.linger = 0
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+        self._monitor.linger = 0
         self._again_at = 0.0
         """When to connect anew; 0: the connection, or libzmq's own attempts, stand."""
         try:
             socket.connect(endpoint)
         except zmq.ZMQError as error:
-            self._refusals.close(0)
+            self._monitor.close(0)
             socket.close(0)
             raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
         self._endpoint = endpoint
@@ -96,14 +98,15 @@ class Dealer:
         try:
             self._socket.send(frame, _NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
         except zmq.Again:
-            self._connect_if_refused(time.monotonic())
+            self._connect_if_given_up(time.monotonic())
             return False
         return True
 
-    def _connect_if_refused(self, now: float) -> None:
-        while self._refusals.poll(0):
-            self._refusals.recv_multipart()
-            self._again_at = self._again_at or now + _REFUSED_SECONDS
+    def _connect_if_given_up(self, now: float) -> None:
+        # Of each connection that ends libzmq says so, and next that it will try again, if it will.
+        while self._monitor.poll(0):
+            ended = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+            self._again_at = now + _REFUSED_SECONDS if ended else 0.0
         if self._again_at and now >= self._again_at:
             self._again_at = 0.0
             with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped it by itself
