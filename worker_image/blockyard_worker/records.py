@@ -65,8 +65,14 @@ class Results(Record, tag=3, frozen=True):
     as it is."""
 
 
+class Note(Record, tag=4, frozen=True):
+    """Something for the history that does not wait for the try's end: a `wire.monitoring.Config`, encoded."""
+
+    record: bytes
+
+
 ToWorker = Run | Load | Place | Exit
-FromWorker = Ready | Unfit | Results
+FromWorker = Ready | Unfit | Results | Note
 
 
 class Now(NamedTuple):

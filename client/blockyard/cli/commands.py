@@ -32,6 +32,7 @@ _HOMES = {
     "dashboard": "dashboard",
     "top": "top",
     "report": "report",
+    "config": "records",
     "interchange": "programs",
     "worker": "programs",
     "completion": "completion",

@@ -1,5 +1,8 @@
 """``blockyard task run|help|list``: managed tasks by their name, run here. An interchange is not asked."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
@@ -8,10 +11,14 @@ from blockyard.cli.exits import Faulty, NotFound, NotInstalled
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
 
+if TYPE_CHECKING:
+    from blockyard.managed.run import ManagedSpec
+
 
 @click.command(epilog="Example: blockyard task run my_package.tasks:find-peaks -c run12.yaml")
-@click.argument("name")
-@click.option("-c", "--config", "file", metavar="FILE", default="", help="YAML: a header, and a section for each task.")
+@click.argument("name", required=False, default="")
+@click.option("-c", "--config", "file", metavar="FILE", default="",
+              help="YAML: a header, and a section for each task; without NAME, what `config` wrote.")  # fmt: skip
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter; JSON, or else text.")
 @click.option("--folder", metavar="DIR", default="", help="Keep record, streams and artefacts there.")
 @options.output
@@ -23,13 +30,15 @@ def run(call: Call, name: str, file: str, changes: tuple[str, ...], folder: str)
 
     parameters = dict(_change(one) for one in changes)
     try:
-        if file:
+        if not name:
+            spec = _spec_in(file)
+        elif file:
             from blockyard.managed.documents import read_document
 
             spec = spec_of(name, read_document(file))
         else:
             spec = spec_of(name)
-        spec = msgspec.structs.replace(spec, parameters={**spec.parameters, **parameters}, folder=folder)
+        spec = msgspec.structs.replace(spec, parameters={**spec.parameters, **parameters}, folder=folder or spec.folder)
         found = run_managed(spec)
     except UnknownTask as error:
         raise NotFound(str(error)) from error
@@ -41,6 +50,24 @@ def run(call: Call, name: str, file: str, changes: tuple[str, ...], folder: str)
     show.answer(call.settings.output, found, sentence, *files)
     if found.status.name != "COMPLETED":
         raise Faulty(f"{found.result.task_name}: {found.status.name} ({found.reason}): {found.message}")
+
+
+def _spec_in(file: str) -> "ManagedSpec":
+    """A file of one `ManagedSpec`; its ``{{ name }}`` are filled in when it runs."""
+    from blockyard import yaml_text
+    from blockyard.managed.run import read_spec
+
+    if not file:
+        raise click.UsageError("give the task's NAME, or -c FILE with what is to be run")
+    try:
+        found = yaml_text.objects(Path(file).read_text(), "managed")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise ConfigError(
+            f"{file}: without a NAME, one YAML document is expected, an object with fields of ManagedSpec"
+        )
+    return read_spec(found[0])
 
 
 @click.command("help", epilog="Example: blockyard task help my_package.tasks:find-peaks")

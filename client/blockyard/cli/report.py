@@ -5,14 +5,12 @@ from pathlib import Path
 
 import click
 
-from blockyard import connect
-from blockyard.cli import options, show
+from blockyard.cli import history, options, show
 from blockyard.cli.deployables import load
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
 from blockyard.config import Output
-from blockyard.errors import BlockyardError, ConfigError
-from blockyard.monitoring import database_of
+from blockyard.errors import ConfigError
 from blockyard.private_files import write_private
 
 FORMS = ("markdown", "html")
@@ -34,7 +32,7 @@ Examples:
 @options.pass_call
 def report(call: Call, run: str, database: str, to: Path | None, form: str | None) -> None:
     """Say how a run went: counts, rates, where time went, slowest functions, failures by cause, utilisation."""
-    url = database or _database(call)
+    url = history.database(call, "report", database)
     reader = load("blockyard_monitoring.report", "monitoring")
     try:
         if call.settings.output is Output.JSON:
@@ -52,13 +50,3 @@ def report(call: Call, run: str, database: str, to: Path | None, form: str | Non
     except OSError as error:
         raise ConfigError(f"report: {to}: {error.strerror}") from error
     click.echo(f"{to} is written")
-
-
-def _database(call: Call) -> str:
-    try:
-        folder = connect.find(None, call.settings).folder
-    except BlockyardError as error:
-        raise ConfigError(f"report: {error}; or give --database URL") from error
-    if folder is None:
-        raise ConfigError(f"report: {call.settings.profile!r} is not on this machine; give --database URL")
-    return database_of(folder)

@@ -36,7 +36,7 @@ import msgspec
 
 from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import course, default_hooks, launch, outputs, supervision
+from blockyard.managed import course, default_hooks, launch, outputs, supervision, telling
 from blockyard.managed.capture import Stream
 from blockyard.managed.code_version import code_version
 from blockyard.managed.communicators import Communicator, PipeCommunicator
@@ -120,6 +120,8 @@ class BaseExecutor(ABC):
         self._sinks = [_sink(one) for one in sinks]
         self.echo = echo
         self.run, self.step = run, step
+        self.spec: dict[str, Any] = {}
+        """For the record: what asked for it, without secrets."""
         self._directory, self._folder, self._code = os.fspath(directory), os.fspath(folder), code
         self._environment = Environment()
         self._hooks = Hooks()
@@ -466,6 +468,7 @@ class BaseExecutor(ABC):
             block=variables.get("BLOCKYARD_BLOCK", ""),
             manager=variables.get("BLOCKYARD_MANAGER", ""),
             python=platform.python_version(),
+            spec=self.spec,
         )
         self._store(self._record)
 
@@ -473,11 +476,12 @@ class BaseExecutor(ABC):
         return {name: _plain(value) for name, value in self.parameters.items()}
 
     def _store(self, record: AnalysisConfig) -> None:
-        try:
-            self.store_configuration(record)
-        except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task
-            log.warning("the record of %s was not kept: %s", self.task, error)
-            self.failures.append(Failure(what="record", where=type(self).__name__, message=str(error)))
+        for keep in (telling.tell, self.store_configuration):
+            try:
+                keep(record)
+            except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task
+                log.warning("the record of %s was not kept: %s", self.task, error)
+                self.failures.append(Failure(what="record", where=keep.__qualname__, message=str(error)))
 
     def _finish(self) -> ManagedResult:
         if self._record is None:

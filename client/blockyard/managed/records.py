@@ -114,6 +114,10 @@ class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     failures: list[Failure] = []
+    spec: dict[str, Any] = {}
+    """The `run.ManagedSpec` that asked for it; empty for an executor that was made in code."""
+    left_out: list[str] = []
+    """Fields that were too large for the history; the record in the task's folder has them."""
 
 
 class ManagedResult(msgspec.Struct, frozen=True, kw_only=True):

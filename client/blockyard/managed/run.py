@@ -16,7 +16,7 @@ from blockyard.errors import ConfigError
 from blockyard.managed import registry
 from blockyard.managed.argv import Argument
 from blockyard.managed.course import Policy
-from blockyard.managed.environment import Mode, Secret
+from blockyard.managed.environment import Mode, Resolved, Secret
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
 from blockyard.managed.records import ManagedResult, Output
@@ -147,10 +147,22 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
     return executor
 
 
+def for_record(spec: ManagedSpec) -> dict[str, Any]:
+    """A spec as it may be kept and given again: fields that say something, and no values of secret variables."""
+    shown = Resolved({name: value for name, value in spec.environment.items() if value is not None}).for_record()
+    environment = {name: shown.get(name) for name in spec.environment}
+    default, found = ManagedSpec(), msgspec.structs.replace(spec, environment=environment)
+    plain = msgspec.to_builtins(found, enc_hook=str)
+    return {name: value for name, value in plain.items() if getattr(found, name) != getattr(default, name)}
+
+
 def run_managed(spec: ManagedSpec | Mapping[str, Any], *, check: bool = False) -> ManagedResult:
     """Run it to its end.
 
     Raises ConfigError for a spec that can't be carried out; with `check`, ManagedTaskFailed when it did not complete.
     """
-    found = executor_for(read_spec(spec)).execute_task()
+    spec = read_spec(spec)
+    executor = executor_for(spec)
+    executor.spec = for_record(spec)
+    found = executor.execute_task()
     return found.check() if check else found

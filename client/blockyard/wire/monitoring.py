@@ -21,6 +21,10 @@ MAX_PACKET_BYTES: Final = 1 << 20
 """Of a packet that comes from a worker's side."""
 MAX_RECORDS: Final = 8192
 """In one packet, and parts in one record."""
+MAX_CONFIG_BYTES: Final = 256 * 1024
+"""Of the record of a managed task, as JSON."""
+MAX_PART_BYTES: Final = 256 * 1024
+"""Of an artefact, in one record."""
 MAX_NAME: Final = 256
 MAX_TEXT: Final = 4096
 
@@ -254,9 +258,64 @@ class Event(Record, tag=10, frozen=True):
     text: Text = ""
 
 
-FromWorker = WorkerTasks | Resources | File | Event
+class Config(Record, tag=11, frozen=True):
+    """What a managed task runs with: said when it starts, and again, completed, when it ends."""
+
+    id: Name
+    """Drawn at random for each."""
+    task: TaskNumber
+    epoch: Epoch
+    name: Name
+    """Of the managed task."""
+    run: Name
+    step: Name
+    status: Name
+    """Name of a `managed.TaskStatus`."""
+    reason: Name
+    started_us: Instant
+    """By its machine's clock."""
+    ended_us: Instant
+    """0: it has not ended."""
+    exit_code: int | None
+    signal: int | None
+    body: Annotated[str, Meta(max_length=MAX_CONFIG_BYTES)]
+    """`managed.AnalysisConfig` as JSON, whole as far as it fits."""
+
+
+class Artefact(Record, tag=12, frozen=True):
+    """Something that a managed task left to be looked at."""
+
+    config: Name
+    """`Config.id` of the task."""
+    task: TaskNumber
+    epoch: Epoch
+    name: Name
+    kind: Name
+    """``text``, ``value``, ``figure``, ``html`` or what the task called it."""
+    media: Name
+    """As ``image/png``."""
+    path: Text
+    """Where it was on its machine; '' for what was no file."""
+    size_bytes: Count
+    sha256: Name
+    parts: Count
+    """How many `ArtefactPart`s have its content; 0: it is not kept here."""
+    at_us: Instant
+
+
+class ArtefactPart(Record, tag=13, frozen=True):
+    """A piece of what artefacts hold, by content: the same content is kept once."""
+
+    sha256: Name
+    part: Count
+    """From 0 on."""
+    at_us: Instant
+    data: Annotated[bytes, Meta(max_length=MAX_PART_BYTES)]
+
+
+FromWorker = WorkerTasks | Resources | File | Event | Config | Artefact | ArtefactPart
 """What may come from the side of workers."""
-AnyRecord = Run | Tasks | Needs | Tries | WorkerTasks | Resources | Node | Block | File | Event
+AnyRecord = Run | Tasks | Needs | Tries | Node | Block | FromWorker
 DROPPABLE: Final = (Resources, Event)
 """Samples and log lines; every other record must arrive."""
 

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
+from blockyard.wire.monitoring import AnyRecord, ArtefactPart, Config
 from blockyard_monitoring.sinks.naming import line
 from blockyard_monitoring.sinks.ring import Ring, Wanted
 
@@ -27,6 +30,10 @@ _BEAT_SECONDS: Final = 10.0
 _SEND_SECONDS: Final = 30.0
 """A follower that takes nothing for so long is let go."""
 _MOST_FOLLOWERS: Final = 64
+
+
+def _brief(record: AnyRecord) -> AnyRecord:
+    return msgspec.structs.replace(record, body="") if isinstance(record, Config) else record
 
 
 class StreamSink:
@@ -63,8 +70,9 @@ class StreamSink:
         threading.Thread(target=self._server.serve_forever, name="stream", daemon=True).start()
 
     def write(self, batch: Sequence[Arrival]) -> None:
-        """Show."""
-        self._ring.append([record for arrival in batch for record in arrival.packet.records])
+        """Show; of what managed tasks ran with and left, that it is there."""
+        records = [record for arrival in batch for record in arrival.packet.records]
+        self._ring.append([_brief(record) for record in records if not isinstance(record, ArtefactPart)])
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
         """It was logged and counted by who runs this; there is no place for it here."""

@@ -72,7 +72,7 @@ def test_data_of_every_schema_goes_up_and_down_again(database: Database, revisio
         assert schema.revision(connection) == schema.HEAD
         connection.rollback()
         assert read(connection, data) == wanted
-        assert asked(connection) == told
+        assert {view: count for view, count in asked(connection).items() if view in told} == told
         sink.write([an_arrival(some_tasks(9 << 32), some_tries(9 << 32))])
         assert database.ask(f"SELECT state FROM tries WHERE task = {9 << 32}") == [(0,)]
         sink.close()

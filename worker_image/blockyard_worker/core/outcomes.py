@@ -76,7 +76,7 @@ def flush(state: State, now: float) -> None:
     """
     if not state.is_joined:
         return
-    if state.pending and _is_due(state, now):
+    if (state.pending or state.told) and _is_due(state, now):
         state.flush_at = math.inf
         state.outcomes_number += 1
         state.unrecorded[state.outcomes_number] = state.pending
@@ -94,8 +94,10 @@ def flush(state: State, now: float) -> None:
 def _is_due(state: State, now: float) -> bool:
     """Outcomes wait a little for those of other workers, while all of these have more to do and nobody wants for work.
 
-    A turn of the interchange costs as much for one outcome as for ten.
+    A turn of the interchange costs as much for one outcome as for ten. What is told before a try's end does not wait.
     """
+    if not state.pending:
+        return True
     patience = min(MOST_COMPANY_SECONDS, max(COMPANY_SECONDS, state.pending[0].seconds))
     state.flush_at = min(state.flush_at, now + patience)
     return (

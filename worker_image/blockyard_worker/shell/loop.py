@@ -24,7 +24,7 @@ from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended, WorkerConfused
 from blockyard_worker.exits import ExitCode
 from blockyard_worker.pipe import FrameError
-from blockyard_worker.records import Exit, FromWorker, Load, Now, Place, Ready, Results, Run, Unfit
+from blockyard_worker.records import Exit, FromWorker, Load, Note, Now, Place, Ready, Results, Run, Unfit
 from blockyard_worker.settings import Settings
 from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
@@ -179,6 +179,9 @@ class Loop:
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)
                     self._core.on_results(child.number, outcomes, idle, time.monotonic())
+                case Note(record):
+                    if self._report is not None:
+                        self._core.state.told += self._report.on_config(record)
                 case Ready(pid):
                     self._nursery.forget(child.number)
                     self._on_born(child, pid)  # in case that who should have said so was killed

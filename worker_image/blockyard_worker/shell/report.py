@@ -49,6 +49,12 @@ class Report:
         self._uses.send([record], at=time.time())
         return self._told.take() if self._told is not None else []
 
+    def on_config(self, config: bytes) -> list[bytes]:
+        """Tell what a managed task runs with, as the worker encoded it; returns packets as `on_uses` does."""
+        encoded: Any = msgspec.Raw(config)
+        self._uses.send([encoded], at=time.time())
+        return self._told.take() if self._told is not None else []
+
     def passing(self) -> list[bytes]:
         """Packets that shall go to the interchange, and that nobody keeps."""
         return self._passing.take() if self._passing is not None else []

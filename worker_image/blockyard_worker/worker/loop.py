@@ -4,16 +4,18 @@ import functools
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from blockyard.wire.records import Assigned, Outcome, Status
+from blockyard import this_try
+from blockyard.wire.records import Assigned, Lease, Outcome, Status
 from blockyard_worker import pipe
 from blockyard_worker.page import Page
 from blockyard_worker.pipe import FrameBuffer, to_worker
-from blockyard_worker.records import Exit, Load, Place, Results, Run, RunGroup
+from blockyard_worker.records import Exit, Load, Note, Place, Results, Run, RunGroup
 from blockyard_worker.tokens import Tokens
 from blockyard_worker.worker.attempt import Attempts
 from blockyard_worker.worker.capture import Capture
@@ -43,7 +45,10 @@ class Worker:
         self._capture = capture
         self._flush_period = flush_period
         self._functions = Functions()
+        self._gate = gate
         self._attempts = Attempts(gate)
+        self._writing = threading.Lock()
+        """Held while a frame is sent: threads of a task may tell something."""
         self._outcomes: list[Outcome] = []
         self._oldest = 0.0
         self.usage: Usage | None = None
@@ -86,7 +91,30 @@ class Worker:
                 uses, self._uses = self.usage.encoded(self._uses), []
             frame = pipe.frame(Results(self._outcomes, idle, uses))
             self._outcomes = []
-            self._manager.sendall(frame)
+            with self._writing:
+                self._manager.sendall(frame)
+
+    def lease(self) -> Lease:
+        """The try that runs."""
+        now = self._page.read()
+        return Lease(now.task, now.epoch) if now is not None else Lease(0, 0)
+
+    def tell(self, record: bytes) -> None:
+        """See `this_try`. Nobody is told in a worker that does not measure: it has no radio."""
+        if self.usage is None or self.is_forked:
+            return
+        frame = pipe.frame(Note(record))
+        gate = self._gate
+        # A signal must not end the task within a frame; other threads are not reached by signals.
+        is_open = gate.is_open and threading.current_thread() is threading.main_thread()
+        if is_open:
+            gate.is_open = False
+        try:
+            with self._writing:
+                self._manager.sendall(frame)
+        finally:
+            if is_open:
+                gate.is_open = True
 
     def _run(self, run: Run) -> None:
         before = dict(os.environ) if run.environment else {}
@@ -151,6 +179,7 @@ class Worker:
     def after_fork(self) -> None:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
         self.is_forked = True
+        this_try.around = None
         self._outcomes, self._uses = [], []
         self._manager.close()
         self._tokens.close()

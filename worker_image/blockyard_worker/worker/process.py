@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from blockyard import this_try
 from blockyard.payload import load_function
 from blockyard_worker import linux, pipe, strays
 from blockyard_worker.births import Spawn, WorkerConfiguration
@@ -53,6 +54,7 @@ def _make(
         from blockyard_worker.worker.usage import Usage  # costs nothing to those who do not measure
 
         worker.usage = Usage()
+    this_try.around = worker
     interrupts.install(gate, page, worker.flush)
     os.register_at_fork(after_in_child=worker.after_fork)
     faulthandler.enable()

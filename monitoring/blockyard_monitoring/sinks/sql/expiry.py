@@ -17,13 +17,16 @@ SLICE_TASKS: Final = 5000
 """Tasks whose rows go in one step; of samples and other single rows, as many rows."""
 _PAGE: Final = 200
 """Submissions that are looked at in one step."""
-_OF_TASKS: Final = ("samples", "worker_tasks", "files", "needs", "tries")
+_OF_TASKS: Final = ("samples", "worker_tasks", "files", "configs", "artefacts", "needs", "tries")
 _ENDS: Final = ", ".join(f"'{state.name}'" for state in MEANINGS_OF_ENDS)
 
 _BY_TIME: Final = {
     "samples": "(task, epoch, at_us) IN (SELECT task, epoch, at_us FROM samples WHERE at_us < :limit LIMIT :most)",
     "events": "(at_us, kind, subject) IN (SELECT at_us, kind, subject FROM events WHERE at_us < :limit LIMIT :most)",
     "quarantine": "(source, number) IN (SELECT source, number FROM quarantine WHERE at_us < :limit LIMIT :most)",
+    "artefact_parts": """
+(sha256, part) IN (SELECT p.sha256, p.part FROM artefact_parts p WHERE p.at_us < :limit
+  AND NOT EXISTS (SELECT 1 FROM artefacts a WHERE a.sha256 = p.sha256) LIMIT :most)""",
     "blocks": f"""
 (pool, block) IN (SELECT pool, block FROM blocks GROUP BY pool, block HAVING max(at_us) < :limit
   AND max(CASE WHEN state IN ({_ENDS}) THEN at_us ELSE 0 END) = max(at_us) LIMIT :most)""",
@@ -34,7 +37,8 @@ manager IN (SELECT manager FROM nodes GROUP BY manager HAVING max(at_us) < :limi
 session IN (SELECT e.session FROM sessions e WHERE e.ended_us > 0 AND e.ended_us < :limit
   AND NOT EXISTS (SELECT 1 FROM submissions s WHERE s.session = e.session) LIMIT :most)""",
 }
-"""By table: which rows go for their own sake; sessions come last, when their submissions are gone."""
+"""By table: which rows go for their own sake; sessions and parts of
+artefacts come last, when what they belong to is gone."""
 _OLD: Final = """
 SELECT s.first, s.submitted_us,
   NOT EXISTS (SELECT 1 FROM tries t WHERE t.submission = s.first AND t.returned_us >= :limit)
@@ -80,7 +84,8 @@ class Expiry:
             yield Counter()
             yield from self._leave(connection)
             first, at, _ = page[-1]
-        yield from self._by_time(connection, "sessions", limit_us)
+        for table in ("artefact_parts", "sessions"):
+            yield from self._by_time(connection, table, limit_us)
 
     def _by_time(self, connection: Connection, table: str, limit_us: int) -> Iterator[Counter[str]]:
         while count := _do(connection, f"DELETE FROM {table} WHERE {_BY_TIME[table]}", limit=limit_us, most=self._most):

@@ -4,6 +4,7 @@ Rows of one batch are gathered by key, so that a database is never told twice of
 word stands, but for a try that has ended, which does not go on again.
 """
 
+import base64
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,7 +14,10 @@ import msgspec
 from blockyard.radios import Arrival
 from blockyard.wire.monitoring import (
     AnyRecord,
+    Artefact,
+    ArtefactPart,
     Block,
+    Config,
     Event,
     File,
     Needs,
@@ -31,6 +35,8 @@ Rows = dict[str, dict[Any, Row]]
 """By table, by key."""
 _TOP: Final = 1 << 63
 _WRAP: Final = 1 << 64
+_ENDED: Final = 9
+"""Place of `ended_us` in a row of `configs`."""
 
 
 def signed(task: int) -> int:
@@ -145,11 +151,31 @@ def _add_one(rows: Rows, record: AnyRecord) -> None:
         case File():
             row = (signed(record.task), record.epoch, record.kind, record.path, record.size_bytes, record.at_us)
             rows["files"][row[:4]] = row
+        case Config():
+            _add_config(rows["configs"], record)
+        case Artefact():
+            row = (
+                record.config, record.name, signed(record.task), record.epoch, record.kind, record.media, record.path,
+                record.size_bytes, record.sha256, record.parts, record.at_us,
+            )  # fmt: skip
+            rows["artefacts"][row[:2]] = row
+        case ArtefactPart():
+            row = (record.sha256, record.part, record.at_us, base64.b64encode(record.data).decode())
+            rows["artefact_parts"][row[:2]] = row
         case Event():
             row = (record.at_us, record.kind, record.subject, record.text)
             rows["events"][row[:3]] = row
         case _:
             raise TypeError(f"record {type(record).__name__}: no table for it")
+
+
+def _add_config(found: dict[Any, Row], one: Config) -> None:
+    """A start that comes after the end, of which it says nothing new, is dropped; so it is in the table."""
+    if one.ended_us or one.id not in found or not found[one.id][_ENDED]:
+        found[one.id] = (
+            one.id, signed(one.task), one.epoch, one.name, one.run, one.step, one.status, one.reason, one.started_us,
+            one.ended_us, _integer(one.exit_code), _integer(one.signal), one.body,
+        )  # fmt: skip
 
 
 def _integer(number: int | None) -> int | None:

@@ -1,14 +1,17 @@
 """The statements that write rows, made from the tables: the same row twice is one row.
 
-Usually the later word stands. A try that ended does not go on again, whatever comes late; and of a session, beginning
-and end come one by one.
+Usually the later word stands. A try or a managed task that ended does not go on again, whatever comes late; and of a
+session, beginning and end come one by one.
 """
 
 from typing import Final
 
 from sqlalchemy import Table
 
-_WHERE: Final = {"tries": "excluded.state >= 0 OR tries.state < 0"}
+_WHERE: Final = {
+    "tries": "excluded.state >= 0 OR tries.state < 0",
+    "configs": "excluded.ended_us > 0 OR configs.ended_us = 0",
+}
 _MERGED: Final = {
     "sessions": {
         "began_us": "CASE WHEN excluded.began_us > 0 THEN excluded.began_us ELSE sessions.began_us END",

@@ -100,6 +100,27 @@ files = Table(
     _number("size_bytes"), _number("at_us"),
 )  # fmt: skip
 
+configs = Table(
+    "configs", metadata,
+    _text("id", key=True), _number("task"), _number("epoch"), _text("name"), _text("run"), _text("step"),
+    _text("status"), _text("reason"), _number("started_us"), _number("ended_us"), Column("exit_code", Integer),
+    Column("signal", Integer), _text("record"),
+    Index("configs_by_task", "task"), Index("configs_by_run", "run", "step"),
+)  # fmt: skip
+
+artefacts = Table(
+    "artefacts", metadata,
+    _text("config", key=True), _text("name", key=True), _number("task"), _number("epoch"), _text("kind"),
+    _text("media"), _text("path"), _number("size_bytes"), _text("sha256"), _number("parts"), _number("at_us"),
+    Index("artefacts_by_task", "task"), Index("artefacts_by_content", "sha256"),
+)  # fmt: skip
+
+artefact_parts = Table(
+    "artefact_parts", metadata,
+    _text("sha256", key=True), _number("part", key=True), _number("at_us"), _text("base64"),
+    Index("artefact_parts_by_time", "at_us"),
+)  # fmt: skip
+
 events = Table(
     "events", metadata,
     _number("at_us", key=True), _text("kind", key=True), _text("subject", key=True), _text("text"),

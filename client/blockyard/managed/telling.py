@@ -1,0 +1,77 @@
+"""Tells the history what a managed task runs with: its record, in the size that the wire takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from blockyard import this_try
+from blockyard.managed.records import AnalysisConfig
+from blockyard.wire import codec
+from blockyard.wire.monitoring import MAX_CONFIG_BYTES, MAX_NAME, Config, clipped, micros
+
+_MOST_OUTPUTS: Final = 100
+_change = msgspec.structs.replace
+
+
+def tell(record: AnalysisConfig) -> None:
+    """Tell it, if this is a worker with monitoring. Raises OSError when the worker's manager is gone."""
+    around = this_try.around
+    if around is not None:
+        lease = around.lease()
+        around.tell(codec.encode(config_of(record, lease.task, lease.epoch)))
+
+
+def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:
+    """The record for the wire. Pure."""
+    fitted, text = fit(record)
+    name, run, step, reason = (clipped(one, MAX_NAME) for one in (fitted.task_name, fitted.run, fitted.step,
+                                                                  fitted.reason))  # fmt: skip
+    return Config(
+        record.id, task, epoch, name, run, step, record.status, reason, micros(record.started), micros(record.ended),
+        record.exit_code, record.signal, text,
+    )  # fmt: skip
+
+
+def fit(record: AnalysisConfig, most: int = MAX_CONFIG_BYTES) -> tuple[AnalysisConfig, str]:
+    """The record and its JSON, of at most `most` bytes: what is least needed to run it again goes first, and what
+    went is named in `left_out`. Pure."""
+    encoded = msgspec.json.encode(record, enc_hook=str)
+    for name, without in _LESS.items():
+        if len(encoded) <= most:
+            break
+        less = without(record)
+        if less != record:
+            record = _change(less, left_out=[*record.left_out, name])
+            encoded = msgspec.json.encode(record, enc_hook=str)
+    return record, encoded.decode()
+
+
+def _payload(record: AnalysisConfig) -> AnalysisConfig:
+    return _change(record, result=_change(record.result, payload=None) if record.result else None)
+
+
+def _only_names(record: AnalysisConfig) -> AnalysisConfig:
+    """What is left when even the parameters are too large."""
+    return AnalysisConfig(
+        id=record.id, task_name=clipped(record.task_name, MAX_NAME), executor=record.executor,
+        run=clipped(record.run, MAX_NAME), step=clipped(record.step, MAX_NAME), started=record.started, command=[],
+        directory="", status=record.status, reason=clipped(record.reason, MAX_NAME), ended=record.ended,
+        exit_code=record.exit_code, signal=record.signal, left_out=record.left_out,
+    )  # fmt: skip
+
+
+_LESS: Final[dict[str, Callable[[AnalysisConfig], AnalysisConfig]]] = {
+    "result.payload": _payload,
+    "code.git_diff": lambda one: _change(one, code=_change(one.code, git_diff="", is_clipped=True)),
+    "metadata": lambda one: _change(one, metadata={}),
+    "result": lambda one: _change(one, result=None),
+    "parameters_schema": lambda one: _change(one, parameters_schema={}),
+    "outputs": lambda one: _change(one, outputs=one.outputs[:_MOST_OUTPUTS]),
+    "failures": lambda one: _change(one, failures=[]),
+    "metrics": lambda one: _change(one, metrics={}),
+    "environment": lambda one: _change(one, environment={}),
+    "everything": _only_names,
+}

@@ -1,0 +1,55 @@
+"""What managed tasks ran with, and which of them were lost."""
+
+from contextlib import closing
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, column, select, table
+
+from blockyard_monitoring.history.reading import History
+from blockyard_monitoring.sinks.sql.rows import signed
+
+_MOST: Final = 1000
+"""That are listed of one run: the last."""
+
+
+class ConfigLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A managed task in a list. `status`: ``LOST`` when its try ended and it did not say how it ended."""
+
+    config_id: str
+    task_id: str
+    run_id: str
+    step: str
+    name: str
+    status: str
+    reason: str
+    started_us: int
+    exit_code: int | None
+    signal: int | None
+
+
+view = table("config", *(column(name) for name in (*ConfigLine.__struct_fields__, "task", "record")))
+_LINE: Final = [view.c[name] for name in ConfigLine.__struct_fields__]
+
+
+def of_step(url: str, run: str, step: str) -> list[str]:
+    """The records of a run's step, oldest first. Raises HistoryAway."""
+    return _records(url, and_(view.c.run_id == run, view.c.step == step))
+
+
+def of_task(url: str, task: int) -> list[str]:
+    """The records of a task, oldest first. Raises HistoryAway."""
+    return _records(url, view.c.task == signed(task))
+
+
+def lines(connection: Connection, *, run: str = "", task: int = 0) -> list[ConfigLine]:
+    """Those of a run, or of a task by its number in the database; oldest first."""
+    where = view.c.task == task if task else view.c.run_id == run
+    found = connection.execute(select(*_LINE).where(where).order_by(view.c.started_us.desc()).limit(_MOST))
+    return [ConfigLine(**row._mapping) for row in found][::-1]
+
+
+def _records(url: str, where: ColumnElement[bool]) -> list[str]:
+    query = select(view.c.record).where(where).order_by(view.c.started_us, view.c.config_id)
+    with closing(History(url, connections=1)) as history, history.connection() as connection:
+        return [str(row[0]) for row in connection.execute(query)]

@@ -1,0 +1,91 @@
+"""What the sql sink makes of managed tasks, in any order and however often; and what it says of those that were lost.
+
+Out of scope: how the records get there (`tests/integration/managed/test_provenance.py`).
+"""
+
+import base64
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from blockyard.wire.monitoring import AnyRecord, Artefact, ArtefactPart, Config, Run, TryState
+from blockyard_monitoring.history import configs
+from blockyard_monitoring.sinks.sql import SqlSink
+from tests.contract.monitoring.databases import Database
+from tests.contract.monitoring.test_expiry import DAY, swept
+from tests.unit.monitoring.messages import AT, an_arrival, some_tasks, some_tries
+
+Opened = Callable[[], SqlSink]
+TASK, EPOCH = 1 << 32, 1 << 20
+
+
+def a_config(status: str = "RUNNING", ended_us: int = 0, **fields: object) -> Config:
+    """A start, or an end."""
+    given: dict[str, object] = {
+        "id": "ab12", "task": TASK, "epoch": EPOCH, "name": "index", "run": "", "step": "peaks", "status": status,
+        "reason": "", "started_us": AT, "ended_us": ended_us, "exit_code": 0 if ended_us else None, "signal": None,
+        "body": f'{{"status": "{status}\\t\\u0000"}}',
+    }  # fmt: skip
+    return Config(**(given | fields))  # type: ignore[arg-type]
+
+
+START, END = a_config(), a_config("COMPLETED", AT + 5)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([START, END]), (START, END, START), (END, END, START)])
+@pytest.mark.parametrize("together", [True, False])
+def test_start_and_end_are_one_row_whatever_comes_first_or_twice(
+    opened: Opened, database: Database, order: tuple[Config, ...], together: bool
+) -> None:
+    sink = opened()
+    if together:
+        sink.write([an_arrival(*order)])
+    else:
+        for number, one in enumerate(order, 1):
+            sink.write([an_arrival(one, number=number)])
+    assert database.ask("SELECT status, ended_us, exit_code, record FROM configs") == [
+        ("COMPLETED", AT + 5, 0, END.body)
+    ]
+
+
+def test_a_start_whose_try_was_lost_says_so_and_one_that_goes_on_does_not(opened: Opened, database: Database) -> None:
+    sink = opened()
+    sink.write([an_arrival(Run(1, "nightly"), some_tasks(count=2), a_config(), a_config(id="cd34", task=TASK + 1))])
+    found = 'SELECT config_id, status, reason, time_ended IS NULL FROM "config" ORDER BY 1'
+    assert [row[:3] for row in database.ask(found)] == [("ab12", "RUNNING", ""), ("cd34", "RUNNING", "")]
+    sink.write([an_arrival(some_tries(state=TryState.LOST, is_last=False, message="its node is gone"), number=2)])
+    lost, alive = database.ask(found)
+    assert lost[:3] == ("ab12", "LOST", "its node is gone")
+    assert not lost[3]
+    assert alive[1] == "RUNNING"
+    sink.write([an_arrival(END, number=3)])  # by a radio of its own, it comes after the outcome
+    assert database.ask(found)[0][1] == "COMPLETED"
+    assert configs.of_step(database.url, "nightly", "peaks") == [END.body], "the run is its submission's"
+    assert configs.of_task(database.url, TASK + 1) == [START.body]
+
+
+def test_what_tasks_left_is_kept_once_by_content_and_goes_with_them(opened: Opened, database: Database) -> None:
+    sink = opened()
+    content = [ArtefactPart("5a", part, AT, bytes([part]) * 9) for part in range(2)]
+    left = [
+        Artefact(f"c{task}", task, EPOCH, "plot", "figure", "image/png", "/x", 18, "5a", 2, AT)
+        for task in (TASK, 2 * TASK)
+    ]  # fmt: skip
+    old: list[AnyRecord] = [Run(1, "a", began_us=AT, ended_us=AT + 1), some_tasks(), some_tries(), left[0], *content]
+    new: list[AnyRecord] = [
+        Run(2, "b", began_us=AT, ended_us=AT + 1),
+        some_tasks(2 * TASK),
+        some_tries(2 * TASK),
+        left[1],
+        *content,
+    ]
+    sink.write([an_arrival(*old, a_config()), an_arrival(*new, number=2)])
+    assert database.ask("SELECT base64 FROM artefact_parts ORDER BY part") == [
+        (base64.b64encode(bytes([part]) * 9).decode(),) for part in range(2)
+    ]
+    database.do(f"UPDATE submissions SET submitted_us = {AT + 40 * DAY} WHERE first = {2 * TASK}")
+    gone, _ = swept(database, AT + DAY)
+    assert (gone["artefacts"], gone["configs"], gone["artefact_parts"]) == (1, 1, 0), "another has the same content"
+    database.do(f"UPDATE submissions SET submitted_us = {AT} WHERE first = {2 * TASK}")
+    assert swept(database, AT + DAY)[0]["artefact_parts"] == 2

@@ -1,0 +1,107 @@
+"""What managed tasks ran with is in the history from their start on, and is completed, or shows that they were lost."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blockyard import Client
+from blockyard.managed import run_managed
+from tests.integration.processes import WITHIN, House, kill, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+BLOCKYARD = str(Path(sys.executable).with_name("blockyard"))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return House(tmp_path_factory.mktemp("provenance") / "state")
+
+
+@pytest.fixture(scope="module")
+def client(house: House) -> Iterator[Client]:
+    with Client.local(workers=1, folder=house.folder, run="nightly", monitoring=url(house)) as client:
+        yield client
+
+
+def url(house: House) -> str:
+    return f"sqlite:///{house.folder}/history.db"
+
+
+def asked(house: House, columns: str, step: str) -> list[tuple[Any, ...]]:
+    """Rows of the view; none while there is no table yet."""
+    path = house.folder / "history.db"
+    if not path.exists():
+        return []
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'config'").fetchone():
+            return []
+        return connection.execute(f"SELECT {columns} FROM config WHERE step = ?", (step,)).fetchall()
+
+
+def command_line(house: House, *words: str) -> str:
+    """What a command prints."""
+    done = subprocess.run([BLOCKYARD, *words], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_record_is_there_at_the_start_and_runs_the_task_again(client: Client, house: House, tmp_path: Path) -> None:
+    script = f"echo $MODE >{tmp_path}/mode; until [ -e {tmp_path}/go ]; do sleep 0.05; done; exit 3"
+    spec = {
+        "binary": ["bash", "-c", script], "step": "index", "environment": {"MODE": "fast", "A_TOKEN": "hunter2hunter2"},
+        "fill": False,
+    }  # fmt: skip
+    future = client.submit(run_managed, spec)
+    begun = wait_until("the start is told", lambda: asked(house, "status, run_id, task_id, record", "index"), bool)
+    ((status, run, task, body),) = begun
+    record = json.loads(body)
+    assert (status, run, record["command"]) == ("RUNNING", "nightly", ["bash", "-c", script])
+    assert record["environment"]["MODE"] == "fast"
+    assert record["block"]
+    assert record["host"]
+    assert "hunter2" not in body
+
+    (tmp_path / "go").touch()
+    ended = future.result(WITHIN)
+    found = wait_until(
+        "the end is told",
+        lambda: asked(house, "status, exit_code, record", "index"),
+        lambda rows: bool(rows) and rows[0][0] != "RUNNING",
+    )
+    ((status, code, body),) = found
+    assert (status, code, json.loads(body)["id"]) == ("FAILED", 3, ended.record.id)
+    assert json.loads(body)["usage"]
+
+    again = tmp_path / "again.yaml"
+    again.write_text(command_line(house, "config", "nightly", "index", "--database", url(house)))
+    assert again.read_text() == command_line(house, "config", task, "--database", url(house))
+    (tmp_path / "mode").unlink()
+    words = [BLOCKYARD, "task", "run", "-c", str(again)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert "exit code 3" in done.stderr
+    assert (tmp_path / "mode").read_text() == "fast\n"
+
+
+def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_record(
+    client: Client, house: House, tmp_path: Path
+) -> None:
+    script = f"[ -e {tmp_path}/once ] && exit 0; touch {tmp_path}/once; sleep 1000"
+    future = client.submit(run_managed, {"binary": ["bash", "-c", script], "step": "lost"})
+    wait_until("it runs", lambda: asked(house, "status", "lost"), bool)
+    wait_until("it has begun", (tmp_path / "once").exists, bool)
+    (manager,) = house.managers()
+    kill(manager)
+    assert future.result(WITHIN).status.name == "COMPLETED"
+    found = wait_until(
+        "both tries are told",
+        lambda: sorted(asked(house, "status, try_id", "lost")),
+        lambda rows: [row[0] for row in rows] == ["COMPLETED", "LOST"],
+    )
+    assert found[0][1] > found[1][1]
