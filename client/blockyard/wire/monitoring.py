@@ -101,7 +101,7 @@ class Needs(Record, tag=3, frozen=True):
     needs: Annotated[list[Annotated[list[TaskNumber], Meta(max_length=1 << 16)]], Meta(max_length=MAX_RECORDS)]
 
 
-class Try(Record, frozen=True):
+class Try(Record, frozen=True, gc=False):
     """One try of one task, with all its times as far as they are known; or (epoch 0) the end of a task without one."""
 
     task: TaskNumber
@@ -133,7 +133,7 @@ class Tries(Record, tag=4, frozen=True):
     tries: Annotated[list[Try], Meta(max_length=MAX_RECORDS)]
 
 
-class Use(Record, frozen=True):
+class Use(Record, frozen=True, gc=False):
     """What one try used, as its worker saw it."""
 
     task: TaskNumber
@@ -164,7 +164,7 @@ class WorkerTasks(Record, tag=5, frozen=True):
     uses: Annotated[list[Use], Meta(max_length=MAX_RECORDS)]
 
 
-class Sample(Record, frozen=True):
+class Sample(Record, frozen=True, gc=False):
     """What a running try, its worker and all children of that use at one moment."""
 
     task: TaskNumber

@@ -3,6 +3,7 @@
 Out of scope: how messages get there.
 """
 
+import random
 import sqlite3
 from collections.abc import Callable
 from itertools import pairwise
@@ -101,6 +102,21 @@ def test_the_same_message_twice_is_one_row_each(opened: Opened, database: Databa
     opened().write(a_run())
     assert counted(database) == before
     assert before["tries"] == 3
+
+
+def test_rows_are_the_same_whichever_of_them_were_there_before(opened: Opened, database: Database) -> None:
+    """Batches in turn of new rows, old ones and both, more of them than are written with care after a conflict."""
+    sink, drawn = opened(), random.Random(11)
+    states: dict[int, int] = {}
+    for number in range(1, 60):
+        tasks = drawn.sample(range(40), 3) if number % 20 < 4 else [1000 + 3 * number + place for place in range(3)]
+        for task in tasks:
+            ends = drawn.random() < 0.5 or states.get(task) == 0
+            states[task] = 0 if ends else TryState.RUNNING
+            fields = {} if ends else {"state": TryState.RUNNING, "is_last": False}
+            sink.write([an_arrival(some_tries(task, **fields), a_sample(task), number=number)])
+    assert dict(database.ask("SELECT task, state FROM tries")) == states
+    assert database.ask("SELECT count(*) FROM samples") == [(len(states),)]
 
 
 @pytest.mark.parametrize("is_one_batch", [True, False])

@@ -1,8 +1,11 @@
-"""Rows into PostgreSQL: COPY into a table of this connection's own, and from there in one statement each.
+"""Rows into PostgreSQL: COPY straight into their tables, or, where some may be there, by a table of this connection's.
 
-COPY knows no conflicts, so rows pass a temporary table; the server moves them faster than it reads them.
+COPY knows no conflicts, and nearly never meets one: rows come again when a hub, or a database, was started again, and
+tries that ran for long were told of while they ran. Rows that meet one pass a temporary table, and go from there in one
+statement that knows what to do; it costs the server twice as much, and us the time until it is done.
 """
 
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, SmallInteger, Table
@@ -12,6 +15,12 @@ from blockyard_monitoring.sinks.sql.rows import Row, Rows
 
 _STAGE: Final = "stage_"
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\\\0"})
+_CHUNK: Final = 1_000
+"""Rows that are made text at a time: the server takes in those before meanwhile."""
+_MOST_STAGED: Final = 64
+"""Batches of one table that go by the stage, after conflicts, until it is tried without."""
+_CONFLICT: Final = "23505"
+"""SQLSTATE `unique_violation`."""
 
 
 class _Copy:
@@ -19,7 +28,9 @@ class _Copy:
 
     def __init__(self, table: Table) -> None:
         self.stage = f"{_STAGE}{table.name}"
-        self.copy = f'COPY "{self.stage}" ({statements.columns(table)}) FROM STDIN'
+        columns = statements.columns(table)
+        self.to_table = f'COPY "{table.name}" ({columns}) FROM STDIN'
+        self.to_stage = f'COPY "{self.stage}" ({columns}) FROM STDIN'
         self.move = statements.insert_from(table, self.stage)
         kinds = [isinstance(column.type, BigInteger | SmallInteger) for column in table.columns]
         self._line = "\t".join("%d" if is_number else "%s" for is_number in kinds) + "\n"
@@ -50,6 +61,31 @@ def _value(value: Any) -> Any:
 _COPIES: Final = {table.name: _Copy(table) for table in tables.metadata.sorted_tables}
 
 
+class Writer:
+    """Writes rows; remembers of which tables some were there lately."""
+
+    def __init__(self) -> None:
+        self._pause: dict[str, int] = {}
+        """By table: how many batches went by the stage after the last conflict; doubles with each."""
+        self._staged: dict[str, int] = {}
+        """How many of these are left."""
+
+    def write(self, connection: Connection, rows: Rows) -> None:
+        """Write rows, inside the caller's transaction."""
+        for name, found in rows.items():
+            if not found:
+                continue
+            if self._staged.get(name, 0):
+                self._staged[name] -= 1
+                _write_staged(connection, _COPIES[name], found)
+            elif _write_new(connection, _COPIES[name], found):
+                self._pause.pop(name, None)
+            else:
+                self._pause[name] = min(2 * self._pause.get(name, 1), _MOST_STAGED)
+                self._staged[name] = self._pause[name]
+                _write_staged(connection, _COPIES[name], found)
+
+
 def prepare(connection: Connection) -> None:
     """Make the temporary tables; rows in them go with each commit. What is confirmed is on the server's disk."""
     for name, one in _COPIES.items():
@@ -59,14 +95,28 @@ def prepare(connection: Connection) -> None:
     connection.commit()
 
 
-def write(connection: Connection, rows: Rows) -> None:
-    """Write rows, inside the caller's transaction."""
+def _write_new(connection: Connection, one: _Copy, found: dict[Any, Row]) -> bool:
+    """Write rows that are not there; False, and nothing is written, when one of them is."""
+    point = connection.begin_nested()
+    try:
+        _copy(connection, one.to_table, one, found)
+    except Exception as error:
+        if getattr(error, "sqlstate", "") != _CONFLICT:
+            raise
+        point.rollback()
+        return False
+    point.commit()
+    return True
+
+
+def _write_staged(connection: Connection, one: _Copy, found: dict[Any, Row]) -> None:
+    _copy(connection, one.to_stage, one, found)
+    connection.exec_driver_sql(one.move)
+
+
+def _copy(connection: Connection, statement: str, one: _Copy, found: dict[Any, Row]) -> None:
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor:
-        for name, found in rows.items():
-            if not found:
-                continue
-            one = _COPIES[name]
-            with cursor.copy(one.copy) as copy:
-                copy.write(one.text(list(found.values())))
-            cursor.execute(one.move)
+    left = iter(found.values())
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        while rows := list(islice(left, _CHUNK)):
+            copy.write(one.text(rows))

@@ -20,7 +20,7 @@ from blockyard_monitoring.sinks.sql import postgres, schema, sqlite
 from blockyard_monitoring.sinks.sql.expiry import Expiry
 from blockyard_monitoring.sinks.sql.rows import Rows, rows_of
 
-_DIALECTS: Final = {"sqlite": sqlite, "postgresql": postgres}
+_DIALECTS: Final = ("sqlite", "postgresql")
 _AWAY: Final = ("08", "53", "55P03", "57", "25006", "40")
 """SQLSTATE classes that are not the rows' fault: connection, resources, lock, operator, read-only, rollback."""
 _SHOWN: Final = 4000
@@ -55,6 +55,7 @@ class SqlSink:
         self._keep_us = int(keep_days * _DAY_US)
         self._expiry = Expiry()
         self._clocks = Clocks()
+        self._write = postgres.Writer().write if self._dialect == "postgresql" else sqlite.write
 
     def start(self) -> None:
         """Connect, and bring the schema to what is known. Raises as `Sink.start`."""
@@ -117,7 +118,7 @@ class SqlSink:
 
     def _store(self, rows: Rows) -> None:
         with self._transaction() as connection:
-            _DIALECTS[self._dialect].write(connection, rows)
+            self._write(connection, rows)
 
     def _expire(self) -> "Counter[str] | None":
         with self._transaction() as connection:
