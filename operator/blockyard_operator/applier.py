@@ -19,7 +19,7 @@ import msgspec
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.faults import ApiError, ApiUnreachable
-from blockyard.kube.kinds import BLOCK, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
+from blockyard.kube.kinds import BLOCK, CRON, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
 from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
 from blockyard.workflow.compiling import compile_run
@@ -116,6 +116,10 @@ class Applier:
                 return await self._status(key, POOL, pool, status, urgent=urgent)
             case do.WriteRunStatus(run=run, status=status, urgent=urgent):
                 return await self._status(key, RUN, run, status, urgent=urgent)
+            case do.CreateRun(cron=cron, manifest=made):
+                await self._create_run(cron, made)
+            case do.WriteCronStatus(cron=cron, status=status):
+                return await self._status(key, CRON, cron, status, urgent=True)
             case do.DeleteRun(run=run):
                 await rim.api.delete(RUN, run.namespace, run.name, uid=run.uid)
             case do.StartRun() | do.AskRun() | do.HoldRun() | do.EndRun():
@@ -169,6 +173,19 @@ class Applier:
                 raise
             answer = await self._rim.api.get(kind, made["metadata"]["namespace"], made["metadata"]["name"])
         self._take(kind, answer)
+
+    async def _create_run(self, cron: Meta, made: dict[str, Any]) -> None:
+        """Make a run of a CronWorkflowRun; that it is refused is told, and tried again."""
+        name = made["metadata"]["name"]
+        try:
+            await self._create(RUN, made)
+        except ApiError as error:
+            if not error.transient:
+                await self._tell(_failed_create(cron, f"{name}: {error.message}"))
+            raise
+        found = self._rim.cache.runs.get(Key("run", cron.namespace, name))
+        if found is not None and found.meta.owner != cron.uid:
+            await self._tell(_failed_create(cron, f"{name}: there is another WorkflowRun of this name"))
 
     async def _patch(self, kind: Kind, meta: Meta, patch: dict[str, Any]) -> None:
         try:
@@ -342,3 +359,7 @@ class Applier:
         except (ApiError, ApiUnreachable) as error:
             if not (isinstance(error, ApiError) and error.already_exists):
                 log.warning("an Event could not be written: %s", error, extra={"reason": effect.reason})
+
+
+def _failed_create(cron: Meta, note: str) -> do.Tell:
+    return do.Tell(cron, "CronWorkflowRun", "FailedCreate", note, warning=True)

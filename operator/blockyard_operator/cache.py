@@ -7,31 +7,34 @@ that we made is there for the next reconcile, though the watch has yet to tell o
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from blockyard.kube.kinds import BLOCK, POD, POOL, RUN, TEMPLATE, Kind
+from blockyard.kube.kinds import BLOCK, CRON, POD, POOL, RUN, TEMPLATE, Kind
 from blockyard.kube.pods import Pod, read_pod
 from blockyard_operator.core.objects import (
     Block,
+    CronRun,
     Pool,
     Run,
     Template,
     read_block,
+    read_cron,
     read_pool,
     read_run,
     read_template,
 )
 from blockyard_operator.core.view import Refusal, TemplateCheck
+from blockyard_operator.core.workflows import is_over
 
 BURIED: Final = 20_000
 """So many deleted objects are remembered, against news of them that come late."""
 
 
 class Key(NamedTuple):
-    """Of a pool, a block or a run: what is to be reconciled."""
+    """Of a pool, a block, a run or what makes runs: what is to be reconciled."""
 
     kind: str
     namespace: str
@@ -45,7 +48,12 @@ class Cache:
         self.pools: dict[Key, Pool] = {}
         self.blocks: dict[Key, Block] = {}
         self.runs: dict[Key, Run] = {}
+        self.crons: dict[Key, CronRun] = {}
         self.templates: dict[Key, Template] = {}
+        self._groups: dict[str, set[Key]] = defaultdict(set)
+        self._runs_of: dict[str, set[Key]] = defaultdict(set)
+        """Runs by their group, and by the uid of their owner."""
+        self._cron_of: dict[str, Key] = {}
         self.checks: dict[str, TemplateCheck] = {}
         """By the pool's uid."""
         self.refusals: dict[Key, Refusal] = {}
@@ -80,7 +88,9 @@ class Cache:
             return self._see_run(read_run(raw), deleted=deleted)
         if kind is TEMPLATE:
             return self._see_template(read_template(raw), deleted=deleted)
-        raise ValueError(f"{kind.name}: pools, blocks, runs, templates and pods are kept")
+        if kind is CRON:
+            return self._see_cron(read_cron(raw), deleted=deleted)
+        raise ValueError(f"{kind.name}: pools, blocks, runs, what makes runs, templates and pods are kept")
 
     def vanished(self, kind: Kind, listed: set[str], seen_before: int) -> set[Key]:
         """Objects up to a version that a list of that version does not have were deleted while nobody looked."""
@@ -88,19 +98,18 @@ class Cache:
         lost = {uid for uid, version in self._versions(kind).items() if uid not in listed and version <= seen_before}
         for uid in lost:
             self._bury(uid)
-        if kind is POOL:
-            for pool in [one for one in self.pools.values() if one.meta.uid in lost]:
-                found |= self._see_pool(pool, deleted=True)
-        elif kind is BLOCK:
-            for block in [one for one in self.blocks.values() if one.meta.uid in lost]:
-                found |= self._see_block(block, deleted=True)
-        elif kind is RUN:
-            for run in [one for one in self.runs.values() if one.meta.uid in lost]:
-                found |= self._see_run(run, deleted=True)
-        elif kind is TEMPLATE:
-            for template in [one for one in self.templates.values() if one.meta.uid in lost]:
-                found |= self._see_template(template, deleted=True)
-        else:
+        tables: tuple[tuple[Kind, Mapping[Key, Any], Callable[..., set[Key]]], ...] = (
+            (POOL, self.pools, self._see_pool),
+            (BLOCK, self.blocks, self._see_block),
+            (RUN, self.runs, self._see_run),
+            (CRON, self.crons, self._see_cron),
+            (TEMPLATE, self.templates, self._see_template),
+        )
+        for of, table, see in tables:
+            if kind is of:
+                for one in [one for one in table.values() if one.meta.uid in lost]:
+                    found |= see(one, deleted=True)
+        if kind is POD:
             for pod in [one for pods in self._pods.values() for one in pods.values() if one.uid in lost]:
                 found |= self._see_pod(pod, deleted=True)
         return found
@@ -113,10 +122,11 @@ class Cache:
     def _versions(self, kind: Kind) -> dict[str, int]:
         if kind is POD:
             return {pod.uid: pod.version for pods in self._pods.values() for pod in pods.values() if not pod.gone}
-        tables: dict[Kind, Iterable[Pool | Block | Run | Template]] = {
+        tables: dict[Kind, Iterable[Pool | Block | Run | CronRun | Template]] = {
             POOL: self.pools.values(),
             BLOCK: self.blocks.values(),
             RUN: self.runs.values(),
+            CRON: self.crons.values(),
             TEMPLATE: self.templates.values(),
         }
         objects = tables[kind]
@@ -138,8 +148,26 @@ class Cache:
         return {key}
 
     def _see_run(self, run: Run, *, deleted: bool) -> set[Key]:
+        """Concerns those of its group that have not ended, and what made it."""
         key = Key("run", run.meta.namespace, run.meta.name)
+        before = self.runs.get(key)
         _keep(self.runs, key, run, deleted=deleted)
+        now = self.runs.get(key)
+        for one in (before, now):
+            if one is not None:
+                _file(self._groups, one.group, key, there=one is now)
+                _file(self._runs_of, one.meta.owner, key, there=one is now)
+        rivals = {other for other in self._groups.get(run.group, ()) if not is_over(self.runs[other])}
+        maker = self._cron_of.get(run.meta.owner)
+        return {key, *rivals, *([maker] if maker is not None else [])}
+
+    def _see_cron(self, cron: CronRun, *, deleted: bool) -> set[Key]:
+        key = Key("cron", cron.meta.namespace, cron.meta.name)
+        _keep(self.crons, key, cron, deleted=deleted)
+        if deleted:
+            self._cron_of.pop(cron.meta.uid, None)
+        else:
+            self._cron_of[cron.meta.uid] = key
         return {key}
 
     def _see_template(self, template: Template, *, deleted: bool) -> set[Key]:
@@ -216,6 +244,15 @@ class Cache:
         owner = self.blocks[block].meta.uid
         return tuple(pod for pod in self._pods.get(block, {}).values() if pod.owner in ("", owner))
 
+    def group_of(self, run: Run) -> tuple[Run, ...]:
+        """The other runs of its group."""
+        found = [self.runs[key] for key in self._groups.get(run.group, ())]
+        return tuple(one for one in found if one.meta.uid != run.meta.uid)
+
+    def runs_of(self, cron: CronRun) -> tuple[Run, ...]:
+        """The runs that a CronWorkflowRun owns."""
+        return tuple(self.runs[key] for key in self._runs_of.get(cron.meta.uid, ()))
+
     def has_pods(self, namespace: str, pool: str) -> bool:
         """Whether a pool that is gone has pods that are not, by the names that its blocks had."""
         return any(
@@ -226,7 +263,7 @@ class Cache:
 
     def keys(self) -> list[Key]:
         """Everything there is to reconcile."""
-        return [*self.pools, *self.blocks, *self.runs]
+        return [*self.pools, *self.blocks, *self.runs, *self.crons]
 
     def is_there(self, key: Key) -> bool:
         """Whether this pool or block is there."""
@@ -237,7 +274,17 @@ class Cache:
         return sum(not pod.gone for pods in self._pods.values() for pod in pods.values())
 
 
-_Kept = TypeVar("_Kept", Run, Template)
+_Kept = TypeVar("_Kept", Run, CronRun, Template)
+
+
+def _file(index: dict[str, set[Key]], name: str, key: Key, *, there: bool) -> None:
+    """Put a key under a name, or take it away; names without keys are not kept."""
+    if there and name:
+        index[name].add(key)
+    elif name in index:
+        index[name].discard(key)
+        if not index[name]:
+            del index[name]
 
 
 def _keep(table: dict[Key, _Kept], key: Key, one: _Kept, *, deleted: bool) -> None:

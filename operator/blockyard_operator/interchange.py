@@ -75,6 +75,8 @@ class Interchange:
         self._runs: dict[str, RunView] = {}
         self._asked: set[str] = set()
         """Runs that the interchange was asked about and has not answered."""
+        self._starting: set[str] = set()
+        """Runs that it was told to start, and of which it has said nothing since."""
         self._numbers = itertools.count(1)
         self._silent = True
         self._broken = ""
@@ -159,6 +161,10 @@ class Interchange:
         """What it last said of a run; None while it is silent, or has not said anything yet."""
         return None if self._silent else self._runs.get(name)
 
+    def is_starting(self, name: str) -> bool:
+        """Whether it was told to start a run, and has yet to say how that stands."""
+        return name in self._starting
+
     def ask_run(self, name: str, about: tuple[str, str]) -> None:
         """Have it say how a run stands; `about`: the WorkflowRun that is to be told."""
         if name in self._asked:
@@ -167,6 +173,7 @@ class Interchange:
 
         def told(answer: control.Answer) -> None:
             self._asked.discard(name)
+            self._starting.discard(name)
             before = self._runs.get(name)
             if isinstance(answer, control.RunIs):
                 failed = tuple(FailedStep(one.name, one.message) for one in answer.steps)
@@ -183,7 +190,10 @@ class Interchange:
     def start_run(self, order: control.StartRun, about: tuple[str, str]) -> None:
         """Have it start a run, or find that it is there."""
 
+        self._starting.add(order.run)
+
         def refused(sentence: str) -> None:
+            self._starting.discard(order.run)
             self._runs[order.run] = RunView(at=time.time(), refusal=sentence)
             self._on_news(News(run=about))
 
@@ -313,6 +323,7 @@ class Interchange:
                 self._on_reply.clear()
                 self._on_refused.clear()
                 self._asked.clear()
+                self._starting.clear()
                 self._watches.clear()
                 self._known.clear()
                 self._link = self._connect()

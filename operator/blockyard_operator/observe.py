@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from blockyard.blocks.states import JobState
 from blockyard.kube import manifest
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
+from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import BlockWorld
+from blockyard_operator.core.crons import CheckedCron, CronWorld, read_cron_spec
 from blockyard_operator.core.manifests import Terms, sample_of
 from blockyard_operator.core.objects import Meta, Pool, Run, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
-from blockyard_operator.core.workflows import Checked, RunWorld, check
+from blockyard_operator.core.workflows import Checked, Rival, RunWorld, check, has_started, is_over
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.keys import PoolKeys
 
 FORMS: Final = 4096
-"""Pools whose form is remembered."""
+"""Objects of each kind whose form is remembered."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _remember(table: dict[K, V], key: K, value: V) -> V:
+    if len(table) >= FORMS:
+        table.clear()
+    table[key] = value
+    return value
 
 
 class Observer:
@@ -34,6 +46,7 @@ class Observer:
         self._pod_groups = pod_groups
         self._hub = hub
         self._runs: dict[tuple[str, int, int], Checked] = {}
+        self._crons: dict[tuple[str, int], CheckedCron] = {}
         self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
         self.secrets: dict[str, PoolKeys] = {}
         """Keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
@@ -68,8 +81,33 @@ class Observer:
         run = self._cache.runs.get(key)
         if run is None:
             return None
-        view = self._interchange.run(run.name)
-        return RunWorld(run=run, checked=self._checked(run), connected=self._interchange.connected, view=view)
+        return RunWorld(
+            run=run,
+            checked=self._checked(run),
+            connected=self._interchange.connected,
+            view=self._interchange.run(run.name),
+            rivals=tuple(filter(None, map(self._rival, self._cache.group_of(run)))),
+        )
+
+    def _rival(self, run: Run) -> Rival | None:
+        """What another run of its group is to a run; nothing when it has ended, or is not in order."""
+        started = self._interchange.is_starting(run.name) or has_started(run, self._interchange.run(run.name))
+        spec = self._checked(run).spec
+        if is_over(run) or run.meta.deleting or (spec is None and not started):
+            return None
+        policy = spec.concurrency_policy if spec is not None else Concurrency.ALLOW
+        return Rival(name=run.meta.name, created_at=run.meta.created_at, policy=policy, started=started)
+
+    def cron(self, key: Key) -> CronWorld | None:
+        """The world of what makes runs; None when it is gone."""
+        cron = self._cache.crons.get(key)
+        if cron is None:
+            return None
+        form = (cron.meta.uid, cron.meta.generation)
+        checked = self._crons.get(form)
+        if checked is None:
+            checked = _remember(self._crons, form, read_cron_spec(cron.spec))
+        return CronWorld(cron=cron, checked=checked, runs=self._cache.runs_of(cron))
 
     def _checked(self, run: Run) -> Checked:
         """What is wrong with a run, looked at once for each form of it and of its template."""
@@ -80,10 +118,8 @@ class Observer:
         form = (run.meta.uid, run.meta.generation, template.meta.version if template is not None else 0)
         found = self._runs.get(form)
         if found is None:
-            found = check(run.spec, {name: one.spec for name, one in names.items()})
-            if len(self._runs) >= FORMS:
-                self._runs.clear()
-            self._runs[form] = found
+            templates = {name: one.spec for name, one in names.items()}
+            found = _remember(self._runs, form, check(run.spec, templates, owned=bool(run.meta.owner)))
         return found
 
     def block(self, key: Key) -> BlockWorld | None:
@@ -125,10 +161,7 @@ class Observer:
         key = (pool.meta.uid, pool.meta.generation, pool.rotation)
         known = self._forms.get(key)
         if known is None:
-            known = self._read_form(pool)
-            if len(self._forms) >= FORMS:
-                self._forms.clear()
-            self._forms[key] = known
+            known = _remember(self._forms, key, self._read_form(pool))
         return known
 
     def _read_form(self, pool: Pool) -> tuple[str, int, str]:

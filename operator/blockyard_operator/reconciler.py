@@ -11,6 +11,7 @@ from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard_operator.applier import Applier
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import reconcile_block
+from blockyard_operator.core.crons import reconcile_cron
 from blockyard_operator.core.plan import Plan
 from blockyard_operator.core.pools import reconcile_pool
 from blockyard_operator.core.workflows import reconcile_run
@@ -88,6 +89,9 @@ class Reconciler:
                 return reconcile_run(run, now)
             self.on_run_gone()
             return None
+        elif key.kind == "cron":
+            cron = self._observer.cron(key)
+            return reconcile_cron(cron, now) if cron is not None else None
         else:
             block = self._observer.block(key)
             if block is not None:

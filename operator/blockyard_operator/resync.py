@@ -12,7 +12,7 @@ from typing import Final
 
 from blockyard.kube.api import Api, Object
 from blockyard.kube.faults import ApiError
-from blockyard.kube.kinds import BLOCK, POD, POOL, RUN, TEMPLATE, Kind
+from blockyard.kube.kinds import BLOCK, CRON, POD, POOL, RUN, TEMPLATE, Kind
 from blockyard.kube.manifest import BLOCK_LABEL
 from blockyard.kube.pods import version_of
 from blockyard_operator.cache import Cache, Key
@@ -20,7 +20,7 @@ from blockyard_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = (POOL, BLOCK, RUN, TEMPLATE, POD)
+KINDS: Final = (POOL, BLOCK, RUN, CRON, TEMPLATE, POD)
 LOOK_SECONDS: Final = 0.05
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import kopf
 
 from blockyard.kube.api import Credentials
-from blockyard.kube.kinds import BLOCK, POD, POOL, RUN, TEMPLATE, Kind
+from blockyard.kube.kinds import BLOCK, CRON, POD, POOL, RUN, TEMPLATE, Kind
 from blockyard.kube.manifest import BLOCK_LABEL
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Watches:
                 token=found.token,
             )
 
-        for kind in (POOL, BLOCK, RUN, TEMPLATE, POD):
+        for kind in (POOL, BLOCK, RUN, CRON, TEMPLATE, POD):
             self._subscribe(registry, kind)
         return registry
 

@@ -19,13 +19,17 @@ from blockyard.kube.quantities import amount
 from blockyard.workflow import expressions, graph
 from blockyard.workflow.reading import Fault, nearest, read
 from blockyard.workflow.references import PATTERN, BadReference, Reference, parse
+from blockyard.workflow.schedules import BadSchedule, Schedule
 from blockyard.workflow.spec import (
     API_VERSION,
+    CRON_KIND,
     MOST_ITEMS,
     MOST_LOCAL_STEPS,
     MOST_STEPS,
     RUN_KIND,
     TEMPLATE_KIND,
+    Concurrency,
+    Cron,
     Document,
     Kind,
     Metadata,
@@ -39,6 +43,8 @@ from blockyard.workflow.spec import (
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _KINDS: Final = ("function", "source", "binary", "mpi", "task")
+_OWN: Final = ("suspend", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey")
+"""Of a run with a template these fields are its own."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
 _PYTHON: Final = {
     Kind.STRING: (str,),
@@ -57,7 +63,7 @@ def check_document(document: object) -> tuple[Document | None, list[Fault]]:
     faults: list[Fault] = []
     if document.get("apiVersion") != API_VERSION:
         faults.append(Fault("apiVersion", f"is {document.get('apiVersion')!r}; expected {API_VERSION!r}"))
-    kinds = (RUN_KIND, TEMPLATE_KIND)
+    kinds = (RUN_KIND, TEMPLATE_KIND, CRON_KIND)
     if document.get("kind") not in kinds:
         faults.append(Fault("kind", f"is {document.get('kind')!r}{nearest(str(document.get('kind')), kinds)}"))
     top = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -68,7 +74,13 @@ def check_document(document: object) -> tuple[Document | None, list[Fault]]:
     if not isinstance(name, str) or not _OBJECT_NAME.fullmatch(name.rstrip("-")) or len(name) > 50:
         found = f"is {name!r}" if name else "is required"
         faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
-    spec, own = check_spec(document.get("spec"), needs_arguments=document.get("kind") != TEMPLATE_KIND)
+    if document.get("kind") == CRON_KIND:
+        cron, own = check_cron(document.get("spec"))
+        spec = cron.run_template.spec if cron is not None else None
+    else:
+        spec, own = check_spec(document.get("spec"), needs_arguments=document.get("kind") != TEMPLATE_KIND)
+        if spec is not None and document.get("kind") == RUN_KIND:
+            own = concurrency_faults(spec, owned=bool(names.get("ownerReferences")))
     faults += own
     if faults or spec is None:
         return None, faults
@@ -91,6 +103,29 @@ def check_spec(value: object, *, needs_arguments: bool = True) -> tuple[Workflow
         return None, sorted(faults)
     found = sorted(faults_of(spec, needs_arguments=needs_arguments))
     return (None if found else spec), found
+
+
+def check_cron(value: object) -> tuple[Cron | None, list[Fault]]:
+    """The spec of a CronWorkflowRun, and all that is wrong with it; whether a template is there is its runs' to say."""
+    if value is None:
+        return None, [Fault("spec", "is required")]
+    faults: list[Fault] = []
+    cron = read(value, Cron, "spec", faults)
+    if cron is None:
+        return None, sorted(faults)
+    try:
+        Schedule(cron.schedule, cron.time_zone)
+    except BadSchedule as error:
+        faults.append(Fault(f"spec.{error.field}", error.reason))
+    faults += [Fault(f"spec.runTemplate.{one.path}", one.reason) for one in faults_of(cron.run_template.spec)]
+    return (None if faults else cron), sorted(faults)
+
+
+def concurrency_faults(spec: Workflow, *, owned: bool) -> list[Fault]:
+    """A policy says something only of runs that are held against others: `owned`, of a template, or of one key."""
+    if spec.concurrency_policy is Concurrency.ALLOW or owned or spec.concurrency_key or spec.template_ref is not None:
+        return []
+    return [Fault("spec.concurrencyPolicy", f"{spec.concurrency_policy} of which runs? Say concurrencyKey, too")]
 
 
 def _read_many(steps: list[object], faults: list[Fault]) -> list[Step]:
@@ -119,7 +154,7 @@ def merged(spec: Workflow, templates: Mapping[str, Mapping[str, Any]]) -> tuple[
     if name not in templates:
         return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
     own = msgspec.to_builtins(spec)
-    taken = {key: own[key] for key in ("suspend", "cancel", "ttlSecondsAfterFinished") if key in own}
+    taken = {key: own[key] for key in _OWN if key in own}
     found = templates[name]
     arguments = {**found.get("arguments", {}), **own.get("arguments", {})}
     whole, faults = check_spec({**found, **taken, "arguments": arguments})

@@ -64,7 +64,7 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
     whole: list[Document] = []
     for document in documents:
         spec: Workflow | None = document.spec
-        if document.kind == RUN_KIND and document.spec.template_ref is not None:
+        if document.kind != TEMPLATE_KIND and document.spec.template_ref is not None:
             spec, wrong = merged(document.spec, templates)
             faults += wrong
         if spec is not None:
@@ -73,11 +73,14 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
 
 
 def read_run(path: Path) -> Document:
-    """The one WorkflowRun of a file. Raises Invalid with all faults, ConfigError."""
+    """The one WorkflowRun of a file, or the one that a CronWorkflowRun would make now.
+
+    Raises Invalid with all faults, ConfigError.
+    """
     documents, faults = check(path)
     if faults:
         raise Invalid(str(path), faults)
-    runs = [one for one in documents if one.kind == RUN_KIND]
+    runs = [one for one in documents if one.kind != TEMPLATE_KIND]
     if len(runs) != 1:
         raise ConfigError(f"{path} has {len(runs)} objects of kind {RUN_KIND}; to be run it has exactly one")
     return runs[0]

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from blockyard.workflow.spec import API_VERSION, RUN_KIND, TEMPLATE_KIND, Workflow
+from blockyard.workflow.spec import API_VERSION, CRON_KIND, RUN_KIND, TEMPLATE_KIND, Cron, Workflow
 
 
 def json_schema() -> dict[str, Any]:
-    """Of a WorkflowRun or WorkflowTemplate."""
-    (spec,), parts = msgspec.json.schema_components([Workflow], ref_template="#/$defs/{name}")
+    """Of a WorkflowRun, WorkflowTemplate or CronWorkflowRun."""
+    (spec, cron), parts = msgspec.json.schema_components([Workflow, Cron], ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Blockyard workflow",
@@ -19,14 +19,17 @@ def json_schema() -> dict[str, Any]:
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "properties": {
             "apiVersion": {"const": API_VERSION},
-            "kind": {"enum": [RUN_KIND, TEMPLATE_KIND]},
+            "kind": {"enum": [RUN_KIND, TEMPLATE_KIND, CRON_KIND]},
             "metadata": {
                 "type": "object",
                 "properties": {"name": {"type": "string", "maxLength": 50}},
             },
-            "spec": spec,
+            "spec": {},
             "status": {"type": "object"},
         },
+        "if": {"properties": {"kind": {"const": CRON_KIND}}},
+        "then": {"properties": {"spec": cron}},
+        "else": {"properties": {"spec": spec}},
         "additionalProperties": False,
         "$defs": parts,
     }

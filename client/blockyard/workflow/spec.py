@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 API_VERSION: Final = "blockyard.dev/v1alpha1"
 RUN_KIND: Final = "WorkflowRun"
 TEMPLATE_KIND: Final = "WorkflowTemplate"
+CRON_KIND: Final = "CronWorkflowRun"
 
 MOST_STEPS: Final = 1000
 """In a custom resource; a file or Python may have as many as `MOST_LOCAL_STEPS`."""
@@ -185,6 +186,17 @@ class Reference(Record, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=253)]
 
 
+class Concurrency(StrEnum):
+    """What a run does while another one of the same key has not ended."""
+
+    ALLOW = "Allow"
+    """Nothing: it runs beside it."""
+    FORBID = "Forbid"
+    """It is skipped."""
+    REPLACE = "Replace"
+    """It has the other one cancelled, and waits for its end."""
+
+
 class Workflow(Record, frozen=True):
     """Steps, and what a run of them is given."""
 
@@ -206,6 +218,45 @@ class Workflow(Record, frozen=True):
     """Start nothing more; what runs goes on."""
     cancel: bool = False
     """End the run. This cannot be taken back."""
+    concurrency_policy: Concurrency = Concurrency.ALLOW
+    """In a cluster: what this run does while another one of its key has not ended."""
+    concurrency_key: Annotated[str, Meta(max_length=253)] = ""
+    """Runs of one namespace with one key are held against one another; default: those of one owner, or template."""
+
+
+class RunMetadata(Record, frozen=True):
+    """Labels and annotations of the runs."""
+
+    labels: Annotated[dict[str, Annotated[str, Meta(max_length=63)]], Meta(max_length=32)] = {}
+    annotations: Annotated[dict[str, Annotated[str, Meta(max_length=16384)]], Meta(max_length=32)] = {}
+
+
+class RunTemplate(Record, frozen=True):
+    """The WorkflowRun that is made at each time."""
+
+    spec: Workflow
+    metadata: RunMetadata = RunMetadata()
+
+
+class Cron(Record, frozen=True):
+    """When to make a run, and of what; as a CronJob does it."""
+
+    schedule: Annotated[str, Meta(min_length=1, max_length=256)]
+    """Five fields of cron: minute, hour, day of the month, month, day of the week; or '@hourly', '@daily', '@weekly',
+    '@monthly', '@yearly'."""
+    run_template: RunTemplate
+    time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
+    """By its name in the tz database: 'Europe/Berlin'."""
+    starting_deadline_seconds: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    """A run that could not be started so long after its time is left out; default: it is made up for."""
+    concurrency_policy: Concurrency = Concurrency.ALLOW
+    """What becomes of a run whose time comes while one before it has not ended."""
+    suspend: bool = False
+    """Start nothing more; what was due meanwhile counts as missed."""
+    successful_runs_history_limit: Annotated[int, Meta(ge=0, le=1000)] = 3
+    """So many runs that succeeded are kept."""
+    failed_runs_history_limit: Annotated[int, Meta(ge=0, le=1000)] = 1
+    """And so many that ended otherwise."""
 
 
 class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):

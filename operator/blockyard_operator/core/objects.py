@@ -11,6 +11,7 @@ import msgspec
 from blockyard.kube.pods import version_of
 from blockyard.kube.times import instant
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
+from blockyard_operator.resources.cron import CronStatus
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
 from blockyard_operator.resources.run import RunStatus
 
@@ -23,6 +24,10 @@ ENDING: Final = "blockyard.dev/ending"
 
 ROTATE: Final = "blockyard.dev/rotate-key"
 """Annotation on a pool: each new text asks for a new key of its managers."""
+CRON_LABEL: Final = "blockyard.dev/cron"
+"""Label of a run: the CronWorkflowRun that made it."""
+SCHEDULED_AT: Final = "blockyard.dev/scheduled-at"
+"""Annotation of a run: the time for which it was made (RFC 3339)."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -111,6 +116,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     meta: Meta
     spec: dict[str, Any]
     status: RunStatus = RunStatus()
+    scheduled_at: float = 0.0
+    """The time of its schedule that it was made for; 0 for none."""
+
+    @property
+    def group(self) -> str:
+        """Runs of one group are held against one another, by their `concurrencyPolicy`; '' for none."""
+        if key := self.spec.get("concurrencyKey"):
+            return f"{self.meta.namespace}/key/{key}"
+        return self.meta.owner or (f"{self.meta.namespace}/template/{self.template}" if self.template else "")
 
     @property
     def name(self) -> str:
@@ -131,10 +145,37 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     spec: dict[str, Any]
 
 
+class CronRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A CronWorkflowRun. Its spec is as it came, as a run's is."""
+
+    meta: Meta
+    spec: dict[str, Any]
+    status: CronStatus = CronStatus()
+
+
 def read_run(raw: Mapping[str, Any]) -> Run:
     """Read a WorkflowRun."""
     status, _ = _read(raw.get("status") or {}, RunStatus, "status")
-    return Run(meta=read_meta(raw), spec=dict(raw.get("spec") or {}), status=status)
+    return Run(
+        meta=read_meta(raw),
+        spec=dict(raw.get("spec") or {}),
+        status=status,
+        scheduled_at=_scheduled((raw["metadata"].get("annotations") or {}).get(SCHEDULED_AT)),
+    )
+
+
+def _scheduled(text: str | None) -> float:
+    """People may write anything into an annotation."""
+    try:
+        return instant(text) or 0.0
+    except ValueError:
+        return 0.0
+
+
+def read_cron(raw: Mapping[str, Any]) -> CronRun:
+    """Read a CronWorkflowRun."""
+    status, _ = _read(raw.get("status") or {}, CronStatus, "status")
+    return CronRun(meta=read_meta(raw), spec=dict(raw.get("spec") or {}), status=status)
 
 
 def read_template(raw: Mapping[str, Any]) -> Template:

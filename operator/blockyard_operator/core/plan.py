@@ -14,6 +14,7 @@ from blockyard.workflow.spec import Workflow
 from blockyard_operator.core.objects import Meta
 from blockyard_operator.core.view import HeldRadio
 from blockyard_operator.resources.block import BlockStatus
+from blockyard_operator.resources.cron import CronStatus
 from blockyard_operator.resources.pool import PoolStatus
 from blockyard_operator.resources.run import RunStatus
 
@@ -194,8 +195,22 @@ class WriteRunStatus(msgspec.Struct, frozen=True):
     urgent: bool = True
 
 
+class CreateRun(msgspec.Struct, frozen=True):
+    """Make the WorkflowRun of one time of a CronWorkflowRun."""
+
+    cron: Meta
+    manifest: dict[str, Any]
+
+
+class WriteCronStatus(msgspec.Struct, frozen=True):
+    """Replace the status of a CronWorkflowRun."""
+
+    cron: Meta
+    status: CronStatus
+
+
 class Tell(msgspec.Struct, frozen=True):
-    """Write an Event about an object. `kind`: 'WorkerPool' or 'WorkerBlock'."""
+    """Write an Event about an object, of one of our kinds."""
 
     about: Meta
     kind: str
@@ -227,6 +242,8 @@ Effect: TypeAlias = (
     | EndRun
     | DeleteRun
     | WriteRunStatus
+    | CreateRun
+    | WriteCronStatus
     | WriteBlockStatus
     | WritePoolStatus
     | Tell

@@ -24,6 +24,11 @@ class Said(NamedTuple):
     message: str = ""
 
 
+def truth(holds: bool) -> ConditionStatus:  # noqa: FBT001 - it is what a condition says
+    """Of a condition that is known."""
+    return TRUE if holds else FALSE
+
+
 def read_job(record: JobStatusRecord | None) -> JobStatus | None:
     """A written job status."""
     if record is None:

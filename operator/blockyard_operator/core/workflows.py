@@ -1,6 +1,7 @@
 """What is to be done about a WorkflowRun: start it once, show how it stands, suspend, cancel, and at last delete it.
 
-What runs when is the interchange's business; it goes on while nobody looks.
+What runs when is the interchange's business; it goes on while nobody looks. Which runs of one group may go on at the
+same time is decided here (`concurrencyPolicy`), by nothing but what the runs of the group show.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.kube.times import instant, text
-from blockyard.workflow.checking import check_spec, merged
+from blockyard.workflow.checking import check_spec, concurrency_faults, merged
 from blockyard.workflow.reading import Fault
-from blockyard.workflow.spec import Workflow
+from blockyard.workflow.spec import Concurrency, Workflow
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.objects import Run
-from blockyard_operator.core.standing import Said, conditions
+from blockyard_operator.core.standing import Said, conditions, truth
 from blockyard_operator.core.view import RunView
 from blockyard_operator.resources.run import MOST_FAILURES, RunStatus, StepCounts, StepFailure
-from blockyard_operator.resources.shape import Condition, ConditionStatus
+from blockyard_operator.resources.shape import Condition
 
 LOOK_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 5.0
 """Until a run that was refused is started again: its pool may come."""
-ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
+ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled", "Skipped"})
 _POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -36,6 +37,15 @@ class Checked(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
 
+class Rival(msgspec.Struct, frozen=True, kw_only=True):
+    """Another run of the same group that is in order and has not ended. `started`: it was given to the interchange."""
+
+    name: str
+    created_at: float
+    policy: Concurrency = Concurrency.ALLOW
+    started: bool = False
+
+
 class RunWorld(msgspec.Struct, frozen=True, kw_only=True):
     """What a reconcile sees. `view`: what the interchange said last; None while it has not."""
 
@@ -43,13 +53,28 @@ class RunWorld(msgspec.Struct, frozen=True, kw_only=True):
     checked: Checked
     connected: bool
     view: RunView | None = None
+    rivals: tuple[Rival, ...] = ()
 
 
-def check(spec: Mapping[str, Any], templates: Mapping[str, Mapping[str, Any]]) -> Checked:
+def is_over(run: Run) -> bool:
+    """Whether a run has ended, or will never begin."""
+    return run.status.phase in ENDED or run.status.phase == "Invalid"
+
+
+def has_started(run: Run, view: RunView | None) -> bool:
+    """Whether a run was given to the interchange, by what is written or by what that has said."""
+    return run.status.phase in ("Running", "Suspended") or (view is not None and view.line is not None)
+
+
+def check(spec: Mapping[str, Any], templates: Mapping[str, Mapping[str, Any]], *, owned: bool = False) -> Checked:
     """Read a WorkflowRun's spec. `templates`: specs of the WorkflowTemplates of its namespace, by name."""
     found, faults = check_spec(dict(spec))
-    if found is not None and found.template_ref is not None:
+    if found is not None:
+        faults = concurrency_faults(found, owned=owned)
+    if found is not None and not faults and found.template_ref is not None:
         found, faults = merged(found, templates)
+    if faults:
+        found = None
     if found is None:
         return Checked(None, tuple(faults))
     pools = [("spec.pool", found.pool), *((f"spec.steps[{n}].pool", one.pool) for n, one in enumerate(found.steps))]
@@ -80,6 +105,8 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
         return do.Plan(effects=(do.AskRun(run.meta, run.name),))
     if view.line is None:
         assert spec is not None
+        if (held := _held_back(world, spec.concurrency_policy)) is not None:
+            return _write(world, held, now)
         if view.refusal and now - view.at < AGAIN_SECONDS:
             return _write(world, _Seen("Pending", "Refused", view.refusal), now, wake_at=view.at + AGAIN_SECONDS)
         return do.Plan(effects=(do.StartRun(run.meta, run.name, spec),))
@@ -91,7 +118,8 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
     assert view.line is not None
     run, phase = world.run, view.line.phase
     effects: list[do.Effect] = []
-    wants_hold, wants_end = bool(run.spec.get("suspend")), bool(run.spec.get("cancel"))
+    replaced = _replaced_by(world, started=True)
+    wants_hold, wants_end = bool(run.spec.get("suspend")), bool(run.spec.get("cancel") or replaced)
     if phase not in ENDED:
         if wants_end:
             effects.append(do.EndRun(run.name))
@@ -100,6 +128,8 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
         if now - view.at >= LOOK_SECONDS:
             effects.append(do.AskRun(run.meta, run.name))
     said = "; ".join(f"{one.step}: {one.message}" for one in view.failures[:3])
+    if replaced and phase == "Cancelled":
+        said = f"replaced by {replaced}"
     written = _write(world, _Seen(phase, phase, said if phase != "Succeeded" else "", view), now)
     wake_at = None if phase in ENDED else max(now, view.at) + LOOK_SECONDS
     if phase in ENDED:
@@ -108,6 +138,37 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
         note = said or f"{view.line.counts.get('Succeeded', 0)} steps succeeded"
         effects.append(do.Tell(run.meta, "WorkflowRun", phase, note, warning=phase != "Succeeded"))
     return do.Plan(effects=(*effects, *written.effects), wake_at=wake_at)
+
+
+def _held_back(world: RunWorld, policy: Concurrency) -> _Seen | None:
+    """How a run stands that may not start because of others of its group; None when it may.
+
+    Of two that have not started the one that was made first has precedence, and one that has started before any other.
+    """
+    if replaced := _replaced_by(world, started=False):
+        return _Seen("Cancelled", "Replaced", f"replaced by {replaced} before it began")
+    ahead = [one.name for one in world.rivals if one.started or _made(one) < _made_run(world.run)]
+    if not ahead or policy is Concurrency.ALLOW:
+        return None
+    names = ", ".join(sorted(ahead)[:3])
+    if policy is Concurrency.FORBID:
+        return _Seen("Skipped", "Skipped", f"{names} had not ended, and spec.concurrencyPolicy is Forbid")
+    return _Seen("Pending", "Replacing", f"it begins when {names} has ended")
+
+
+def _replaced_by(world: RunWorld, *, started: bool) -> str:
+    """The run that waits to take this one's place; '' when there is none."""
+    waiting = [one for one in world.rivals if one.policy is Concurrency.REPLACE and not one.started]
+    later = [one for one in waiting if started or _made(one) > _made_run(world.run)]
+    return max(later, key=_made).name if later else ""
+
+
+def _made(rival: Rival) -> tuple[float, str]:
+    return rival.created_at, rival.name
+
+
+def _made_run(run: Run) -> tuple[float, str]:
+    return run.meta.created_at, run.meta.name
 
 
 def _after(world: RunWorld, now: float) -> do.Plan:
@@ -161,13 +222,9 @@ def _conditions(world: RunWorld, seen: _Seen, now: float) -> list[Condition]:
     """Accepted: it is in order. Complete: it has ended, however, so that a wait for this ends. Failed, Suspended."""
     is_invalid, phase = seen.phase == "Invalid", seen.phase
     said = [
-        Said("Accepted", _status(not is_invalid), "Invalid" if is_invalid else "Accepted", seen.message * is_invalid),
-        Said("Complete", _status(is_invalid or phase in ENDED), seen.reason, seen.message),
-        Said("Failed", _status(is_invalid or phase in ("Failed", "Cancelled")), seen.reason, seen.message),
-        Said("Suspended", _status(phase == "Suspended"), seen.reason, ""),
+        Said("Accepted", truth(not is_invalid), "Invalid" if is_invalid else "Accepted", seen.message * is_invalid),
+        Said("Complete", truth(is_invalid or phase in ENDED), seen.reason, seen.message),
+        Said("Failed", truth(is_invalid or phase in ENDED - {"Succeeded"}), seen.reason, seen.message),
+        Said("Suspended", truth(phase == "Suspended"), seen.reason, ""),
     ]
     return conditions(world.run.status.conditions, said, world.run.meta.generation, now)
-
-
-def _status(holds: bool) -> ConditionStatus:  # noqa: FBT001 - it is what a condition says
-    return ConditionStatus.TRUE if holds else ConditionStatus.FALSE

@@ -9,13 +9,16 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from blockyard.workflow.spec import Workflow
+from blockyard.workflow.spec import Cron, Workflow
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
+from blockyard_operator.resources.cron import CronStatus
 from blockyard_operator.resources.fields import GROUP, VERSION
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
 from blockyard_operator.resources.run import RunStatus
 from blockyard_operator.resources.schema import Schema, default_of, schema_of
 
+LONGEST_NAME: Final = 50
+"""Names become labels, host names and parts of longer names: 'NAME-XXXXX-INDEX' must fit into 63 characters."""
 HEADER: Final = "# Generated from operator/blockyard_operator/resources; change it there, then: make crds\n"
 
 
@@ -78,6 +81,18 @@ RUN_COLUMNS: Final = (
     Column("Message", _condition("Complete", "message"), "string", 1),
 )
 
+CRON_COLUMNS: Final = (
+    Column("Schedule", ".spec.schedule"),
+    Column("Zone", ".spec.timeZone"),
+    Column("Suspend", ".spec.suspend", "boolean"),
+    Column("Last", ".status.lastScheduleTime", "date"),
+    Column("Reason", _condition("OnTime", "reason")),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+    Column("Active", ".status.active", "string", 1),
+    Column("Next", ".status.nextScheduleTime", "string", 1),
+    Column("Message", _condition("OnTime", "message"), "string", 1),
+)
+
 TEMPLATE_COLUMNS: Final = (
     Column("Pool", ".spec.pool"),
     Column("Age", ".metadata.creationTimestamp", "date"),
@@ -110,6 +125,13 @@ def run_crd() -> dict[str, Any]:
     return _crd("WorkflowRun", "wfr", schema, RUN_COLUMNS)
 
 
+def cron_crd() -> dict[str, Any]:
+    """`cronworkflowruns.blockyard.dev`. A run's name has the minutes since 1970 behind its own."""
+    what = "A WorkflowRun at each time of a schedule."
+    schema = _root(what, schema_of(Cron), None, schema_of(CronStatus), longest=LONGEST_NAME - len("-12345678"))
+    return _crd("CronWorkflowRun", "cwfr", schema, CRON_COLUMNS)
+
+
 def template_crd() -> dict[str, Any]:
     """`workflowtemplates.blockyard.dev`."""
     schema = _root("Steps that WorkflowRuns take from here.", schema_of(Workflow), default_of(Workflow), None)
@@ -120,13 +142,18 @@ def render() -> dict[str, str]:
     """File names and texts of all that belongs into `crds/`."""
     return {
         f"{crd['spec']['names']['plural']}.yaml": HEADER + yaml.safe_dump(crd, sort_keys=False, width=120)
-        for crd in (pool_crd(), block_crd(), run_crd(), template_crd())
+        for crd in (pool_crd(), block_crd(), run_crd(), cron_crd(), template_crd())
     }
 
 
-def _root(description: str, spec: Schema, default: Schema, status: Schema | None) -> Schema:
-    # Names become labels, host names and parts of longer names: 'NAME-XXXXX-INDEX' must fit into 63 characters.
-    name = {"rule": "size(self.metadata.name) <= 50", "message": "metadata.name is longer than 50 characters"}
+def _root(
+    description: str, spec: Schema, default: Schema | None, status: Schema | None, longest: int = LONGEST_NAME
+) -> Schema:
+    """`default` None: a spec is required."""
+    name = {
+        "rule": f"size(self.metadata.name) <= {longest}",
+        "message": f"metadata.name is longer than {longest} characters",
+    }
     return {
         "type": "object",
         "description": description,
@@ -134,11 +161,11 @@ def _root(description: str, spec: Schema, default: Schema, status: Schema | None
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec | {"default": default},
+            "spec": spec | ({"default": default} if default is not None else {}),
         }
         | ({"status": status} if status is not None else {}),
         "x-kubernetes-validations": [name],
-    }
+    } | ({"required": ["spec"]} if default is None else {})
 
 
 def _crd(

@@ -9,7 +9,7 @@ from msgspec import Meta
 from blockyard_operator.resources.fields import Record, Time
 from blockyard_operator.resources.shape import Conditions
 
-PHASES: Final = ["Pending", "Invalid", "Running", "Suspended", "Succeeded", "Failed", "Cancelled"]
+PHASES: Final = ["Pending", "Invalid", "Running", "Suspended", "Succeeded", "Failed", "Cancelled", "Skipped"]
 MOST_FAILURES: Final = 10
 
 

@@ -90,6 +90,38 @@ def test_a_run_goes_on_with_the_operator_stopped_and_can_be_cancelled(release: R
     assert (status["phase"], status["steps"]["succeeded"], status["steps"]["cancelled"]) == ("Cancelled", 1, 1)
 
 
+def test_a_schedule_makes_runs_and_those_of_one_key_replace_one_another(release: Release, runner: PodRunner) -> None:
+    """The only wait is for the turn of a minute; what a schedule says otherwise is seen in virtual time."""
+    ready(release)
+    quick = {"name": "quick", "source": "def main(): return 1"}
+    release.apply(
+        "CronWorkflowRun", "often", schedule="* * * * *", timeZone="Europe/Berlin", successfulRunsHistoryLimit=1,
+        runTemplate={"metadata": {"labels": {"team": "data"}}, "spec": {"pool": "cpu", "steps": [quick]}},
+    )  # fmt: skip
+    release.apply("CronWorkflowRun", "wrong", schedule="61 * * * *", runTemplate={"spec": {"steps": [quick]}})
+    long = {"name": "long", "source": "import time\ndef main(): time.sleep(600)"}
+    of_key = {"pool": "cpu", "concurrencyKey": "nightly"}
+    release.apply("WorkflowRun", "first", steps=[long], **of_key)
+    release.until("it runs", lambda: phase(release, "first"), lambda seen: seen == "Running")
+    release.apply("WorkflowRun", "kept-out", steps=[quick], concurrencyPolicy="Forbid", **of_key)
+    release.until("it is skipped", lambda: phase(release, "kept-out"), lambda seen: seen == "Skipped")
+    release.apply("WorkflowRun", "second", steps=[quick], concurrencyPolicy="Replace", **of_key)
+    release.run("wait", "--for=condition=Complete", "wfr/first", "wfr/second", "--timeout=60s")
+    assert (phase(release, "first"), phase(release, "second")) == ("Cancelled", "Succeeded")
+    wrong = release.get("cwfr", "wrong")["status"]["conditions"][0]
+    assert (wrong["reason"], "spec.schedule: '61 * * * *'" in wrong["message"]) == ("Invalid", True)
+    status = release.until(
+        "a run of the schedule has succeeded",
+        lambda: release.get("cwfr", "often").get("status", {}),
+        lambda seen: "lastSuccessfulTime" in seen,
+        within=120.0,
+    )
+    made = next(one for one in release.get("wfr")["items"] if one["metadata"]["name"].startswith("often-"))
+    assert made["metadata"]["labels"]["team"] == "data"
+    assert made["metadata"]["annotations"]["blockyard.dev/scheduled-at"] <= status["lastScheduleTime"]
+    assert [one["name"] for one in made["metadata"]["ownerReferences"]] == ["often"]
+
+
 def test_the_api_server_refuses_what_the_schema_forbids(release: Release) -> None:
     for steps, wanted in [
         ([{"name": "a", "function": "m:f", "binary": ["x"]}], "say exactly one of function"),

@@ -5,11 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from blockyard.kube.kinds import CRON, RUN
 from blockyard.wire.control import RunLine
+from blockyard.workflow.spec import Concurrency
+from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.objects import Run, read_run
 from blockyard_operator.core.view import FailedStep, RunView
-from blockyard_operator.core.workflows import Checked, RunWorld, check, reconcile_run
+from blockyard_operator.core.workflows import Checked, Rival, RunWorld, check, reconcile_run
 from blockyard_operator.resources.run import RunStatus
 
 NOW = 1_700_000_000.0
@@ -150,3 +153,92 @@ def test_a_status_of_many_failures_stays_small() -> None:
     view = RunView(at=NOW, line=line("Failed", Failed=100_000), failures=failures)
     status = written(reconcile_run(world(view=view), NOW))
     assert len(msgspec.json.encode(status)) < 32 * 1024
+
+
+MOMENT = "2023-11-14T22:13:20Z"
+
+
+def among(policy: str, *rivals: Rival, line: RunLine | None = None) -> do.Plan:
+    """What is done of a run called 'flow', made at `MOMENT`, with others of its key."""
+    run = run_of({**SPEC, "concurrencyPolicy": policy, "concurrencyKey": "k"}, creationTimestamp=MOMENT)
+    view = RunView(at=NOW, line=line)
+    return reconcile_run(RunWorld(run=run, checked=check(run.spec, {}), connected=True, view=view, rivals=rivals), NOW)
+
+
+def rival(name: str, age: float, policy: str = "Allow", *, started: bool = False) -> Rival:
+    return Rival(name=name, created_at=NOW - age, policy=Concurrency(policy), started=started)
+
+
+@pytest.mark.parametrize(
+    "policy, other, phase",
+    [
+        ("Allow", rival("older", 9, started=True), "starts"),
+        ("Forbid", rival("older", 9), "Skipped"),
+        ("Forbid", rival("older", 9, started=True), "Skipped"),
+        ("Forbid", rival("younger", -9), "starts"),
+        ("Forbid", rival("a", 0), "Skipped"),  # of the same second the name says which was first
+        ("Forbid", rival("z", 0), "starts"),
+        ("Forbid", rival("z", 0, started=True), "Skipped"),
+        ("Replace", rival("older", 9, started=True), "Pending"),
+        ("Replace", rival("younger", -9), "starts"),
+        ("Allow", rival("younger", -9, "Replace"), "Cancelled"),
+        ("Replace", rival("younger", -9, "Replace"), "Cancelled"),
+        ("Replace", rival("older", 9, "Replace"), "Pending"),
+    ],
+)
+def test_what_has_not_started_looks_at_others_of_its_key(policy: str, other: Rival, phase: str) -> None:
+    plan = among(policy, other)
+    if phase == "starts":
+        assert isinstance(plan.effects[0], do.StartRun)
+        return
+    status = written(plan)
+    assert (status.phase, len(plan.effects)) == (phase, 1)
+    assert other.name in status.conditions[1].message
+    assert conditions(status)["Complete"] == ("False" if phase == "Pending" else "True")
+
+
+def test_what_has_started_is_ended_for_one_that_waits_to_replace_it_and_for_no_other() -> None:
+    for other, ends in ((rival("new", -9, "Replace"), True), (rival("new", -9, "Replace", started=True), False),
+                        (rival("new", -9, "Forbid"), False), (rival("old", 9, "Replace"), True)):  # fmt: skip
+        assert (do.EndRun("lab.flow.01234567") in among("Allow", other, line=line()).effects) is ends
+    ended = written(among("Allow", rival("new", -9, "Replace"), line=line("Cancelled")))
+    assert (ended.phase, ended.conditions[1].message) == ("Cancelled", "replaced by new")
+
+
+def test_a_policy_without_anything_to_hold_a_run_against_is_a_fault() -> None:
+    spec = {**SPEC, "concurrencyPolicy": "Forbid"}
+    (fault,) = check(spec, {}).faults
+    assert fault.path == "spec.concurrencyPolicy"
+    assert check(spec, {}, owned=True).faults == check({**spec, "concurrencyKey": "k"}, {}).faults == ()
+    of_template = {"templateRef": {"name": "t"}, "concurrencyPolicy": "Forbid"}
+    found = check(of_template, {"t": SPEC}).spec
+    assert found is not None
+    assert found.concurrency_policy is Concurrency.FORBID
+
+
+def test_runs_of_a_group_bring_one_another_and_their_maker_up() -> None:
+    cache = Cache()
+
+    def raw(name: str, spec: dict[str, Any] | None = None, phase: str = "", owner: str = "", version: int = 1) -> Any:
+        owners = [{"uid": owner, "controller": True}] if owner else []
+        meta = {"name": name, "namespace": "lab", "uid": f"u-{name}", "resourceVersion": str(version)}
+        return {"metadata": meta | {"ownerReferences": owners}, "spec": spec or {}, "status": {"phase": phase}}
+
+    of_key = {"concurrencyKey": "k"}
+    cache.see(RUN, raw("a", of_key))
+    cache.see(RUN, raw("over", of_key, "Succeeded"))
+    cache.see(RUN, raw("other", {"templateRef": {"name": "k"}}))
+    assert {key.name for key in cache.see(RUN, raw("b", of_key))} == {"a", "b"}
+    assert {run.meta.name for run in cache.group_of(cache.runs[Key("run", "lab", "a")])} == {"over", "b"}
+    assert {key.name for key in cache.see(RUN, raw("a", of_key, "Failed", version=2))} == {"a", "b"}
+    assert {key.name for key in cache.see(RUN, raw("a", of_key), deleted=True)} == {"a", "b"}
+    assert {key.name for key in cache.see(RUN, raw("b", {"concurrencyKey": "l"}, version=2))} == {"b"}
+    assert cache.group_of(cache.runs[Key("run", "lab", "b")]) == ()
+    cache.see(CRON, raw("clock"))
+    assert Key("cron", "lab", "clock") in cache.see(RUN, raw("c", owner="u-clock"))
+    (cron,) = cache.crons.values()
+    assert [run.meta.name for run in cache.runs_of(cron)] == ["c"]
+    assert cache.vanished(RUN, set(), 9) >= {Key("cron", "lab", "clock"), Key("run", "lab", "c")}
+    assert cache.runs_of(cron) == ()
+    cache.see(CRON, raw("clock"), deleted=True)
+    assert cache.crons == {}

@@ -1,16 +1,16 @@
 {{/* What the operator may do in a namespace whose pools it serves. tests/chart holds this against what it does. */}}
 {{- define "blockyard.rules.watched" -}}
 - apiGroups: [blockyard.dev]
-  resources: [workerpools, workflowtemplates]
+  resources: [workerpools, workflowtemplates, cronworkflowruns]
   verbs: [get, list, watch]
 - apiGroups: [blockyard.dev]
   resources: [workflowruns]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [blockyard.dev]
   resources: [workerblocks]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [blockyard.dev]
-  resources: [workerpools/status, workerblocks/status, workflowruns/status]
+  resources: [workerpools/status, workerblocks/status, workflowruns/status, cronworkflowruns/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
@@ -29,7 +29,7 @@
   verbs: [create]
 # Asked for only where OwnerReferencesPermissionEnforcement is on, as on OpenShift: blocks and pods name their owners.
 - apiGroups: [blockyard.dev]
-  resources: [workerpools/finalizers, workerblocks/finalizers]
+  resources: [workerpools/finalizers, workerblocks/finalizers, cronworkflowruns/finalizers]
   verbs: [update]
 {{- end -}}
 
