@@ -113,7 +113,9 @@ def test_policies_let_the_hub_reach_its_database_and_the_operator_reach_the_hub(
         assert "hub-operators" in ways(case, "rel-operator", "egress")
     watchers = [{"namespaceSelector": {"matchLabels": {"watchers": "yes"}}}]
     rules = of_kind("NetworkPolicy", TOGETHER)["rel-interchange"]["spec"]["ingress"]
-    assert [rule["from"] for rule in rules if rule["ports"][0]["port"] == "hub-stream"] == [watchers]
+    (let_in,) = [rule["from"] for rule in rules if rule["ports"][0]["port"] == "hub-stream"]
+    assert let_in[:-1] == watchers
+    assert let_in[-1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "dashboard"
 
 
 def test_its_metrics_are_scraped_and_its_settings_roll_the_pod() -> None:

@@ -101,7 +101,8 @@ def test_a_package_carries_the_definitions_of_this_checkout(tmp_path: Path) -> N
 def test_definitions_stay_when_a_release_goes_and_are_upgraded_with_it() -> None:
     found = rendering.of_kind("CustomResourceDefinition", "default")
     assert set(found) == {
-        f"{name}.blockyard.dev" for name in ("workerpools", "workerblocks", "workflowruns", "workflowtemplates")
+        f"{name}.blockyard.dev"
+        for name in ("workerpools", "workerblocks", "workflowruns", "workflowtemplates", "cronworkflowruns")
     }
     for one in found.values():
         assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

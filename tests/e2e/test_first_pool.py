@@ -148,6 +148,7 @@ def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
         ("scheduling.k8s.io", "podgroups", "create"),  # served from Kubernetes 1.36 on
         ("blockyard.dev", "workerpools/finalizers", "update"),  # checked on OpenShift, asked for nowhere
         ("blockyard.dev", "workerblocks/finalizers", "update"),
+        ("blockyard.dev", "cronworkflowruns/finalizers", "update"),
     }
     at_times = {
         ("", "secrets", "patch"),  # when an endpoint moved, or a key is rotated
@@ -157,6 +158,9 @@ def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
         ("blockyard.dev", "workflowtemplates", "get"),
         ("blockyard.dev", "workflowruns", "delete"),  # when the time of one is over
         ("blockyard.dev", "workflowruns/status", "patch"),  # as in `test_workflow_run`
+        ("blockyard.dev", "workflowruns", "create"),
+        ("blockyard.dev", "cronworkflowruns", "get"),
+        ("blockyard.dev", "cronworkflowruns/status", "patch"),
         ("", "pods", "get"),
         ("events.k8s.io", "events", "create"),  # when something befalls a block, as in `test_ends_of_blocks`
     }

@@ -112,7 +112,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* Ways in to the hub, for a NetworkPolicy; give (dict "top" $ "operator" PEER "blocks" PEERS "metrics" PEERS). */}}
+{{/* Ways in to the hub, for a NetworkPolicy; give (dict "top" $ "operator" PEER "page" PEER "blocks" PEERS "metrics" PEERS). */}}
 {{- define "blockyard.hub.ingress" -}}
 {{- $own := .top.Values.hub -}}
 - ports: [{protocol: TCP, port: hub-operators}]
@@ -134,7 +134,7 @@
 - ports: [{protocol: TCP, port: hub-stream}]
   {{- with $own.sinks.stream.from }}
   from:
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml (concat . ($.top.Values.dashboard.enabled | ternary (list $.page) list)) | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end -}}
