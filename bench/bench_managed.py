@@ -1,14 +1,16 @@
 """What does the supervision of a managed task cost on a warm worker, and how many messages a second can it say?
 
 A program that does nothing (`true`), and a function that does nothing in a process of its own, run one after the other
-inside a task on one worker; beside them the same program by `subprocess.run` there. Messages are lines that a program
-writes as fast as it can; the clock is that of the whole managed task.
+inside a task on one worker; beside them the same program by `subprocess.run` there, and a bare fork. Messages are lines
+that a program writes as fast as it can; the clock is that of the whole managed task.
 """
 
+import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from bench import harness
 from blockyard import Client
@@ -17,7 +19,7 @@ from blockyard.managed.executor import BaseExecutor
 
 TASKS, SMALL = 200, 20
 MESSAGES, FEW = 500_000, 20_000
-BARE_NAME = "subprocess.run"
+BARE_NAME = "by hand"
 SPEAKER = """
 import os
 out = int(os.environ["BLOCKYARD_CHANNEL"][5:].split(",")[0])
@@ -31,14 +33,19 @@ def nothing() -> None:
     """The function that is run."""
 
 
-def timed(executor: BaseExecutor, times: int) -> list[float]:
-    """Milliseconds of each run."""
+def measured(act: Callable[[], object], times: int) -> list[float]:
+    """Milliseconds of each."""
     found = []
     for _ in range(times):
         begun = time.perf_counter()
-        executor.execute_task().check()
+        act()
         found.append(1000 * (time.perf_counter() - begun))
     return found
+
+
+def timed(executor: BaseExecutor, times: int) -> list[float]:
+    """Milliseconds of each run."""
+    return measured(lambda: executor.execute_task().check(), times)
 
 
 def managed(tasks: int, messages: int) -> dict[str, float]:
@@ -61,13 +68,24 @@ def managed(tasks: int, messages: int) -> dict[str, float]:
 
 
 def bare(tasks: int) -> dict[str, float]:
-    """On the worker: the program without supervision."""
-    found = []
-    for _ in range(tasks):
-        begun = time.perf_counter()
+    """On the worker: program and function without supervision."""
+
+    def program() -> None:
         subprocess.run(["true"], capture_output=True, check=True)
-        found.append(1000 * (time.perf_counter() - begun))
-    return {"binary_p50_ms": statistics.median(found), "binary_p95_ms": harness.quantile(found, 0.95)}
+
+    def function() -> None:
+        pid = os.fork()
+        if pid == 0:
+            nothing()
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    found = {}
+    for name, act in (("binary", program), ("function", function)):
+        milliseconds = measured(act, tasks)
+        found[f"{name}_p50_ms"] = statistics.median(milliseconds)
+        found[f"{name}_p95_ms"] = harness.quantile(milliseconds, 0.95)
+    return found
 
 
 def main() -> None:

@@ -4,21 +4,24 @@ It is the subreaper of the task (prctl(2), PR_SET_CHILD_SUBREAPER), so whatever 
 included, and nothing can get away. It holds one end of a socket; when the other end closes because the executor is
 gone, however it went, the keeper kills all that is below it and ends. So no task outlives its executor.
 
-It decides nothing: TERM, KILL, STOP and CONTINUE come as one letter each, and what it sees goes back as one packet of
-JSON each. Runs either in a process forked from a single-threaded executor (a warm worker: a millisecond), or as a
-file, ``python -I -S keeper.py CONTROL PLAN`` (ten times that); hence the standard library only.
+It decides nothing: TERM, KILL, STOP and CONTINUE come as one letter each, and what it sees goes back as one `WORD`
+each. There are two kinds. For a function it is forked from a single-threaded executor, by `bare_fork`, and serves
+that one task. For programs it is a small program of its own, ``python -I -S keeper.py CONTROL``, which serves one task
+after the other: to fork a small process costs the same however large the executor has grown, and the executor's own
+pages are left alone. Hence the standard library only.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,53 +30,172 @@ from typing import Any, NoReturn
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 NOT_STARTED = 127
-TERMINATE, KILL, STOP, CONTINUE, FINISH = b"T", b"K", b"S", b"C", b"F"
-"""FINISH: the task is over; kill what is left of it, and end."""
+TERMINATE, KILL, STOP, CONTINUE, FINISH, PLAN = b"T", b"K", b"S", b"C", b"F", b"P"
+"""FINISH: the task is over; kill what is left of it. PLAN, to one without a task: with descriptors of a file that holds
+a plan, and of what it names."""
 _SIGNALS = {TERMINATE: signal.SIGTERM, KILL: signal.SIGKILL, STOP: signal.SIGSTOP, CONTINUE: signal.SIGCONT}
 _RUSAGE = (
     "ru_utime", "ru_stime", "ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw",
 )  # fmt: skip
 
-_libc = ctypes.CDLL(None, use_errno=True)
+STARTED, FAILED, EXITED, SIGNALLED, ENDED = range(5)
+"""With the pid; errno; exit code; signal; how many had outlived the main process."""
+WORD = struct.Struct("<bi2d7q")
+"""One of these, its number, and what was used till then, in the order of `_RUSAGE`. It takes little memory to make one,
+and a forked process pays for each page that it writes to."""
+_MOST_DESCRIPTORS = 253
+"""In one packet. Source: unix(7), SCM_MAX_FD."""
+
+_libc = ctypes.PyDLL(None, use_errno=True)  # which keeps the GIL: a forked process must not have to wait for it
 _changed: list[int] = []
 """Signals that a keeper's main process must have the defaults of again."""
 
 
-def keep(control: socket.socket, start: Callable[[], int], closed: Iterable[int] = ()) -> NoReturn:
-    """Be the keeper, in a process of its own. `start` forks the main process and returns its pid or raises OSError;
-    `closed`: descriptors that only the main process needs."""
-    parent = os.getppid()
-    wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    _prepare(woken)
-    if os.getppid() != parent:
-        os._exit(1)
+def bare_fork() -> int:
+    """fork(2) without what Python does after it in the child: 40 page faults there instead of 250.
+
+    For a process with one thread, and a child that goes on with nothing that `os.register_at_fork` readies (threads,
+    random numbers, logging): a keeper, or what loads a program. The child has all signals blocked.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    pid: int = _libc.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if pid < 0:
+        raise OSError(number := ctypes.get_errno(), os.strerror(number))
+    return pid
+
+
+def keep(control: socket.socket, signals: list[int], start: Callable[[], int], closed: Iterable[int]) -> NoReturn:
+    """Be the keeper of one task, in a process forked for that. `signals`: those that the forking one has `handled`.
+    `start` forks the main process and returns its pid or raises OSError; `closed`: descriptors that only the main
+    process needs."""
     try:
-        main = start()
-    except OSError as error:
-        _tell(control, {"failed": f"{error.strerror or error}", "errno": error.errno or 0})
-        os._exit(NOT_STARTED)
-    for descriptor in closed:
-        os.close(descriptor)
-    _tell(control, {"started": main})
-    try:
-        _watch(control, wake, main)
+        Keeping(control, signals).attend(start, closed)
     finally:
-        strays = end_all()
-        _tell(control, {"ended": strays, "rusage": _usage()})
         os._exit(0)
 
 
-def _prepare(woken: int) -> None:
+class Keeping:
+    """A process that is a keeper from now on."""
+
+    def __init__(self, control: socket.socket, signals: list[int]) -> None:
+        parent = os.getppid()
+        self._control = control
+        self._wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poll = select.poll()
+        for descriptor in (control.fileno(), self._wake):
+            self._poll.register(descriptor, select.POLLIN)
+        self._main = 0
+        self._usage: list[Any] = [0] * len(_RUSAGE)
+        _prepare(woken, signals)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    def serve(self) -> None:
+        """Attend to one task after the other, until the executor is gone."""
+        while (found := self._plan()) is not None:
+            plan, received = found
+            if not self.attend(lambda: spawn(plan), received):  # noqa: B023 - it is called at once
+                return
+
+    def attend(self, start: Callable[[], int], closed: Iterable[int]) -> bool:
+        """See one task to the end of all that comes of it. False when there is nobody left to do that for."""
+        self._usage = [0] * len(_RUSAGE)
+        try:
+            self._main = start()
+        except OSError as error:
+            self._tell(FAILED, error.errno or 0)
+            return True
+        finally:
+            for descriptor in closed:
+                os.close(descriptor)
+        self._tell(STARTED, self._main)
+        is_wanted, strays = False, 0
+        try:
+            is_wanted = self._watch()
+        finally:
+            strays = end_all(self._add)
+            self._tell(ENDED, strays)
+        return is_wanted
+
+    def _plan(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next plan, and the descriptors that came with it."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._wake:
+                    if signal.SIGTERM in os.read(self._wake, 4096):
+                        return None
+                    continue
+                letter, received, *_ = socket.recv_fds(self._control, 1, _MOST_DESCRIPTORS)
+                if letter == b"":
+                    return None
+                if letter != PLAN:
+                    continue  # an order for the task before, which had ended
+                for one in received:
+                    os.set_inheritable(one, False)  # noqa: FBT003 - that is its signature
+                with open(received[0], "rb", closefd=False) as file:
+                    plan = json.loads(file.read())
+                plan["sources"] = received[1:]
+                return plan, received
+
+    def _watch(self) -> bool:
+        """Until the main process has ended and left nothing, or what is left shall be ended. False: end altogether."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._wake:
+                    if signal.SIGTERM in os.read(self._wake, 4096):
+                        return False
+                    if self._reap() and not descendants(os.getpid()):
+                        return True
+                    continue
+                order = self._control.recv(1)
+                if order in (b"", FINISH):
+                    return order == FINISH
+                reach(descendants(os.getpid()), _SIGNALS[order])
+                if order == TERMINATE:  # who is stopped hears it only when it goes on
+                    reach(descendants(os.getpid()), signal.SIGCONT)
+
+    def _reap(self) -> bool:
+        """Take leave of those that have ended; True once the main process is among them."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            self._add(usage)
+            if pid == self._main:
+                self._main = 0
+                code = os.waitstatus_to_exitcode(status)
+                self._tell(SIGNALLED if code < 0 else EXITED, abs(code))
+        return self._main == 0
+
+    def _add(self, usage: Any) -> None:
+        for place, name in enumerate(_RUSAGE):
+            more = getattr(usage, name)
+            self._usage[place] = max(self._usage[place], more) if name == "ru_maxrss" else self._usage[place] + more
+
+    def _tell(self, what: int, number: int) -> None:
+        try:
+            self._control.send(WORD.pack(what, number, *self._usage))
+        except OSError:
+            return  # the executor is gone, which `_watch` sees as well
+
+
+def _prepare(woken: int, signals: list[int]) -> None:
     os.setsid()
     gc.disable()  # a forked one would copy every page that it looks at
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    _changed.extend(handled())
+    _changed.extend(signals)
     for number in _changed:  # a worker's own handlers must not run in here
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def handled() -> list[int]:
@@ -88,42 +210,11 @@ def handled() -> list[int]:
     return [number for number in range(1, 65) if mask >> (number - 1) & 1 and number in valid and number not in own]
 
 
-def _watch(control: socket.socket, wake: int, main: int) -> None:
-    """Until told to finish, or the executor is gone."""
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    poll.register(wake, select.POLLIN)
-    while True:
-        for descriptor, _ in poll.poll():
-            if descriptor == wake:
-                if signal.SIGTERM in os.read(wake, 4096):
-                    return
-                _reap(control, main)
-                continue
-            order = control.recv(1)
-            if order in (b"", FINISH):
-                return
-            reach(descendants(os.getpid()), _SIGNALS[order])
-            if order == TERMINATE:  # who is stopped hears it only when it goes on
-                reach(descendants(os.getpid()), signal.SIGCONT)
+def end_all(reaped: Callable[[Any], None]) -> int:
+    """Kill everything below this process until there is nothing more; returns how many there were.
 
-
-def _reap(control: socket.socket, main: int) -> None:
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        if pid == main:
-            code = os.waitstatus_to_exitcode(status)
-            ended = {"signal": -code} if code < 0 else {"code": code}
-            _tell(control, {"exited": ended, "rusage": _figures(usage)})
-
-
-def end_all() -> int:
-    """Kill everything below this process until there is nothing more; returns how many there were."""
+    `reaped` gets what each had used.
+    """
     seen: set[int] = set()
     pause = 0.0005
     while True:
@@ -131,8 +222,8 @@ def end_all() -> int:
         seen.update(found)
         reach(found, signal.SIGKILL)
         try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
+                reaped(ended[2])
         except ChildProcessError:
             return len(seen)
         time.sleep(pause)  # killed, and not yet dead; one in uninterruptible sleep takes its time
@@ -169,14 +260,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def spawn(plan: dict[str, Any], keep_open: Iterable[int]) -> int:
+def spawn(plan: dict[str, Any]) -> int:
     """Fork and become the program of a plan; returns its pid. Raises OSError when the program can't be run."""
     read, write = os.pipe2(os.O_CLOEXEC)
     keeper = os.getpid()
-    pid = os.fork()
+    pid = bare_fork()
     if pid == 0:
         try:
-            become_main(keeper, plan, keep_open)
+            write = fcntl.fcntl(write, fcntl.F_DUPFD_CLOEXEC, 1 + max(plan["targets"]))
+            become_main(keeper, plan)
             os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
         except OSError as error:
             os.write(write, f"{error.errno or 0}:{error.strerror or error}".encode())
@@ -192,7 +284,7 @@ def spawn(plan: dict[str, Any], keep_open: Iterable[int]) -> int:
     return pid
 
 
-def become_main(keeper: int, plan: dict[str, Any], keep_open: Iterable[int]) -> None:
+def become_main(keeper: int, plan: dict[str, Any]) -> None:
     """In the main process: signals, descriptors and folder as the plan has them."""
     signal.set_wakeup_fd(-1)
     for number in (*_changed, signal.SIGCHLD, signal.SIGTERM):
@@ -202,37 +294,21 @@ def become_main(keeper: int, plan: dict[str, Any], keep_open: Iterable[int]) -> 
     if os.getppid() != keeper:
         os._exit(NOT_STARTED)
     os.setpgid(0, 0)
-    for standard in (0, 1, 2):
-        os.dup2(plan["standard"][standard], standard)
-    for descriptor in keep_open:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - that is its signature
+    # Out of the way first: a source may have the number that another one shall get.
+    above = 1 + max(plan["targets"])
+    lifted = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, above) for source in plan["sources"]]
+    for source, target in zip(lifted, plan["targets"], strict=True):
+        os.dup2(source, target)
+        os.close(source)
     os.chdir(plan["directory"])
 
 
-def _usage() -> dict[str, float]:
-    return _figures(resource.getrusage(resource.RUSAGE_CHILDREN))
-
-
-def _figures(usage: Any) -> dict[str, float]:
-    return {name[3:]: getattr(usage, name) for name in _RUSAGE}
-
-
-def _tell(control: socket.socket, said: dict[str, Any]) -> None:
-    try:
-        control.send(json.dumps(said).encode())
-    except OSError:
-        return  # the executor is gone, which `_watch` sees as well
-
-
-def main(arguments: list[str]) -> NoReturn:
-    """Read the plan and keep it."""
+def main(arguments: list[str]) -> None:
+    """Keep whatever comes."""
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
-    with open(int(arguments[1]), "rb") as file:
-        plan = json.loads(file.read())
-    for descriptor in plan["open"]:
-        os.set_inheritable(descriptor, False)  # noqa: FBT003
-    keep(control, lambda: spawn(plan, plan["open"]), {*plan["open"], *plan["standard"]} - {0, 1, 2})
+    os.chdir("/")  # nobody's folder is held
+    Keeping(control, handled()).serve()
 
 
 if __name__ == "__main__":

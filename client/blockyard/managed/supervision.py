@@ -156,6 +156,7 @@ class Loop:
             message = f"{said.failed}; nothing was run"
             executor.course = course.not_started(executor.course, "NotStarted", message)
             self._is_finishing = True
+            self._keeper_is_there = False  # that was its last word
         elif said.exited is not None:
             executor.usage = msgspec.structs.asdict(said.rusage)
             executor.course = course.exited(executor.course, said.exited, now, executor.policy)
