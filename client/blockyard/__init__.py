@@ -7,15 +7,18 @@ if TYPE_CHECKING:
     from blockyard.blocks.pool import LocalPool
     from blockyard.client import Client
     from blockyard.errors import Cancelled
+    from blockyard.files.file import File, Output
     from blockyard.futures import TaskFuture
     from blockyard.joining import join
 
-__all__ = ["Cancelled", "Client", "LocalPool", "TaskFuture", "join"]
+__all__ = ["Cancelled", "Client", "File", "LocalPool", "Output", "TaskFuture", "join"]
 
 _HOMES = {
     "Cancelled": "blockyard.errors",
     "Client": "blockyard.client",
+    "File": "blockyard.files.file",
     "LocalPool": "blockyard.blocks.pool",
+    "Output": "blockyard.files.file",
     "TaskFuture": "blockyard.futures",
     "join": "blockyard.joining",
 }

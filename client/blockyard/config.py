@@ -35,7 +35,7 @@ _FOREIGN: Final = frozenset(
     )
 ) | {CONFIG_VARIABLE, DEBUG_VARIABLE}  # fmt: skip
 """Variables under our prefix that are no settings of a client."""
-_FOREIGN_PREFIX: Final = PREFIX + "WORKER_"
+_FOREIGN_PREFIXES: Final = (PREFIX + "WORKER_", PREFIX + "FILES_")
 
 
 class Output(StrEnum):
@@ -203,7 +203,7 @@ def environment_layer(environment: Mapping[str, str], faults: list[str]) -> Laye
     variables = {variable_of(key): key for key in SCALARS}
     values: dict[str, object] = {}
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name in _FOREIGN or name.startswith(_FOREIGN_PREFIX):
+        if not name.startswith(PREFIX) or name in _FOREIGN or name.startswith(_FOREIGN_PREFIXES):
             continue
         if name in variables:
             values[variables[name]] = text

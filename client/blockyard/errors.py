@@ -153,6 +153,19 @@ class DeadlineExceeded(BlockyardError):
     """The task was not finished within ``options(deadline=…)`` of its submission. Allow more time, or more blocks."""
 
 
+class StagingError(BlockyardError):
+    """A file of a task could not be brought to its node, or taken from it. The message says which, what was found, and
+    what to do; `url` is its address without its secrets.
+    """
+
+    def __init__(self, message: str, url: str = "") -> None:
+        super().__init__(message, url)
+        self.url = url
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class RunTakenOver(BlockyardError):
     """Another client attached to this run with ``take_over=True``; this one is no longer its owner.
 

@@ -28,6 +28,8 @@ RADIOS: Final = "blockyard.radios"
 RECEIVERS: Final = "blockyard.receivers"
 """Receivers of our own radios, which live with the hub; a radio of others makes its own."""
 SINKS: Final = "blockyard.sinks"
+STAGERS: Final = "blockyard.stagers"
+"""By the scheme of their URLs."""
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -72,6 +74,14 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "prometheus": "blockyard_monitoring.sinks.metrics:PrometheusSink",
             "stream": "blockyard_monitoring.sinks.stream:StreamSink",
             "jsonl": "blockyard_monitoring.sinks.jsonl:JsonlSink",
+        },
+        STAGERS: {
+            "file": "blockyard.files.stagers.local:FileStager",
+            "pvc": "blockyard.files.stagers.local:PvcStager",
+            "http": "blockyard.files.stagers.web:HttpStager",
+            "https": "blockyard.files.stagers.web:HttpStager",
+            "ftp": "blockyard.files.stagers.ftp:FtpStager",
+            "s3": "blockyard.files.stagers.s3:S3Stager",
         },
     }
 )

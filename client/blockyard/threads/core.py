@@ -7,6 +7,7 @@ be taken inside it but never the other way round.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import itertools
 import os
@@ -19,10 +20,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blockyard.errors import BrokenBlockyard, DependencyError
+from blockyard.files.file import File, made
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
-from blockyard.threads.arguments import find_futures, with_values
+from blockyard.threads.arguments import find, find_futures, with_values
 from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
 from blockyard.wire.records import TaskSpec
 
@@ -380,10 +382,28 @@ def _attempt(
     # A frame of its own, which no future refers to: an exception refers to the frames it went through.
     try:
         if has_futures:
-            args, kwargs = with_values((args, dict(kwargs)), TaskFuture.result)
+            args, kwargs = with_values((args, dict(kwargs)), TaskFuture, TaskFuture.result)
+        if made.any and find((args, kwargs), File):
+            return Ending.VALUE, _with_files(function, args, kwargs)
         return Ending.VALUE, function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - user code raises anything, and the future tells
         return Ending.EXCEPTION, error
+
+
+def _with_files(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    from blockyard.files.staging import stage  # for those tasks alone
+
+    files: list[File] = []
+
+    def copied(file: File) -> File:  # several tasks may share one, and each has paths of its own
+        files.append(file.copied())
+        return files[-1]
+
+    args, kwargs = with_values((args, dict(kwargs)), File, copied)
+    with contextlib.closing(stage(files)) as staged:
+        value = function(*args, **kwargs)
+        staged.take_out()
+        return with_values(value, File, File.released)
 
 
 def _run_thread(core: Core) -> None:

@@ -1,4 +1,4 @@
-"""The README's first task runs as it stands there."""
+"""The README's first task runs as it stands there, and so does the example of files."""
 
 import re
 import subprocess
@@ -15,3 +15,13 @@ def test_the_first_task_prints_what_it_should(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1024", "1000000"]
+
+
+def test_the_example_of_files_prints_what_it_should(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "files.md").read_text(), re.DOTALL)
+    (tmp_path / "count.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "count.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3", "3"]

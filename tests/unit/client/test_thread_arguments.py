@@ -22,7 +22,7 @@ def a_future(number: int) -> TaskFuture[Any]:
 
 
 def replaced(value: object) -> Any:
-    return with_values(value, lambda future: f"value {future.task}")
+    return with_values(value, TaskFuture, lambda future: f"value {future.task}")
 
 
 def test_futures_are_found_once_in_order_of_appearance() -> None:

@@ -7,16 +7,21 @@ the manager. Pickling itself is `blockyard.payload`'s.
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blockyard.blobs import BlobFolder, is_content_name
 from blockyard.declaring import Declared
 from blockyard.errors import BlobsFull, Cancelled, NotLoadable, RequestTooLarge
+from blockyard.files.arrivals import arrivals
 from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Failure, Need, Outcome, Status, TaskSpec
 from blockyard_worker.worker.interrupts import Gate
 from blockyard_worker.worker.joins import calls_of
+
+if TYPE_CHECKING:
+    from blockyard.files.file import File
+    from blockyard.files.staging import Staged
 
 _monotonic = time.monotonic
 MAX_INLINE_BYTES = 128 * 1024 * 1024
@@ -44,18 +49,28 @@ class Attempts:
         self._folder = BlobFolder(folder) if folder else None
         self._threshold = threshold
 
-    def run(self, function: Callable[..., Any], assigned: Assigned, started: float) -> Outcome:
+    def run(  # noqa: PLR0915 - the hot path: a call more is felt
+        self, function: Callable[..., Any], assigned: Assigned, started: float
+    ) -> Outcome:
         """Run the function on the try's arguments. `started`: now, by the monotonic clock."""
         gate = self._gate
+        files: list[File] = []
+        staged: Staged | None = None
         try:
             body = assigned.body
             payload = body if type(body) is bytes else self._open(body)
             gate.is_open = True
+            arrivals.files = files
             if assigned.needs:
                 args, kwargs = load_call(payload, lambda index: self._needed(assigned.needs[index]))
             else:
                 args, kwargs = load_call(payload)
+            arrivals.files = None
+            if files:
+                staged = _stage(files)
             value = function(*args, **kwargs)
+            if staged is not None:
+                staged.take_out()
             if type(value) is Join:
                 calls = calls_of(value, self.spec, PYTHON, self._kept)
                 gate.is_open = False
@@ -79,6 +94,9 @@ class Attempts:
             record = dump_error(error)
             failure = Failure(record.summary, list(record.type_names))
             return Outcome(assigned.task, assigned.epoch, Status.RAISED, record.body, _monotonic() - started, failure)
+        finally:
+            if staged is not None:
+                staged.close()
 
     def _open(self, body: Body) -> bytes | memoryview:
         match body:
@@ -105,7 +123,10 @@ class Attempts:
         if blob.name in self._put:
             self._put[blob.name] = value = self._put.pop(blob.name)
         else:
-            value = self._put[blob.name] = self._value(blob)
+            value = self._value(blob)
+            if arrivals.files:
+                return value  # those in it are this try's alone
+            self._put[blob.name] = value
             if len(self._put) > MOST_PUT_VALUES:
                 del self._put[next(iter(self._put))]
         return value
@@ -131,3 +152,9 @@ class Attempts:
                 f"{MAX_INLINE_BYTES} can be sent: return less, or write it to storage and return its address"
             )
         return packed_bytes(packed)
+
+
+def _stage(files: "list[File]") -> "Staged":
+    from blockyard.files.staging import stage  # for those tasks alone
+
+    return stage(files)

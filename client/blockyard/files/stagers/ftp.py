@@ -1,0 +1,90 @@
+"""Files of FTP servers, by the standard library."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final
+from urllib.parse import unquote, urlsplit
+
+from blockyard.files import urls
+from blockyard.files.port import Found, Refused
+
+_SECONDS: Final = 60.0
+"""Longest silence of a server."""
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class FtpStager:
+    """``ftp://[USER[:PASSWORD]@]HOST[:PORT]/path``, from the user's folder on; ``%2F`` begins at the root."""
+
+    writes = True
+
+    def place(self, url: str) -> Path | None:
+        """See `Stager`."""
+        return None
+
+    def look(self, url: str) -> Found:
+        """See `Stager`."""
+        with _connection(url) as (ftp, path):
+            ftp.voidcmd("TYPE I")
+            size_bytes = ftp.size(path)
+            try:
+                changed = ftp.sendcmd(f"MDTM {path}")[4:].strip()
+            except ftplib.error_perm:
+                changed = ""  # RFC 3659 is younger than many servers: what they have is not kept
+        return Found(size_bytes, f"{changed} {size_bytes}" if changed else "")
+
+    def fetch(self, url: str, into: BinaryIO) -> None:
+        """See `Stager`."""
+        with _connection(url) as (ftp, path):
+            ftp.retrbinary(f"RETR {path}", into.write, _CHUNK_BYTES)
+
+    def store(self, path: Path, url: str) -> None:
+        """See `Stager`. Folders on the way are made."""
+        with _connection(url) as (ftp, target):
+            folders = PurePosixPath(target).parents
+            for folder in reversed(folders[:-1]):
+                with contextlib.suppress(ftplib.error_perm):  # it is there; or the next command says why not
+                    ftp.mkd(str(folder))
+            draft = str(PurePosixPath(target).with_name(f".blockyard-{secrets.token_hex(8)}.part"))
+            try:
+                with path.open("rb") as source:
+                    ftp.storbinary(f"STOR {draft}", source, _CHUNK_BYTES)
+                ftp.rename(draft, target)
+            except BaseException:
+                with contextlib.suppress(ftplib.Error, OSError, EOFError):
+                    ftp.delete(draft)
+                raise
+
+
+@contextlib.contextmanager
+def _connection(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
+    parts = urlsplit(url)
+    path = urls.host_and_path(url)[1][1:]
+    if any(ord(letter) < 32 for letter in path):
+        raise Refused("its path holds control characters, which FTP has no way to say")
+    ftp = ftplib.FTP(timeout=_SECONDS, encoding="utf-8")
+    try:
+        ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
+        ftp.login(unquote(parts.username or ""), unquote(parts.password or ""))
+        yield ftp, path
+        with contextlib.suppress(ftplib.Error, OSError, EOFError):  # what was wanted has been done
+            ftp.quit()
+    except ftplib.error_perm as error:
+        raise _refusal(str(error)) from error
+    finally:
+        ftp.close()
+
+
+def _refusal(answer: str) -> OSError:
+    match answer[:3]:
+        case "550":
+            return FileNotFoundError(answer)
+        case "530" | "532":
+            return PermissionError(answer)
+        case _:
+            return Refused(answer)

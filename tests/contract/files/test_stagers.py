@@ -1,0 +1,165 @@
+"""Every stager that comes with Blockyard, by the suite that those of others must pass, on real servers."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import boto3
+import pytest
+
+from blockyard.blocks import plugins
+from blockyard.errors import ConfigError
+from blockyard.files.port import stager_of
+from blockyard.files.stagers.ftp import FtpStager
+from blockyard.files.stagers.local import FileStager, PvcStager
+from blockyard.files.stagers.s3 import S3Stager
+from blockyard.files.stagers.web import HttpStager
+from blockyard.files.suites import Put, StagerSuite, UrlOf
+from tests.contract.files.servers import PASSWORD, USER, ftp_server, s3_server
+from tests.integration.files.web_server import Page, WebServer
+
+
+def putting_into(folder: Path) -> Put:
+    def put(name: str, content: bytes) -> None:
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """The folder and the port of an FTP server."""
+    folder = tmp_path_factory.mktemp("ftp")
+    with ftp_server(folder) as port:
+        yield folder, port
+
+
+@pytest.fixture(scope="module")
+def s3_port() -> Iterator[int]:
+    """Of an S3 that has a bucket, and that the environment names."""
+    with s3_server() as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield port
+
+
+class TestFileStager(StagerSuite):
+    @pytest.fixture
+    def stager(self) -> FileStager:
+        return FileStager()
+
+    @pytest.fixture
+    def url_of(self, tmp_path: Path) -> UrlOf:
+        return lambda name: f"file://{quote(str(tmp_path / name))}"
+
+    @pytest.fixture
+    def put(self, tmp_path: Path) -> Put:
+        return putting_into(tmp_path)
+
+
+class TestPvcStager(StagerSuite):
+    @pytest.fixture
+    def stager(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PvcStager:
+        monkeypatch.setenv("BLOCKYARD_FILES_CLAIMS", f"/nowhere,data={tmp_path}")
+        return PvcStager()
+
+    @pytest.fixture
+    def url_of(self) -> UrlOf:
+        return lambda name: f"pvc://data/{quote(name)}"
+
+    @pytest.fixture
+    def put(self, tmp_path: Path) -> Put:
+        return putting_into(tmp_path)
+
+    def test_a_claim_that_is_not_mounted_is_named(self, stager: PvcStager) -> None:
+        with pytest.raises(ConfigError, match=r"'other' is not mounted at /nowhere/other here.*other=/data"):
+            stager.look("pvc://other/x")
+
+    def test_nothing_leads_out_of_a_claim(self, stager: PvcStager) -> None:
+        for url in ("pvc://data/../x", "pvc://data/a/%2e%2e/x", "pvc://../x"):
+            with pytest.raises(ConfigError, match="leads out"):
+                stager.look(url)
+
+
+class TestHttpStager(StagerSuite):
+    @pytest.fixture
+    def web(self) -> Iterator[WebServer]:
+        server = WebServer()
+        yield server
+        server.close()
+
+    @pytest.fixture
+    def stager(self) -> HttpStager:
+        return HttpStager()
+
+    @pytest.fixture
+    def url_of(self, web: WebServer) -> UrlOf:
+        return lambda name: f"{web.url}/{quote(name)}"
+
+    @pytest.fixture
+    def put(self, web: WebServer) -> Put:
+        def put(name: str, content: bytes) -> None:
+            web.pages[f"/{name}"] = Page(content, etag=f'"{hash(content)}"')
+
+        return put
+
+    @pytest.mark.parametrize("status, kind", [(403, PermissionError), (404, FileNotFoundError), (500, OSError)])
+    def test_what_a_server_answers_is_told_apart(
+        self, stager: HttpStager, web: WebServer, status: int, kind: type[Exception]
+    ) -> None:
+        web.pages["/x"] = Page(b"x", failures=1, status=status, etag="")
+        with pytest.raises(kind) as caught:
+            stager.fetch(f"{web.url}/x", io.BytesIO())
+        assert type(caught.value) is kind
+
+
+class TestFtpStager(StagerSuite):
+    @pytest.fixture
+    def stager(self) -> FtpStager:
+        return FtpStager()
+
+    @pytest.fixture
+    def url_of(self, served: tuple[Path, int]) -> UrlOf:
+        return lambda name: f"ftp://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{served[1]}/{quote(name)}"
+
+    @pytest.fixture
+    def put(self, served: tuple[Path, int]) -> Put:
+        return putting_into(served[0])
+
+    def test_a_wrong_password_is_no_reason_to_try_again(self, stager: FtpStager, served: tuple[Path, int]) -> None:
+        with pytest.raises(PermissionError, match="530"):
+            stager.look(f"ftp://{USER}:wrong@127.0.0.1:{served[1]}/x")
+
+
+class TestS3Stager(StagerSuite):
+    @pytest.fixture
+    def stager(self, s3_port: int) -> S3Stager:
+        return S3Stager()
+
+    @pytest.fixture
+    def url_of(self) -> UrlOf:
+        return lambda name: f"s3://bucket/{name}"
+
+    @pytest.fixture
+    def put(self, s3_port: int) -> Put:
+        return lambda name, content: boto3.client("s3").put_object(Bucket="bucket", Key=name, Body=content) and None
+
+    def test_a_bucket_that_there_is_not_and_a_prefix_are_told(self, stager: S3Stager, put: Put) -> None:
+        put("folder/x", b"x")
+        with pytest.raises(FileNotFoundError):
+            stager.store(Path(__file__), "s3://nobodys/x")
+        with pytest.raises(IsADirectoryError):
+            stager.look("s3://bucket/folder")
+
+
+def test_every_stager_of_ours_is_tested() -> None:
+    tested = {name.removeprefix("Test") for name in globals() if name.startswith("Test")}
+    ours = {value.partition(":")[2] for value in plugins.BUILT_IN[plugins.STAGERS].values()}
+    assert tested == ours
+    assert stager_of("http") is stager_of("http")
