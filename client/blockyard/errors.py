@@ -149,6 +149,21 @@ class TaskTimeout(BlockyardError):
     """
 
 
+class NotCacheable(BlockyardError, TypeError):
+    """With ``options(cache=True)``: something in a call is not known by its content, so its result could not be found.
+
+    `path` leads to it. Register its type, leave it out, or do not cache the call.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+
 class DeadlineExceeded(BlockyardError):
     """The task was not finished within ``options(deadline=…)`` of its submission. Allow more time, or more blocks."""
 

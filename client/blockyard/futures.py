@@ -151,6 +151,8 @@ class TaskFuture(Future[T]):
 
     __slots__ = ("_body", "_callbacks", "_ending", "_seen", "_state", "_waiter_list", "home", "task")
 
+    memo: bytes = b""
+    """What its task is known by in the cache; set for those alone that are cached."""
     _body: Body
     _callbacks: list[Callable[[Future[T]], object]] | None
     _ending: Ending | None

@@ -69,7 +69,8 @@ machines that are very busy."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much clients may have unfinished or uncollected; at a limit `submit` waits, or raises `QueueFull`.
+    """How much clients may have unfinished or uncollected; at a limit `submit` waits, or raises `QueueFull`. And how
+    much is cached.
 
     The names and their meaning are those of the interchange's own settings (`core.settings`). Raises ConfigError for
     what is not at least 1.
@@ -85,6 +86,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of all clients together: what is left is shared out among them."""
     total_bytes: int = 1024 * 1024 * 1024
     total_disk: int = 32 * 1024**3
+    cache_max_bytes: int = 256 * 1024 * 1024
+    """Of all cached results together; then the oldest go."""
+    cache_ttl: int = 30 * 24 * 3600
+    """Seconds that a cached result may be used."""
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:

@@ -44,6 +44,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     idempotent: bool = True
     """It may be run again after a try that was lost midway; False: it then ends as `TaskLost`."""
     tags: tuple[str, ...] = ()
+    cache: bool = False
+    """A call whose function and arguments have the same content as one that succeeded before is not made: its result is
+    that one's."""
+    ignore_for_cache: tuple[str, ...] = ()
+    """Parameters whose arguments do not count for that."""
+    cache_version: str = ""
+    """Counts for it, too: another version finds nothing of the one before."""
 
     def but(self, **changes: Any) -> "Options":
         """These options with some replaced. `memory` takes a size such as '1Gi', `retry_on` classes or names.
@@ -61,6 +68,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             changes["retry_on"] = _names(changes["retry_on"])
         if "tags" in changes:
             changes["tags"] = tuple(changes["tags"])
+        if "ignore_for_cache" in changes:
+            changes["ignore_for_cache"] = _names(changes["ignore_for_cache"])
         try:
             merged = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Options)
         except msgspec.ValidationError as error:

@@ -81,13 +81,14 @@ class Packer:
                 break
         return bodies, needs
 
-    def value(self, value: Any) -> tuple[Body, int]:
-        """The body of a value to be put, and its size in bytes. Equal values are one blob."""
+    def value(self, value: Any) -> tuple[Body, int, str]:
+        """The body of a value to be put, its size in bytes, and the name of its content. Equal values are one blob."""
         packed = dump_value(value)
+        name = content_name(packed)
         if self.blobs is None or len(packed) < self._threshold:
-            return self.body(packed), len(packed)
-        blob = self.blobs.create(packed, content_name(packed))
-        return Blob(blob.name, blob.size_bytes), len(packed)
+            return self.body(packed), len(packed), name
+        blob = self.blobs.create(packed, name)
+        return Blob(blob.name, blob.size_bytes), len(packed), name
 
     def body(self, packed: Packed) -> Body:
         """A payload as it travels. Raises RequestTooLarge, BlobsFull."""

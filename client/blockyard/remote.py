@@ -37,6 +37,8 @@ from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, Outco
 
 _log = logging.getLogger(__name__)
 
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+
 T = TypeVar("T")
 A = TypeVar("A", bound=control.Answer)
 
@@ -159,6 +161,7 @@ class RemoteEngine:
 
         What needs a task that has failed already fails at once, as its own future, like what needs one that will fail.
         """
+        memos = self._memos(options, fn, [(args, kwargs)]) if options.cache else []
         try:
             body, needs = self._packed(lambda: self._packer.call(args, kwargs, self.home))
         except errors.DependencyError as error:
@@ -176,8 +179,9 @@ class RemoteEngine:
                 self.room.take(task, body)
             if options.pool != "default":
                 self._pools[task] = options.pool
-            if needs or options.key:
-                self._hand_over(number, spec, function, [body], {0: needs} if needs else {}, options.key)
+            if needs or options.key or memos:
+                _know([future], memos)
+                self._hand_over(number, spec, function, [body], {0: needs} if needs else {}, options.key, memos)
             else:
                 self._link.submit(Submission(number, spec, function, [body]))
         return future
@@ -204,6 +208,9 @@ class RemoteEngine:
         if options.key:
             raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
         spec, function = self._spec(options, fn)
+        memos: list[list[bytes]] = []
+        if options.cache:
+            memos = self._memos(options, fn, [(tuple(one) if spread else (one,), {}) for one in items])
         made: list[TaskFuture[Any]] = []
         home = self.home
         most = limit = max(1, min(_ITEMS_A_FRAME, self.room.limits.max_tasks))
@@ -232,7 +239,9 @@ class RemoteEngine:
                         self.room.take(task + place, body)
                 if options.pool != "default":
                     self._pools.update(dict.fromkeys(range(task, task + len(bodies)), options.pool))
-                self._hand_over(first, spec, function, bodies, needs, "")
+                known = memos[len(made) : len(made) + len(bodies)]
+                _know(fresh, known)
+                self._hand_over(first, spec, function, bodies, needs, "", known)
             made += fresh
         return made
 
@@ -253,13 +262,14 @@ class RemoteEngine:
         bodies: list[Body],
         needs: Mapping[int, Needs],
         key: str,
+        memos: list[list[bytes]],
     ) -> None:
         given = None
         if needs:
             futures = [future for found in needs.values() for future in found]
             given = lambda: self._given(futures)  # noqa: E731
         named = {place: [future.task for future in found] for place, found in needs.items()}
-        self._link.submit(Submission(first, spec, function, bodies, named, [key] if key else [], given))
+        self._link.submit(Submission(first, spec, function, bodies, named, [key] if key else [], given, memos))
 
     def _given(self, needed: list[TaskFuture[Any]]) -> list[Need]:
         """Results that ended after their futures were packed as arguments: by now they may be collected."""
@@ -278,6 +288,11 @@ class RemoteEngine:
         if self._refused and options.pool in self._refused:
             raise self._refused[options.pool]
         return self._packer.spec(options, fn)
+
+    def _memos(self, options: Options, fn: Callable[..., Any], calls: Iterable[Call]) -> list[list[bytes]]:
+        from blockyard.memo import memos_of  # costs nothing to those who do not use it
+
+        return memos_of(options, fn, calls)
 
     def _admit(self, count: int, memory: int, disk: int) -> None:
         """Wait for room, under the lock."""
@@ -473,7 +488,7 @@ class RemoteEngine:
 
     def put(self, value: Any) -> Stored:
         """A stand-in for a value, which is packed now and sent once. Raises what packing raises, `QueueFull`."""
-        body, size_bytes = self._packed(lambda: self._packer.value(value))
+        body, size_bytes, content = self._packed(lambda: self._packer.value(value))
         with self._lock:
             self._check_open()
             self.room.admit_value(size_bytes, self._check_open, may_wait=not self._link.is_own_thread)
@@ -481,7 +496,7 @@ class RemoteEngine:
             self._next = number + 1
             self.room.take(self._base | number, body)
             self._link.submit(PutValue(number, body))
-        stored = Stored(self.home, self._base | number, size_bytes)
+        stored = Stored(self.home, self._base | number, size_bytes, content.encode())
         finalizer = weakref.finalize(stored, self._drop, stored.task)
         finalizer.atexit = False
         return stored
@@ -556,6 +571,12 @@ class RemoteEngine:
     def _raise_broken(self, _: object) -> None:
         if self._broken is not None:
             raise self._broken
+
+
+def _know(futures: list[TaskFuture[Any]], memos: list[list[bytes]]) -> None:
+    """Let futures of cached tasks be arguments of others."""
+    for future, memo in zip(futures, memos, strict=False):
+        future.memo = memo[0]
 
 
 def _nothing(_: object) -> None:

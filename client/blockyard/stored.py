@@ -13,12 +13,14 @@ class Stored:
     for those that come after them in the same worker. It is freed when this object is.
     """
 
-    __slots__ = ("__weakref__", "home", "size_bytes", "task")
+    __slots__ = ("__weakref__", "content", "home", "size_bytes", "task")
 
-    def __init__(self, home: FutureHome, task: int, size_bytes: int) -> None:
+    def __init__(self, home: FutureHome, task: int, size_bytes: int, content: bytes) -> None:
         self.home = home
         self.task = task
         self.size_bytes = size_bytes
+        self.content = content
+        """A digest of the packed value, by which calls that take it are cached."""
 
     def __repr__(self) -> str:
         return f"<Stored value of {self.size_bytes} bytes>"

@@ -23,18 +23,31 @@ class ThreadedEngine:
         self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> TaskFuture[Any]:
         """See `Engine.submit`."""
-        keys = [options.key] if options.key else []
-        return self._threads.submit(options.spec(b""), fn, [(args, kwargs)], keys)[0]
+        return self._submit(options, fn, [(args, kwargs)], [options.key] if options.key else [])[0]
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
         """See `Engine.submit_items`."""
-        return self._threads.submit(options.spec(b""), fn, [((item,), {}) for item in items])
+        return self._submit(options, fn, [((item,), {}) for item in items])
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
         """See `Engine.submit_calls`."""
-        return self._threads.submit(options.spec(b""), fn, [(args, {}) for args in calls])
+        return self._submit(options, fn, [(args, {}) for args in calls])
+
+    def _submit(
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]],
+        keys: Sequence[str] = (),
+    ) -> list[TaskFuture[Any]]:
+        memos: list[bytes] = []
+        if options.cache:
+            from blockyard.memo import memos_of  # costs nothing to those who do not use it
+
+            memos = [own for own, *_ in memos_of(options, fn, calls)]
+        return self._threads.submit(options.spec(b""), fn, calls, keys, memos)
 
     def put(self, value: Any) -> Any:
         """See `Engine.put`."""

@@ -20,7 +20,7 @@ from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
 from blockyard_interchange import bodies
 from blockyard_interchange.commits import Commits
-from blockyard_interchange.core import compaction, entries, keeping, reactor, replay, timers
+from blockyard_interchange.core import caching, compaction, entries, keeping, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.figures import Figures, figures
 from blockyard_interchange.core.state import State
@@ -89,6 +89,9 @@ class Loop:
         started = time.monotonic()
         self.state = State(settings.core, log.epoch, time.time() - started)
         replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
+        present = self._blobs.names() if self._blobs is not None and self.state.cache.results else []
+        if lost := caching.drop_missing(self.state, frozenset(present)):
+            _log.warning("%d cached results are dropped: their shared files are gone", lost)
         self._look_at_ring(started)
         self._scrapes = _open_port(settings.metrics) if settings.metrics else None
         self._figures: Figures | None = None

@@ -124,6 +124,8 @@ def _of_interchange(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("blockyard_unfreed_tasks", "Tasks with their results, until collected.", figures.tasks)
     yield GaugeMetricFamily("blockyard_body_bytes", "Arguments and results of unfreed tasks.", figures.body_bytes)
     yield GaugeMetricFamily("blockyard_journal_live_bytes", "What the journal must keep, roughly.", figures.live_bytes)
+    yield GaugeMetricFamily("blockyard_cached_results", "Results in the cache.", figures.cached_results)
+    yield GaugeMetricFamily("blockyard_cached_bytes", "How much of its limit they take.", figures.cached_bytes)
     refused = CounterMetricFamily("blockyard_refused", "What was not taken in, by what it was.", labels=["what"])
     refused.add_metric(["frame"], counters.refused_frames)
     refused.add_metric(["key"], counters.refused_peers)
@@ -164,14 +166,19 @@ def _of_tries(pools: list[PoolFigures]) -> Iterator[Metric]:
     retried = CounterMetricFamily("blockyard_tries_retried", "Tries that failed and had others.", labels=["pool"])
     lost = CounterMetricFamily("blockyard_tries_lost", "Infrastructure losses.", labels=["pool", "reason"])
     late = CounterMetricFamily("blockyard_results_late", "Results whose lease had ended.", labels=["pool"])
+    cached = CounterMetricFamily("blockyard_cache_looked_up", "Cached tasks, by result.", labels=["pool", "result"])
+    evicted = CounterMetricFamily("blockyard_cache_evicted", "Cached results given up.", labels=["pool"])
     for pool in pools:
         counters = pool.counters
+        cached.add_metric([pool.name, "hit"], counters.cache_hits)
+        cached.add_metric([pool.name, "miss"], counters.cache_misses)
+        evicted.add_metric([pool.name], counters.cache_evicted)
         tries.add_metric([pool.name], sum(pool.stages[Stage.QUEUED].counts))
         retried.add_metric([pool.name], counters.retried)
         late.add_metric([pool.name], counters.late)
         for loss in Loss:
             lost.add_metric([pool.name, loss.value], counters.losses.get(loss.value, 0))
-    yield from (tries, retried, lost, late)
+    yield from (tries, retried, lost, late, cached, evicted)
 
 
 def _of_managers(pools: list[PoolFigures]) -> Iterator[Metric]:

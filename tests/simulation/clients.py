@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from blockyard.ids import NUMBER_BITS, TaskId, task_name
 from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.wire import client as wire
@@ -23,6 +25,8 @@ class Call:
     plan: Plan
     needs: list["Call"] = field(default_factory=list)
     key: str = ""
+    memo: bytes = b""
+    """What its result is cached by."""
     may_be_cancelled: bool = False
     outcome: Outcome | None = None
     """How its future ended, for who submitted it."""
@@ -114,6 +118,7 @@ class Client(Node):
             calls[0].spec, first, [plans.body_of(call.plan) for call in calls],
             [[need.task for need in call.needs] for call in calls] if needs else [],
             [call.key for call in calls] if keys else [],
+            memos=[[call.memo, *(need.memo for need in call.needs)] for call in calls] if calls[0].memo else [],
         )  # fmt: skip
         for call in calls:
             self.futures[call.task] = call
@@ -122,11 +127,13 @@ class Client(Node):
         self._submissions.append(([group], calls))
         self.pump()
 
-    def call(self, spec: TaskSpec, made: list[Plan], *, key: str = "", needs: list[Call] | None = None) -> list[Call]:
+    def call(
+        self, spec: TaskSpec, made: list[Plan], *, key: str = "", needs: list[Call] | None = None, memo: bytes = b""
+    ) -> list[Call]:
         """Submit plans under one spec."""
         first, self.next = self.next, self.next + len(made)
         calls = [
-            Call(self.session << NUMBER_BITS | first + place, spec, plan, list(needs or []), key)
+            Call(self.session << NUMBER_BITS | first + place, spec, plan, list(needs or []), key, memo)
             for place, plan in enumerate(made)
         ]
         self.submit(calls, first=first, keys=bool(key), needs=bool(needs))
@@ -179,10 +186,7 @@ class Client(Node):
             given = {
                 need.task: need.outcome.body for call in calls for need in call.needs if _is_good(need) and need.outcome
             }
-            complete = [
-                Group(one.spec, one.first, one.bodies, one.needs, one.keys, [Need(*pair) for pair in given.items()])
-                for one in groups
-            ]
+            complete = [msgspec.structs.replace(one, given=[Need(*pair) for pair in given.items()]) for one in groups]
             self.link.send(core.submit(complete, range(calls[0].task, calls[-1].task + 1)))
         self._submissions.clear()
 

@@ -10,6 +10,7 @@ from blockyard.wire.records import Lease, Outcome, TaskSpec
 from blockyard_interchange.core import entries
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.memory import MemoryStore
+from tests.simulation import plans
 from tests.simulation.world import Crash, World
 
 _entries = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -38,6 +39,8 @@ class Ledger:
         """Of the journal: leases of an earlier one may be taken up again by whoever comes back with them first."""
         self.freed: set[int] = set()
         self.unlinked: Counter[str] = Counter()
+        self.cached: dict[tuple[str, bytes], bytes] = {}
+        """What each call is known to come to."""
         self.submitted: Counter[str] = Counter()
         """By pool, as the journal took them in."""
 
@@ -61,13 +64,23 @@ class Ledger:
                     case entries.Ended(outcomes=outcomes, copy=False):
                         for outcome in outcomes:
                             self._on_ended(outcome)
+                    case entries.ResultCached() as cached:
+                        self._on_cached(cached)
                     case entries.Counted(task=task, failures=failures):
                         self.failures[task] = max(self.failures[task], failures)
                     case entries.Freed(tasks=tasks):
-                        for task in tasks:
-                            if task in self.freed:
-                                raise Wrong(f"task {task_name(TaskId(task))} was freed twice")
-                            self.freed.add(task)
+                        self._on_freed(tasks)
+
+    def _on_freed(self, tasks: Sequence[int]) -> None:
+        for task in tasks:
+            if task in self.freed:
+                raise Wrong(f"task {task_name(TaskId(task))} was freed twice")
+            self.freed.add(task)
+
+    def _on_cached(self, entry: entries.ResultCached) -> None:
+        found = plans.digest(entry.body)
+        if self.cached.setdefault((entry.pool, entry.memo), found) != found:
+            raise Wrong(f"what is known by {entry.memo.hex()} was recorded as two different results")
 
     def _on_ended(self, outcome: Outcome) -> None:
         name = task_name(TaskId(outcome.task))

@@ -1,11 +1,13 @@
 """One whole system for one seed: who takes part, what is asked for, what breaks, and what must be true at rest."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable
+from hashlib import blake2b
 
 from blockyard.ids import TaskId, task_name
 from blockyard.wire import control
-from blockyard.wire.records import TaskSpec
+from blockyard.wire.records import Status, TaskSpec
 from blockyard_interchange.core import entries, explain, invariants, keeping, replay
 from blockyard_interchange.core.settings import PoolSettings, Settings
 from blockyard_interchange.core.state import State
@@ -40,6 +42,8 @@ class Scenario:
         self.pools = ["default", "other"] if world.chance(0.3) else ["default"]
         self.kept = ["kept"] if world.chance(0.4) else []
         """Pools that a keeper defines."""
+        self.caches = seed % 3 == 1
+        """Some users cache; the other seeds are what they were before there was a cache."""
         pool = PoolSettings(workers=self.workers, nodes_per_block=2, max_losses=50)
         self.settings = Settings(
             pools=dict.fromkeys(self.pools, pool),
@@ -50,6 +54,7 @@ class Scenario:
             max_frames=random.choice((1, 2, 64)),
             max_frame_tasks=random.choice((1, 3, 4096)),
             stop_grace=0.1,
+            cache_max_bytes=1 << 28 if seed % 2 else 800,
         )
         self.pools += self.kept
         self.interchange = Interchange(world, self.network, self.settings, self.ledger)
@@ -125,6 +130,8 @@ class Scenario:
             client.later(world.between(0.0, stop), lambda: self._ask(client))
         for _ in range(world.random.choice((0, 0, 1, 3))):
             client.later(world.between(0.0, stop), lambda: self._cancel(client))
+        for _ in range(world.random.randint(2, 8) if self.caches else 0):
+            client.later(world.between(0.0, stop), lambda: self._cached(client))
         client.later(stop, lambda: self._stop_asking(client))
 
     def _stop_asking(self, client: Client) -> None:
@@ -219,6 +226,20 @@ class Scenario:
         )  # fmt: skip
         client.call(spec, [self._plan()])
 
+    def _cached(self, client: Client) -> None:
+        """Few different calls, so that many are the same; some take the results of others."""
+        if client.broken or client.left:
+            return
+        random = self.world.random
+        number = random.randint(0, 3)
+        plan = Plan(number, seconds=0.05, failures=int(number == 3), joins=number == 2, children=[Plan(7), Plan(8)])
+        known = [call for call in client.mine if call.memo and not call.needs and not call.broken]
+        needs = [random.choice(known)] if known and number < 2 and self.world.chance(0.5) else []
+        memo = blake2b(b"%d" % number + b"".join(need.memo for need in needs), digest_size=16).digest()
+        spec = self._spec(pool="default", idempotent=self.world.chance(0.8))
+        for _ in range(random.choice((1, 1, 3))):
+            client.call(spec, [plan], needs=needs, memo=memo)
+
     def _astray(self, client: Client) -> None:
         (call,) = client.call(self._spec(pool="nowhere"), [self._plan()])
         del call
@@ -274,6 +295,7 @@ class Scenario:
         if not world.run(world.now + REST_SECONDS, self._is_at_rest):
             raise Wrong(f"no rest {REST_SECONDS:g} s after the last fault: {self._what_is_left()}")
         self._check_calls()
+        self._check_cached()
         self._check_empty(self.interchange.state)
         self._check_restart()
 
@@ -317,13 +339,32 @@ class Scenario:
                 if client.left and not call.is_done:
                     raise Wrong(f"the future of task {name} never ended")
 
+    def _check_cached(self) -> None:
+        """Where nothing breaks, who was told another's result did not run, and when all fits, nothing runs twice."""
+        if self.faults:
+            return
+        runs: Counter[bytes] = Counter()
+        calls = [call for client in self.clients for call in client.mine if call.memo and call.outcome is not None]
+        for call in calls:
+            ran = self.ledger.runs[call.task, call.plan.salt]
+            runs[call.memo] += ran
+            if ran and call.outcome is not None and not call.outcome.epoch and call.outcome.status is Status.DONE:
+                raise Wrong(f"task {task_name(TaskId(call.task))} ran, and was told what another had found")
+        if self.settings.cache_max_bytes < 10_000 or any(call.may_be_cancelled for call in calls):
+            return
+        for call in calls:
+            if not call.plan.failures and runs[call.memo] > 1:
+                raise Wrong(f"what is known by {call.memo.hex()} ran {runs[call.memo]} times though nothing broke")
+
     def _check_empty(self, state: State) -> None:
         for table in ("tasks", "sessions", "peers", "runs", "functions", "keys", "key_of", "orphans", "gangs"):
             if getattr(state, table):
                 raise Wrong(f"at rest {table} is not empty: {getattr(state, table)!r}")
-        for figure in ("bytes", "live_bytes"):
-            if getattr(state, figure):
-                raise Wrong(f"at rest {figure} is {getattr(state, figure)}")
+        for table in ("memos", "computing", "following", "unclaimed"):
+            if getattr(state.cache, table):
+                raise Wrong(f"at rest {table} of the cache is not empty: {getattr(state.cache, table)!r}")
+        if state.bytes or state.live_bytes != state.cache.bytes:
+            raise Wrong(f"at rest there are {state.bytes} bytes, {state.live_bytes} live, {state.cache.bytes} cached")
         for pool in state.pools.values():
             if pool.queue.size or pool.gangs:
                 raise Wrong(f"at rest pool {pool.name} has {pool.queue.size} queued, {len(pool.gangs)} wide tasks")
@@ -352,11 +393,17 @@ class Scenario:
         self._check_empty(after)
         if keeping.keys(after) != keeping.keys(before) or after.pools.keys() != before.pools.keys():
             raise Wrong(f"pools {after.pools.keys()} after a restart, {before.pools.keys()} before")
+        cached = [{key: one.body for key, one in state.cache.results.items()} for state in (before, after)]
+        if cached[0] != cached[1]:
+            raise Wrong(f"cached results were {cached[0]}, are {cached[1]} after a restart")
         for name, pool in before.pools.items():
             if pool.settings != after.pools[name].settings:
                 raise Wrong(f"pool {name} was {pool.settings}, is {after.pools[name].settings} after a restart")
             mine, its = pool.counters, after.pools[name].counters
-            for figure in ("submitted", "done", "failed", "cancelled", "retried", "lost", "late", "losses"):
+            for figure in (
+                "submitted", "done", "failed", "cancelled", "retried", "lost", "late", "losses", "cache_hits",
+                "cache_misses", "cache_evicted",
+            ):  # fmt: skip
                 if getattr(mine, figure) != getattr(its, figure):
                     raise Wrong(
                         f"pool {name}: {figure} was {getattr(mine, figure)}, is {getattr(its, figure)} after a restart"

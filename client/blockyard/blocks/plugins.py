@@ -30,6 +30,7 @@ RECEIVERS: Final = "blockyard.receivers"
 SINKS: Final = "blockyard.sinks"
 STAGERS: Final = "blockyard.stagers"
 """By the scheme of their URLs."""
+MEMO_IDS: Final = "blockyard.memo_ids"
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {

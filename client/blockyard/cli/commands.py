@@ -24,6 +24,7 @@ _HOMES = {
     "resume": "workflows",
     "blocks": "blocks",
     "drain": "blocks",
+    "cache": "cache",
     "local": "local",
     "keys": "keys",
     "journal": "journal",

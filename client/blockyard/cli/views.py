@@ -113,6 +113,37 @@ class BlockView(View, frozen=True):
     idle_seconds: float
 
 
+class CachedFunctionView(View, frozen=True):
+    """The cached results of one function; `seconds`: that they took to be computed, together."""
+
+    pool: str
+    function: str
+    results: int
+    bytes: int
+    seconds: float
+    oldest: float
+    newest: float
+
+
+class PoolCacheView(View, frozen=True):
+    """What the cache has been good for in a pool, since the journal began."""
+
+    pool: str
+    hits: int
+    misses: int
+    evicted: int
+
+
+class CacheView(View, frozen=True):
+    """What is cached. `bytes` and the limits are of all pools together."""
+
+    bytes: int
+    max_bytes: int
+    ttl: float
+    pools: list[PoolCacheView]
+    functions: list[CachedFunctionView]
+
+
 class TopPool(View, frozen=True):
     """A pool now. Rates are of the time between two looks."""
 
@@ -196,6 +227,17 @@ def manager_of(line: control.ManagerLine) -> ManagerView:
         draining=line.draining,
         silent_seconds=line.silent_seconds,
         resident_bytes=line.resident_bytes,
+    )
+
+
+def cache_of(found: control.CacheIs) -> CacheView:
+    """As it came."""
+    return CacheView(
+        bytes=found.bytes,
+        max_bytes=found.max_bytes,
+        ttl=found.ttl,
+        pools=[PoolCacheView(**msgspec.structs.asdict(one)) for one in found.pools],
+        functions=[CachedFunctionView(**msgspec.structs.asdict(one)) for one in found.functions],
     )
 
 

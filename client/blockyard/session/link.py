@@ -51,6 +51,8 @@ class Submission(NamedTuple):
     keys: list[str] = []
     given: Callable[[], list[Need]] | None = None
     """Results of needed tasks that were collected meanwhile; asked for at the moment of sending."""
+    memos: list[list[bytes]] = []
+    """Empty, or for each body what its result is cached by, see `Group`."""
 
 
 class PutValue(NamedTuple):
@@ -234,12 +236,14 @@ def _add(groups: list[Group], one: Submission, last: Submission | None) -> int:
     plain = not one.needs and not one.keys
     if plain and last is not None and last.spec is one.spec and not last.needs and not last.keys:
         group = groups[-1]
-        if len(group.bodies) < _MAX_GROUP_TASKS and group.first + len(group.bodies) == one.first:
+        follows = group.first + len(group.bodies) == one.first and bool(one.memos) == bool(last.memos)
+        if len(group.bodies) < _MAX_GROUP_TASKS and follows:
             group.bodies.extend(bodies)
+            group.memos.extend(one.memos)
             return sum(map(_body_size, bodies))
     needs = [one.needs.get(place, []) for place in range(len(bodies))] if one.needs else []
     given = one.given() if one.given is not None else []
-    groups.append(Group(one.spec, one.first, list(bodies), needs, one.keys, given))
+    groups.append(Group(one.spec, one.first, list(bodies), needs, one.keys, given, list(one.memos)))
     return sum(map(_body_size, bodies))
 
 

@@ -25,6 +25,7 @@ from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, 
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
 from blockyard.threads.arguments import find, find_futures, with_values
+from blockyard.threads.cache import ThreadCache
 from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
 from blockyard.wire.records import TaskSpec
 
@@ -40,6 +41,8 @@ class Work:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     has_futures: bool
+    memo: bytes = b""
+    """What its result is cached by; nothing for most."""
 
 
 class Observer(Protocol):
@@ -59,7 +62,12 @@ class Core:
     observer: Observer | None = None
 
     def __init__(
-        self, threads: int, prepare: Callable[[], object] | None, name: str, clock: Callable[[], float]
+        self,
+        threads: int,
+        prepare: Callable[[], object] | None,
+        name: str,
+        clock: Callable[[], float],
+        cache: ThreadCache,
     ) -> None:
         self.home = FutureHome(on_cancel=self._on_cancel, explain=self._explain, cancels_running=False)
         self._queue = TaskQueue(threads)
@@ -68,6 +76,7 @@ class Core:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._keys: dict[str, TaskFuture[Any]] = {}
+        self._cache = cache
         self._stopping = False
         self._broken: BrokenBlockyard | None = None
         self._failing: deque[tuple[ThreadTask, DependencyError]] = deque()
@@ -87,13 +96,20 @@ class Core:
     # ---------------------------------------------------------------------------------------------------- taking in
 
     def submit(
-        self, spec: TaskSpec, function: Callable[..., Any], calls: Iterable[CallArguments], keys: Sequence[str]
+        self,
+        spec: TaskSpec,
+        function: Callable[..., Any],
+        calls: Iterable[CallArguments],
+        keys: Sequence[str],
+        memos: Sequence[bytes],
     ) -> list[TaskFuture[Any]]:
         check_request(spec, self._queue.threads)
         if self.observer is not None:
             self.observer.wait_for_room()
         return [
-            self._submit(spec, function, args, kwargs, key=keys[index] if keys else "")
+            self._submit(
+                spec, function, args, kwargs, key=keys[index] if keys else "", memo=memos[index] if memos else b""
+            )
             for index, (args, kwargs) in enumerate(calls)
         ]
 
@@ -106,8 +122,10 @@ class Core:
         *,
         key: str = "",
         parent: int = 0,
+        memo: bytes = b"",
     ) -> TaskFuture[Any]:
         needs = find_futures([args, kwargs])
+        kept = leader = None
         with self._lock:
             if self._broken is not None:
                 raise BrokenBlockyard(*self._broken.args)
@@ -118,13 +136,19 @@ class Core:
                 return self._keys[key]
             number = next(self._numbers)
             future: TaskFuture[Any] = TaskFuture(self.home, number)
-            work = Work(future, function, args, kwargs, bool(needs))
+            work = Work(future, function, args, kwargs, bool(needs), memo)
             task = ThreadTask(number, spec, work, self._clock(), slots_of(spec), unmet=len(needs))
+            if memo:
+                future.memo = memo
+                kept = self._cache.find(memo, task.submitted_at)
+                leader = self._cache.leader(memo, future) if kept is None else None
+                task.unmet += kept is not None or leader is not None
             self._queue.add(task)
             try:
                 self._wake_one()
             except RuntimeError:  # no thread could be started, and there is none
                 self._queue.end(task)
+                self._cache.ended(memo, future)
                 raise
             if key:
                 self._keys[key] = future
@@ -133,6 +157,10 @@ class Core:
                 self.observer.submitted(task, function, own, parent)
         for need in needs:
             need.add_done_callback(functools.partial(self._on_need, task))
+        if kept is not None:
+            self._finish(task, Ending.VALUE, kept.value)
+        if leader is not None:
+            leader.add_done_callback(functools.partial(self._on_leader, task))
         return future
 
     # The following three are called under the lock.
@@ -211,6 +239,10 @@ class Core:
             self._finish(task, ending, body)
 
     def _finish(self, task: ThreadTask, ending: Ending, body: object) -> None:
+        if task.call.memo and ending is Ending.VALUE:
+            with self._lock:
+                if task.stage is not Stage.ENDED:  # else time or its user has ended it before
+                    self._cache.keep(task.call.memo, body, self._clock())
         self._end(task, body if isinstance(body, BaseException) and ending is Ending.EXCEPTION else None)
         self.home.complete([(task.call.future, ending, body)])
 
@@ -224,6 +256,8 @@ class Core:
 
     def _leave(self, task: ThreadTask, error: BaseException | None) -> None:
         """Take out a task that has ended, under the lock; the first end counts."""
+        if task.call.memo:
+            self._cache.ended(task.call.memo, task.call.future)
         if self._queue.end(task) and self.observer is not None:
             self.observer.ended(task, error)
 
@@ -281,6 +315,22 @@ class Core:
             if self.observer is not None and task.stage is Stage.READY:
                 self.observer.queued(task)
             self._wake_one()
+
+    def _on_leader(self, task: ThreadTask, leader: Future[Any]) -> None:
+        """The one that computes the same has ended: take its result, or follow the next one, or be that one."""
+        assert isinstance(leader, TaskFuture)
+        if not leader.has_failed():
+            self._finish(task, Ending.VALUE, leader.result())
+            return
+        with self._lock:
+            if task.stage is Stage.ENDED:
+                return
+            following = self._cache.leader(task.call.memo, task.call.future)
+            if following is None:
+                self._queue.met(task)
+                self._wake_one()
+        if following is not None:
+            following.add_done_callback(functools.partial(self._on_leader, task))
 
     def _fail_dependent(self, task: ThreadTask, error: DependencyError) -> None:
         """Fail a task, and by its callbacks those that need it, in a loop: a chain may be longer than the stack."""

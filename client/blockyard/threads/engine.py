@@ -14,6 +14,7 @@ from typing import Any
 
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
+from blockyard.threads.cache import MOST_RESULTS, TTL_SECONDS, ThreadCache
 from blockyard.threads.core import CallArguments, Core, Observer
 from blockyard.wire.records import TaskSpec
 
@@ -23,10 +24,11 @@ class ThreadEngine:
 
     `initializer(*initargs)` runs once in each thread before its first task; if it raises, every task and every later
     `submit` fails with `BrokenBlockyard`. `observer` is told of each task's steps. `clock` gives the instants by which
-    limits of time are measured.
+    limits of time are measured. Of cached results the oldest go when they are more than `cache_max_results`, or after
+    `cache_ttl` seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only; each has a default that suits most
         self,
         threads: int,
         *,
@@ -35,11 +37,14 @@ class ThreadEngine:
         thread_name_prefix: str = "blockyard",
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
+        cache_ttl: float = TTL_SECONDS,
+        cache_max_results: int = MOST_RESULTS,
     ) -> None:
         if threads < 1:
             msg = f"threads={threads}: at least one thread is needed to run anything"
             raise ConfigError(msg)
-        self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock)
+        cache = ThreadCache(cache_ttl, cache_max_results)
+        self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache)
         self._core.observer = observer
         self.home = self._core.home
         weakref.finalize(self, self._core.stop, cancel=False).atexit = False
@@ -50,14 +55,15 @@ class ThreadEngine:
         function: Callable[..., Any],
         calls: Iterable[CallArguments],
         keys: Sequence[str] = (),
+        memos: Sequence[bytes] = (),
     ) -> list[TaskFuture[Any]]:
         """Take in one task per call ``(args, kwargs)`` and return their futures in order.
 
-        `keys`: empty, or one per call ('' for none); a call with a known key gets that task's future. Of `spec` the
-        function's id is ignored. Raises `RuntimeError` after shutdown, `UnknownPool`, `RequestTooLarge`,
-        `BrokenBlockyard`.
+        `keys`: empty, or one per call ('' for none); a call with a known key gets that task's future. `memos`: empty,
+        or what the result of each is cached by (nothing: it is not). Of `spec` the function's id is ignored.
+        Raises `RuntimeError` after shutdown, `UnknownPool`, `RequestTooLarge`, `BrokenBlockyard`.
         """
-        return self._core.submit(spec, function, calls, keys)
+        return self._core.submit(spec, function, calls, keys, memos)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
         """Refuse further tasks; cancel those not begun if `cancel_futures`; with `wait` return when all have ended."""

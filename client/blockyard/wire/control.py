@@ -101,6 +101,21 @@ class Output(Record, tag=12, frozen=True):
     task: int
 
 
+class Cached(Record, tag=13, frozen=True):
+    """What is in the cache, and what has it been good for?"""
+
+    pool: str = ""
+    """'' for all that the asker may use."""
+
+
+class ClearCache(Record, tag=14, frozen=True):
+    """Drop cached results, so that what they were the results of will run again."""
+
+    pool: str = ""
+    function: str = ""
+    """Of this function alone, by its name with or without its module, and what was made from them; '' for all."""
+
+
 class SetPool(Record, tag=20, frozen=True):
     """Define a pool, or change it. Only a keeper may say this, and what follows.
 
@@ -220,6 +235,8 @@ Question = (
     | ReportBlocks
     | CancelMatching
     | Output
+    | Cached
+    | ClearCache
     | StartRun
     | Runs
     | Run
@@ -387,6 +404,40 @@ class OutputIs(Record, tag=12, frozen=True):
     tries: list[Printed]
 
 
+class CacheLine(Record, frozen=True):
+    """The cached results of one function."""
+
+    pool: str
+    function: str
+    results: int
+    bytes: int
+    seconds: float
+    """That they took to be computed, together."""
+    oldest: float
+    newest: float
+
+
+class PoolCache(Record, frozen=True):
+    """What the cache has been good for in a pool; monotonic."""
+
+    pool: str
+    hits: int
+    misses: int
+    evicted: int
+
+
+class CacheIs(Record, tag=13, frozen=True):
+    """Answer to `Cached`. Bytes as they count towards the limit."""
+
+    bytes: int
+    """Of all pools."""
+    max_bytes: int
+    ttl: float
+    pools: list[PoolCache]
+    functions: list[CacheLine]
+    """Largest first."""
+
+
 class RunLine(Record, frozen=True):
     """A hosted run in a listing."""
 
@@ -431,4 +482,17 @@ class RunIs(Record, tag=31, frozen=True):
     steps: list[StepLine]
 
 
-Answer = StatusIs | TasksAre | TaskIs | ManagersAre | Demand | Unknown | Done | BlocksAre | OutputIs | RunsAre | RunIs
+Answer = (
+    StatusIs
+    | TasksAre
+    | TaskIs
+    | ManagersAre
+    | Demand
+    | Unknown
+    | Done
+    | BlocksAre
+    | OutputIs
+    | CacheIs
+    | RunsAre
+    | RunIs
+)

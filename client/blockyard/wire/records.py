@@ -15,6 +15,9 @@ PROTOCOL_VERSION = 1
 MAX_OUTPUTS_BYTES: Final = 64 * 1024
 """Of what one try declares as its outputs."""
 
+MAX_MEMO_BYTES: Final = 32
+"""Of what a call is known by in the cache."""
+
 NONE_BODY: Final = b"\x80\x05N."
 """How `None` is packed: what a task gets in place of the result of one that it needed and that did not succeed."""
 
@@ -180,6 +183,9 @@ class Group(Record, frozen=True):
     """Empty, or one key for each body ('' for none)."""
     given: list["Need"] = []
     """Results that are needed here and that the client has collected already."""
+    memos: list[list[bytes]] = []
+    """Empty, or for each body the memo by which its result is cached, and then those of the results that it is made
+    from; or nothing. A memo is a digest of at most `MAX_MEMO_BYTES`, see `blockyard.memo`."""
 
 
 class Function(Record, frozen=True):

@@ -241,6 +241,8 @@ class _Steps:
             yield Fault("spec.onExit.trigger", "it always runs; leave this out")
         if step.sweep is not None:
             yield Fault("spec.onExit.sweep", "an exit step runs once")
+        if step.cache:
+            yield Fault("spec.onExit.cache", "an exit step always runs")
 
     def _step_faults(self, path: str, step: Step) -> Iterator[Fault]:
         yield from _kind_faults(path, step)
@@ -253,6 +255,7 @@ class _Steps:
                 yield Fault(f"{path}.outputs", "a sweep has many results; let a step behind it declare what it found")
         yield from self._condition_faults(path, step)
         yield from self._trigger_faults(path, step)
+        yield from self._cache_faults(path, step)
 
     def _need_faults(self, path: str, step: Step) -> Iterator[Fault]:
         for place, name in enumerate(step.needs):
@@ -319,6 +322,18 @@ class _Steps:
             yield Fault(
                 f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
             )
+
+    def _cache_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        if not step.cache:
+            if step.cache_version:
+                yield Fault(f"{path}.cacheVersion", "counts for cached steps; say cache: true, or leave this out")
+            return
+        given = [name for name in graph.results_of(step) if name in self._by_name]
+        for name in given:
+            if not self._by_name[name].cache:
+                yield Fault(f"{path}.cache", f"it is given the result of {name!r}; say cache: true there, too")
+        if given and step.trigger is not Rule.ALL_SUCCESS:
+            yield Fault(f"{path}.cache", f"with {step.trigger} it may run without the results by which it is known")
 
 
 def _item_fault(sweep: Sweep, found: Reference) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from blockyard.errors import ConfigError
 from blockyard.ids import hosted_session, task_id
 from blockyard.kube.quantities import amount, seconds
+from blockyard.memo_digest import digest
 from blockyard.wire.control import StartRun, StepMark
 from blockyard.wire.records import Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
@@ -31,9 +32,17 @@ _TRIGGERS: Final = {
     Rule.ALWAYS: Trigger.ALWAYS,
 }
 _PARAMS: Final = frozenset({"params"})
+_ordered = msgspec.json.Encoder(order="deterministic")
 
 QueueOf = Callable[[str], str]
 """The interchange's name of a pool that a workflow names."""
+ContentOf = Callable[[str], bytes]
+"""A digest of the source of a module of the user's, for cached steps."""
+
+
+def unknown_content(module: str) -> bytes:
+    """For who does not have the user's modules: a cached step's function is then known by its name alone."""
+    return b""
 
 
 def compile_run(
@@ -41,6 +50,7 @@ def compile_run(
     run: str,
     *,
     queue_of: QueueOf = str,
+    content_of: ContentOf = unknown_content,
     done: Mapping[str, int] | None = None,
     first: int = 0,
 ) -> StartRun:
@@ -49,7 +59,7 @@ def compile_run(
     `done` and `first` run it again: steps that are not to be repeated, with their tasks, and the number of the first
     new one.
     """
-    return _Compiler(spec, run, queue_of, dict(done or {}), first).order(again=done is not None)
+    return _Compiler(spec, run, queue_of, content_of, dict(done or {}), first).order(again=done is not None)
 
 
 def parameters_of(spec: Workflow) -> dict[str, Any]:
@@ -58,8 +68,13 @@ def parameters_of(spec: Workflow) -> dict[str, Any]:
 
 
 class _Compiler:
-    def __init__(self, spec: Workflow, run: str, queue_of: QueueOf, done: dict[str, int], first: int) -> None:
+    def __init__(
+        self, spec: Workflow, run: str, queue_of: QueueOf, content_of: ContentOf, done: dict[str, int], first: int
+    ) -> None:
         self._spec = spec
+        self._content_of = content_of
+        self._memos: dict[str, bytes] = {}
+        """Of cached steps."""
         self._run = run
         self._queue_of = queue_of
         self._session = hosted_session(run)
@@ -76,6 +91,8 @@ class _Compiler:
         needs = {name: graph.needs_of(step) for name, step in steps.items()}
         needed = {name for of in needs.values() for name in of}
         for name in graph.in_order(needs):
+            if steps[name].cache:
+                self._memos[name] = self._memo(steps[name])
             if name not in self._tasks:
                 self._add(steps[name], needs[name], _TRIGGERS[steps[name].trigger])
         marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
@@ -98,8 +115,16 @@ class _Compiler:
             number,
             [packed_plan(self._plan(step))],
             [[self._tasks[name] for name in needs]] if needs else [],
+            memos=[[self._memos[name] for name in (step.name, *graph.results_of(step))]] if step.cache else [],
         )
         self._groups.append(group)
+
+    def _memo(self, step: Step) -> bytes:
+        """What its result is known by: what it does, and with the results of which steps; nothing of this run."""
+        plan = msgspec.structs.replace(self._plan(step), step="", run="")
+        inputs = [self._memos[name] for name in plan.inputs]
+        content = self._content_of(step.function.partition(":")[0]) if step.function else b""
+        return digest("step", _ordered.encode(plan), content, step.cache_version.encode(), *inputs)
 
     def _task_spec(self, step: Step, needs: Sequence[str], trigger: Trigger) -> TaskSpec:
         deadline = 0.0 if step is self._spec.on_exit else float(self._spec.active_deadline_seconds or 0)

@@ -11,6 +11,7 @@ import msgspec
 
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.futures import TaskFuture
+from blockyard.memo_code import content_of_module
 from blockyard.wire import control
 from blockyard.workflow import building
 from blockyard.workflow.checking import check_spec
@@ -151,7 +152,7 @@ def start(
     `pool`: what a workflow calls 'default'.
     """
     found = checked(spec, name, arguments)
-    order = compile_run(found, name, queue_of=_queues(pool))
+    order = compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
     engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)
 
@@ -170,6 +171,8 @@ def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool
     if found.on_exit is not None:
         kept.pop(found.on_exit.name, None)
     if len(kept) < len(found.steps):
-        order = compile_run(found, name, queue_of=_queues(pool), done=kept, first=seen.line.next_number)
+        order = compile_run(
+            found, name, queue_of=_queues(pool), content_of=content_of_module, done=kept, first=seen.line.next_number
+        )
         engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)

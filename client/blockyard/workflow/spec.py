@@ -176,6 +176,10 @@ class Step(Record, frozen=True):
     resources: Resources = Resources()
     idempotent: bool = True
     """It may be run again after a try that was lost midway."""
+    cache: bool = False
+    """Where the same step succeeded before, in any run of its pool, it does not run and has that one's result."""
+    cache_version: Annotated[str, Meta(max_length=256)] = ""
+    """Another one finds nothing of what was cached before."""
     pool: Annotated[str, Meta(max_length=253)] = ""
     """Of this step; default: the run's."""
 

@@ -4,7 +4,7 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId, inner_session
 from blockyard.wire.records import Function, Group
-from blockyard_interchange.core import entries
+from blockyard_interchange.core import caching, entries
 from blockyard_interchange.core.stages import Histogram
 from blockyard_interchange.core.state import Origin, Pool, State
 
@@ -53,6 +53,8 @@ def surviving(  # noqa: C901, PLR0912 - one flat case for each kind of entry
             return _client(state, entry.name)
         case entries.RunHosted():
             return hosted_run(state, entry.run)
+        case entries.ResultCached():
+            return caching.entry_of(state, entry.pool, entry.memo)
         case entries.Noted(number):
             return entry if state.notes is not None and number > state.notes.confirmed else None
         case _:
@@ -74,7 +76,7 @@ def counted(pool: Pool, stages: dict[str, Histogram]) -> entries.PoolCounted:
     return entries.PoolCounted(
         pool.name, counters.submitted, counters.done, counters.failed, counters.cancelled, counters.retried,
         counters.lost, counters.late, dict(counters.losses), counters.restarts, counters.out_of_memory,
-        counters.output_dropped_bytes, stages,
+        counters.output_dropped_bytes, stages, counters.cache_hits, counters.cache_misses, counters.cache_evicted,
     )  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
         if task is None:
             continue
         if number != following:
-            parts.append(Group(group.spec, number, [], [], [], group.given))
+            parts.append(Group(group.spec, number, [], [], [], group.given, []))
         part = parts[-1]
         following = number + 1
         part.bodies.append(body if task.outcome is None else b"")
@@ -118,6 +120,8 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
             part.needs.append(group.needs[place] if task.outcome is None else [])
         if group.keys:
             part.keys.append(group.keys[place])
+        if group.memos:
+            part.memos.append(group.memos[place])
     return parts
 
 

@@ -9,7 +9,18 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import explain, hosted, keeping, listing, managers, output, requests, rights, sessions
+from blockyard_interchange.core import (
+    caching,
+    explain,
+    hosted,
+    keeping,
+    listing,
+    managers,
+    output,
+    requests,
+    rights,
+    sessions,
+)
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.state import Loss, Manager, Pool, Session, State, Task, TaskState
 
@@ -19,7 +30,7 @@ _MANAGER_SECONDS = 1e-4
 
 _AnsweredAtOnce = (
     asked.Status | asked.Tasks | asked.Task | asked.Managers | asked.Watch | asked.Drain | asked.BlockGone
-    | asked.CancelTasks | asked.Blocks | asked.ReportBlocks | asked.CancelMatching
+    | asked.CancelTasks | asked.Blocks | asked.ReportBlocks | asked.CancelMatching | asked.Cached | asked.ClearCache
 )  # fmt: skip
 
 _decode = msgspec.msgpack.Decoder(asked.Question).decode
@@ -70,7 +81,8 @@ def _refuse(state: State, session: Session, number: int, kind: str, sentence: st
 
 def _asks_in_vain(state: State, question: object) -> bool:
     """Whether it is about tasks of a pool that never was; those of one that was removed may still be there."""
-    return isinstance(question, asked.Tasks | asked.CancelMatching) and question.pool not in ("", *state.pools)
+    of_pool = asked.Tasks | asked.CancelMatching | asked.Cached | asked.ClearCache
+    return isinstance(question, of_pool) and question.pool not in ("", *state.pools)
 
 
 def _is_there(state: State, pool: str) -> bool:
@@ -93,10 +105,19 @@ def _answer(state: State, session: Session, question: _AnsweredAtOnce, now: floa
             return asked.ManagersAre([_manager(one, now) for one in _managers(state, session)])
         case asked.Blocks() | asked.ReportBlocks():
             return _blocks_answer(state, session, question, now)
+        case asked.Cached():
+            return caching.listing(state, _named(state, session, question.pool))
+        case asked.ClearCache():
+            return asked.Done(caching.clear(state, _named(state, session, question.pool), question.function))
         case asked.Watch():
             return _no_pool(state, session, question.pool)
         case _:
             return asked.Done(_carry_out(state, session, question, now))
+
+
+def _named(state: State, session: Session, pool: str) -> list[str]:
+    """The pool of this name, or all that this client may hear of."""
+    return [one.name for one in rights.pools(state, session) if pool in ("", one.name)]
 
 
 def _status(state: State, session: Session) -> asked.StatusIs:
@@ -173,7 +194,7 @@ def _is_of(task: Task, question: asked.Tasks | asked.CancelMatching) -> bool:
 
 def _managers(state: State, session: Session, pool: str = "") -> list[Manager]:
     """The managers of a pool, or of all, that this client may hear of."""
-    pools = [one for one in rights.pools(state, session) if pool in ("", one.name)]
+    pools = [state.pools[name] for name in _named(state, session, pool)]
     return [manager for one in pools for manager in one.managers.values()]
 
 

@@ -129,6 +129,9 @@ class PoolCounted(Record, tag=12, frozen=True):
     output_dropped_bytes: int = 0
     stages: dict[str, Histogram] = {}
     """By `Stage`; empty: as they were journaled before."""
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_evicted: int = 0
 
 
 class SubmissionRefused(Record, tag=13, frozen=True):
@@ -197,6 +200,28 @@ class NotesConfirmed(Record, tag=21, frozen=True):
     number: int
 
 
+class ResultCached(Record, tag=22, frozen=True):
+    """The result of a task is kept for those that will call the same."""
+
+    pool: str
+    memo: bytes
+    function: str
+    at: float
+    """UTC."""
+    seconds: float
+    body: Body
+    outputs: bytes = b""
+    sources: list[bytes] = []
+    """What the results are cached by from which this one was made."""
+
+
+class ResultsDropped(Record, tag=23, frozen=True):
+    """Cached results that are kept no more."""
+
+    pool: str
+    memos: list[bytes]
+
+
 class RunHosted(Record, tag=30, frozen=True):
     """A run that the interchange keeps by itself, as it is from here on."""
 
@@ -230,6 +255,8 @@ Entry = (
     | ClientForbidden
     | Noted
     | NotesConfirmed
+    | ResultCached
+    | ResultsDropped
     | RunHosted
 )
 

@@ -23,7 +23,7 @@ def explain(state: State, task: Task, now: float) -> list[str]:
 def _state(state: State, task: Task, now: float) -> str:
     match task.state:
         case TaskState.WAITING:
-            return _waiting(task)
+            return _waiting(state, task)
         case TaskState.QUEUED:
             return _queued(state, task)
         case TaskState.ASSIGNED if task.manager is not None:
@@ -41,7 +41,10 @@ def _state(state: State, task: Task, now: float) -> str:
             return _ended(task)
 
 
-def _waiting(task: Task) -> str:
+def _waiting(state: State, task: Task) -> str:
+    leader = state.cache.following.get(task.id)
+    if leader is not None:
+        return f"Task {task_name(leader.id)} computes the same; this one ends with its result, or runs if that fails."
     open_needs = [need for need in task.needs if need.outcome is None]
     if task.flags & Flag.SHADOW:
         return f"Task {task_name(task.needs[0].id)} has the same key; this one ends as that one ends."
@@ -88,6 +91,8 @@ def _ended(task: Task) -> str:
     outcome = task.outcome
     if outcome is None:
         return "It ended."
+    if outcome.status is Status.DONE and not outcome.epoch and task.order.pool.name and not task.flags & Flag.SHADOW:
+        return "It is done and did not run: its result was computed before, and found in the cache."
     if outcome.status is Status.DONE:
         return f"It is done; it ran for {outcome.seconds:.3f} s."
     words = outcome.failure.message if outcome.failure is not None else ""

@@ -53,6 +53,8 @@ class Figures(Record, frozen=True):
     body_bytes: int
     live_bytes: int
     """Of the journal, roughly."""
+    cached_results: int
+    cached_bytes: int
     counters: Counters
     """What belongs to no pool: refusals and repeats, since the interchange began."""
 
@@ -67,6 +69,8 @@ def figures(state: State, now: float) -> Figures:
         len(state.tasks),
         state.bytes,
         state.live_bytes,
+        len(state.cache.results),
+        state.cache.bytes,
         _copy(state.counters),
     )
 

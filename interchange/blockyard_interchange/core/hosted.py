@@ -11,7 +11,7 @@ from typing import Final
 from blockyard.ids import SessionId, TaskId, hosted_session, inner_session
 from blockyard.wire import control as asked
 from blockyard.wire.records import Status
-from blockyard_interchange.core import compaction, functions, outcomes, rights, sessions, submit, triggers
+from blockyard_interchange.core import caching, compaction, functions, outcomes, rights, sessions, submit, triggers
 from blockyard_interchange.core.entries import RunHosted
 from blockyard_interchange.core.keeping import Fault
 from blockyard_interchange.core.state import Flag, Hosted, Session, State, TaskState
@@ -149,9 +149,10 @@ def _hold(state: State, found: Hosted, now: float, *, held: bool) -> int:
     for task in [task for task in state.tasks.values() if task.order.session in mine]:
         if held and task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
             outcomes.withdraw(state, task)
+            caching.resign(state, task, now)
             changed += 1
         elif not held and task.state is TaskState.WAITING and not task.waiting and task.id not in state.orphans:
-            outcomes.requeue(state, task, now)
+            outcomes.make_ready(state, task, now)
             changed += 1
     return changed
 

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 
 from blockyard.ids import TaskId, task_name
-from blockyard.wire.records import Body, Status, blob_bytes, body_bytes
+from blockyard.wire.records import Body, Status, blob_bytes, blob_names, body_bytes
 from blockyard_interchange.core.matching import is_queued
 from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState
 
@@ -32,6 +32,7 @@ def check(state: State) -> None:
     _check_keys(state)
     _check_sizes(state)
     _check_timers(state)
+    _check_cache(state)
 
 
 def check_turn(state: State) -> None:
@@ -96,7 +97,9 @@ def _check_graph(state: State) -> None:
             _equal(task.needs, (), "an ended task needs nothing", task)
             continue
         open_needs = 0
-        for need in task.needs:
+        leader = state.cache.following.get(task.id)
+        needs = task.needs if leader is None else (*task.needs, leader)
+        for need in needs:
             users[id(need)] += 1
             known = need.flags & Flag.GIVEN or state.tasks.get(need.id) is need
             _require(known, "what it needs is kept", need.id, "a known task", task)
@@ -107,7 +110,7 @@ def _check_graph(state: State) -> None:
             is_open = need.outcome is None or (id(need) in settling and told > 0)
             open_needs += is_open
             if is_open and task.outcome is None:
-                wanted = sum(other is need for other in task.needs)
+                wanted = sum(other is need for other in needs)
                 _equal(told, wanted, f"it is told by {task_name(need.id)} as often as it needs it", task)
         if task.outcome is None:
             _equal(task.waiting, open_needs, "what it waits for is counted right", task)
@@ -116,6 +119,7 @@ def _check_graph(state: State) -> None:
         _equal(task.users, users.get(id(task), 0), "who needs it is counted right", task)
         for other in task.dependents or ():
             tied = any(need is task for need in other.needs) or other.outcome is not None
+            tied = tied or state.cache.following.get(other.id) is task
             _require(tied, "a dependent needs it", other.id, "a task that needs it", task)
 
 
@@ -257,10 +261,40 @@ def _check_sizes(state: State) -> None:
         if not task.order.volatile:
             live += size + OVERHEAD_BYTES * (1 + (task.outcome is not None))
     live += sum(len(entry.function.body) for entry in state.functions.values())
+    live += sum(one.size_bytes for one in state.cache.results.values() if not one.volatile)
     _equal(state.bytes, bodies, "bytes of bodies")
     _equal(state.blob_bytes, in_blobs, "bytes of blobs")
     _equal(sum(one.blob_bytes for one in state.sessions.values()), in_blobs, "bytes of blobs of all sessions")
     _equal(state.live_bytes, live, "live bytes of the journal")
+
+
+def _check_cache(state: State) -> None:
+    cache = state.cache
+    _equal(cache.bytes, sum(one.size_bytes for one in cache.results.values()), "bytes of cached results")
+    _require(cache.bytes <= state.settings.cache_max_bytes, "the cache is not larger than it may be", cache.bytes,
+             state.settings.cache_max_bytes)  # fmt: skip
+    strangers = [key for key in cache.results if key[0] not in state.pools]
+    _equal(strangers, [], "cached results are of known pools")
+    for task in state.tasks.values():
+        _equal(bool(task.flags & Flag.CACHED), task.id in cache.memos, "whether its result is cached", task)
+        _equal(bool(task.flags & Flag.FOLLOWING), task.id in cache.following, "whether it follows another", task)
+    for (pool, memo), leader in cache.computing.items():
+        _equal(cache.memos.get(leader.id, [b""])[0], memo, "who computes a result is known by it", leader)
+        _equal(leader.order.pool.name, pool, "who computes a result is of its pool", leader)
+        _require(leader.outcome is None, "who computes a result has not ended", leader.outcome, None, leader)
+    for name, leader in cache.following.items():
+        if leader.id in cache.memos:  # else it has ended, or what it computes was cleared
+            _equal(cache.memos[name][0], cache.memos[leader.id][0], "who follows wants the same", leader)
+    holders: Counter[str] = Counter()
+    for one in cache.results.values():
+        holders.update(blob_names(one.body))
+    for task in state.tasks.values():
+        if task.outcome is not None and not task.flags & (Flag.SHADOW | Flag.CHILD):
+            holders.update(blob_names(task.outcome.body))
+    known = {*state.shared, *(name for one in cache.results.values() for name in blob_names(one.body))}
+    wrong = {name: (state.shared.get(name, 1), holders[name]) for name in known
+             if state.shared.get(name, 1) != holders[name]}  # fmt: skip
+    _equal(wrong, {}, "who holds a blob is counted right (counted, found)")
 
 
 def _check_timers(state: State) -> None:

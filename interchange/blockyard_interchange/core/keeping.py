@@ -11,7 +11,7 @@ from typing import NamedTuple
 from blockyard.wire import control as asked
 from blockyard.wire import manager as to_manager
 from blockyard.wire.records import Failure
-from blockyard_interchange.core import compaction, entries, managers, rights, sessions
+from blockyard_interchange.core import caching, compaction, entries, managers, rights, sessions
 from blockyard_interchange.core.settings import PoolSettings, nonsense
 from blockyard_interchange.core.stages import Stages
 from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Session, State
@@ -84,6 +84,7 @@ def forget_empty(state: State) -> None:
         del state.pools[pool.name]
         state.hungry.pop(pool.name, None)
         state.watched.pop(pool.name, None)
+        caching.clear(state, [pool.name])
         pool.counters, pool.stages = Counters(), Stages()
         state.effects.entries.append(
             compaction.counted(pool, pool.stages.copied())

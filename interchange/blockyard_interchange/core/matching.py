@@ -15,6 +15,8 @@ from blockyard_interchange.core.state import Flag, Manager, Order, Pool, State, 
 
 _PER_TASK_SECONDS = 5e-6
 """What a task costs a worker besides its own running time."""
+_STAYS = Flag.SHADOW | Flag.CACHED
+"""Tasks that never travel behind what they need: it may turn out that they need not run."""
 _LONG_SECONDS = 1.0
 """Tasks this long gain nothing from waiting in front of a busy worker."""
 
@@ -146,7 +148,7 @@ class _Dealer:
                 len(task.dependents) > 1
                 or manager.load >= manager.workers * (1 + ahead(self._state, follower.order))
                 or follower.state is not TaskState.WAITING
-                or follower.flags & Flag.SHADOW
+                or follower.flags & _STAYS
                 or follower.order.is_ruled
                 or follower.order.slots > 1
                 or follower.order.pool is not manager.pool

@@ -7,7 +7,7 @@ from blockyard.ids import TaskId, inner_session, task_name
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import Body, Bundle, Calls, Failure, Group, Outcome, Status, blob_bytes, body_bytes
-from blockyard_interchange.core import functions, gangs, rights, stored, submit, triggers
+from blockyard_interchange.core import caching, functions, gangs, rights, stored, submit, triggers
 from blockyard_interchange.core.entries import Counted, Submitted
 from blockyard_interchange.core.stages import BOUNDS
 from blockyard_interchange.core.state import (
@@ -24,6 +24,8 @@ from blockyard_interchange.core.state import (
 
 _OVERHEAD_BYTES = 16
 """What an outcome costs in the journal besides its body, roughly."""
+_RARE = Flag.GANG | Flag.CACHED
+"""Flags that `finish` looks at together, so that a task with none of them pays once."""
 _MOST_DOUBLINGS = 30
 """Of a back-off: more would be centuries, and in the end no number any more."""
 
@@ -181,6 +183,7 @@ def requeue(state: State, task: Task, now: float) -> None:
     order = task.order
     if task.waiting or order.session.is_held:
         task.state = TaskState.WAITING
+        caching.resign(state, task, now)
         return
     task.state, task.since = TaskState.QUEUED, now
     if task.flags & Flag.GANG:
@@ -188,6 +191,12 @@ def requeue(state: State, task: Task, now: float) -> None:
     else:
         order.pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
     state.hungry[order.pool.name] = order.pool
+
+
+def make_ready(state: State, task: Task, now: float) -> None:
+    """Queue a task that waited; one whose result is cached, or is being computed, need not run."""
+    if not task.flags & Flag.CACHED or caching.may_run(state, task, now):
+        requeue(state, task, now)
 
 
 def withdraw(state: State, task: Task) -> None:
@@ -209,8 +218,9 @@ def finish(  # noqa: C901 - once a task: a call for each part would cost as much
         state.orphans.pop(task.id, None)
     if state.notes is not None:
         state.notes.on_end(task, outcome, now, is_try=task.state is TaskState.ASSIGNED)
-    if task.flags & Flag.GANG:
-        state.hungry[pool.name] = pool  # the next in line may be first now
+    if task.flags & _RARE:
+        state.hungry[pool.name] = pool  # the next in line of wide tasks may be first now
+        caching.on_end(state, task, outcome, now)
     task.state, task.outcome = TaskState.ENDED, outcome  # who ran it stays known: only there its output can be read
     if not order.volatile:
         state.ended.append(outcome)
@@ -228,7 +238,7 @@ def finish(  # noqa: C901 - once a task: a call for each part would cost as much
         state.live_bytes += shrunk + _OVERHEAD_BYTES
     if task.needs and not task.flags & Flag.SHADOW:
         for need in task.needs:
-            _release(state, need)
+            release(state, need)
         task.needs = ()
     if task.dependents is not None or task.flags & Flag.ABANDONED:
         state.settling.append(task)
@@ -277,11 +287,13 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
     assert outcome is not None, f"task {task_name(ended.id)} settles before it ended"
     if other.flags & Flag.SHADOW:
         finish(state, other, submit.echo(other, outcome), now)
+    elif other.flags & Flag.FOLLOWING:
+        caching.on_leader_ended(state, other, outcome, now)
     elif other.order.is_ruled and other.state is not TaskState.JOINING:
         if other.waiting:  # else it was decided before, and this is one of those that it does not wait for any more
             other.waiting -= 1
             if consider(state, other, now):
-                requeue(state, other, now)
+                make_ready(state, other, now)
     elif outcome.status is not Status.DONE:
         follow(state, other, ended, now)
     else:
@@ -289,7 +301,7 @@ def _tell(state: State, other: Task, ended: Task, now: float) -> None:
         if not other.waiting:
             match other.state:
                 case TaskState.WAITING:
-                    requeue(state, other, now)
+                    make_ready(state, other, now)
                 case TaskState.JOINING:
                     _finish_join(state, other, now)
 
@@ -363,7 +375,8 @@ def forget(state: State, manager: Manager, task: Task) -> None:
         state.hungry[manager.pool.name] = manager.pool
 
 
-def _release(state: State, need: Task) -> None:
+def release(state: State, need: Task) -> None:
+    """Note that one task less needs this one."""
     need.users -= 1
     if need.users:
         return
@@ -397,7 +410,7 @@ def free(state: State, task: Task) -> None:
     if not order.volatile:
         state.live_bytes -= size + 2 * _OVERHEAD_BYTES
     if task.flags & Flag.SHADOW:
-        _release(state, task.needs[0])
+        release(state, task.needs[0])
     elif type(outcome.body) is not bytes and not task.flags & Flag.CHILD:
         stored.unlink(state, outcome.body)
     if not order.volatile:
@@ -463,7 +476,7 @@ def join(state: State, task: Task, children: list[Task], now: float) -> None:
     withdraw(state, task)
     for need in task.needs:
         if not need.flags & Flag.CHILD:
-            _release(state, need)
+            release(state, need)
     task.state = TaskState.JOINING
     task.needs = tuple(children)
     task.waiting = sum(child.outcome is None for child in children)

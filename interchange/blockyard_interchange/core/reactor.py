@@ -9,6 +9,7 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
 from blockyard_interchange.core import (
+    caching,
     compaction,
     control,
     managers,
@@ -96,6 +97,8 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     `hears_clients`: False while clients are not read because the journal can't be written; then none is given up.
     """
     swept = timers.on_time(state, now, hears_clients=hears_clients)
+    if state.cache.unclaimed and not state.awaited:
+        caching.claim_replayed(state, now)
     outcomes.settle(state, now)
     if not state.awaited:
         matching.match(state, now)

@@ -18,7 +18,7 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, outer_session, task_id
 from blockyard.wire.records import Group, Outcome
-from blockyard_interchange.core import entries, functions, hosted, keeping, outcomes, sessions, stored, submit
+from blockyard_interchange.core import caching, entries, functions, hosted, keeping, outcomes, sessions, stored, submit
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
 from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Run, Session, State, Task, TaskState
@@ -46,6 +46,7 @@ class _Gathered(msgspec.Struct):
     pools: dict[str, entries.PoolSet] = {}
     clients: dict[str, entries.ClientAllowed] = {}
     hosted: dict[str, entries.RunHosted] = {}
+    cached: dict[tuple[str, bytes], entries.ResultCached] = {}
 
 
 def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
@@ -71,7 +72,8 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     for pool in {group.spec.pool for entry in gathered.submitted for group in entry.groups} - state.pools.keys():
         state.pools[pool] = Pool(pool, PoolSettings(), Origin.NOBODY)  # its tasks wait until it is defined again
     hosted.restore(state, gathered.hosted.values())
-    _build(state, gathered, now)
+    with caching.replaying(state, gathered.cached.values()):
+        _build(state, gathered, now)
     _mark(state, gathered)
     for known in state.pools.values():
         known.counters = gathered.counters.get(known.name, Counters())
@@ -149,6 +151,11 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.clients.pop(entry.name, None)
         case entries.RunHosted():
             gathered.hosted[entry.run] = entry
+        case entries.ResultCached():
+            gathered.cached[entry.pool, entry.memo] = entry
+        case entries.ResultsDropped():
+            for memo in entry.memos:
+                gathered.cached.pop((entry.pool, memo), None)
         case entries.Noted(number, told):
             if state.notes is not None:
                 state.notes.restore(number, told)
@@ -159,7 +166,8 @@ def _gather(  # noqa: C901, PLR0912, PLR0915 - one flat case for each kind of en
             gathered.counters[entry.pool] = Counters(
                 entry.submitted, entry.done, entry.failed, entry.cancelled, entry.retried, entry.lost, entry.late,
                 losses=dict(entry.losses), restarts=entry.restarts, out_of_memory=entry.out_of_memory,
-                output_dropped_bytes=entry.output_dropped_bytes,
+                output_dropped_bytes=entry.output_dropped_bytes, cache_hits=entry.cache_hits,
+                cache_misses=entry.cache_misses, cache_evicted=entry.cache_evicted,
             )  # fmt: skip
             if entry.stages:
                 gathered.stages[entry.pool] = entry.stages
@@ -273,6 +281,7 @@ def _part(group: Group, places: list[int]) -> Group:
         [group.needs[place] for place in places] if group.needs else [],
         [group.keys[place] for place in places] if group.keys else [],
         group.given,
+        [group.memos[place] for place in places] if group.memos else [],
     )
 
 

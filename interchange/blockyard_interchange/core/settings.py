@@ -63,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the tasks of a client that vanished without `keep` wait for its return."""
     result_ttl: float = 7 * 24 * 3600.0
     """How long results of a run that nobody is attached to are kept."""
+    cache_ttl: float = 30 * 24 * 3600.0
+    """How long a cached result may be used."""
+    cache_max_bytes: int = 256 * 1024 * 1024
+    """Of all cached results together, wherever they are kept; then the oldest go. 0: nothing is cached."""
     prefetch_seconds: float = 0.03
     """Work that a manager's worker may hold beyond the task it runs; more evens out less."""
     prefetch_tasks: int = 1024

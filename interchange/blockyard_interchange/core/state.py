@@ -16,6 +16,7 @@ from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand, StepMark
 from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec, Trigger
+from blockyard_interchange.core.cache import Cache
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.notes import Notes
 from blockyard_interchange.core.queue import FairQueue
@@ -218,6 +219,10 @@ class Flag:
     """The run's owner needs the outcome no more, but the client that submitted it has not confirmed it."""
     CLIENT_DONE: Final = 512
     """The client that submitted it needs the outcome no more, but it does not own the run."""
+    CACHED: Final = 1024
+    """Its result is looked for in the cache, and goes there."""
+    FOLLOWING: Final = 2048
+    """Another task computes the same: this one waits for that one's result."""
 
 
 class Manager:
@@ -419,11 +424,17 @@ class Counters(msgspec.Struct):
     """Tries that managers ended, or found ended, for want of memory."""
     output_dropped_bytes: int = 0
     """Of what tasks printed."""
+    cache_hits: int = 0
+    """Tasks that ended with the result of another one."""
+    cache_misses: int = 0
+    """Tasks that were looked for there and had to run; counted when they end."""
+    cache_evicted: int = 0
+    """Cached results that were given up, for their age or for want of room."""
 
     @property
-    def unentered(self) -> tuple[int, int, int]:
+    def unentered(self) -> tuple[int, int, int, int, int, int]:
         """What no other entry of the journal shows, so that it is journaled whenever it changes."""
-        return self.retried, self.lost, self.late
+        return self.retried, self.lost, self.late, self.cache_hits, self.cache_misses, self.cache_evicted
 
     def count(self, status: Status) -> None:
         """A task ended so."""
@@ -521,6 +532,7 @@ class State:
         """How many there have been."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
+        self.cache: Cache[Task] = Cache()
         self.counters = Counters()
         self.notes = Notes(opening, wall_offset, settings.monitoring_backlog_bytes) if settings.monitoring else None
         """For the hub; None while monitoring is off."""

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
-from blockyard.wire.records import Group, Need, Outcome, Status, blob_bytes, body_bytes
-from blockyard_interchange.core import outcomes, requests, rights, triggers
+from blockyard.wire.records import MAX_MEMO_BYTES, Group, Need, Outcome, Status, blob_bytes, body_bytes
+from blockyard_interchange.core import caching, outcomes, requests, rights, triggers
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
 
@@ -81,9 +81,12 @@ def groups_fault(
         if group.first < number or group.first + len(group.bodies) > MAX_NUMBER:
             return "protocol", f"{where}: first={group.first} is out of order; expected at least {number}"
         number = group.first + len(group.bodies)
-        for field, values in (("needs", group.needs), ("keys", group.keys)):
+        for field, values in (("needs", group.needs), ("keys", group.keys), ("memos", group.memos)):
             if values and len(values) != len(group.bodies):
                 return "protocol", f"{where}: {len(values)} {field} for {len(group.bodies)} tasks"
+        longest = max((len(memo) for memos in group.memos for memo in memos), default=0)
+        if longest > MAX_MEMO_BYTES:
+            return "protocol", f"{where}: a memo of {longest} bytes; at most {MAX_MEMO_BYTES}"
         if group.needs:
             base = task_id(session.id, group.first)
             for own, needs in enumerate(group.needs):
@@ -202,7 +205,8 @@ def enqueue(state: State, fresh: list[Task], group: Group, now: float, joined: C
     if gang:
         for task in fresh:
             task.flags |= Flag.GANG
-    queued = _wire(state, fresh, group, now, joined) if group.needs or group.keys or order.is_ruled else fresh
+    wired = group.needs or group.keys or group.memos or order.is_ruled
+    queued = _wire(state, fresh, group, now, joined) if wired else fresh
     if order.session.is_held:
         for task in queued:
             task.state = TaskState.WAITING
@@ -227,8 +231,12 @@ def _wire(state: State, fresh: list[Task], group: Group, now: float, joined: Col
         key = group.keys[place] if group.keys else ""
         if key and not claim_key(state, task, key, now):
             continue
+        if group.memos and group.memos[place] and task.id not in joined:
+            caching.mark(state, task, group.memos[place])
         needs = group.needs[place] if group.needs else []
         if task.id in joined or not (needs or task.order.is_ruled) or _needs_met(state, task, needs, given, now):
+            if task.flags & Flag.CACHED and not caching.may_run(state, task, now):
+                continue
             task.state = TaskState.QUEUED
             queued.append(task)
     return queued

@@ -4,7 +4,7 @@ import heapq
 
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Outcome, Status
-from blockyard_interchange.core import gangs, hosted, keeping, managers, outcomes, sessions
+from blockyard_interchange.core import caching, gangs, hosted, keeping, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.settings import MISSED_HEARTBEATS
 from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
@@ -99,6 +99,8 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
                 sessions.close_if_empty(state, session)
     _give_up_waiting(state, now)
     keeping.forget_empty(state)
+    if state.cache.results:
+        caching.drop_old(state, now)
     if state.hosted:
         hosted.forget_old(state, now)
 

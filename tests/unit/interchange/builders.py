@@ -102,10 +102,14 @@ class Client(Peer):
         needs: Sequence[Sequence[int]] = (),
         keys: Sequence[str] = (),
         given: Sequence[Need] = (),
+        memos: Sequence[Sequence[bytes]] = (),
     ) -> list[int]:
         """Submit one group with the next numbers."""
         first, self.next = self.next, self.next + len(bodies)
-        group = Group(spec or a_spec(), first, list(bodies), [list(n) for n in needs], list(keys), list(given))
+        group = Group(
+            spec or a_spec(), first, list(bodies), [list(n) for n in needs], list(keys), list(given),
+            [list(one) for one in memos],
+        )  # fmt: skip
         return self.submit(group)
 
     def task(self, number: int) -> int:
