@@ -23,9 +23,9 @@ TASKS = 2
 """That a worker ends in each second: with what each used, and one look, `2 * TASKS + 1` messages."""
 _BEGAN_US = 1_795_000_000_000_000
 _SECOND_US = 1_000_000
-_NOTES_UNDER_WAY = 2048
-_PACKETS_UNDER_WAY = 8
-"""Of one manager."""
+_NOTES_UNDER_WAY = 1000
+_PACKETS_UNDER_WAY = 4
+"""Of one manager. Together less than the hub has room for: it would drop looks."""
 _HUBS = "hub"
 _numbers = msgspec.msgpack.Decoder(list[int])
 
