@@ -19,6 +19,7 @@ from blockyard.wire.monitoring import VERSION, micros
 from blockyard_monitoring.bus import Bus
 from blockyard_monitoring.confirming import Confirming
 from blockyard_monitoring.inlet import Inlet
+from blockyard_monitoring.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class InterchangeLink(threading.Thread):
         self._lock = threading.Lock()
         self._confirmed = 0
         self._inlet = Inlet(bus)
+        self._refusals = Refusals(bus, RADIO)
         self._confirming = Confirming()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._is_called = False
@@ -109,8 +111,7 @@ class InterchangeLink(threading.Thread):
         try:
             message = codec.to_hub.decode(frame)
         except BadFrame as error:
-            self._bus.refuse(RADIO, "malformed")
-            _log.error("frame of the interchange: %s", error)
+            self._refusals.add("malformed", str(error))
             return
         match message:
             case hub.Notes(number, packets):
@@ -134,8 +135,7 @@ class InterchangeLink(threading.Thread):
             try:
                 packet = decoder.decode(told.packet)
             except BadFrame as error:
-                self._bus.refuse(RADIO, "malformed")
-                _log.error("packet of %s: %s", f"pool {told.pool}" if told.pool else "the interchange", error)
+                self._refusals.add("malformed", f"{f'pool {told.pool}: ' if told.pool else ''}{error}")
                 if on_stored is not None:
                     on_stored()  # it will not get better
                 continue

@@ -15,6 +15,7 @@ from blockyard.radios.filesystem import LENGTH, MAGIC
 from blockyard.wire import codec
 from blockyard.wire.monitoring import MAX_PACKET_BYTES, AnyPacket, micros
 from blockyard_monitoring.inlet import Inlet
+from blockyard_monitoring.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class FilesystemReceiver:
     def __init__(self, folder: Path, scan_seconds: float, bus: Arrivals) -> None:
         self._folder = folder
         self._scan_seconds = scan_seconds
-        self._bus = bus
+        self._refusals = Refusals(bus, RADIO)
         self._inlet = Inlet(bus)
         self._taken: set[str] = set()
         """Files whose messages are on the bus and not stored yet."""
@@ -107,8 +108,7 @@ class FilesystemReceiver:
         """Keep a file for people, with what is wrong in the log; what is right in it is taken in all the same."""
         aside = self._folder / "bad" / path.name
         for fault in faults:
-            self._bus.refuse(RADIO, "malformed")
-            _log.error("file %s is put aside in %s: %s", path.name, aside.parent, fault)
+            self._refusals.add("malformed", f"file {path.name}, put aside in {aside.parent}: {fault}")
         try:
             os.link(path, aside, follow_symlinks=False)
         except OSError as error:

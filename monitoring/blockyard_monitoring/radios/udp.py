@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Final
 
 import msgspec
@@ -23,31 +23,38 @@ _BUFFER_BYTES: Final = 8 * 1024 * 1024
 _MOST_SENDERS: Final = 20_000
 _MOST_OPEN: Final = 1_000
 """Messages of which parts are missing, of all senders together."""
+_MOST_OPEN_BYTES: Final = 64 * 1024 * 1024
+"""Of their parts."""
 _OPEN_SECONDS: Final = 5.0
 _WINDOW: Final = 1024
 """A sender's messages that are remembered, so that none is let in twice; older ones are refused."""
+_ALL: Final = (1 << _WINDOW) - 1
+_DATAGRAMS: Final = 512
+"""Read between two looks at what else there is to do, however many more wait."""
 _DRAIN_SECONDS: Final = 0.05
+_LAST_ROUNDS: Final = 100
+"""Of reading, when it ends: more than a kernel's buffer holds, and an end to what somebody keeps sending."""
 
 
 class _Window:
-    """The messages of one sender that were let in."""
+    """The messages of one sender that were let in: the highest, and a bit for each of those just below."""
 
-    __slots__ = ("_highest", "_order", "_seen")
+    __slots__ = ("_highest", "_seen")
 
     def __init__(self) -> None:
         self._highest = 0
-        self._seen: set[int] = set()
-        self._order: deque[int] = deque()
+        self._seen = 0
 
     def may_enter(self, message: int) -> bool:
-        return message not in self._seen and message > self._highest - _WINDOW
+        below = self._highest - message
+        return below < 0 or (below < _WINDOW and not self._seen >> below & 1)
 
     def enter(self, message: int) -> None:
-        self._highest = max(self._highest, message)
-        self._seen.add(message)
-        self._order.append(message)
-        while len(self._order) > _WINDOW:
-            self._seen.discard(self._order.popleft())
+        above = message - self._highest
+        if above > 0:
+            self._seen = self._seen << above & _ALL if above < _WINDOW else 0
+            self._highest = message
+        self._seen |= 1 << self._highest - message
 
 
 class Assembly:
@@ -58,6 +65,7 @@ class Assembly:
         self._size = signature_bytes(algorithm)
         self._windows: OrderedDict[bytes, _Window] = OrderedDict()
         self._open: OrderedDict[tuple[bytes, int], tuple[float, dict[int, bytes]]] = OrderedDict()
+        self._open_bytes = 0
         self._decode = msgspec.msgpack.Decoder(Datagram).decode
 
     def take(self, datagram: bytes, now: float) -> bytes | str:
@@ -86,21 +94,31 @@ class Assembly:
         return body
 
     def expire(self, now: float) -> int:
-        """Give up messages whose parts did not come; returns how many."""
+        """Give up messages whose parts did not come, or that are too much together; returns how many."""
         given_up = 0
-        while self._open and (len(self._open) > _MOST_OPEN or next(iter(self._open.values()))[0] < now - _OPEN_SECONDS):
-            self._open.popitem(last=False)
+        while self._open and (
+            len(self._open) > _MOST_OPEN
+            or self._open_bytes > _MOST_OPEN_BYTES
+            or next(iter(self._open.values()))[0] < now - _OPEN_SECONDS
+        ):
+            self._close(next(iter(self._open)))
             given_up += 1
         return given_up
 
     def _joined(self, one: Datagram, now: float) -> bytes:
         key = one.sender, one.message
         _, found = self._open.setdefault(key, (now, {}))
-        found[one.part] = one.body
+        if one.part not in found:
+            found[one.part] = one.body
+            self._open_bytes += len(one.body)
         if len(found) < one.parts:
             return b""
-        del self._open[key]
-        return b"".join(found[part] for part in range(one.parts) if part in found)
+        return b"".join(body for _, body in sorted(self._close(key).items()))
+
+    def _close(self, key: tuple[bytes, int]) -> dict[int, bytes]:
+        _, found = self._open.pop(key)
+        self._open_bytes -= sum(map(len, found.values()))
+        return found
 
 
 class UdpReceiver:
@@ -144,18 +162,22 @@ class UdpReceiver:
                 self._bus.refuse(RADIO, "incomplete")
             if self._ending in ready:
                 time.sleep(_DRAIN_SECONDS)
-                self._read()
+                for _ in range(_LAST_ROUNDS):
+                    if not self._read():
+                        return
                 return
 
-    def _read(self) -> None:
-        while True:
+    def _read(self) -> bool:
+        """Take in what waits; False when there is no more of it."""
+        for _ in range(_DATAGRAMS):
             try:
                 datagram = self._socket.recv(65_536)
             except BlockingIOError:
-                return
+                return False
             except OSError:  # an error of a datagram that this socket sent; it sends none
                 continue
             self._take(datagram)
+        return True
 
     def _take(self, datagram: bytes) -> None:
         message = self._assembly.take(datagram, time.monotonic())

@@ -1,6 +1,5 @@
 """The receiver of radio `zmq`: one socket, one thread, confirmations when the sinks have stored what came."""
 
-import logging
 import os
 import threading
 import time
@@ -16,8 +15,7 @@ from blockyard.wire import codec
 from blockyard.wire.monitoring import micros
 from blockyard.wire.records import Record
 from blockyard_monitoring.inlet import Inlet
-
-_log = logging.getLogger(__name__)
+from blockyard_monitoring.refusals import Refusals
 
 RADIO: Final = "zmq"
 _DOMAIN: Final = "radio"
@@ -51,7 +49,7 @@ class ZmqReceiver:
             self._context.close()
             raise
         self.endpoint = self._router.endpoint
-        self._bus = bus
+        self._refusals = Refusals(bus, RADIO)
         self._inlet = Inlet(bus)
         self._lock = threading.Lock()
         self._stored: dict[bytes, list[int]] = {}
@@ -98,7 +96,7 @@ class ZmqReceiver:
 
     def _count_strangers(self) -> None:
         for _ in range(self._gate.refused - self._strangers):
-            self._bus.refuse(RADIO, "key")
+            self._refusals.add("key", "a connection with a key that is not this radio's")
         self._strangers = self._gate.refused
 
     def _read(self) -> bool:
@@ -109,8 +107,7 @@ class ZmqReceiver:
             try:
                 packet = codec.packet_of_worker.decode(frame)
             except BadFrame as error:
-                self._bus.refuse(RADIO, "malformed")
-                _log.warning("a sender's message is refused: %s", error)
+                self._refusals.add("malformed", str(error))
                 self._refuse(name, frame)
                 continue
             self._inlet.take(Arrival(packet, RADIO, arrived, self._on_stored(name, packet.number)))
