@@ -149,7 +149,10 @@ def dialled(endpoint: str, *, server_key: bytes, keys: KeyPair, linger: float = 
 class Router:
     """The bound side of links; its `Gate` decides who may connect."""
 
-    def __init__(self, context: Context, endpoint: str, *, keys: KeyPair, domain: str) -> None:
+    def __init__(
+        self, context: Context, endpoint: str, *, keys: KeyPair, domain: str, queue_frames: int = _QUEUE_FRAMES
+    ) -> None:
+        """`queue_frames`: of each peer, that are read and wait here while nobody receives them."""
         socket = context.zmq.socket(zmq.ROUTER)
         socket.curve_server = True
         socket.curve_secretkey = keys.secret
@@ -162,6 +165,7 @@ class Router:
             socket.set(zmq.TCP_KEEPALIVE_INTVL, 10)
             socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
         _limit(socket)
+        socket.set(zmq.RCVHWM, queue_frames)
         try:
             socket.bind(endpoint)
             if endpoint.startswith("ipc:///"):

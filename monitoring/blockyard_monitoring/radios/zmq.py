@@ -20,6 +20,8 @@ from blockyard_monitoring.refusals import Refusals
 RADIO: Final = "zmq"
 _DOMAIN: Final = "radio"
 _FRAMES: Final = 64
+_QUEUE_FRAMES: Final = 32
+"""Of each sender, while the sinks take nothing: there may be thousands of them, and they keep the rest themselves."""
 _FULL_SECONDS: Final = 0.02
 _MOST_PEERS: Final = 65_000
 
@@ -44,7 +46,7 @@ class ZmqReceiver:
         self._gate = Gate(self._context)
         self._gate.allow(_DOMAIN, {sender: "radio"})
         try:
-            self._router = Router(self._context, endpoint, keys=keys, domain=_DOMAIN)
+            self._router = Router(self._context, endpoint, keys=keys, domain=_DOMAIN, queue_frames=_QUEUE_FRAMES)
         except OSError:
             self._context.close()
             raise

@@ -1,6 +1,7 @@
 """Every radio that comes with Blockyard, by the suite that those of others must pass."""
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from blockyard.radios import (
     from_json,
 )
 from blockyard.radios.interchange import Outbox
-from blockyard.radios.suites import AT, CollectingBus, Make, RadioSuite, a_file
+from blockyard.radios.suites import AT, WITHIN, CollectingBus, Make, RadioSuite, a_file
+from blockyard.wire.monitoring import Event
 
 OURS = (FilesystemRadio, InterchangeRadio, ThreadRadio, UdpRadio, ZmqRadio)
 
@@ -157,3 +159,28 @@ def test_a_file_that_is_none_is_put_aside_and_the_rest_taken_in(tmp_path: Path) 
     receiver.shutdown()
     assert [path.name for path in (folder / "bad").iterdir()] == ["bad"]
     assert list((folder / "new").iterdir()) == []
+
+
+def test_files_that_nobody_takes_in_are_bounded_and_go_on_when_somebody_does(tmp_path: Path) -> None:
+    most, bus = 1 << 20, CollectingBus()
+    config = FilesystemRadio(scan_seconds=0.1, most_bytes=most)
+    config.create_receiver(run_dir=tmp_path, bus=CollectingBus()).shutdown()
+    config.stage = Stage.READY  # as its senders have it, whose hub is away
+    sender, large = config.create_sender("manager:1"), [Event(number, "k", "s", "x" * 4000) for number in range(250)]
+    sent = 0
+    while sender.send(large, at=AT):
+        sent += 1
+        assert sent < 100, "what is kept is bounded"
+    deadline = time.monotonic() + WITHIN
+    while (written := _written(config)) < most and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert most <= written <= most + (34 << 20), "a file holds no more than was gathered"
+    receiver = config.again().create_receiver(run_dir=tmp_path, bus=bus)
+    bus.wait(lambda: len(bus.arrivals) >= sent, "all that was sent", within=60.0)
+    sender.close()
+    receiver.shutdown()
+    assert len(bus.arrivals) == sent
+
+
+def _written(config: FilesystemRadio) -> int:
+    return sum(path.stat().st_size for path in (Path(config.folder) / "new").iterdir())
