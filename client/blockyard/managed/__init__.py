@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from blockyard.managed.argv import Argument
     from blockyard.managed.communicators import Communicator, Party, PipeCommunicator, SocketCommunicator
     from blockyard.managed.course import Policy
+    from blockyard.managed.curve import CurveCommunicator
     from blockyard.managed.environment import Secret
     from blockyard.managed.executor import BaseExecutor
     from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseExecutor", "Executor", "BinaryExecutor", "MPIExecutor", "Policy", "Argument", "Output", "Secret",
-    "Communicator", "PipeCommunicator", "SocketCommunicator", "Party",
+    "Communicator", "PipeCommunicator", "SocketCommunicator", "CurveCommunicator", "Party",
     "Signal", "Point", "HookEvent", "TaskStatus", "TaskletChanges", "Task", "reporter",
     "TaskResult", "ManagedResult", "AnalysisConfig", "ManagedTaskFailed",
     "managed_task", "register", "ManagedSpec", "run_managed",
@@ -36,6 +37,7 @@ _HOMES = {
     "argv": ("Argument",),
     "communicators": ("Communicator", "Party", "PipeCommunicator", "SocketCommunicator"),
     "course": ("Policy",),
+    "curve": ("CurveCommunicator",),
     "environment": ("Secret",),
     "executor": ("BaseExecutor",),
     "executors": ("BinaryExecutor", "Executor", "MPIExecutor"),

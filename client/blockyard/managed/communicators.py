@@ -1,4 +1,5 @@
-"""How a managed task and its executor talk: `PipeCommunicator` and `SocketCommunicator`, one port.
+"""How a managed task and its executor talk: `PipeCommunicator` and `SocketCommunicator`, one port. For tasks on other
+machines there is `curve.CurveCommunicator`.
 
 A communicator is made with no I/O. `stage_communicator` (or ``with``) opens it, `clear_communicator` closes it, and it
 may be staged again; one object serves one task at a time. The executor waits on `readers` and calls `read` when one of
@@ -21,6 +22,7 @@ from typing import Final, Self
 
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.managed.frames import Lines, Message, encode
+from blockyard.managed.shim.blockyard_shim import CHANNEL_VARIABLE
 
 READ_BYTES: Final = 1 << 18
 WRITE_SECONDS: Final = 2.0
@@ -57,6 +59,11 @@ class Communicator(ABC):
     @abstractmethod
     def address(self) -> str:
         """What the task finds in ``BLOCKYARD_CHANNEL``. Only while it is staged."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Of the task's environment. Only while it is staged."""
+        return {CHANNEL_VARIABLE: self.address}
 
     @property
     def inherited(self) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ from blockyard.managed.records import (
     TaskResult,
     WhenTasklet,
 )
-from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE, CHANNEL_VARIABLE
+from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
 from blockyard.managed.states import TaskStatus
 from blockyard.managed.tasklets import Tasklet, changes_of
@@ -301,7 +301,7 @@ class BaseExecutor(ABC):
     def _own_variables(self) -> dict[str, str]:
         path = self.module_path()
         return {
-            CHANNEL_VARIABLE: self.communicators[0].address,
+            **self.communicators[0].variables,
             ARTEFACTS_VARIABLE: os.path.join(self.folder, "artefacts"),
             "PYTHONPATH": f"{path}{os.pathsep}{SHIM_FOLDER}" if path else SHIM_FOLDER,
         }

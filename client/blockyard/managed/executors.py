@@ -193,7 +193,10 @@ def _perform(target: Any, parameters: dict[str, Any]) -> int:
     """In the forked process: streams and channel are the task's own."""
     sys.modules["blockyard_shim"] = blockyard_shim
     blockyard_shim._reporter = None
-    return blockyard_shim.perform(target, parameters)
+    try:
+        return blockyard_shim.perform(target, parameters)
+    finally:
+        blockyard_shim.leave()
 
 
 def _reference(target: Target) -> str:

@@ -221,9 +221,42 @@ class Router:
                 break
         return received
 
+    def has_frames(self) -> bool:
+        """Whether one waits."""
+        return _is_readable(self._socket)
+
     def close(self) -> None:
         """Close at once."""
         self._socket.close(0)
+
+
+class Connections:
+    """Which connections of a `Router` stand; to be closed before it."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router.socket
+        self._monitor = self._router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._monitor.linger = 0
+        self._open: set[int] = set()
+
+    @property
+    def socket(self) -> "zmq.Socket[bytes]":
+        """For the poller: readable when one comes or goes."""
+        return self._monitor
+
+    def are_open(self) -> bool:
+        """Whether there are any. What came over those that are gone can be received by then."""
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                self._open.add(int(event["value"]))
+            else:
+                self._open.discard(int(event["value"]))
+        return bool(self._open)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._router.disable_monitor()
 
 
 class Poller:
@@ -264,4 +297,4 @@ def _limit(socket: "zmq.Socket[bytes]") -> None:
     socket.set(zmq.HANDSHAKE_IVL, 10_000)
 
 
-__all__: Sequence[str] = ["Context", "Dealer", "Pollable", "Poller", "Router", "dialled"]
+__all__: Sequence[str] = ["Connections", "Context", "Dealer", "Pollable", "Poller", "Router", "dialled"]

@@ -16,15 +16,17 @@ from blockyard.managed.communicators import (
     PipeCommunicator,
     SocketCommunicator,
 )
+from blockyard.managed.curve import CurveCommunicator
 from blockyard.managed.frames import Message
 from blockyard.managed.shim import blockyard_shim
+from blockyard.managed.shim.blockyard_shim import KEY_VARIABLE
 from blockyard.managed.signals import Signal
 
 Make = Callable[..., Communicator]
 SECONDS = 20.0
 
 
-@pytest.fixture(params=[PipeCommunicator, SocketCommunicator])
+@pytest.fixture(params=[PipeCommunicator, SocketCommunicator, CurveCommunicator])
 def make(request: pytest.FixtureRequest) -> Make:
     kind: Make = request.param
     return kind
@@ -38,8 +40,21 @@ def executor(make: Make) -> Iterator[Communicator]:
 
 @pytest.fixture
 def task(make: Make, executor: Communicator) -> Iterator[Communicator]:
-    with make(Party.TASK, address_of(executor)) as communicator:
+    with task_of(make, executor) as communicator:
         yield communicator
+
+
+def task_of(make: Make, executor: Communicator) -> Communicator:
+    """The other end, not yet open."""
+    if KEY_VARIABLE in executor.variables:
+        return make(Party.TASK, executor.address, key=executor.variables[KEY_VARIABLE])
+    return make(Party.TASK, address_of(executor))
+
+
+def reporter_of(executor: Communicator) -> blockyard_shim.Reporter:
+    """The shim's end."""
+    key = executor.variables.get(KEY_VARIABLE, "")
+    return blockyard_shim.Reporter(address_of(executor), key)
 
 
 def address_of(executor: Communicator) -> str:
@@ -80,8 +95,8 @@ def test_both_directions(executor: Communicator, task: Communicator) -> None:
 
 
 def test_foreign_bytes_are_counted_and_what_follows_is_read(executor: Communicator) -> None:
-    reporter = blockyard_shim.Reporter(address_of(executor))
-    os.write(reporter._write, b"\x80\x04\x95pickle or whatever\n\n{}\n")
+    reporter = reporter_of(executor)
+    reporter._link.send(b"\x80\x04\x95pickle or whatever\n\n{}\n")
     reporter.heartbeat()
     reporter.close()
     assert receive(executor, 1) == [Message(Signal.TASK_HEARTBEAT)]
@@ -114,7 +129,7 @@ def test_it_may_be_staged_again_and_cleared_twice(make: Make) -> None:
     communicator = make()
     for _ in range(2):
         with communicator:
-            reporter = blockyard_shim.Reporter(address_of(communicator))
+            reporter = reporter_of(communicator)
             reporter.log("hello")
             reporter.close()
             assert receive(communicator, 1)[0].signal is Signal.TASK_LOG
@@ -131,12 +146,13 @@ def test_it_opens_nothing_before_it_is_staged_and_says_what_it_is(make: Make) ->
 
 def test_a_program_of_another_interpreter_speaks_by_the_one_file(executor: Communicator) -> None:
     code = "import blockyard_shim as b; r = b.reporter(); print(r.request('name?')); r.result({'n': 1}, 'out.h5')"
+    pure = [] if isinstance(executor, CurveCommunicator) else ["-S"]  # CURVE takes pyzmq
     environment = {
-        "BLOCKYARD_CHANNEL": executor.address,
+        **executor.variables,
         "PYTHONPATH": os.path.dirname(str(blockyard_shim.__file__)),
     }
     with subprocess.Popen(
-        [sys.executable, "-S", "-c", code], env=environment, pass_fds=executor.inherited, stdout=subprocess.PIPE
+        [sys.executable, *pure, "-c", code], env=environment, pass_fds=executor.inherited, stdout=subprocess.PIPE
     ) as child:
         executor.release()
         (asked,) = receive(executor, 1)

@@ -10,47 +10,167 @@ program runs by hand as it did.
     reporter.result({"resolution": 1.8}, payload="out/map.mtz")
 """
 
+import atexit
 import importlib
 import json
 import logging
 import os
+import select
 import socket
 import sys
 import threading
 import time
 import traceback
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 CHANNEL_VARIABLE = "BLOCKYARD_CHANNEL"
+KEY_VARIABLE = "BLOCKYARD_CHANNEL_KEY"
 ARTEFACTS_VARIABLE = "BLOCKYARD_ARTEFACTS"
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+
+
+class _Descriptors:
+    """A pipe's two ends, or a socket."""
+
+    def __init__(self, write: int, read: int, peer: Optional[socket.socket] = None) -> None:
+        self._write, self._read, self._peer = write, read, peer
+
+    def send(self, line: bytes) -> None:
+        while line:  # up to 4,096 bytes are written at once and whole, whoever else writes
+            line = line[os.write(self._write, line) :]
+
+    def receive(self) -> bytes:
+        return os.read(self._read, 65536)
+
+    def close(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+        else:
+            os.close(self._write)
+            os.close(self._read)
+
+
+class Link:
+    """A TCP link with CURVE (https://rfc.zeromq.org/spec/26/), for a task on another machine than its executor.
+
+    The one thing here that is not the standard library's: it takes pyzmq in the task's environment.
+    """
+
+    def __init__(self, endpoint: str, key: str) -> None:
+        """`endpoint`: ``tcp://HOST:PORT``. `key`: the executor's public and the task's own secret key, with a comma."""
+        try:
+            self._zmq: Any = importlib.import_module("zmq")
+        except ImportError as error:
+            text = "the channel %s takes pyzmq; install it in the environment of the task: %s"
+            raise ImportError(text % (endpoint, error)) from error
+        self._server, comma, self._secret = key.encode().partition(b",")
+        if not comma:
+            raise ValueError("%s does not hold two keys with a comma between them" % KEY_VARIABLE)
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._open()
+        _links.append(self)
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._context = self._zmq.Context()
+        self._socket = self._context.socket(self._zmq.DEALER)
+        self._socket.curve_publickey = self._zmq.curve_public(self._secret)
+        self._socket.curve_secretkey = self._secret
+        self._socket.curve_serverkey = self._server
+        self._socket.linger = int(1000 * _LINK_SECONDS)
+        self._socket.sndtimeo = int(1000 * _LINK_SECONDS)
+        self._socket.connect(self._endpoint)
+
+    def send(self, line: bytes) -> None:
+        """Queue one line. Raises BrokenPipeError when the executor has taken none for a while."""
+        with self._lock:
+            if self._pid != os.getpid():  # forked: the socket is the parent's
+                self._open()
+            try:
+                self._socket.send(line)
+            except self._zmq.Again as error:
+                raise BrokenPipeError("%s: nobody takes what is said" % self._endpoint) from error
+
+    def receive(self) -> bytes:
+        """Wait for some lines."""
+        while True:
+            found = self.poll()
+            if found:
+                return found
+            # Only ever a hint, which another thread's `send` may have used up.
+            select.select([self.fileno()], [], [], 0.05)
+
+    def poll(self) -> bytes:
+        """What has come, b'' for nothing."""
+        found = []
+        with self._lock:
+            while self.has_frames():
+                found.append(self._socket.recv())
+        return b"".join(found)
+
+    def has_frames(self) -> bool:
+        """Whether something has come. For one thread at a time."""
+        return bool(self._socket.getsockopt(self._zmq.EVENTS) & self._zmq.POLLIN)
+
+    def fileno(self) -> int:
+        """Of what becomes readable when something has come."""
+        return int(self._socket.getsockopt(self._zmq.FD))
+
+    def close(self) -> None:
+        """Say nothing more. What was said goes out all the same, for which `leave` waits."""
+        if self._pid == os.getpid():
+            self._socket.close()
+
+    def end(self) -> None:
+        """Close it, and wait until what was said has gone out, or nobody has taken it for a while."""
+        self.close()
+        if self._pid == os.getpid():
+            self._context.term()
+
+
+_LINK_SECONDS = 10.0
+_links: List[Link] = []
+
+
+def leave() -> None:
+    """Wait until all that was said over links has gone out. At the end of the process; before `os._exit` by hand."""
+    while _links:
+        _links.pop().end()
+
+
+atexit.register(leave)
 
 
 class Reporter:
     """Says things to the executor. Safe among threads; after a fork the child may go on using it."""
 
-    def __init__(self, channel: str) -> None:
-        """`channel`: ``pipe:WRITE,READ`` (descriptors), ``unix:PATH``, or '' for nobody who listens."""
+    def __init__(self, channel: str, key: str = "") -> None:
+        """`channel`: ``pipe:WRITE,READ`` (descriptors), ``unix:PATH``, ``curve:tcp://HOST:PORT`` (then with a `key` as
+        `Link` has it), or '' for nobody who listens."""
         self._lock = threading.Lock()
-        self._socket: Optional[socket.socket] = None
-        self._write = self._read = -1
+        self._link: Any = None
         self._begun = b""
         self._requests = 0
         self.rank = next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
         kind, _, address = channel.partition(":")
         if kind == "pipe":
-            self._write, self._read = [int(part) for part in address.split(",")]
+            write, read = [int(part) for part in address.split(",")]
+            self._link = _Descriptors(write, read)
         elif kind == "unix":
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.connect(address)
-            self._write = self._read = self._socket.fileno()
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            peer.connect(address)
+            self._link = _Descriptors(peer.fileno(), peer.fileno(), peer)
+        elif kind == "curve":
+            self._link = Link(address, key)
         elif channel:
-            raise ValueError("%s=%r: pipe:WRITE,READ or unix:PATH is expected" % (CHANNEL_VARIABLE, channel))
+            raise ValueError("%s=%r: pipe:WRITE,READ, unix:PATH or curve:tcp://HOST:PORT is expected"
+                             % (CHANNEL_VARIABLE, channel))  # fmt: skip
 
     def send(self, signal: str, contents: Any = None, number: int = 0) -> None:
         """Say something. Raises TypeError when `contents` is nothing that JSON can hold."""
-        if self._write < 0:
+        if self._link is None:
             return
         message: Dict[str, Any] = {"signal": signal}
         if contents is not None:
@@ -62,19 +182,16 @@ class Reporter:
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             try:
-                while line:  # up to 4,096 bytes are written at once and whole, whoever else writes
-                    line = line[os.write(self._write, line) :]
+                if self._link is not None:
+                    self._link.send(line)
             except BrokenPipeError:
-                self._write = -1  # nobody listens any more; the program's own work goes on
+                self._link = None  # nobody listens any more; the program's own work goes on
 
     def close(self) -> None:
         """Say nothing more."""
-        if self._socket is not None:
-            self._socket.close()
-        elif self._write >= 0:
-            os.close(self._write)
-            os.close(self._read)
-        self._write = self._read = -1
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def started(self, parameters: Any = None) -> None:
         """The work begins, with these parameters."""
@@ -120,14 +237,14 @@ class Reporter:
 
     def request(self, contents: Any) -> Any:
         """Ask the executor something, and wait for the answer. None without an executor."""
-        if self._write < 0:
+        if self._link is None:
             return None
         self._requests += 1
         number = self._requests
         self.send("TASK_REQUEST", contents, number)
         while True:
             while b"\n" not in self._begun:
-                more = os.read(self._read, 65536)
+                more = self._link.receive()
                 if not more:
                     raise EOFError("the executor is gone")
                 self._begun += more
@@ -172,7 +289,7 @@ def reporter() -> Reporter:
     """This process's reporter."""
     global _reporter
     if _reporter is None:
-        _reporter = Reporter(os.environ.get(CHANNEL_VARIABLE, ""))
+        _reporter = Reporter(os.environ.get(CHANNEL_VARIABLE, ""), os.environ.get(KEY_VARIABLE, ""))
     return _reporter
 
 
