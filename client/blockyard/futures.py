@@ -67,17 +67,31 @@ def _no_output(_: TaskFuture[Any]) -> str:
     return ""
 
 
+def _no_hold(future: TaskFuture[Any], _: bool) -> None:  # noqa: FBT001 - a hook
+    raise BlockyardError(f"the task is {future.state}; only a worker's managed tasks can be stopped and let go on")
+
+
 class FutureHome:
     """What all futures of one client have in common: the lock, and what to call.
 
     The hooks run in the thread of whoever asked, never under the lock: `on_cancel` after a future was cancelled here,
     `on_collect` when its outcome is first looked at, `on_wait` before a thread waits for it (send what you still hold
-    back), `explain` and `output` for the methods of those names. `cancels_running`: whether `cancel()` also ends what
-    already runs.
+    back), `explain` and `output` for the methods of those names, `hold` for `stop` and `resume`. `cancels_running`:
+    whether `cancel()` also ends what already runs.
     Futures keep their home alive, so a hook should refer to its client weakly.
     """
 
-    __slots__ = ("__weakref__", "cancels_running", "explain", "lock", "on_cancel", "on_collect", "on_wait", "output")
+    __slots__ = (
+        "__weakref__",
+        "cancels_running",
+        "explain",
+        "hold",
+        "lock",
+        "on_cancel",
+        "on_collect",
+        "on_wait",
+        "output",
+    )
 
     def __init__(
         self,
@@ -87,6 +101,7 @@ class FutureHome:
         on_wait: Callable[[TaskFuture[Any]], object] = _nothing,
         explain: Callable[[TaskFuture[Any]], str] = _no_explanation,
         output: Callable[[TaskFuture[Any]], str] = _no_output,
+        hold: Callable[[TaskFuture[Any], bool], object] = _no_hold,
         cancels_running: bool = True,
     ) -> None:
         self.lock = threading.RLock()
@@ -95,6 +110,7 @@ class FutureHome:
         self.on_wait = on_wait
         self.explain = explain
         self.output = output
+        self.hold = hold
         self.cancels_running = cancels_running
 
     def complete(self, batch: Iterable[tuple[TaskFuture[Any], Ending, Body]]) -> int:
@@ -208,6 +224,18 @@ class TaskFuture(Future[T]):
         and on threads of this process, where what is printed is this process's own.
         """
         return self.home.output(self)
+
+    def stop(self) -> None:
+        """Stop all processes of the managed task that this task runs on a worker; `resume` lets them go on.
+
+        Raises BlockyardError with the reason when there is nothing to stop: it waits, it has ended, or it is a plain
+        function, which can only be cancelled. Limits of time go on, and so does its hold on the worker.
+        """
+        self.home.hold(self, True)  # noqa: FBT003 - a hook
+
+    def resume(self) -> None:
+        """Let go on what `stop` stopped. Raises as that does."""
+        self.home.hold(self, False)  # noqa: FBT003 - a hook
 
     def cancelled(self) -> bool:
         """Tell whether the task was cancelled."""

@@ -84,6 +84,7 @@ class RemoteEngine:
             on_collect=self._on_collect if settings.keep else _nothing,
             explain=self.explain,
             output=self.output,
+            hold=self.hold,
         )
         self._packer = Packer(PYTHON)
         self._lock = threading.Lock()
@@ -460,6 +461,10 @@ class RemoteEngine:
     def output(self, future: TaskFuture[Any]) -> str:
         """What a task has printed, all tries one after the other."""
         return "".join(one.text for one in self.ask(control.Output(future.task), control.OutputIs).tries)
+
+    def hold(self, future: TaskFuture[Any], held: bool) -> None:  # noqa: FBT001 - a hook
+        """Stop a task's programs, or let them go on."""
+        self.ask(control.HoldTask(future.task, held), control.Done)
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of the run's unfinished and uncollected tasks that other clients submitted."""

@@ -21,5 +21,34 @@ class Surroundings(Protocol):
         ...
 
 
+class Program(Protocol):
+    """A managed task that runs in this process. Both may be called from anywhere, also while it does something else."""
+
+    def stop(self) -> None:
+        """Hold all its processes."""
+        ...
+
+    def resume(self) -> None:
+        """Let them go on."""
+        ...
+
+
 around: Surroundings | None = None
 """Set by a worker when it begins, and taken away in what its tasks fork."""
+programs: "set[Program]" = set()
+"""Those that run here now."""
+
+
+def hold(*, held: bool) -> int:
+    """Stop all of them, or let them go on; how many there are."""
+    found = list(programs)
+    for program in found:
+        (program.stop if held else program.resume)()
+    return len(found)
+
+
+def leave() -> None:
+    """In what was forked: nothing of it is here."""
+    global around  # noqa: PLW0603 - a process has one surrounding
+    around = None
+    programs.clear()

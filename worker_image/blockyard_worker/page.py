@@ -1,21 +1,24 @@
 """One page of memory shared by a worker and its manager: what the worker does right now, readable without asking it.
 
 The worker writes it at the start and the end of each try (a tenth of a microsecond); the manager reads it for
-time limits, evidence and heartbeats, also when the worker hangs in native code or is dead. The manager writes one
-thing, which try a signal is meant for. Reads may race with a write, so they are repeated until two agree.
+time limits, evidence and heartbeats, also when the worker hangs in native code or is dead. The manager writes two
+things, which try a signal is meant for and what it orders. Reads may race with a write, so they are repeated until two
+agree.
 """
 
 import mmap
 import os
 import struct
 
-from blockyard_worker.records import Now
+from blockyard_worker.records import Now, Order
 
 SIZE_BYTES = mmap.PAGESIZE
 _NOW = struct.Struct("<QQdQ")
 """task, epoch, when it started (seconds, monotonic clock of this machine), phase."""
 _TARGET = struct.Struct("<QQ")
 _TARGET_OFFSET = 64
+_ORDER = struct.Struct("<QQQQ")
+_ORDER_OFFSET = 128
 _IDLE, _RUNNING, _ENDED = 0, 1, 2
 
 
@@ -50,7 +53,21 @@ class Page:
         task, epoch, _, phase = _NOW.unpack_from(self._memory)
         return phase == _RUNNING and (task, epoch) == _TARGET.unpack_from(self._memory, _TARGET_OFFSET)
 
+    def order(self) -> Order | None:
+        """What the manager last ordered, if it is meant for the try that runs now."""
+        before = None
+        while before != (seen := _ORDER.unpack_from(self._memory, _ORDER_OFFSET)):
+            before = seen
+        number, task, epoch, held = seen
+        now = self.read()
+        is_meant = now is not None and now.running and (now.task, now.epoch) == (task, epoch)
+        return Order(number, bool(held)) if is_meant else None
+
     # --- the manager's side
+
+    def write_order(self, number: int, task: int, epoch: int, *, held: bool) -> None:
+        """Say what the next signal orders, and to which try."""
+        _ORDER.pack_into(self._memory, _ORDER_OFFSET, number, task, epoch, held)
 
     def aim(self, task: int, epoch: int) -> None:
         """Say which try the next signal is for; a worker busy with another one ignores it."""

@@ -71,8 +71,15 @@ class Note(Record, tag=4, frozen=True):
     record: bytes
 
 
+class Obeyed(Record, tag=5, frozen=True):
+    """An order of the page was carried out, on so many managed tasks."""
+
+    number: int
+    count: int
+
+
 ToWorker = Run | Load | Place | Exit
-FromWorker = Ready | Unfit | Results | Note
+FromWorker = Ready | Unfit | Results | Note | Obeyed
 
 
 class Now(NamedTuple):
@@ -82,3 +89,11 @@ class Now(NamedTuple):
     epoch: int
     since: float
     running: bool
+
+
+class Order(NamedTuple):
+    """What a manager has a worker do with its managed tasks."""
+
+    number: int
+    held: bool
+    """Stop them; False: let them go on."""

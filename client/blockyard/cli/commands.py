@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -14,6 +15,8 @@ _HOMES = {
     "explain": "tasks",
     "output": "tasks",
     "cancel": "tasks",
+    "stop": "tasks",
+    "continue": "tasks",
     "lint": "workflows",
     "run": "workflows",
     "runs": "workflows",
@@ -64,7 +67,8 @@ class _Commands(Piped):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HOMES:
             return None
-        command = getattr(import_module(f"blockyard.cli.{_HOMES[cmd_name]}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(import_module(f"blockyard.cli.{_HOMES[cmd_name]}"), name)
         assert isinstance(command, click.Command)
         return command
 

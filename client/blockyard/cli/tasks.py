@@ -199,6 +199,31 @@ def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
         cancel_chosen(interchange, call.settings.output, tasks, pool, run)
 
 
+@click.command(epilog="Example: blockyard stop 1f3a-42")
+@options.connected
+@click.argument("tasks", nargs=-1, required=True, type=TaskName())
+@options.pass_call
+def stop(call: Call, tasks: tuple[TaskId, ...]) -> None:
+    """Stop the programs of running managed tasks, with all their processes, until `blockyard continue`."""
+    _hold(call, tasks, held=True)
+
+
+@click.command("continue", epilog="Example: blockyard continue 1f3a-42")
+@options.connected
+@click.argument("tasks", nargs=-1, required=True, type=TaskName())
+@options.pass_call
+def continue_(call: Call, tasks: tuple[TaskId, ...]) -> None:
+    """Let programs go on that `blockyard stop` has stopped."""
+    _hold(call, tasks, held=False)
+
+
+def _hold(call: Call, tasks: tuple[TaskId, ...], *, held: bool) -> None:
+    with asking(call) as interchange:
+        count = sum(interchange.ask(control.HoldTask(task, held), control.Done).count for task in tasks)
+    done = "stopped" if held else "let go on"
+    show.answer(call.settings.output, views.CountView(count=count), f"{count} managed tasks {done}")
+
+
 def check_choice(tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
     """Raise UsageError unless tasks are named in exactly one way."""
     if bool(tasks) == bool(pool or run):
@@ -220,4 +245,4 @@ def cancel_chosen(interchange: Asking, output: Output, tasks: tuple[TaskId, ...]
     show.answer(output, views.CountView(count=count), f"{count} {noun} cancelled")
 
 
-__all__ = ["STATES", "Exit", "cancel", "explain", "output", "status", "task", "tasks"]
+__all__ = ["STATES", "Exit", "cancel", "continue_", "explain", "output", "status", "stop", "task", "tasks"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blockyard.managed.communicators import ChannelClosed
 from blockyard.managed.hooks import HookEvent
 from blockyard.managed.records import Output
-from blockyard.managed.signals import Signal
+from blockyard.managed.signals import Point, Signal
 
 if TYPE_CHECKING:
     from blockyard.managed.executor import BaseExecutor
@@ -29,6 +29,8 @@ def add_to(executor: BaseExecutor) -> None:
     executor.add_hook(Signal.TASK_PROGRESS, keep_progress)
     executor.add_hook(Signal.TASK_ARTEFACT, keep_artefact)
     executor.add_hook(Signal.TASK_REQUEST, refuse_request)
+    executor.add_hook(Signal.TASK_STOPPED, tell_status)
+    executor.add_hook(Point.CONTINUED, tell_status)
 
 
 def keep_result(executor: BaseExecutor, event: HookEvent) -> None:
@@ -87,6 +89,11 @@ def refuse_request(executor: BaseExecutor, event: HookEvent) -> None:
         executor.respond(event, {"error": "this executor answers no requests; add a hook for TASK_REQUEST"})
     except ChannelClosed as closed:
         log.info("%s: a request was not answered: %s", executor.task, closed)
+
+
+def tell_status(executor: BaseExecutor, event: HookEvent) -> None:
+    """That it is stopped, or goes on, to the history."""
+    executor.tell_status()
 
 
 def _table(contents: Any) -> dict[str, Any]:

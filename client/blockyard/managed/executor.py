@@ -34,6 +34,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from blockyard import this_try
 from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import course, default_hooks, launch, outputs, supervision, telling
@@ -227,9 +228,11 @@ class BaseExecutor(ABC):
         and what this process itself is ended by (`Cancelled`, KeyboardInterrupt), after the task was."""
         if not self._busy.acquire(blocking=False):
             raise ConfigError(f"executor of {self.task!r}: it runs already; use another one")
+        this_try.programs.add(self)
         try:
             return self._execute()
         finally:
+            this_try.programs.discard(self)
             self._busy.release()
 
     def _execute(self) -> ManagedResult:
@@ -399,6 +402,12 @@ class BaseExecutor(ABC):
         while self._requests:
             found.append(self._requests.popleft())
         return found
+
+    def tell_status(self) -> None:
+        """Keep in the record how the task stands now, before its end."""
+        if self._record is not None:
+            self._record = msgspec.structs.replace(self._record, status=self.course.status.name)
+            self._store(self._record)
 
     def set_result(self, **changes: Any) -> None:
         """Change parts of the result."""

@@ -116,6 +116,16 @@ class ClearCache(Record, tag=14, frozen=True):
     """Of this function alone, by its name with or without its module, and what was made from them; '' for all."""
 
 
+class HoldTask(Record, tag=15, frozen=True):
+    """Stop the programs of the managed tasks that a running task supervises, or let them go on.
+
+    Answered by `Done` with their number, or by `Unknown` with the reason. The task keeps its worker and its limits.
+    """
+
+    task: int
+    held: bool
+
+
 class SetPool(Record, tag=20, frozen=True):
     """Define a pool, or change it. Only a keeper may say this, and what follows.
 
@@ -237,6 +247,7 @@ Question = (
     | Output
     | Cached
     | ClearCache
+    | HoldTask
     | StartRun
     | Runs
     | Run

@@ -102,6 +102,15 @@ class Told(Record, tag=8, frozen=True):
     packets: list[bytes]
 
 
+class Held(Record, tag=9, frozen=True):
+    """Answer to `Hold`."""
+
+    number: int
+    count: int
+    """Managed tasks that it was done to; 0: none, and `why` says why."""
+    why: str = ""
+
+
 class Joined(Record, tag=1, frozen=True):
     """The manager belongs to its pool now."""
 
@@ -187,5 +196,14 @@ class Show(Record, tag=11, frozen=True):
     task: int
 
 
-FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted | Shown | Told
-ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat | Show
+class Hold(Record, tag=12, frozen=True):
+    """Stop all processes of the managed tasks that this try runs, or let them go on; answered by `Held`."""
+
+    number: int
+    task: int
+    epoch: int
+    held: bool
+
+
+FromManager = Join | Outcomes | Returned | Heartbeat | Leave | Wanted | Shown | Told | Held
+ToManager = Joined | Functions | Assign | Recorded | Retract | Stop | Drain | NotJoined | Refused | Beat | Show | Hold

@@ -12,6 +12,7 @@ from blockyard.wire.records import Failure
 from blockyard_interchange.core import (
     caching,
     explain,
+    holding,
     hosted,
     keeping,
     listing,
@@ -64,6 +65,8 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         _watch(state, session, message.number, state.pools[pool])
     elif isinstance(question, asked.Output):
         output.ask(state, session, message.number, TaskId(question.task))
+    elif isinstance(question, asked.HoldTask):
+        holding.ask(state, session, message.number, question)
     else:
         reply(state, session, message.number, _answer(state, session, question, now))
 

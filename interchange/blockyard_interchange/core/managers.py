@@ -7,7 +7,7 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
-from blockyard_interchange.core import gangs, outcomes, output
+from blockyard_interchange.core import gangs, holding, outcomes, output
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
 from blockyard_interchange.core.state import Flag, Loss, Manager, Pool, State, Task, TaskState, has_room, no_room
 
@@ -210,6 +210,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: 
         state.notes.on_manager(manager, "gone", failure.message, now)
     manager.draining = True
     output.on_gone(state, manager)
+    holding.on_gone(state, manager)
     gangs.on_manager_lost(state, manager, failure, now, loss)
     running = {name for name, _ in manager.running} or set(list(manager.leases)[: manager.workers])
     for task in reversed(list(manager.leases.values())):

@@ -12,6 +12,7 @@ from blockyard_interchange.core import (
     caching,
     compaction,
     control,
+    holding,
     managers,
     matching,
     outcomes,
@@ -84,6 +85,8 @@ def from_manager(
             managers.on_wanted(state, manager, message)
         case manager_wire.Shown():
             output.on_shown(state, manager, message)
+        case manager_wire.Held():
+            holding.on_held(state, manager, message)
         case manager_wire.Told(packets):
             if state.notes is not None:
                 state.notes.on_passing(manager, packets)

@@ -385,6 +385,20 @@ class OutputAsked(msgspec.Struct):
     tries: list[Printed] = []
 
 
+class HoldAsked(msgspec.Struct):
+    """A client's order to stop a task's programs, or to let them go on, while managers carry it out."""
+
+    session: SessionId
+    number: int
+    """Which the client gave it."""
+    name: str
+    """Of the task, for people."""
+    waiting: set[ManagerId]
+    """Managers that have not answered."""
+    count: int = 0
+    why: str = ""
+
+
 class Loss(enum.StrEnum):
     """Why a try was lost, as far as that can be said in one word."""
 
@@ -529,6 +543,10 @@ class State:
         self.output_asked: dict[int, OutputAsked] = {}
         """Open questions what a task printed."""
         self.output_questions = 0
+        """How many there have been."""
+        self.holds_asked: dict[int, HoldAsked] = {}
+        """Open orders to stop programs."""
+        self.holds = 0
         """How many there have been."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""

@@ -58,6 +58,7 @@ class FakeWorker:
     unreported: list[Outcome] = field(default_factory=list)
     done: dict[int, bool] = field(default_factory=dict)
     interrupted: bool = False
+    orders: list[wire.Hold] = field(default_factory=list)
     functions: set[bytes] = field(default_factory=set)
     retiring: bool = False
     doomed: bool = False
@@ -104,6 +105,8 @@ class World:
         self.left = False
         self.stopped: set[int] = set()
         self.wanted: list[bytes] = []
+        self.holds: list[wire.Held] = []
+        """Answers to orders to stop programs."""
         self.tick()
 
     # --- time and the interchange
@@ -183,6 +186,8 @@ class World:
                 if worker.running is not None and worker.running[0].task == task:
                     assert worker.running[0].epoch == epoch
                     worker.interrupted = True
+            case do.HoldPrograms(number, order):
+                self.workers[number].orders.append(order)
             case do.EndTree(number, _):
                 self.workers[number].doomed = True
             case do.StartWorker(number, _):
@@ -213,6 +218,8 @@ class World:
                 if lease.task not in self.returned:
                     self.ends[lease.task] += 1
                     self.returned.add(lease.task)
+        elif isinstance(message, wire.Held):
+            self.holds.append(message)
         elif isinstance(message, wire.Wanted):
             self.wanted += message.functions
 

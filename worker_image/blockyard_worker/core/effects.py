@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from blockyard.wire.manager import FromManager
+from blockyard.wire.manager import FromManager, Hold
 from blockyard.wire.records import Function
 from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import RunGroup
@@ -49,6 +49,14 @@ class Interrupt:
     worker: int
     task: int
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPrograms:
+    """Have a worker carry this out, if it runs that try; answered by `Manager.on_obeyed`."""
+
+    worker: int
+    order: Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +119,5 @@ class Exit:
     reason: str
 
 
-OnWorker = Feed | Steal | Flush | Interrupt | EndTree | EndChildren | RetireWorker
+OnWorker = Feed | Steal | Flush | Interrupt | HoldPrograms | EndTree | EndChildren | RetireWorker
 Effect = OnWorker | Tell | StartWorker | SetPlace | ShowOutput | ResetLink | Exit

@@ -34,7 +34,7 @@ def stop(state: State, attempt: Try, order: Order, now: float, seen: Seen) -> No
     attempt.is_cancelled = True
     worker = state.workers[attempt.worker]
     worker.endings[attempt.assigned.task] = Ending(attempt, order)
-    if not _runs(seen.get(worker.number), attempt) and len(worker.sent) > 1:
+    if not runs(seen.get(worker.number), attempt) and len(worker.sent) > 1:
         state.effects.append(effects.Steal(worker.number, len(worker.sent)))
     advance(state, worker, seen.get(worker.number), now)
 
@@ -55,7 +55,7 @@ def stop_leases(state: State, leases: list[Lease], grace: float, now: float, see
 def advance(state: State, worker: Worker, running: Now | None, now: float) -> None:
     """Take the next step with the try that runs on this worker, if it is to end."""
     ending = worker.endings.get(running.task) if running is not None else None
-    if ending is None or not _runs(running, ending.attempt) or ending.killed:
+    if ending is None or not runs(running, ending.attempt) or ending.killed:
         return
     if ending.since is None:
         ending.since = now
@@ -77,7 +77,7 @@ def look_for_timeouts(state: State, worker: Worker, running: Now | None, now: fl
     if running is None or not running.running or not worker.shortest_timeout:
         return
     attempt = state.held.get(running.task)
-    if attempt is None or not _runs(running, attempt) or not attempt.kind.timeout:
+    if attempt is None or not runs(running, attempt) or not attempt.kind.timeout:
         return
     ran = now - running.since
     if ran >= attempt.kind.timeout:
@@ -92,7 +92,7 @@ def next_timeout(state: State, worker: Worker, running: Now | None, now: float) 
     if not worker.shortest_timeout:
         return None
     attempt = state.held.get(running.task) if running is not None and running.running else None
-    if attempt is not None and attempt.kind.timeout and running is not None and _runs(running, attempt):
+    if attempt is not None and attempt.kind.timeout and running is not None and runs(running, attempt):
         return running.since + attempt.kind.timeout
     return now + worker.shortest_timeout
 
@@ -105,7 +105,8 @@ def rewritten(worker: Worker, attempt: Try, outcome: Outcome) -> Outcome:
     return outcomes.ordered(attempt, order, order.evidence, outcome.seconds)
 
 
-def _runs(running: Now | None, attempt: Try) -> bool:
+def runs(running: Now | None, attempt: Try) -> bool:
+    """Whether it is this try that a worker runs."""
     return (
         running is not None
         and running.running

@@ -10,6 +10,7 @@ from blockyard.wire.manager import (
     Drain,
     Functions,
     Heartbeat,
+    Hold,
     Join,
     Joined,
     Leave,
@@ -24,7 +25,7 @@ from blockyard.wire.manager import (
     ToManager,
 )
 from blockyard.wire.records import PROTOCOL_VERSION, Function, Lease, Running, Status, TaskSpec
-from blockyard_worker.core import effects, ending, needs, outcomes
+from blockyard_worker.core import effects, ending, holding, needs, outcomes
 from blockyard_worker.core.ending import Seen
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Pace, Try
@@ -54,7 +55,7 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
             _on_functions(state, functions)
         case Beat(heartbeat):
             state.heartbeat = heartbeat or state.heartbeat
-        case Stop() | Retract() | Drain() | Show():
+        case Stop() | Retract() | Drain() | Show() | Hold():
             _obey(state, message, now, seen)
         case Joined():
             _on_joined(state, message, now, seen)
@@ -66,7 +67,7 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
             leave(state, ExitCode.REFUSED, f"refused by the interchange ({kind}): {text}", tell=False)
 
 
-def _obey(state: State, order: Stop | Retract | Drain | Show, now: float, seen: Seen) -> None:
+def _obey(state: State, order: Stop | Retract | Drain | Show | Hold, now: float, seen: Seen) -> None:
     match order:
         case Stop(leases, grace):
             ending.stop_leases(state, leases, grace, now, seen, silent=False)
@@ -76,6 +77,8 @@ def _obey(state: State, order: Stop | Retract | Drain | Show, now: float, seen: 
             drain(state, grace, "drained", now)
         case Show(number, task):
             state.effects.append(effects.ShowOutput(number, task))
+        case Hold():
+            holding.on_hold(state, order)
 
 
 def tick(state: State, now: float, seen: Seen) -> None:

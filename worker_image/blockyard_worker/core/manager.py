@@ -6,7 +6,7 @@ out, and is somebody idle while others have too much. So no event needs to know 
 
 from blockyard.wire.manager import ToManager
 from blockyard.wire.records import Outcome, Status
-from blockyard_worker.core import balance, ending, link, outcomes, reports
+from blockyard_worker.core import balance, ending, holding, link, outcomes, reports
 from blockyard_worker.core.effects import Effect
 from blockyard_worker.core.ending import Seen
 from blockyard_worker.core.feeding import feed
@@ -48,6 +48,10 @@ class Manager:
         """So many tokens could be taken from a worker, see `Steal`."""
         balance.on_stolen(self.state, self.state.workers[number], count)
 
+    def on_obeyed(self, number: int, count: int) -> None:
+        """A worker carried out the order of this number, see `HoldPrograms`, on so many managed tasks."""
+        holding.on_obeyed(self.state, number, count)
+
     def on_ended(self, number: int, ended: Ended, last: Now | None, now: float) -> None:
         """A worker process is gone."""
         reports.on_ended(self.state, self.state.workers[number], ended, last, now)
@@ -80,6 +84,7 @@ class Manager:
                 look = seen.get(worker.number)
                 ending.look_for_timeouts(state, worker, look, now, seen)
                 ending.advance(state, worker, look, now)
+        holding.tick(state, now, seen)
         balance.watched(state, now, seen)
         link.tick(state, now, seen)
         reports.retire_worn_out(state, too_big, now)
@@ -94,6 +99,8 @@ class Manager:
         due = link.next_tick(state, now)
         if state.is_joined:
             due = min(due, state.flush_at)
+        if state.holds:
+            due = min(due, state.hold_at)
         if state.start_at > now:
             due = min(due, state.start_at)
         for worker in state.workers.values():

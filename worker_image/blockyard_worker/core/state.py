@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+from blockyard.wire.manager import Hold
 from blockyard.wire.records import Function, Lease, Outcome
 from blockyard_worker.core.effects import Effect
 from blockyard_worker.core.tries import Capacity, Pace, Try
@@ -69,6 +70,10 @@ class State:
     unrecorded: dict[int, list[Outcome]] = field(default_factory=dict)
     """Sent, by number, and not known to be in the journal."""
     outcomes_number: int = 0
+    holds: dict[int, Hold] = field(default_factory=dict)
+    """Orders to stop programs, or to let them go on, by number, that are not answered yet."""
+    hold_at: float = 0.0
+    """When workers are signalled next because of them."""
     # workers
     workers: dict[int, Worker] = field(default_factory=dict)
     next_worker: int = 0

@@ -24,7 +24,7 @@ from blockyard_worker.core.manager import Manager
 from blockyard_worker.core.reports import Ended, WorkerConfused
 from blockyard_worker.exits import ExitCode
 from blockyard_worker.pipe import FrameError
-from blockyard_worker.records import Exit, FromWorker, Load, Note, Now, Place, Ready, Results, Run, Unfit
+from blockyard_worker.records import Exit, FromWorker, Load, Note, Now, Obeyed, Place, Ready, Results, Run, Unfit
 from blockyard_worker.settings import Settings
 from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
@@ -182,6 +182,8 @@ class Loop:
                 case Note(record):
                     if self._report is not None:
                         self._core.state.told += self._report.on_config(record)
+                case Obeyed(number, count):
+                    self._core.on_obeyed(number, count)
                 case Ready(pid):
                     self._nursery.forget(child.number)
                     self._on_born(child, pid)  # in case that who should have said so was killed
@@ -337,6 +339,9 @@ class Loop:
             case do.Interrupt(_, task, epoch):
                 child.page.aim(task, epoch)
                 self._signal(child, interrupts.CANCEL)
+            case do.HoldPrograms(_, order):
+                child.page.write_order(order.number, order.task, order.epoch, held=order.held)
+                self._signal(child, interrupts.HOLD)
             case do.EndTree(_, kill):
                 self._trees.end(child, self._known(), signal.SIGKILL if kill else signal.SIGTERM)
             case do.EndChildren(_, since):

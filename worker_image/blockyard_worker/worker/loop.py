@@ -15,7 +15,7 @@ from blockyard.wire.records import Assigned, Lease, Outcome, Status
 from blockyard_worker import pipe
 from blockyard_worker.page import Page
 from blockyard_worker.pipe import FrameBuffer, to_worker
-from blockyard_worker.records import Exit, Load, Note, Place, Results, Run, RunGroup
+from blockyard_worker.records import Exit, Load, Note, Obeyed, Place, Results, Run, RunGroup
 from blockyard_worker.tokens import Tokens
 from blockyard_worker.worker.attempt import Attempts
 from blockyard_worker.worker.capture import Capture
@@ -47,6 +47,8 @@ class Worker:
         self._functions = Functions()
         self._gate = gate
         self._attempts = Attempts(gate)
+        self._obeyed = 0
+        """Number of the last order that was carried out."""
         self._writing = threading.Lock()
         """Held while a frame is sent: threads of a task may tell something."""
         self._outcomes: list[Outcome] = []
@@ -98,6 +100,16 @@ class Worker:
         """The try that runs."""
         now = self._page.read()
         return Lease(now.task, now.epoch) if now is not None else Lease(0, 0)
+
+    def obey(self) -> None:
+        """Carry out what the manager ordered, once, however often it signals."""
+        order = self._page.order()
+        if order is None or order.number == self._obeyed or self.is_forked:
+            return
+        self._obeyed = order.number
+        count = this_try.hold(held=order.held)
+        with self._writing:
+            self._manager.sendall(pipe.frame(Obeyed(order.number, count)))
 
     def tell(self, record: bytes) -> None:
         """See `this_try`. Nobody is told in a worker that does not measure: it has no radio."""
@@ -179,7 +191,7 @@ class Worker:
     def after_fork(self) -> None:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
         self.is_forked = True
-        this_try.around = None
+        this_try.leave()
         self._outcomes, self._uses = [], []
         self._manager.close()
         self._tokens.close()

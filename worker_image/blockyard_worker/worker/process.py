@@ -55,7 +55,7 @@ def _make(
 
         worker.usage = Usage()
     this_try.around = worker
-    interrupts.install(gate, page, worker.flush)
+    interrupts.install(gate, page, worker.flush, worker.obey)
     os.register_at_fork(after_in_child=worker.after_fork)
     faulthandler.enable()
     if configuration.worker_init:
