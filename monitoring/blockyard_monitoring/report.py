@@ -9,7 +9,8 @@ from typing import Final
 
 from blockyard.errors import ConfigError
 from blockyard.runs import RunSummary
-from blockyard_monitoring.history import History, timeline
+from blockyard_monitoring.history import History, artefacts, timeline
+from blockyard_monitoring.history.artefacts import ArtefactLine
 from blockyard_monitoring.history.summary import summarise, summary
 from blockyard_monitoring.history.timeline import Usage
 from blockyard_monitoring.page import templates
@@ -17,6 +18,8 @@ from blockyard_monitoring.page.templates import duration, plain, size
 
 _WIDTH: Final = 800
 _HEIGHT: Final = 120
+_MOST_IMAGE_BYTES: Final = 16 * 1024 * 1024
+"""Of artefacts, in a report."""
 _SPECIAL: Final = "\\`*_{}[]()<>#+!|~"
 
 
@@ -26,17 +29,21 @@ def report(url: str, run: str, form: str) -> str:
         found = summary(connection, run)
         extent = timeline.extent(connection, run)
         usage = timeline.usage(connection, extent, run=run) if extent is not None else None
+        left = artefacts.lines(connection, run=run)
+        images = artefacts.images(connection, left, _MOST_IMAGE_BYTES) if form == "html" else {}
     if found is None:
         raise ConfigError(f"run {run!r}: the history {history} knows nothing of it")
     if form == "html":
-        return _html(found, usage)
-    return markdown(found)
+        return _html(found, usage, left, images)
+    return markdown(found, left)
 
 
-def _html(found: RunSummary, usage: Usage | None) -> str:
+def _html(found: RunSummary, usage: Usage | None, left: list[ArtefactLine], images: dict[str, str]) -> str:
     curve = line(usage.busy, found.workers) if usage is not None else ""
     template = templates.make().get_template("report.html")
-    return template.render(run=found, curve=curve, width=_WIDTH, height=_HEIGHT, spent=spent(found))
+    return template.render(
+        run=found, curve=curve, width=_WIDTH, height=_HEIGHT, spent=spent(found), artefacts=left, images=images
+    )
 
 
 def line(values: Sequence[float], most: float) -> str:
@@ -55,7 +62,7 @@ def spent(found: RunSummary) -> list[tuple[str, float, float]]:
     return [(name, seconds, seconds / total) for name, seconds in parts]
 
 
-def markdown(found: RunSummary) -> str:
+def markdown(found: RunSummary, left: Sequence[ArtefactLine] = ()) -> str:
     """The report as Markdown."""
     tries = max(1, found.tries)
     parts = [
@@ -92,6 +99,9 @@ def markdown(found: RunSummary) -> str:
             (one.state, _safe(one.kind), f"{one.count:,}", one.task, _safe(one.message[:200])) for one in found.failures
         ]
         parts += ["## Failures", "", *_table(("how", "cause", "tries", "for example", "which said"), rows)]
+    if left:
+        lines = [(_safe(one.name), _safe(one.step), one.task_id, _safe(one.kind), size(one.size_bytes)) for one in left]
+        parts += ["## Artefacts", "", *_table(("name", "step", "task", "kind", "size"), lines)]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -37,6 +37,7 @@ _HOMES = {
     "top": "top",
     "report": "report",
     "config": "records",
+    "artefacts": "artefacts",
     "interchange": "programs",
     "worker": "programs",
     "completion": "completion",

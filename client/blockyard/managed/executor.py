@@ -37,7 +37,7 @@ import msgspec
 from blockyard import this_try
 from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import course, default_hooks, launch, outputs, supervision, telling
+from blockyard.managed import artefacts, course, default_hooks, launch, outputs, supervision, telling
 from blockyard.managed.capture import Stream
 from blockyard.managed.code_version import code_version
 from blockyard.managed.communicators import Communicator, PipeCommunicator
@@ -353,8 +353,7 @@ class BaseExecutor(ABC):
     def finalize_task(self) -> None:
         """Verify outputs, and run the tasklets that come after a task that was started."""
         if self.course.status is TaskStatus.COMPLETED:
-            artefacts = [one for one in self.artefacts if one not in self.outputs]
-            declared = [*self.outputs, *artefacts]
+            declared = [*self.outputs, *(one for one in self.artefacts if one not in self.outputs)]
             self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at)
             if faults:
                 self._fail("OutputMissing", "; ".join(faults))
@@ -365,7 +364,14 @@ class BaseExecutor(ABC):
                 self._fail(type(error).__name__, str(error))
 
     def process_results(self) -> None:
-        """Hand payload and summary to the sinks. What one raises is recorded, and keeps none of the others from it."""
+        """Tell the history of values, figures and files, and hand payload and summary to the sinks. What one raises is
+        recorded, and keeps none of the others from it."""
+        if self._record is not None:
+            try:
+                artefacts.tell(self._record.id, self.result, self.files)
+            except (OSError, TypeError, ValueError) as error:  # a file that is gone, a value that JSON can't say
+                log.warning("%s: its artefacts were not told: %s", self.task, error)
+                self.failures.append(Failure(what="artefacts", where="process_results", message=str(error)))
         for sink in self._sinks:
             try:
                 sink(self)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.wire.monitoring import micros
-from blockyard_monitoring.history import History, blocks, failures, graph, runs, tasks, timeline
+from blockyard_monitoring.history import History, artefacts, blocks, failures, graph, runs, tasks, timeline
 from blockyard_monitoring.history.shapes import STATES
 from blockyard_monitoring.page import questions, templates
 from blockyard_monitoring.page.drawing import draw
@@ -19,6 +19,18 @@ from blockyard_monitoring.page.questions import Integer, NothingThere
 
 Query = Mapping[str, str]
 _MOST_ROWS: Final = 500
+_MOST_ARTEFACTS: Final = 100
+"""Of a run that its page shows, the last."""
+_SANDBOX: Final = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""For what is others': it may draw, in an origin of its own that has no cookie and reaches nothing."""
+_SHOWN: Final = (
+    "text/html", "text/plain", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp",
+    "image/svg+xml",
+)  # fmt: skip
+"""Media that a browser is given to show; all others it is to save."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -26,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     body: bytes
     content_type: str = "text/html"
+    headers: dict[str, str] = {}
+    """In place of those that every answer carries."""
 
 
 class Pages:
@@ -44,6 +58,7 @@ class Pages:
             "/run": self.run,
             "/tasks": self.tasks,
             "/tasks/{task}": self.task,
+            "/artefact": self.artefact,
             "/failures": self.failures,
             "/blocks": self.blocks,
             "/block": self.block,
@@ -79,6 +94,7 @@ class Pages:
                 "functions": runs.functions(connection, name),
                 "failures": failures.failures(connection, name, limit=10),
                 "states": runs.states(connection, name),
+                "artefacts": artefacts.lines(connection, run=name)[-_MOST_ARTEFACTS:],
             }
         return self._page("run.html", query, f"Run {name}", "run", **shown)
 
@@ -103,11 +119,29 @@ class Pages:
             if found is None:
                 raise NothingThere(f"task {query['task']}: the history knows nothing of it")
             near = draw(graph.of_task(connection, number))
+            left = artefacts.lines(connection, task=number)
         printed, why_not = self._printing.of(number & 0xFFFF_FFFF_FFFF_FFFF)
         return self._page(
             "task.html", query, f"Task {found.task}", "task", run=found.run, task=found, drawing=near,
-            printed=printed, why_not=why_not,
+            printed=printed, why_not=why_not, artefacts=left,
         )  # fmt: skip
+
+    def artefact(self, query: Query) -> Answer:
+        """What an artefact holds, as others made it: shut in, whatever it is."""
+        config, name = questions.text(query, "config"), questions.text(query, "name")
+        with self._history.connection() as connection:
+            found = [one for one in artefacts.lines(connection, config=config) if config and one.name == name]
+            if not found:
+                raise NothingThere(f"artefact {name!r}: the history knows nothing of it")
+            try:
+                body = artefacts.content(connection, found[0])
+            except artefacts.NotWhole as error:
+                raise NothingThere(str(error)) from error
+        media = found[0].media if found[0].media in _SHOWN else "application/octet-stream"
+        headers = {"Content-Security-Policy": _SANDBOX}
+        if media not in _SHOWN:
+            headers["Content-Disposition"] = "attachment"
+        return Answer(body, media, headers)
 
     def failures(self, query: Query) -> Answer:
         """Failures by cause."""

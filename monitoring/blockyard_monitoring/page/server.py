@@ -52,12 +52,12 @@ class Server:
         application.router.add_get("/live", self._tell)
         application.router.add_get("/livez", self._alive)
         application.router.add_static("/static/", _STATIC)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
 
     async def start(self) -> None:
         """Begin to serve."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, shutdown_timeout=0.2)
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         await site.start()
         self._live.start()
 
@@ -98,7 +98,8 @@ class Server:
         except BlockyardError as error:
             answer = self._sorry(500, str(error))
         if not answer.prepared:
-            answer.headers.update(HEADERS)
+            for name, value in HEADERS.items():
+                answer.headers.setdefault(name, value)
             is_file = request.path.startswith("/static/")
             answer.headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
         return answer
@@ -135,7 +136,11 @@ class Server:
             asked = {**request.query, **request.match_info, "": request.path_qs}
             async with self._turn:
                 found = await asyncio.to_thread(answer, asked)
-            return web.Response(body=found.body, content_type=found.content_type, charset="utf-8")
+            is_text = found.content_type.startswith(("text/", "application/json"))
+            return web.Response(
+                body=found.body, content_type=found.content_type, charset="utf-8" if is_text else None,
+                headers=found.headers,
+            )  # fmt: skip
 
         return serve
 
