@@ -36,7 +36,7 @@ class CurveCommunicator(Communicator):
         what is in ``BLOCKYARD_CHANNEL_KEY``."""
         super().__init__(party)
         self._channel, self._host, self._key = channel, host, key
-        self._side: _Executor | blockyard_shim.Link | None = None
+        self._side: Listening | blockyard_shim.Link | None = None
         self._lines: dict[bytes, Lines] = {}
         """By connection."""
         self._answer: dict[tuple[int, int], bytes] = {}
@@ -62,13 +62,13 @@ class CurveCommunicator(Communicator):
                 raise ConfigError(f"channel {self._channel!r}: curve:tcp://HOST:PORT is expected")
             self._side = blockyard_shim.Link(endpoint, self._key)
         else:
-            self._side = _Executor(self._host)
+            self._side = Listening(self._host)
 
     def readers(self) -> list[int]:
         match self._side:
             case None:
                 return []
-            case _Executor():
+            case Listening():
                 return self._side.descriptors
             case _:
                 return [self._side.fileno()]
@@ -82,13 +82,13 @@ class CurveCommunicator(Communicator):
         match self._side:
             case None:
                 return []
-            case _Executor():
+            case Listening():
                 return self._heard(self._side)
             case _:
                 data = self._side.poll()
                 return self._take(self._lines.setdefault(b"", Lines()), data) if data else []
 
-    def _heard(self, side: _Executor) -> list[Message]:
+    def _heard(self, side: Listening) -> list[Message]:
         found: list[Message] = []
         refused = side.answer_handshakes()
         if refused:
@@ -104,7 +104,7 @@ class CurveCommunicator(Communicator):
 
     def is_finished(self) -> bool:
         side = self._side
-        return not isinstance(side, _Executor) or not (side.connections.are_open() or side.has_frames())
+        return not isinstance(side, Listening) or not (side.connections.are_open() or side.has_frames())
 
     def write(self, message: Message) -> None:
         """To who asked, if it is an answer; to all otherwise."""
@@ -112,7 +112,7 @@ class CurveCommunicator(Communicator):
         match self._side:
             case None:
                 raise ChannelClosed("the channel is closed")
-            case _Executor():
+            case Listening():
                 asker = self._answer.pop((message.rank, message.id), None) if message.id else None
                 told = [self._side.send(peer, line) for peer in ([asker] if asker is not None else [*self._lines])]
                 if not any(told):
@@ -128,13 +128,13 @@ class CurveCommunicator(Communicator):
         if side is not None:
             side.close()
 
-    def _listening(self) -> _Executor:
-        if not isinstance(self._side, _Executor):
+    def _listening(self) -> Listening:
+        if not isinstance(self._side, Listening):
             raise ConfigError("a channel over TCP has an address while it is staged")
         return self._side
 
 
-class _Executor:
+class Listening:
     """The bound side, as long as it is staged."""
 
     def __init__(self, host: str) -> None:

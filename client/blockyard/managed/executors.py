@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -14,15 +15,17 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.kept_process import module_path
-from blockyard.managed import launch
+from blockyard.managed import launch, wide
 from blockyard.managed.argv import Argument, arguments, word
 from blockyard.managed.code_version import code_version_once
 from blockyard.managed.communicators import SocketCommunicator
 from blockyard.managed.course import Policy
+from blockyard.managed.curve import CurveCommunicator
 from blockyard.managed.executor import BaseExecutor, Command, MakeCommunicator
-from blockyard.managed.records import CodeVersion, Output
+from blockyard.managed.records import CodeVersion, ManagedResult, Output
 from blockyard.managed.shim import blockyard_shim
 from blockyard.managed.substitution import substitute
+from blockyard.managed.wide import Leading
 
 PARAMETERS_NAME: Final = "parameters.json"
 _SHIM: Final = str(Path(blockyard_shim.__file__))
@@ -125,7 +128,10 @@ class BinaryExecutor(BaseExecutor):
 
 
 class MPIExecutor(BaseExecutor):
-    """Runs a command or a function on several ranks of this machine, by ``mpirun``. The first rank speaks for all."""
+    """Runs a command or a function on several ranks, by ``mpirun``. The first rank speaks for all.
+
+    They are on this machine; in a task that spans several managers (``nodes=…``) on all of theirs, see `wide`.
+    """
 
     def __init__(  # noqa: PLR0913 - by name
         self,
@@ -138,10 +144,12 @@ class MPIExecutor(BaseExecutor):
         fill: bool = True,
         launcher: Sequence[str] = (),
         python: str = "",
+        host: str = "",
         **others: Any,
     ) -> None:
         """`task`: a name, with `command`; or ``module:name`` of a function, or the function. `oversubscribe`: allow
-        more ranks than cores. `launcher`: words instead of ``mpirun -np RANKS``. `others`: see `BaseExecutor`.
+        more ranks than cores. `launcher`: words instead of ``mpirun -np RANKS``. `host`: the IPv4 address of the first
+        part of a wide task for the others, '' for that of the host's name. `others`: see `BaseExecutor`.
         """
         if ranks < 1:
             raise ConfigError(f"executor of {task!r}: ranks={ranks}; give at least 1")
@@ -152,11 +160,36 @@ class MPIExecutor(BaseExecutor):
         self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
         self.speaks = not command
         others.setdefault("policy", Policy(needs_result=not command))
+        self._host = host
+        self._leading: Leading | None = None
+        self._is_told = bool(communicators)
         # mpirun hands no descriptors down to its ranks; a socket has an address.
         super().__init__(_name_of(task), communicators or (SocketCommunicator,), **others)
 
+    def _execute(self) -> ManagedResult:
+        where = wide.place()
+        if where is None or self._launcher:
+            return super()._execute()
+        if not self._folder:
+            raise ConfigError(
+                f"executor of {self.task!r}: it spans {where.count} managers; give a folder they all share"
+            )
+        if where.index:
+            return wide.Daemon(self.task, self._folder, where, self.policy.grace).execute_task()
+        host = self._host or wide.own_address()
+        makers, self._leading = self._makers, wide.Leading(self._folder, where, host)
+        channels = makers if self._is_told else (partial(CurveCommunicator, host=host),)
+        self._makers = (*channels, self._leading)
+        try:
+            return super()._execute()
+        finally:
+            self._makers, self._leading = makers, None
+
+    def _own_variables(self) -> dict[str, str]:
+        return {**super()._own_variables(), **(self._leading.variables if self._leading is not None else {})}
+
     def submit_cmd(self) -> Command:
-        launcher = self._launcher or (_mpirun(), "-np", str(self._ranks), *self._flags())
+        launcher = self._launcher or (_mpirun(), *self._where(), *self._flags())
         if self._words:
             words = filled(self._words, self.parameters) if self._fill else list(self._words)
         else:
@@ -165,6 +198,20 @@ class MPIExecutor(BaseExecutor):
 
     def module_path(self) -> str:
         return super().module_path() if self._python or self._words else module_path()
+
+    def _where(self) -> list[str]:
+        if self._leading is None:
+            return ["-np", str(self._ranks)]
+        self._leading.gather()
+        ranks = self._leading.ranks
+        if sum(ranks.values()) != self._ranks:
+            raise ConfigError(
+                f"executor of {self.task!r}: ranks={self._ranks}, but its parts take {sum(ranks.values())}; submit it "
+                f"with ranks={self._ranks}"
+            )
+        # mpirun is told names only; what the variables hold is on no command line.
+        given = [name for name, value in sorted(self.environment.variables.items()) if os.environ.get(name) != value]
+        return wide.mpirun_words(ranks, [name for name in given if name not in self._leading.variables])
 
     def _flags(self) -> list[str]:
         flags = ["--oversubscribe"] if self._oversubscribe else []

@@ -123,11 +123,13 @@ class Link:
         if self._pid == os.getpid():
             self._socket.close()
 
-    def end(self) -> None:
-        """Close it, and wait until what was said has gone out, or nobody has taken it for a while."""
-        self.close()
+    def end(self, seconds: float = 10.0) -> None:
+        """Close it, and wait until what was said has gone out, at most so long."""
         if self._pid == os.getpid():
+            self._socket.close(linger=int(1000 * seconds))
             self._context.term()
+        if self in _links:
+            _links.remove(self)
 
 
 _LINK_SECONDS = 10.0
@@ -137,7 +139,7 @@ _links: List[Link] = []
 def leave() -> None:
     """Wait until all that was said over links has gone out. At the end of the process; before `os._exit` by hand."""
     while _links:
-        _links.pop().end()
+        _links[-1].end()
 
 
 atexit.register(leave)

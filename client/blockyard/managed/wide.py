@@ -1,0 +1,384 @@
+"""MPI over the managers of a wide task: the first part runs mpirun, each of the others one of mpirun's daemons.
+
+Every part of a wide task runs the same function, so each comes to the same `MPIExecutor` and asks `place` which one it
+is. The first part leaves a private file in the folder that all share: where it listens, and the key for that. The
+others find it, say how many ranks they take, and wait. mpirun calls `agent` for each node in the place of ssh; what it
+asks for goes to the part that it is for, which runs it as a managed task of its own. So whatever a rank starts is below
+a keeper on its own node, and ends with its part: no sshd, nothing left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from blockyard.errors import BlockyardError
+from blockyard.managed import agent
+from blockyard.managed.agent import AGENT_VARIABLE, NAME, SCRATCH_VARIABLE
+from blockyard.managed.communicators import ChannelClosed, Communicator, PipeCommunicator
+from blockyard.managed.course import Exit, Policy
+from blockyard.managed.curve import Listening
+from blockyard.managed.executor import BaseExecutor, Command
+from blockyard.managed.frames import Message
+from blockyard.managed.records import AnalysisConfig
+from blockyard.managed.shim.blockyard_shim import Link
+from blockyard.managed.states import TaskStatus
+
+RENDEZVOUS_NAME: Final = "mpi-members.json"
+GATHER_SECONDS: Final = 120.0
+"""How long the parts wait for one another: each starts as its manager comes to it."""
+_AGAIN_SECONDS: Final = 0.2
+_FAREWELL_SECONDS: Final = 5.0
+_BYTES: Final = 1 << 20
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One part of a wide task."""
+
+    index: int
+    count: int
+    ranks: int
+    """Of this part."""
+
+
+def place() -> Place | None:
+    """That of this process; None when its task is not wide."""
+    count = int(os.environ.get("BLOCKYARD_PARTS", "1"))
+    if count < 2:
+        return None
+    return Place(int(os.environ["BLOCKYARD_PART"]), count, int(os.environ["BLOCKYARD_RANKS"]))
+
+
+def own_address() -> str:
+    """This machine's, by its name."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"
+
+
+def mpirun_words(ranks: Mapping[int, int], variables: Iterable[str]) -> list[str]:
+    """For these ranks by part, each of which shall have these variables of mpirun's own environment. Pure.
+
+    Daemons stay what was started, and are all started by the first part.
+    """
+    parts = ",".join(f"{NAME % part}:{count}" for part, count in sorted(ranks.items()))
+    settings = {
+        "plm": "rsh",
+        "plm_rsh_agent": f"{sys.executable} -S -E {agent.__file__}",
+        "plm_rsh_no_tree_spawn": "1",
+        "orte_leave_session_attached": "1",
+    }
+    return [
+        *(word for name, value in settings.items() for word in ("--mca", name, value)),
+        "--noprefix",  # or it would set variables by a shell, in front of the daemon's name
+        *("--host", parts, "-np", str(sum(ranks.values())), "--bind-to", "none"),
+        *(word for name in variables for word in ("-x", name)),
+    ]
+
+
+class Rendezvous(msgspec.Struct, frozen=True):
+    """What the private file holds."""
+
+    endpoint: str
+    key: str
+
+
+class ToLeader(msgspec.Struct, frozen=True):
+    """A part is there with so many ranks, or its daemon has ended."""
+
+    part: int
+    ranks: int = 0
+    code: int | None = None
+
+
+class ToMember(msgspec.Struct, frozen=True):
+    """`welcome`, then `start` with words, then perhaps `end`: end what was started, or wait no longer for it."""
+
+    what: str
+    words: list[str] = []
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What an agent wants started where."""
+
+    part: int
+    words: list[str]
+
+
+class NobodyCame(BlockyardError):
+    """The parts of a wide task have not found one another in time."""
+
+
+class NotNeeded(BlockyardError):
+    """The first part has ended before it needed this one."""
+
+
+class _Agent:
+    """One that mpirun has started."""
+
+    def __init__(self, socket_: socket.socket) -> None:
+        self.socket = socket_
+        self.said = b""
+        self.part = -1
+
+
+class Leading(Communicator):
+    """The first part's side. It carries no messages of the task: the executor's loop only drives it."""
+
+    def __init__(self, folder: str, where: Place, host: str) -> None:
+        """`host`: the IPv4 address at which the others reach this one."""
+        super().__init__()
+        self._folder, self._place, self._host = folder, where, host
+        self._stack = contextlib.ExitStack()
+        self._listening: Listening | None = None
+        self._path = self._scratch = ""
+        self._agents: dict[int, _Agent] = {}
+        """By descriptor; each waits for the end of a daemon."""
+        self._peers: dict[int, bytes] = {}
+        """Parts whose daemon has not ended, and their connections."""
+        self.ranks = {0: where.ranks}
+        """By part, as far as they have come."""
+
+    @property
+    def description(self) -> str:
+        return "TCP with CURVE, between the parts of a wide task"
+
+    @property
+    def address(self) -> str:
+        """Of the socket for agents."""
+        return self._path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {AGENT_VARIABLE: self._path, SCRATCH_VARIABLE: self._scratch}
+
+    def stage_communicator(self) -> None:
+        with contextlib.ExitStack() as stack:
+            self._listening = stack.enter_context(contextlib.closing(Listening(self._host)))
+            self._scratch = stack.enter_context(_scratch())
+            self._path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="blockyard-")), "agents")
+            self._socket = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            self._socket.bind(self._path)
+            self._socket.listen(128)
+            rendezvous = Rendezvous(self._listening.router.endpoint, self._listening.key)
+            path = os.path.join(self._folder, RENDEZVOUS_NAME)
+            draft = f"{path}.{os.getpid()}"
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(rendezvous))
+            os.replace(draft, path)
+            stack.callback(Path(path).unlink, missing_ok=True)
+            self._stack = stack.pop_all()
+
+    def gather(self, seconds: float = GATHER_SECONDS) -> None:
+        """Wait until all parts are there. Raises NobodyCame."""
+        deadline = time.monotonic() + seconds
+        while len(self.ranks) < self._place.count:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                missing = sorted({*range(self._place.count)} - self.ranks.keys())
+                raise NobodyCame(
+                    f"MPI over {self._place.count} managers: within {seconds:g} s no word of parts {missing}; do all "
+                    f"see the folder {self._folder}, and reach {self._host}?"
+                )
+            for reader in select.select(self.readers(), [], [], left)[0]:
+                self.read(reader)
+
+    def readers(self) -> list[int]:
+        if self._listening is None:
+            return []
+        return [*self._listening.descriptors, self._socket.fileno(), *self._agents]
+
+    def read(self, reader: int) -> list[Message]:
+        if self._listening is None:
+            return []
+        if reader == self._socket.fileno():
+            new = _Agent(self._socket.accept()[0])
+            self._agents[new.socket.fileno()] = new
+        elif reader in self._agents:
+            self._from_agent(reader)
+        else:
+            self._listening.answer_handshakes()
+            for peer, frame in self._listening.frames():
+                self._from_member(peer, msgspec.json.decode(frame, type=ToLeader))
+        return []
+
+    def _from_agent(self, reader: int) -> None:
+        one = self._agents[reader]
+        data = one.socket.recv(_BYTES)
+        one.said += data
+        if not data:  # mpirun has ended it
+            self._agents.pop(reader).socket.close()
+            self._tell(one.part, ToMember("end"))
+        elif one.said.endswith(b"\n"):
+            asked = msgspec.json.decode(one.said, type=Asked)
+            one.part = asked.part
+            self._tell(asked.part, ToMember("start", asked.words))
+
+    def _from_member(self, peer: bytes, said: ToLeader) -> None:
+        if said.code is None:
+            self._peers[said.part] = peer
+            self.ranks[said.part] = said.ranks
+            self._tell(said.part, ToMember("welcome"))
+            return
+        self._peers.pop(said.part, None)
+        for reader in [reader for reader, one in self._agents.items() if one.part == said.part]:
+            with self._agents.pop(reader).socket as waiting, contextlib.suppress(OSError):
+                waiting.sendall(f"{said.code}\n".encode())
+
+    def _tell(self, part: int, what: ToMember) -> None:
+        if self._listening is not None and part in self._peers:
+            self._listening.send(self._peers[part], msgspec.json.encode(what) + b"\n")
+
+    def is_finished(self) -> bool:
+        return True
+
+    def write(self, message: Message) -> None:
+        raise ChannelClosed("what a task is told goes over its own channel")
+
+    def clear_communicator(self) -> None:
+        if self._listening is None:
+            return
+        for part in self._peers:
+            self._tell(part, ToMember("end"))
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while self._peers and self._listening.connections.are_open() and (left := deadline - time.monotonic()) > 0:
+            select.select([self._listening.connections.socket.fileno()], [], [], min(left, _AGAIN_SECONDS))
+        for one in self._agents.values():
+            one.socket.close()
+        self._stack.close()
+        self._listening = None
+        self._agents, self._peers, self.ranks = {}, {}, {0: self._place.ranks}
+
+
+class _Following(Communicator):
+    """Another part's side, driven by the loop of its `Daemon`."""
+
+    def __init__(self, folder: str, where: Place) -> None:
+        super().__init__()
+        self._path, self._place = Path(folder, RENDEZVOUS_NAME), where
+        self._link: Link | None = None
+        self.on_end: Callable[[], None] = lambda: None
+        """The first part wants its daemon ended."""
+
+    @property
+    def description(self) -> str:
+        return "TCP with CURVE, between the parts of a wide task"
+
+    @property
+    def address(self) -> str:
+        return str(self._path)
+
+    def stage_communicator(self) -> None:
+        return  # what is to be opened is only known once the first part is there
+
+    def words(self, seconds: float = GATHER_SECONDS) -> list[str]:
+        """Find the first part and wait for what shall be started. Raises NobodyCame, and NotNeeded."""
+        deadline = time.monotonic() + seconds
+        known: Rendezvous | None = None
+        is_welcome = False
+        while is_welcome or time.monotonic() < deadline:
+            with contextlib.suppress(OSError, msgspec.DecodeError):  # not there yet
+                if not is_welcome and (found := _read(self._path)) != known:
+                    self.clear_communicator()
+                    known, self._link = found, Link(found.endpoint, found.key)
+                    self._link.send(msgspec.json.encode(ToLeader(self._place.index, self._place.ranks)))
+            if self._link is None:
+                time.sleep(_AGAIN_SECONDS)
+                continue
+            select.select([self._link.fileno()], [], [], _AGAIN_SECONDS)
+            for order in _orders(self._link.poll()):
+                match order.what:
+                    case "welcome":
+                        is_welcome = True
+                    case "start":
+                        return order.words
+                    case _:
+                        raise NotNeeded("the first part has ended")
+        raise NobodyCame(
+            f"MPI, part {self._place.index}: within {seconds:g} s no word of the first part by {self._path}"
+        )
+
+    def tell_end(self, code: int) -> None:
+        """The daemon has ended."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.send(msgspec.json.encode(ToLeader(self._place.index, code=code)))
+            link.end()
+
+    def readers(self) -> list[int]:
+        return [self._link.fileno()] if self._link is not None else []
+
+    def read(self, reader: int) -> list[Message]:
+        if self._link is not None and any(order.what == "end" for order in _orders(self._link.poll())):
+            self.on_end()
+        return []
+
+    def is_finished(self) -> bool:
+        return True
+
+    def write(self, message: Message) -> None:
+        raise ChannelClosed("what a task is told goes over its own channel")
+
+    def clear_communicator(self) -> None:
+        if self._link is not None:
+            self._link.end(0.0)
+            self._link = None
+
+
+class Daemon(BaseExecutor):
+    """Runs what the first part wants on this one, and leaves it to the first to say how that went."""
+
+    def __init__(self, task: str, folder: str, where: Place, grace: float) -> None:
+        self._following = _Following(folder, where)
+        self._following.on_end = lambda: self.cancel("the first part has ended it")
+        self._words: list[str] = []
+        super().__init__(task, [PipeCommunicator, self._following], policy=Policy(grace=grace))
+
+    def _prepare_places(self, stack: contextlib.ExitStack) -> None:
+        super()._prepare_places(stack)
+        self.update_environment(agent.apart(stack.enter_context(_scratch())))
+
+    def pre_task(self) -> None:
+        self._words = self._following.words()
+        super().pre_task()
+
+    def submit_cmd(self) -> Command:
+        return Command(tuple(self._words))
+
+    def finalize_task(self) -> None:
+        if self.course.reason == NobodyCame.__name__:
+            return
+        ended = self.course.exit or Exit(code=127)
+        self._following.tell_end(128 + ended.signal if ended.signal is not None else ended.code or 0)
+        self.course = msgspec.structs.replace(
+            self.course, status=TaskStatus.COMPLETED, verdict=TaskStatus.COMPLETED, reason="", message=""
+        )
+
+    def _store(self, record: AnalysisConfig) -> None:
+        return  # the first part's is that of the task
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    shared = "/dev/shm"
+    return tempfile.TemporaryDirectory(
+        prefix="blockyard-mpi-", dir=shared if os.access(shared, os.W_OK) else None, ignore_cleanup_errors=True
+    )
+
+
+def _read(path: Path) -> Rendezvous:
+    return msgspec.json.decode(path.read_bytes(), type=Rendezvous)
+
+
+def _orders(data: bytes) -> list[ToMember]:
+    return [msgspec.json.decode(line, type=ToMember) for line in data.splitlines()]
