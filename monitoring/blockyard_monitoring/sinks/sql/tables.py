@@ -48,7 +48,11 @@ submissions = Table(
     _index("submissions_by_parent", "parent", "parent <> 0"),
 )  # fmt: skip
 
-needs = Table("needs", metadata, _number("task", key=True), _number("need", key=True))
+needs = Table(
+    "needs", metadata,
+    _number("task", key=True), _number("need", key=True),
+    Index("needs_by_need", "need"),
+)  # fmt: skip
 
 tries = Table(
     "tries", metadata,
@@ -83,7 +87,7 @@ nodes = Table(
     _text("manager", key=True), _number("at_us", key=True), _text("state", key=True), _text("pool"), _text("block"),
     _text("node"), _text("reason"), _text("python"), _number("workers"), _number("millicores"),
     _number("memory_bytes"), _number("accelerators"), _number("pid"),
-    Index("nodes_by_time", "at_us"),
+    Index("nodes_by_time", "at_us"), Index("nodes_by_block", "pool", "block"),
 )  # fmt: skip
 
 blocks = Table(
@@ -98,6 +102,7 @@ files = Table(
     "files", metadata,
     _number("task", key=True), _number("epoch", key=True), _text("kind", key=True), _text("path", key=True),
     _number("size_bytes"), _number("at_us"),
+    Index("files_by_path", "path"),
 )  # fmt: skip
 
 configs = Table(
