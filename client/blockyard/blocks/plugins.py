@@ -28,6 +28,8 @@ RADIOS: Final = "blockyard.radios"
 RECEIVERS: Final = "blockyard.receivers"
 """Receivers of our own radios, which live with the hub; a radio of others makes its own."""
 SINKS: Final = "blockyard.sinks"
+RESULT_SINKS: Final = "blockyard.result_sinks"
+"""Of managed tasks."""
 STAGERS: Final = "blockyard.stagers"
 """By the scheme of their URLs."""
 MEMO_IDS: Final = "blockyard.memo_ids"
@@ -76,6 +78,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "stream": "blockyard_monitoring.sinks.stream:StreamSink",
             "jsonl": "blockyard_monitoring.sinks.jsonl:JsonlSink",
         },
+        RESULT_SINKS: {"elog": "blockyard.managed.elog:from_environment"},
         STAGERS: {
             "file": "blockyard.files.stagers.local:FileStager",
             "pvc": "blockyard.files.stagers.local:PvcStager",

@@ -67,8 +67,6 @@ SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
 RECORD_NAME: Final = "record.json"
 _LOG_LINES: Final = 1000
 
-SINKS: Final = "blockyard.result_sinks"
-"""Group of entry points."""
 Sink: TypeAlias = "Callable[[BaseExecutor], None]"
 MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 
@@ -409,6 +407,11 @@ class BaseExecutor(ABC):
             found.append(self._requests.popleft())
         return found
 
+    @property
+    def record_id(self) -> str:
+        """`AnalysisConfig.id` of the task that runs, or ran last; '' for one that never came so far."""
+        return self._record.id if self._record is not None else ""
+
     def tell_status(self) -> None:
         """Keep in the record how the task stands now, before its end."""
         if self._record is not None:
@@ -546,10 +549,10 @@ def _sink(sink: Sink | str) -> Sink:
     """Raises ConfigError for a name that there is not."""
     if not isinstance(sink, str):
         return sink
-    if not plugins.is_known(SINKS, sink):
-        there = ", ".join(plugins.registered(SINKS)) or "none"
+    if not plugins.is_known(plugins.RESULT_SINKS, sink):
+        there = ", ".join(plugins.registered(plugins.RESULT_SINKS)) or "none"
         raise ConfigError(f"executor: no result sink {sink!r}; there are: {there}")
-    found: Any = plugins.load(SINKS, sink)
+    found: Any = plugins.load(plugins.RESULT_SINKS, sink)
     made: Sink = found
     return made
 
