@@ -175,7 +175,10 @@ class MPIExecutor(BaseExecutor):
                 f"executor of {self.task!r}: it spans {where.count} managers; give a folder they all share"
             )
         if where.index:
-            return wide.Daemon(self.task, self._folder, where, self.policy.grace).execute_task()
+            try:
+                return wide.Daemon(self.task, self._folder, where, self.policy.grace).execute_task()
+            finally:
+                self._requests.clear()  # what was asked of this one was asked of the daemon as well
         host = self._host or wide.own_address()
         makers, self._leading = self._makers, wide.Leading(self._folder, where, host)
         channels = makers if self._is_told else (partial(CurveCommunicator, host=host),)

@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from blockyard import this_try
 from blockyard.errors import BlockyardError
 from blockyard.managed import agent
 from blockyard.managed.agent import AGENT_VARIABLE, NAME, SCRATCH_VARIABLE
@@ -34,9 +35,10 @@ from blockyard.managed.records import AnalysisConfig
 from blockyard.managed.shim.blockyard_shim import Link
 from blockyard.managed.states import TaskStatus
 
-RENDEZVOUS_NAME: Final = "mpi-members.json"
 GATHER_SECONDS: Final = 120.0
 """How long the parts wait for one another: each starts as its manager comes to it."""
+GONE: Final = 127
+"""In the place of an exit code."""
 _AGAIN_SECONDS: Final = 0.2
 _FAREWELL_SECONDS: Final = 5.0
 _BYTES: Final = 1 << 20
@@ -49,6 +51,12 @@ class Place(msgspec.Struct, frozen=True):
     count: int
     ranks: int
     """Of this part."""
+    attempt: str = ""
+    """Of the try, the same for all its parts and no others."""
+
+    def rendezvous(self, folder: str) -> Path:
+        """The private file."""
+        return Path(folder, f"mpi-parts{self.attempt}.json")
 
 
 def place() -> Place | None:
@@ -56,7 +64,9 @@ def place() -> Place | None:
     count = int(os.environ.get("BLOCKYARD_PARTS", "1"))
     if count < 2:
         return None
-    return Place(int(os.environ["BLOCKYARD_PART"]), count, int(os.environ["BLOCKYARD_RANKS"]))
+    lease = this_try.around.lease() if this_try.around is not None else None
+    attempt = f"-{lease.task}-{lease.epoch}" if lease is not None else ""
+    return Place(int(os.environ["BLOCKYARD_PART"]), count, int(os.environ["BLOCKYARD_RANKS"]), attempt)
 
 
 def own_address() -> str:
@@ -132,6 +142,11 @@ class _Agent:
         self.said = b""
         self.part = -1
 
+    def answer(self, code: int) -> None:
+        """How its daemon has ended. It ends then, too, and closes its side."""
+        with contextlib.suppress(OSError):  # mpirun has ended it already
+            self.socket.sendall(f"{code}\n".encode())
+
 
 class Leading(Communicator):
     """The first part's side. It carries no messages of the task: the executor's loop only drives it."""
@@ -172,12 +187,12 @@ class Leading(Communicator):
             self._socket.bind(self._path)
             self._socket.listen(128)
             rendezvous = Rendezvous(self._listening.router.endpoint, self._listening.key)
-            path = os.path.join(self._folder, RENDEZVOUS_NAME)
-            draft = f"{path}.{os.getpid()}"
+            path = self._place.rendezvous(self._folder)
+            draft = path.with_suffix(".new")
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(msgspec.json.encode(rendezvous))
-            os.replace(draft, path)
-            stack.callback(Path(path).unlink, missing_ok=True)
+            stack.callback(path.unlink, missing_ok=True)
+            draft.replace(path)
             self._stack = stack.pop_all()
 
     def gather(self, seconds: float = GATHER_SECONDS) -> None:
@@ -223,7 +238,10 @@ class Leading(Communicator):
         elif one.said.endswith(b"\n"):
             asked = msgspec.json.decode(one.said, type=Asked)
             one.part = asked.part
-            self._tell(asked.part, ToMember("start", asked.words))
+            if asked.part in self._peers:
+                self._tell(asked.part, ToMember("start", asked.words))
+            else:
+                one.answer(GONE)
 
     def _from_member(self, peer: bytes, said: ToLeader) -> None:
         if said.code is None:
@@ -232,9 +250,9 @@ class Leading(Communicator):
             self._tell(said.part, ToMember("welcome"))
             return
         self._peers.pop(said.part, None)
-        for reader in [reader for reader, one in self._agents.items() if one.part == said.part]:
-            with self._agents.pop(reader).socket as waiting, contextlib.suppress(OSError):
-                waiting.sendall(f"{said.code}\n".encode())
+        for one in self._agents.values():
+            if one.part == said.part:
+                one.answer(said.code)
 
     def _tell(self, part: int, what: ToMember) -> None:
         if self._listening is not None and part in self._peers:
@@ -266,7 +284,7 @@ class _Following(Communicator):
 
     def __init__(self, folder: str, where: Place) -> None:
         super().__init__()
-        self._path, self._place = Path(folder, RENDEZVOUS_NAME), where
+        self._path, self._place = where.rendezvous(folder), where
         self._link: Link | None = None
         self.on_end: Callable[[], None] = lambda: None
         """The first part wants its daemon ended."""
@@ -359,7 +377,7 @@ class Daemon(BaseExecutor):
     def finalize_task(self) -> None:
         if self.course.reason == NobodyCame.__name__:
             return
-        ended = self.course.exit or Exit(code=127)
+        ended = self.course.exit or Exit(code=GONE)
         self._following.tell_end(128 + ended.signal if ended.signal is not None else ended.code or 0)
         self.course = msgspec.structs.replace(
             self.course, status=TaskStatus.COMPLETED, verdict=TaskStatus.COMPLETED, reason="", message=""

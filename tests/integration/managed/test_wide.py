@@ -13,6 +13,7 @@ from blockyard import Client
 from blockyard.errors import ConfigError
 from blockyard.managed import ManagedResult, MPIExecutor, TaskStatus, run_managed, wide
 from tests.integration.managed.test_attacks import alive, wait_until_gone
+from tests.integration.managed.test_keepers import state_of
 from tests.integration.processes import WITHIN, House, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,7 +47,7 @@ def test_each_manager_has_its_share_of_the_ranks(client: Client, tmp_path: Path)
     assert sorted(found.stdout.splitlines()) == [
         f"{rank} of 4 a b BLOCKYARD_PART={part}" for rank, part in enumerate((0, 0, 1, 1))
     ]
-    assert not (tmp_path / wide.RENDEZVOUS_NAME).exists()
+    assert list(tmp_path.glob("mpi-*")) == []
     assert "a b" not in found.record.command
 
 
@@ -93,21 +94,24 @@ def test_a_rank_that_fails_on_the_other_manager_fails_the_task_and_leaves_nothin
 
 
 @pytest.mark.needs_mpi
-@pytest.mark.parametrize("how", ["cancelled", "mpirun killed", "daemon killed"])
+@pytest.mark.parametrize("how", ["cancelled", "stopped and cancelled", "mpirun killed", "daemon killed"])
 def test_all_ranks_end_with_their_task(client: Client, tmp_path: Path, how: str) -> None:
     mark = f"wide-{how.replace(' ', '-')}"
     script = f"touch {tmp_path}/rank$OMPI_COMM_WORLD_RANK; exec sleep 1000"
     future = submit(client, {"binary": ["bash", "-c", script], "ranks": 2, "folder": str(tmp_path), "grace": 1.0,
                              "environment": {"MARK": mark}})  # fmt: skip
     wait_until("both ranks run", lambda: len(list(tmp_path.glob("rank*"))), lambda count: count == 2)
+    if how == "stopped and cancelled":
+        future.stop()
+        wait_until("all stop", lambda: {state_of(pid) for pid in alive(mark)}, lambda states: states == {"T"})
     match how:
-        case "cancelled":
+        case "cancelled" | "stopped and cancelled":
             assert future.cancel()
         case "mpirun killed":
             os.kill(_one_of(mark, "mpirun"), signal.SIGKILL)
         case _:
             os.kill(_daemon_of_part_1(), signal.SIGKILL)
-    if how != "cancelled":
+    if "killed" in how:
         assert future.result(WITHIN).status is TaskStatus.FAILED
     wait_until_gone(mark, WITHIN)
 
@@ -132,7 +136,7 @@ def _daemon_of_part_1() -> int:
 
 def test_parts_that_do_not_come_are_named(tmp_path: Path) -> None:
     with wide.Leading(str(tmp_path), wide.Place(0, 3, 1), "127.0.0.1") as leading:
-        rendezvous = tmp_path / wide.RENDEZVOUS_NAME
+        (rendezvous,) = tmp_path.glob("mpi-*")
         assert rendezvous.stat().st_mode & 0o777 == 0o600
         with pytest.raises(wide.NobodyCame, match=r"parts \[1, 2\]"):
             leading.gather(0.05)
