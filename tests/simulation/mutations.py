@@ -7,7 +7,7 @@ from typing import Any
 
 from blockyard.wire import codec
 from blockyard_interchange import loop
-from blockyard_interchange.core import entries, managers, outcomes, replay, submit, timers
+from blockyard_interchange.core import caching, entries, managers, outcomes, replay, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.state import State
 
@@ -115,11 +115,16 @@ def forget_what_keepers_ordered() -> None:
     replay._gather = mutant
 
 
+def cache_failures() -> None:
+    """What a failed task left is taken for its result."""
+    _edit(caching, "on_end", "outcome.status is not Status.DONE or ", "")
+
+
 ALL: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
         accept_any_epoch, tell_before_the_commit, forget_who_may_run_what, hand_out_before_the_journal_knows,
         forget_what_keepers_ordered, rerun_what_must_not_be, take_submissions_twice, keep_the_leases_of_the_silent,
-        lose_the_timers,
+        lose_the_timers, cache_failures,
     )
 }  # fmt: skip

@@ -26,6 +26,8 @@ _OVERHEAD_BYTES = 16
 """What an outcome costs in the journal besides its body, roughly."""
 _RARE = Flag.GANG | Flag.CACHED
 """Flags that `finish` looks at together, so that a task with none of them pays once."""
+_ECHOING = Flag.SHADOW | Flag.FOLLOWING
+"""Tasks that end as another one does; looked at together for the same reason."""
 _MOST_DOUBLINGS = 30
 """Of a back-off: more would be centuries, and in the end no number any more."""
 
@@ -285,10 +287,11 @@ def settle(state: State, now: float) -> None:
 def _tell(state: State, other: Task, ended: Task, now: float) -> None:
     outcome = ended.outcome
     assert outcome is not None, f"task {task_name(ended.id)} settles before it ended"
-    if other.flags & Flag.SHADOW:
-        finish(state, other, submit.echo(other, outcome), now)
-    elif other.flags & Flag.FOLLOWING:
-        caching.on_leader_ended(state, other, outcome, now)
+    if other.flags & _ECHOING:
+        if other.flags & Flag.SHADOW:
+            finish(state, other, submit.echo(other, outcome), now)
+        else:
+            caching.on_leader_ended(state, other, outcome, now)
     elif other.order.is_ruled and other.state is not TaskState.JOINING:
         if other.waiting:  # else it was decided before, and this is one of those that it does not wait for any more
             other.waiting -= 1

@@ -109,6 +109,19 @@ def test_what_a_task_printed_is_shown_by_its_name(user: User, client: Client) ->
     assert "nothing is kept" in user.types("output", "1-1")
 
 
+def test_cached_results_are_listed_and_cleared(user: User, client: Client) -> None:
+    cached = client.options(cache=True)
+    for _ in range(2):
+        assert [one.result(60) for one in cached.submit_many(say, ["a", "b"])] == ["a", "b"]
+    seen = user.asks("cache")
+    assert [(one["function"].rpartition(".")[2], one["results"]) for one in seen["functions"]] == [("say", 2)]
+    assert seen["pools"] == [{"pool": "default", "hits": 2, "misses": 2, "evicted": 0}]
+    assert re.search(r"say +default +2 ", user.types("cache", "--pool", "default"))
+    assert "0 results are dropped" in user.types("cache", "clear", "--function", "fail")
+    assert user.asks("cache", "clear", "--function", "say")["count"] == 2
+    assert "no results" in user.types("cache")
+
+
 def test_blocks_are_listed_and_drained(user: User, client: Client) -> None:
     client.submit(pow, 2, 2).result(60)
     (block,) = user.asks("blocks", "--pool", "default")

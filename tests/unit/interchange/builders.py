@@ -37,6 +37,7 @@ from blockyard_interchange.core.settings import PoolSettings, Settings
 from blockyard_interchange.core.state import State, Task
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.memory import MemoryStore
+from blockyard_interchange.journal.store import Store
 
 M = TypeVar("M")
 PYTHON = "3.11"
@@ -222,9 +223,16 @@ class Hub(Peer):
 class Bench:
     """An interchange and its journal."""
 
-    def __init__(self, *, floor_bytes: int = 1 << 30, pools: dict[str, PoolSettings] | None = None, **settings: Any):
+    def __init__(
+        self,
+        *,
+        floor_bytes: int = 1 << 30,
+        pools: dict[str, PoolSettings] | None = None,
+        store: Store | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(pools={"default": PoolSettings(workers=4)} if pools is None else pools, **settings)
-        self.store = MemoryStore()
+        self.store: Store = MemoryStore() if store is None else store
         self.floor_bytes = floor_bytes
         self.now = 1000.0
         self.wall_offset = 5000.0

@@ -2,9 +2,11 @@
 
 import itertools
 
+from blockyard.ids import hosted_session
+from blockyard.wire import control
 from blockyard.wire.client import Cancel, Refused
-from blockyard.wire.records import Blob, Bundle, Status, Trigger
-from blockyard_interchange.core import caching, entries
+from blockyard.wire.records import Blob, Bundle, Group, Status, Trigger
+from blockyard_interchange.core import caching, entries, keeping
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Client, Manager, a_function, a_spec, done, ended, joined, lease
 from tests.unit.interchange.test_replay import WAYS, read_again
@@ -359,3 +361,36 @@ def test_as_many_memos_as_tasks_are_asked_for() -> None:
     bench.turn()
     (refused,) = client.heard(Refused)
     assert "a memo of 33 bytes; at most 32" in refused.message
+
+
+def test_a_step_of_a_held_run_keeps_nobody_waiting_and_is_found_when_it_goes_on() -> None:
+    bench = Bench()
+    client = bench.client()
+    name = hosted_session("flow")
+    group = Group(a_spec(), 0, [b"x"], memos=[[MEMO]])
+    marks = [control.StepMark("only", name << 32)]
+    client.ask(control.StartRun("flow", b"1", [a_function()], [group], marks), control.Done)
+    (task,) = ask(client, MEMO)
+    assert bench.task(task).waiting == 1
+    client.ask(control.HoldRun("flow", held=True), control.Done)
+    assert bench.task(task).waiting == 0
+    assert work(bench, bench.manager("m2")) == 1
+    client.ask(control.HoldRun("flow", held=False), control.Done)
+    assert client.ask(control.Run("flow"), control.RunIs).line.phase == "Succeeded"
+
+
+def test_who_may_use_some_pools_sees_and_clears_the_results_of_these_alone() -> None:
+    bench = Bench(pools={"a": PoolSettings(), "b": PoolSettings()})
+    keeping.on_ring(bench.state, {"client:anna": frozenset({"a"}), "client:all": None})
+    anna, everybody = bench.client(1, user="client:anna"), bench.client(2, user="client:all")
+    for pool in "ab":
+        manager = bench.manager(f"m-{pool}", pool=pool)
+        ask(everybody, MEMO, spec=a_spec(pool=pool))
+        work(bench, manager, b"result")
+    seen = anna.ask(control.Cached(), control.CacheIs)
+    assert ([one.pool for one in seen.pools], [one.pool for one in seen.functions]) == (["a"], ["a"])
+    assert anna.is_refused(control.ClearCache("b")).kind == "pool"
+    assert anna.ask(control.ClearCache(), control.Done).count == 1
+    seen = everybody.ask(control.Cached(), control.CacheIs)
+    assert [(one.pool, one.function, one.results) for one in seen.functions] == [("b", "module.f", 1)]
+    everybody.ask(control.Cached("c"), control.Unknown)
