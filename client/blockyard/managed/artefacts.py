@@ -10,7 +10,6 @@ import hashlib
 import mimetypes
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -66,13 +65,19 @@ def found(result: TaskResult, files: list[OutputFile]) -> Iterator[Left]:
     left = MOST_TASK_BYTES
     for one in (*_values(result), *(_of_file(file) for file in files)):
         most = MOST_FIGURE_BYTES if one.kind in _FIGURES else MOST_FILE_BYTES
-        if one.size_bytes > min(most, left):
+        data = _read(one.path, min(most, left)) if one.data is None else one.data
+        if len(data) > min(most, left):
             yield msgspec.structs.replace(one, data=None)
             continue
-        data = Path(one.path).read_bytes() if one.data is None else one.data
         left -= len(data)
         # It may have changed since it was looked at: what is kept goes by what is kept.
         yield msgspec.structs.replace(one, data=data, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _read(path: str, most: int) -> bytes:
+    """The file, or more than `most` bytes of it: it may have grown since it was looked at."""
+    with open(path, "rb") as file:
+        return file.read(most + 1)
 
 
 def _values(result: TaskResult) -> Iterator[Left]:

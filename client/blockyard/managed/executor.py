@@ -367,7 +367,7 @@ class BaseExecutor(ABC):
         if self._record is not None:
             try:
                 artefacts.tell(self._record.id, self.result, self.files)
-            except (OSError, TypeError, ValueError) as error:  # a file that is gone, a value that JSON can't say
+            except (OSError, TypeError, ValueError, RecursionError) as error:  # a file is gone, a value can't be said
                 log.warning("%s: its artefacts were not told: %s", self.task, error)
                 self.failures.append(Failure(what="artefacts", where="process_results", message=str(error)))
         for sink in self._sinks:

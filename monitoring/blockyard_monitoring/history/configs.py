@@ -10,7 +10,7 @@ from blockyard_monitoring.history.reading import History
 from blockyard_monitoring.sinks.sql.rows import signed
 
 _MOST: Final = 1000
-"""That are listed of one run: the last."""
+"""That are listed of one task: the last."""
 
 
 class ConfigLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +42,11 @@ def of_task(url: str, task: int) -> list[str]:
     return _records(url, view.c.task == signed(task))
 
 
-def lines(connection: Connection, *, run: str = "", task: int = 0) -> list[ConfigLine]:
-    """Those of a run, or of a task by its number in the database; oldest first."""
-    where = view.c.task == task if task else view.c.run_id == run
-    found = connection.execute(select(*_LINE).where(where).order_by(view.c.started_us.desc()).limit(_MOST))
+def lines(connection: Connection, task: int) -> list[ConfigLine]:
+    """Those of a task, by its number in the database; oldest first."""
+    found = connection.execute(
+        select(*_LINE).where(view.c.task == task).order_by(view.c.started_us.desc()).limit(_MOST)
+    )
     return [ConfigLine(**row._mapping) for row in found][::-1]
 
 

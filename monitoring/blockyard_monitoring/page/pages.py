@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.wire.monitoring import micros
-from blockyard_monitoring.history import History, artefacts, blocks, failures, graph, runs, tasks, timeline
+from blockyard_monitoring.history import History, artefacts, blocks, configs, failures, graph, runs, tasks, timeline
 from blockyard_monitoring.history.shapes import STATES
 from blockyard_monitoring.page import questions, templates
 from blockyard_monitoring.page.drawing import draw
@@ -120,10 +120,11 @@ class Pages:
                 raise NothingThere(f"task {query['task']}: the history knows nothing of it")
             near = draw(graph.of_task(connection, number))
             left = artefacts.lines(connection, task=number)
+            managed = configs.lines(connection, number)
         printed, why_not = self._printing.of(number & 0xFFFF_FFFF_FFFF_FFFF)
         return self._page(
             "task.html", query, f"Task {found.task}", "task", run=found.run, task=found, drawing=near,
-            printed=printed, why_not=why_not, artefacts=left,
+            printed=printed, why_not=why_not, artefacts=left, managed=managed,
         )  # fmt: skip
 
     def artefact(self, query: Query) -> Answer:

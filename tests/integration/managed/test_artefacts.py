@@ -121,7 +121,7 @@ def test_the_page_shows_images_and_shuts_html_in(left: dict[str, reader.Artefact
                     assert status == 200
                     assert b"<img" in body
                     status, body, _ = await get(f"/tasks/{left['value'].task_id}")
-                    assert (status, b"Artefacts" in body) == (200, True)
+                    assert (status, b"Artefacts" in body, b"Managed tasks" in body) == (200, True, True)
                     figure = left["figure"]
                     status, body, sent = await get("/artefact", config=figure.config, name=figure.name)
                     assert (status, body, sent["Content-Type"]) == (200, PNG, "image/png")
