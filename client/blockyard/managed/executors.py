@@ -15,7 +15,7 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.kept_process import module_path
-from blockyard.managed import launch, wide
+from blockyard.managed import launch, parts, wide
 from blockyard.managed.argv import Argument, arguments, word
 from blockyard.managed.code_version import code_version_once
 from blockyard.managed.communicators import SocketCommunicator
@@ -167,7 +167,7 @@ class MPIExecutor(BaseExecutor):
         super().__init__(_name_of(task), communicators or (SocketCommunicator,), **others)
 
     def _execute(self) -> ManagedResult:
-        where = wide.place()
+        where = parts.place()
         if where is None or self._launcher:
             return super()._execute()
         if not self._folder:
@@ -179,7 +179,7 @@ class MPIExecutor(BaseExecutor):
                 return wide.Daemon(self.task, self._folder, where, self.policy.grace).execute_task()
             finally:
                 self._requests.clear()  # what was asked of this one was asked of the daemon as well
-        host = self._host or wide.own_address()
+        host = self._host or parts.own_address()
         makers, self._leading = self._makers, wide.Leading(self._folder, where, host)
         channels = makers if self._is_told else (partial(CurveCommunicator, host=host),)
         self._makers = (*channels, self._leading)
@@ -214,7 +214,7 @@ class MPIExecutor(BaseExecutor):
             )
         # mpirun is told names only; what the variables hold is on no command line.
         given = [name for name, value in sorted(self.environment.variables.items()) if os.environ.get(name) != value]
-        return wide.mpirun_words(ranks, [name for name in given if name not in self._leading.variables])
+        return parts.mpirun_words(ranks, [name for name in given if name not in self._leading.variables])
 
     def _flags(self) -> list[str]:
         flags = ["--oversubscribe"] if self._oversubscribe else []

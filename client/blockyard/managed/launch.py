@@ -123,28 +123,31 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of it. If its task has not ended, that is ended now."""
-        if self._process is not None and not self._has_task:
+        if self._process is None:
+            self.drop()
+            _leaving.add(self.pid)
+            _reap()
+        elif self._has_task:
+            self.end()
+        else:
             _waiting.setdefault(threading.get_native_id(), []).append(self)
-            return
-        self.drop()
-        if self._process is not None:
-            self._process.wait()
-            return
-        _leaving.add(self.pid)
-        _reap()
 
     def is_there(self) -> bool:
         """Whether one that waits still does."""
-        return not select.select([self.socket], [], [], 0.0)[0]
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return not poll.poll(0)
 
     def drop(self) -> None:
-        """In this process or one forked from it: it ends by itself when all have done so."""
+        """In this process only, when it may be another's."""
         self.socket.close()
 
     def end(self) -> None:
-        """Of one that waits: have it end, and wait for that."""
-        self.drop()
+        """Of one that is a program: have it end, and wait for that."""
         assert self._process is not None
+        with contextlib.suppress(OSError):  # it is gone
+            self.socket.shutdown(socket.SHUT_RDWR)  # whoever else has a copy of the socket
+        self.drop()
         self._process.wait()
 
     def _send(self, letter: bytes) -> None:

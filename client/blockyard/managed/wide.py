@@ -1,7 +1,7 @@
 """MPI over the managers of a wide task: the first part runs mpirun, each of the others one of mpirun's daemons.
 
-Every part of a wide task runs the same function, so each comes to the same `MPIExecutor` and asks `place` which one it
-is. The first part leaves a private file in the folder that all share: where it listens, and the key for that. The
+Every part of a wide task runs the same function, so each comes to the same `MPIExecutor` and asks `parts.place` which
+one it is. The first part leaves a private file in the folder that all share: where it listens, and its key. The
 others find it, say how many ranks they take, and wait. mpirun calls `agent` for each node in the place of ssh; what it
 asks for goes to the part that it is for, which runs it as a managed task of its own. So whatever a rank starts is below
 a keeper on its own node, and ends with its part: no sshd, nothing left behind.
@@ -13,24 +13,23 @@ import contextlib
 import os
 import select
 import socket
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from blockyard import this_try
 from blockyard.errors import BlockyardError
 from blockyard.managed import agent
-from blockyard.managed.agent import AGENT_VARIABLE, NAME, SCRATCH_VARIABLE
+from blockyard.managed.agent import AGENT_VARIABLE, SCRATCH_VARIABLE
 from blockyard.managed.communicators import ChannelClosed, Communicator, PipeCommunicator
 from blockyard.managed.course import Exit, Policy
 from blockyard.managed.curve import Listening
 from blockyard.managed.executor import BaseExecutor, Command
 from blockyard.managed.frames import Message
+from blockyard.managed.parts import Asked, Place, Rendezvous, ToLeader, ToMember
 from blockyard.managed.records import AnalysisConfig
 from blockyard.managed.shim.blockyard_shim import Link
 from blockyard.managed.states import TaskStatus
@@ -44,94 +43,20 @@ _FAREWELL_SECONDS: Final = 5.0
 _BYTES: Final = 1 << 20
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One part of a wide task."""
-
-    index: int
-    count: int
-    ranks: int
-    """Of this part."""
-    attempt: str = ""
-    """Of the try, the same for all its parts and no others."""
-
-    def rendezvous(self, folder: str) -> Path:
-        """The private file."""
-        return Path(folder, f"mpi-parts{self.attempt}.json")
-
-
-def place() -> Place | None:
-    """That of this process; None when its task is not wide."""
-    count = int(os.environ.get("BLOCKYARD_PARTS", "1"))
-    if count < 2:
-        return None
-    lease = this_try.around.lease() if this_try.around is not None else None
-    attempt = f"-{lease.task}-{lease.epoch}" if lease is not None else ""
-    return Place(int(os.environ["BLOCKYARD_PART"]), count, int(os.environ["BLOCKYARD_RANKS"]), attempt)
-
-
-def own_address() -> str:
-    """This machine's, by its name."""
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"
-
-
-def mpirun_words(ranks: Mapping[int, int], variables: Iterable[str]) -> list[str]:
-    """For these ranks by part, each of which shall have these variables of mpirun's own environment. Pure.
-
-    Daemons stay what was started, and are all started by the first part.
-    """
-    parts = ",".join(f"{NAME % part}:{count}" for part, count in sorted(ranks.items()))
-    settings = {
-        "plm": "rsh",
-        "plm_rsh_agent": f"{sys.executable} -S -E {agent.__file__}",
-        "plm_rsh_no_tree_spawn": "1",
-        "orte_leave_session_attached": "1",
-    }
-    return [
-        *(word for name, value in settings.items() for word in ("--mca", name, value)),
-        "--noprefix",  # or it would set variables by a shell, in front of the daemon's name
-        *("--host", parts, "-np", str(sum(ranks.values())), "--bind-to", "none"),
-        *(word for name in variables for word in ("-x", name)),
-    ]
-
-
-class Rendezvous(msgspec.Struct, frozen=True):
-    """What the private file holds."""
-
-    endpoint: str
-    key: str
-
-
-class ToLeader(msgspec.Struct, frozen=True):
-    """A part is there with so many ranks, or its daemon has ended."""
-
-    part: int
-    ranks: int = 0
-    code: int | None = None
-
-
-class ToMember(msgspec.Struct, frozen=True):
-    """`welcome`, then `start` with words, then perhaps `end`: end what was started, or wait no longer for it."""
-
-    what: str
-    words: list[str] = []
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What an agent wants started where."""
-
-    part: int
-    words: list[str]
-
-
 class NobodyCame(BlockyardError):
     """The parts of a wide task have not found one another in time."""
 
 
 class NotNeeded(BlockyardError):
     """The first part has ended before it needed this one."""
+
+
+def _wait(descriptors: Iterable[int], seconds: float) -> list[int]:
+    """Which of them can be read within so long."""
+    poll = select.poll()
+    for one in descriptors:
+        poll.register(one, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(int(1000 * seconds) + 1)]
 
 
 class _Agent:
@@ -206,7 +131,7 @@ class Leading(Communicator):
                     f"MPI over {self._place.count} managers: within {seconds:g} s no word of parts {missing}; do all "
                     f"see the folder {self._folder}, and reach {self._host}?"
                 )
-            for reader in select.select(self.readers(), [], [], left)[0]:
+            for reader in _wait(self.readers(), left):
                 self.read(reader)
 
     def readers(self) -> list[int]:
@@ -271,7 +196,7 @@ class Leading(Communicator):
             self._tell(part, ToMember("end"))
         deadline = time.monotonic() + _FAREWELL_SECONDS
         while self._peers and self._listening.connections.are_open() and (left := deadline - time.monotonic()) > 0:
-            select.select([self._listening.connections.socket.fileno()], [], [], min(left, _AGAIN_SECONDS))
+            _wait([self._listening.connections.socket.fileno()], min(left, _AGAIN_SECONDS))
         for one in self._agents.values():
             one.socket.close()
         self._stack.close()
@@ -314,7 +239,7 @@ class _Following(Communicator):
             if self._link is None:
                 time.sleep(_AGAIN_SECONDS)
                 continue
-            select.select([self._link.fileno()], [], [], _AGAIN_SECONDS)
+            _wait([self._link.fileno()], _AGAIN_SECONDS)
             for order in _orders(self._link.poll()):
                 match order.what:
                     case "welcome":

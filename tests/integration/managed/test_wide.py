@@ -11,7 +11,7 @@ import pytest
 
 from blockyard import Client
 from blockyard.errors import ConfigError
-from blockyard.managed import ManagedResult, MPIExecutor, TaskStatus, run_managed, wide
+from blockyard.managed import ManagedResult, MPIExecutor, TaskStatus, parts, run_managed, wide
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.managed.test_keepers import state_of
 from tests.integration.processes import WITHIN, House, wait_until
@@ -135,7 +135,7 @@ def _daemon_of_part_1() -> int:
 
 
 def test_parts_that_do_not_come_are_named(tmp_path: Path) -> None:
-    with wide.Leading(str(tmp_path), wide.Place(0, 3, 1), "127.0.0.1") as leading:
+    with wide.Leading(str(tmp_path), parts.Place(0, 3, 1), "127.0.0.1") as leading:
         (rendezvous,) = tmp_path.glob("mpi-*")
         assert rendezvous.stat().st_mode & 0o777 == 0o600
         with pytest.raises(wide.NobodyCame, match=r"parts \[1, 2\]"):

@@ -95,12 +95,13 @@ class Link:
 
     def receive(self) -> bytes:
         """Wait for some lines."""
+        hints = select.poll()
+        hints.register(self.fileno(), select.POLLIN)
         while True:
             found = self.poll()
             if found:
                 return found
-            # Only ever a hint, which another thread's `send` may have used up.
-            select.select([self.fileno()], [], [], 0.05)
+            hints.poll(50)  # another thread's `send` may have used the hint up
 
     def poll(self) -> bytes:
         """What has come, b'' for nothing."""
