@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from blockyard.files.file import File, Output
     from blockyard.futures import TaskFuture
     from blockyard.joining import join
+    from blockyard.saying import event
 
-__all__ = ["Cancelled", "Client", "File", "LocalPool", "Output", "TaskFuture", "join"]
+__all__ = ["Cancelled", "Client", "File", "LocalPool", "Output", "TaskFuture", "event", "join"]
 
 _HOMES = {
     "Cancelled": "blockyard.errors",
@@ -20,6 +21,7 @@ _HOMES = {
     "LocalPool": "blockyard.blocks.pool",
     "Output": "blockyard.files.file",
     "TaskFuture": "blockyard.futures",
+    "event": "blockyard.saying",
     "join": "blockyard.joining",
 }
 

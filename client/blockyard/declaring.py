@@ -24,17 +24,22 @@ class Declared:
 
 def declare(value: Any, outputs: dict[str, Any]) -> Declared:
     """Raises NotSendable, naming the output, when JSON cannot say it, or when all are too large."""
-    try:
-        encoded = msgspec.json.encode(outputs, enc_hook=_plain)
-    except _UNSAYABLE as error:
-        name = next((name for name, output in outputs.items() if not _is_sayable(output)), "")
-        raise NotSendable(f"output {name!r}: {error}; declare numbers, texts, lists and objects") from error
+    encoded = as_json("output", outputs)
     if len(encoded) > MAX_OUTPUTS_BYTES:
         raise NotSendable(
             f"the outputs have {len(encoded)} bytes as JSON, at most {MAX_OUTPUTS_BYTES} are taken; return large "
             "things as the result, and declare what is to be seen of them"
         )
     return Declared(value, encoded)
+
+
+def as_json(what: str, things: dict[str, Any]) -> bytes:
+    """Things by name as a JSON object. Raises NotSendable for one that JSON cannot say: `what`, and its name."""
+    try:
+        return msgspec.json.encode(things, enc_hook=_plain)
+    except _UNSAYABLE as error:
+        name = next((name for name, thing in things.items() if not _is_sayable(thing)), "")
+        raise NotSendable(f"{what} {name!r}: {error}; declare numbers, texts, lists and objects") from error
 
 
 def _is_sayable(output: Any) -> bool:

@@ -16,8 +16,8 @@ class Surroundings(Protocol):
         """The try that it runs."""
         ...
 
-    def tell(self, record: bytes) -> None:
-        """Have the history told this: a `wire.monitoring.Config`, encoded. Nothing without monitoring."""
+    def tell(self, record: bytes) -> bool:
+        """Have the history told this: a record of `wire.monitoring`, encoded. False without monitoring."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 import time
 
+import blockyard
+
 
 def twice(number: int) -> int:
     return 2 * number
@@ -19,3 +21,7 @@ def naps(seconds: float) -> float:
 def says_and_fails(words: str) -> None:
     print(f"{words} before it fails")  # noqa: T201 - what it says is looked for
     raise ValueError(words)
+
+
+def says(words: list[str]) -> list[bool]:
+    return [blockyard.event(word, place=place) for place, word in enumerate(words)]

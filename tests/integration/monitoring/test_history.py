@@ -61,6 +61,14 @@ def test_every_task_is_in_the_database_when_the_client_is_done(tmp_path: Path, h
     assert {state for (state,) in history.ask('SELECT status FROM "block"')} >= {"RUNNING"}
 
 
+def test_what_a_task_says_has_happened_is_in_the_database(tmp_path: Path, history: SqliteDatabase) -> None:
+    with Client.local(workers=1, folder=tmp_path / "state", monitoring=history.url) as client:
+        assert client.submit(jobs.says, ["begun", "begun", "half done"]).result(WITHIN) == [True, True, True]
+    ((name,),) = history.ask('SELECT task_id FROM "task"')
+    found = history.ask("SELECT kind, subject, text FROM events ORDER BY at_us")
+    assert found == [("begun", name, '{"place":0}'), ("begun", name, '{"place":1}'), ("half done", name, '{"place":2}')]
+
+
 def test_a_message_is_in_the_database_soon_and_a_long_task_is_seen_running(
     tmp_path: Path, history: SqliteDatabase
 ) -> None:

@@ -111,10 +111,10 @@ class Worker:
         with self._writing:
             self._manager.sendall(pipe.frame(Obeyed(order.number, count)))
 
-    def tell(self, record: bytes) -> None:
+    def tell(self, record: bytes) -> bool:
         """See `this_try`. Nobody is told in a worker that does not measure: it has no radio."""
         if self.usage is None or self.is_forked:
-            return
+            return False
         frame = pipe.frame(Note(record))
         gate = self._gate
         # A signal must not end the task within a frame; other threads are not reached by signals.
@@ -127,6 +127,7 @@ class Worker:
         finally:
             if is_open:
                 gate.is_open = True
+        return True
 
     def _run(self, run: Run) -> None:
         before = dict(os.environ) if run.environment else {}

@@ -1,0 +1,69 @@
+"""What a task says has happened: bounded, told apart, and refused where it cannot be told. No worker is there."""
+
+import msgspec
+import pytest
+
+import blockyard
+from blockyard import this_try
+from blockyard.errors import NotSendable
+from blockyard.saying import MOST_OF_TRY
+from blockyard.wire.monitoring import Event
+from blockyard.wire.records import Lease
+
+
+class Around:
+    """A worker that keeps what it is to tell."""
+
+    def __init__(self) -> None:
+        self.now = Lease(1 << 32, 1)
+        self.told: list[Event] = []
+
+    def lease(self) -> Lease:
+        return self.now
+
+    def tell(self, record: bytes) -> bool:
+        self.told.append(msgspec.msgpack.decode(record, type=Event))
+        return True
+
+
+@pytest.fixture
+def around(monkeypatch: pytest.MonkeyPatch) -> Around:
+    made = Around()
+    monkeypatch.setattr(this_try, "around", made)
+    return made
+
+
+def test_outside_of_a_task_nobody_is_told() -> None:
+    assert not blockyard.event("begun")
+
+
+def test_each_event_has_an_instant_of_its_own(around: Around) -> None:
+    assert all(blockyard.event("begun", loss=0.5) for _ in range(100))
+    assert len({one.at_us for one in around.told}) == 100
+    assert {(one.kind, one.subject, one.text) for one in around.told} == {("begun", "1-0", '{"loss":0.5}')}
+
+
+def test_a_try_says_so_much_and_the_next_one_again(around: Around) -> None:
+    around.now = Lease(2 << 32, 1)
+    assert [blockyard.event("step") for _ in range(MOST_OF_TRY + 5)].count(True) == MOST_OF_TRY
+    around.now = Lease(2 << 32, 2)
+    assert blockyard.event("step")
+
+
+def test_between_tasks_nobody_is_told(around: Around) -> None:
+    around.now = Lease(0, 0)
+    assert not blockyard.event("begun")
+
+
+@pytest.mark.parametrize(
+    "name, data, sentence",
+    [
+        ("", {}, "from 1 to 256"),
+        ("x" * 257, {}, "from 1 to 256"),
+        ("begun", {"thing": object()}, "field 'thing'"),
+        ("begun", {"text": "x" * 5000}, "at most 4096"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_by_name(name: str, data: dict[str, object], sentence: str) -> None:
+    with pytest.raises(NotSendable, match=sentence):
+        blockyard.event(name, **data)
