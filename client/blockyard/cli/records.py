@@ -47,21 +47,22 @@ def _told(call: Call, what: tuple[str, ...], database: str) -> AnalysisConfig:
     url = history.database(call, "config", database)
     reader = load("blockyard_monitoring.history.configs", "monitoring")
     if len(what) == 2:
-        bodies = reader.of_step(url, *what)
+        told = reader.of_step(url, *what)
     else:
         try:
             task = parse_task_name(what[0])
         except ValueError as error:
             raise click.UsageError(f"{error}; nor is there a file of that name") from error
-        bodies = reader.of_task(url, task)
-    if not bodies:
+        told = reader.of_task(url, task)
+    if not told:
         raise NotFound(
             f"{' '.join(what)}: the history knows of no managed task there; without monitoring, the record is in its "
             f"result (`ManagedResult.record`), and in {RECORD_NAME} of its folder if it had one"
         )
-    if len(bodies) > 1 and call.settings.output is not Output.JSON:
-        click.echo(f"{len(bodies)} managed tasks ran there; this is the last", err=True)
-    return _read(bodies[-1], "the history")
+    if len(told) > 1 and call.settings.output is not Output.JSON:
+        click.echo(f"{len(told)} managed tasks ran there; this is the last", err=True)
+    last = told[-1]
+    return msgspec.structs.replace(_read(last.record, "the history"), status=last.status, reason=last.reason)
 
 
 def _kept(path: Path) -> AnalysisConfig:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from blockyard.managed.communicators import Communicator, Party, PipeCommunicator, SocketCommunicator
     from blockyard.managed.course import Policy
     from blockyard.managed.curve import CurveCommunicator
+    from blockyard.managed.elog import HttpLog
     from blockyard.managed.environment import Secret
     from blockyard.managed.executor import BaseExecutor
     from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
@@ -30,7 +31,7 @@ __all__ = [
     "Communicator", "PipeCommunicator", "SocketCommunicator", "CurveCommunicator", "Party",
     "Signal", "Point", "HookEvent", "TaskStatus", "TaskletChanges", "Task", "reporter",
     "TaskResult", "ManagedResult", "AnalysisConfig", "ManagedTaskFailed",
-    "managed_task", "register", "ManagedSpec", "run_managed",
+    "HttpLog", "managed_task", "register", "ManagedSpec", "run_managed",
 ]  # fmt: skip
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "communicators": ("Communicator", "Party", "PipeCommunicator", "SocketCommunicator"),
     "course": ("Policy",),
     "curve": ("CurveCommunicator",),
+    "elog": ("HttpLog",),
     "environment": ("Secret",),
     "executor": ("BaseExecutor",),
     "executors": ("BinaryExecutor", "Executor", "MPIExecutor"),

@@ -32,12 +32,20 @@ view = table("config", *(column(name) for name in (*ConfigLine.__struct_fields__
 _LINE: Final = [view.c[name] for name in ConfigLine.__struct_fields__]
 
 
-def of_step(url: str, run: str, step: str) -> list[str]:
+class Told(msgspec.Struct, frozen=True):
+    """A record, and how its task stands as far as the history knows: ``LOST`` is what no record says of itself."""
+
+    status: str
+    reason: str
+    record: str
+
+
+def of_step(url: str, run: str, step: str) -> list[Told]:
     """The records of a run's step, oldest first. Raises HistoryAway."""
     return _records(url, and_(view.c.run_id == run, view.c.step == step))
 
 
-def of_task(url: str, task: int) -> list[str]:
+def of_task(url: str, task: int) -> list[Told]:
     """The records of a task, oldest first. Raises HistoryAway."""
     return _records(url, view.c.task == signed(task))
 
@@ -50,7 +58,9 @@ def lines(connection: Connection, task: int) -> list[ConfigLine]:
     return [ConfigLine(**row._mapping) for row in found][::-1]
 
 
-def _records(url: str, where: ColumnElement[bool]) -> list[str]:
-    query = select(view.c.record).where(where).order_by(view.c.started_us, view.c.config_id)
+def _records(url: str, where: ColumnElement[bool]) -> list[Told]:
+    query = (
+        select(view.c.status, view.c.reason, view.c.record).where(where).order_by(view.c.started_us, view.c.config_id)
+    )
     with closing(History(url, connections=1)) as history, history.connection() as connection:
-        return [str(row[0]) for row in connection.execute(query)]
+        return [Told(*row) for row in connection.execute(query)]

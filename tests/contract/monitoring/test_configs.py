@@ -61,8 +61,9 @@ def test_a_start_whose_try_was_lost_says_so_and_one_that_goes_on_does_not(opened
     assert alive[1] == "RUNNING"
     sink.write([an_arrival(END, number=3)])  # by a radio of its own, it comes after the outcome
     assert database.ask(found)[0][1] == "COMPLETED"
-    assert configs.of_step(database.url, "nightly", "peaks") == [END.body], "the run is its submission's"
-    assert configs.of_task(database.url, TASK + 1) == [START.body]
+    (told,) = configs.of_step(database.url, "nightly", "peaks")
+    assert told.record == END.body, "the run is its submission's"
+    assert configs.of_task(database.url, TASK + 1) == [configs.Told("RUNNING", "", START.body)]
 
 
 def test_what_tasks_left_is_kept_once_by_content_and_goes_with_them(opened: Opened, database: Database) -> None:
