@@ -80,3 +80,23 @@ def test_ten_thousand_mutations_are_all_refused() -> None:
         if bytes(one) != genuine:
             assert assembly.take(bytes(one[: drawn.randint(size - 4, len(one))]), 0.0) == "forged"
     assert assembly.take(genuine, 0.0) == b"x" * 64
+
+
+def test_after_a_far_jump_what_is_too_old_stays_out_and_what_is_near_gets_in_once() -> None:
+    assembly, far = Assembly(KEY, ALGORITHM), 1 << 60
+    assert assembly.take(datagram(1), 0.0) == b"x"
+    assert assembly.take(datagram(far), 0.0) == b"x"
+    assert assembly.take(datagram(1), 0.0) == "replayed"
+    assert assembly.take(datagram(far - 5), 0.0) == b"x"
+    assert assembly.take(datagram(far - 5), 0.0) == "replayed"
+    assert assembly.take(datagram(far), 0.0) == "replayed"
+
+
+def test_parts_of_messages_that_never_end_are_bounded() -> None:
+    assembly, body = Assembly(KEY, ALGORITHM), bytes(60_000)
+    for message in range(1, 21):  # 76 MB, of which 67 may stay
+        for part in range(63):
+            assert assembly.take(datagram(message, part, 64, body), 0.0) == b""
+    assert 1 <= assembly.expire(0.0) <= 4
+    assert assembly.expire(0.0) == 0
+    assert assembly.take(datagram(20, 63, 64, body), 0.0) == body * 64
