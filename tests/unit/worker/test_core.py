@@ -33,6 +33,22 @@ def test_a_try_that_must_end_is_asked_then_told_then_killed() -> None:
     assert world.statuses == {1: Status.CANCELLED}
 
 
+def test_nothing_begins_behind_a_try_that_is_being_ended() -> None:
+    """What it leaves is killed by when it was started, so nothing of another try may be younger."""
+    world = a_world(workers=1)
+    teach(world, 0.0001)
+    world.assign([(NARROW, 5)], chain=False)
+    (worker,) = world.live()
+    start(world, worker)
+    assert worker.running is not None
+    assert worker.tokens
+    world.say(wire.Stop([lease(worker.running[0].task)], 1.0))
+    assert worker.interrupted
+    assert not worker.tokens
+    world.finish(worker, Status.CANCELLED, 0.0)
+    start(world, worker)
+
+
 def test_a_result_that_was_faster_than_its_cancellation_counts() -> None:
     world = a_world(workers=1)
     world.assign([(NARROW, 1)], chain=False)

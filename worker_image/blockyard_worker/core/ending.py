@@ -34,7 +34,9 @@ def stop(state: State, attempt: Try, order: Order, now: float, seen: Seen) -> No
     attempt.is_cancelled = True
     worker = state.workers[attempt.worker]
     worker.endings[attempt.assigned.task] = Ending(attempt, order)
-    if not runs(seen.get(worker.number), attempt) and len(worker.sent) > 1:
+    if len(worker.sent) > 1:
+        # It may be among those that wait. If it runs, none of them may begin before what it leaves has been killed:
+        # that is told apart from theirs by when it was started (`EndChildren`).
         state.effects.append(effects.Steal(worker.number, len(worker.sent)))
     advance(state, worker, seen.get(worker.number), now)
 
