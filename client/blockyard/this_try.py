@@ -16,8 +16,11 @@ class Surroundings(Protocol):
         """The try that it runs."""
         ...
 
-    def tell(self, record: bytes) -> bool:
-        """Have the history told this: a record of `wire.monitoring`, encoded. False without monitoring."""
+    def tell(self, record: bytes, *, is_bulk: bool = False) -> bool:
+        """Have the history told this: a record of `wire.monitoring`, encoded. False without monitoring.
+
+        `is_bulk`: it may be large, and goes a way of its own, so that it takes no room from what must not be missed.
+        """
         ...
 
 

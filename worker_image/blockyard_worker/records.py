@@ -69,6 +69,7 @@ class Note(Record, tag=4, frozen=True):
     """Something for the history that does not wait for the try's end: a `wire.monitoring.Config`, encoded."""
 
     record: bytes
+    is_bulk: bool = False
 
 
 class Obeyed(Record, tag=5, frozen=True):

@@ -19,12 +19,12 @@ from blockyard.managed.records import OutputFile, TaskResult
 from blockyard.wire import codec
 from blockyard.wire.monitoring import MAX_NAME, MAX_PART_BYTES, MAX_TEXT, Artefact, ArtefactPart, clipped, micros
 
-MOST_FIGURE_BYTES: Final = 8 * 1024 * 1024
+MOST_FIGURE_BYTES: Final = 5 * 1024 * 1024
 """Of a figure, a page or a value that is kept."""
 MOST_FILE_BYTES: Final = 1024 * 1024
 """Of any other file that is kept."""
-MOST_TASK_BYTES: Final = 16 * 1024 * 1024
-"""Of all that is kept of one task."""
+MOST_TASK_BYTES: Final = 6 * 1024 * 1024
+"""Of all that is kept of one task; a radio that keeps in memory what is unconfirmed keeps 8 MiB."""
 _FIGURES: Final = ("figure", "html", "value", "text")
 
 
@@ -53,7 +53,8 @@ def tell(config: str, result: TaskResult, files: list[OutputFile]) -> None:
         data = one.data or b""
         pieces = range(0, max(1, len(data)), MAX_PART_BYTES) if one.data is not None else ()
         for part, begin in enumerate(pieces):
-            around.tell(codec.encode(ArtefactPart(one.sha256, part, at, data[begin : begin + MAX_PART_BYTES])))
+            piece = ArtefactPart(one.sha256, part, at, data[begin : begin + MAX_PART_BYTES])
+            around.tell(codec.encode(piece), is_bulk=True)
         around.tell(codec.encode(Artefact(
             config, lease.task, lease.epoch, clipped(one.name, MAX_NAME), clipped(one.kind, MAX_NAME), one.media,
             clipped(one.path, MAX_TEXT), one.size_bytes, one.sha256, len(pieces), at,

@@ -179,9 +179,9 @@ class Loop:
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)
                     self._core.on_results(child.number, outcomes, idle, time.monotonic())
-                case Note(record):
+                case Note(record, is_bulk):
                     if self._report is not None:
-                        self._core.state.told += self._report.on_config(record)
+                        self._core.state.told += self._report.on_note(record, is_bulk=is_bulk)
                 case Obeyed(number, count):
                     self._core.on_obeyed(number, count)
                 case Ready(pid):

@@ -39,6 +39,9 @@ class Report:
         self._seconds = sample_seconds
         self._uses, self._told = _sender(radio, f"manager:{policy.manager}")
         self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}")
+        self._radio = radio
+        self._bulk: tuple[RadioSender, Outbox | None] | None = None
+        """Made when there is something for it."""
         self._ending = threading.Event()
         self._sampler: threading.Thread | None = None
 
@@ -49,11 +52,18 @@ class Report:
         self._uses.send([record], at=time.time())
         return self._told.take() if self._told is not None else []
 
-    def on_config(self, config: bytes) -> list[bytes]:
-        """Tell what a managed task runs with, as the worker encoded it; returns packets as `on_uses` does."""
-        encoded: Any = msgspec.Raw(config)
-        self._uses.send([encoded], at=time.time())
-        return self._told.take() if self._told is not None else []
+    def on_note(self, note: bytes, *, is_bulk: bool) -> list[bytes]:
+        """Tell what a task does not keep until its end, as the worker encoded it; returns packets as `on_uses` does.
+
+        What is bulky has a sender of its own: what one sender keeps while the hub is away is bounded.
+        """
+        encoded: Any = msgspec.Raw(note)
+        sender, told = self._uses, self._told
+        if is_bulk:
+            self._bulk = self._bulk or _sender(self._radio, f"artefacts:{self._at[1]}")
+            sender, told = self._bulk
+        sender.send([encoded], at=time.time())
+        return told.take() if told is not None else []
 
     def passing(self) -> list[bytes]:
         """Packets that shall go to the interchange, and that nobody keeps."""
@@ -72,6 +82,8 @@ class Report:
             self._sampler.join()
         self._uses.close()
         self._samples.close()
+        if self._bulk is not None:
+            self._bulk[0].close()
 
     def _watch(self, children: Mapping[int, Child]) -> None:
         try:

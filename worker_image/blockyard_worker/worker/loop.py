@@ -111,11 +111,11 @@ class Worker:
         with self._writing:
             self._manager.sendall(pipe.frame(Obeyed(order.number, count)))
 
-    def tell(self, record: bytes) -> bool:
+    def tell(self, record: bytes, *, is_bulk: bool = False) -> bool:
         """See `this_try`. Nobody is told in a worker that does not measure: it has no radio."""
         if self.usage is None or self.is_forked:
             return False
-        frame = pipe.frame(Note(record))
+        frame = pipe.frame(Note(record, is_bulk))
         gate = self._gate
         # A signal must not end the task within a frame; other threads are not reached by signals.
         is_open = gate.is_open and threading.current_thread() is threading.main_thread()
