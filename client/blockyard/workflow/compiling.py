@@ -20,8 +20,8 @@ from blockyard.wire.control import StartRun, StepMark
 from blockyard.wire.records import Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
 from blockyard.workflow.plans import Plan, packed_plan, runner
-from blockyard.workflow.references import Reference, filled, walk
-from blockyard.workflow.spec import Rule, Step, Workflow
+from blockyard.workflow.references import Reference, as_text, filled, walk
+from blockyard.workflow.spec import Concurrency, Rule, Step, Workflow
 
 _TRIGGERS: Final = {
     Rule.ALL_SUCCESS: Trigger.ALL_SUCCESS,
@@ -161,11 +161,11 @@ class _Compiler:
             run=self._run,
             function=step.function or "",
             source=step.source or "",
-            binary=found["binary"],
+            binary=[as_text(one) for one in found["binary"]],
             task=step.task or "",
             ranks=step.mpi.ranks if step.mpi is not None else 0,
             arguments=found["arguments"],
-            environment=found["environment"],
+            environment={name: as_text(one) for name, one in found["environment"].items()},
             outputs=list(step.outputs),
             inputs=graph.results_of(step),
             sweep=found["sweep"],
@@ -180,4 +180,11 @@ class _Compiler:
 
 def without_orders(spec: Workflow) -> Workflow:
     """A spec without what may change while it runs."""
-    return msgspec.structs.replace(spec, suspend=False, cancel=False, ttl_seconds_after_finished=None)
+    return msgspec.structs.replace(
+        spec,
+        suspend=False,
+        cancel=False,
+        ttl_seconds_after_finished=None,
+        concurrency_policy=Concurrency.ALLOW,
+        concurrency_key="",
+    )

@@ -68,11 +68,12 @@ def _of(result: Any, what: str) -> Any:
 
 
 def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
+    environment = {name: as_text(one) for name, one in given["environment"].items()}
     if plan.binary:
-        result = programs.run_program(plan, [as_text(one) for one in given["binary"]], given["environment"])
+        result = programs.run_program(plan, [as_text(one) for one in given["binary"]], environment)
         return declare(result, dict(result.outputs)) if plan.outputs else result
     if plan.task:
-        value = programs.run_task(plan, given["arguments"], given["environment"])
+        value = programs.run_task(plan, given["arguments"], environment)
     else:
         function = _imported(plan.function) if plan.function else _compiled(plan.source)
         value = function(**given["arguments"])
