@@ -155,18 +155,17 @@ class Cache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(self, place: Path, fetch: Fetch) -> None:
-        with self._token() as token:
+        with self._token() as token, contextlib.ExitStack() as opened:
             draft, room = self._parts / token, self._parts / f"{token}.room"
 
             def begin(size_bytes: int | None) -> Part:
                 draft.unlink(missing_ok=True)
                 self._make_room(room, size_bytes or 0)
-                return Part(draft, self.limit)
+                return opened.enter_context(Part(draft, self.limit))
 
             try:
                 part = fetch(begin)
                 os.fsync(part.fileno())
-                part.close()
                 if part.count != room.stat().st_size:
                     self._make_room(room, part.count)
                 draft.chmod(0o444)

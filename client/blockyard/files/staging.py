@@ -107,19 +107,15 @@ class Staging:
         """The whole file, as a part that is still open."""
         with slot(self._cache.locks, self._settings.transfers):
             part = begin(found.size_bytes)
-            try:
-                if file.sha256:
-                    part.hash = hashlib.sha256()
-                stager.fetch(file.url, part)
-                if found.size_bytes is not None and part.count != found.size_bytes:
-                    raise OSError(f"{part.count} bytes came of {found.size_bytes}")
-                if part.hash is not None:
-                    _verify(file, part.hash.hexdigest(), part.count)
-                elif stager.look(file.url) != found:
-                    raise OSError("it was changed while it was read")
-            except BaseException:
-                part.close()
-                raise
+            if file.sha256:
+                part.hash = hashlib.sha256()
+            stager.fetch(file.url, part)
+            if found.size_bytes is not None and part.count != found.size_bytes:
+                raise OSError(f"{part.count} bytes came of {found.size_bytes}")
+            if part.hash is not None:
+                _verify(file, part.hash.hexdigest(), part.count)
+            elif stager.look(file.url) != found:
+                raise OSError("it was changed while it was read")
             return part
 
     def _persistently(self, what: str, file: File, act: Callable[[], T]) -> T:

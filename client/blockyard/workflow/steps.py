@@ -22,6 +22,7 @@ from blockyard.joining import Call, Join
 from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import Reference, as_text, filled, walk
+from blockyard.workflow.step_files import call_with_files
 
 _decode = msgspec.json.Decoder(Plan).decode
 _read = functools.lru_cache(maxsize=64)(_decode)
@@ -76,7 +77,7 @@ def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
         value = programs.run_task(plan, given["arguments"], environment)
     else:
         function = _imported(plan.function) if plan.function else _compiled(plan.source)
-        value = function(**given["arguments"])
+        value = call_with_files(function, given["arguments"])
     if not plan.outputs:
         return value
     if not isinstance(value, Mapping):

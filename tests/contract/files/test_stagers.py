@@ -1,7 +1,6 @@
 """Every stager that comes with Blockyard, by the suite that those of others must pass, on real servers."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,8 +15,8 @@ from blockyard.files.stagers.local import FileStager, PvcStager
 from blockyard.files.stagers.s3 import S3Stager
 from blockyard.files.stagers.web import HttpStager
 from blockyard.files.suites import Put, StagerSuite, UrlOf
-from tests.contract.files.servers import PASSWORD, USER, ftp_server, s3_server
-from tests.integration.files.web_server import Page, WebServer
+from tests.fixtures.file_servers import FtpPlace
+from tests.fixtures.web_server import Page, WebServer
 
 
 def putting_into(folder: Path) -> Put:
@@ -27,26 +26,6 @@ def putting_into(folder: Path) -> Put:
         place.write_bytes(content)
 
     return put
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """The folder and the port of an FTP server."""
-    folder = tmp_path_factory.mktemp("ftp")
-    with ftp_server(folder) as port:
-        yield folder, port
-
-
-@pytest.fixture(scope="module")
-def s3_port() -> Iterator[int]:
-    """Of an S3 that has a bucket, and that the environment names."""
-    with s3_server() as port, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield port
 
 
 class TestFileStager(StagerSuite):
@@ -89,12 +68,6 @@ class TestPvcStager(StagerSuite):
 
 class TestHttpStager(StagerSuite):
     @pytest.fixture
-    def web(self) -> Iterator[WebServer]:
-        server = WebServer()
-        yield server
-        server.close()
-
-    @pytest.fixture
     def stager(self) -> HttpStager:
         return HttpStager()
 
@@ -125,37 +98,39 @@ class TestFtpStager(StagerSuite):
         return FtpStager()
 
     @pytest.fixture
-    def url_of(self, served: tuple[Path, int]) -> UrlOf:
-        return lambda name: f"ftp://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{served[1]}/{quote(name)}"
+    def url_of(self, ftp: FtpPlace) -> UrlOf:
+        return lambda name: f"{ftp.url}/{quote(name)}"
 
     @pytest.fixture
-    def put(self, served: tuple[Path, int]) -> Put:
-        return putting_into(served[0])
+    def put(self, ftp: FtpPlace) -> Put:
+        return putting_into(ftp.folder)
 
-    def test_a_wrong_password_is_no_reason_to_try_again(self, stager: FtpStager, served: tuple[Path, int]) -> None:
+    def test_a_wrong_password_is_no_reason_to_try_again(self, stager: FtpStager, ftp: FtpPlace) -> None:
         with pytest.raises(PermissionError, match="530"):
-            stager.look(f"ftp://{USER}:wrong@127.0.0.1:{served[1]}/x")
+            stager.look(f"ftp://nobody:wrong@{ftp.url.rpartition('@')[2]}/x")
 
 
 class TestS3Stager(StagerSuite):
     @pytest.fixture
-    def stager(self, s3_port: int) -> S3Stager:
+    def stager(self, s3: str) -> S3Stager:
         return S3Stager()
 
     @pytest.fixture
-    def url_of(self) -> UrlOf:
-        return lambda name: f"s3://bucket/{name}"
+    def url_of(self, s3: str) -> UrlOf:
+        return lambda name: f"{s3}/{name}"
 
     @pytest.fixture
-    def put(self, s3_port: int) -> Put:
-        return lambda name, content: boto3.client("s3").put_object(Bucket="bucket", Key=name, Body=content) and None
+    def put(self, s3: str) -> Put:
+        return lambda name, content: (
+            boto3.client("s3").put_object(Bucket=s3.removeprefix("s3://"), Key=name, Body=content) and None
+        )
 
-    def test_a_bucket_that_there_is_not_and_a_prefix_are_told(self, stager: S3Stager, put: Put) -> None:
+    def test_a_bucket_that_there_is_not_and_a_prefix_are_told(self, stager: S3Stager, s3: str, put: Put) -> None:
         put("folder/x", b"x")
         with pytest.raises(FileNotFoundError):
             stager.store(Path(__file__), "s3://nobodys/x")
         with pytest.raises(IsADirectoryError):
-            stager.look("s3://bucket/folder")
+            stager.look(f"{s3}/folder")
 
 
 def test_every_stager_of_ours_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""A stranger's radio and sink: built, installed and tested as a package of their own, found by their entry points."""
+"""A stranger's radio, sink and stager: built, installed and tested as a package, and found by their entry points."""
 
 import os
 import subprocess

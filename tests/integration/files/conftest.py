@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.files.web_server import WebServer
+from tests.fixtures.file_servers import ftp, s3, web
+
+__all__ = ["cache", "ftp", "s3", "web"]
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +18,3 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BLOCKYARD_FILES_CACHE", str(folder))
         patch.setenv("BLOCKYARD_FILES_BACKOFF", "0.01")
         yield folder
-
-
-@pytest.fixture
-def web() -> Iterator[WebServer]:
-    server = WebServer()
-    yield server
-    server.close()

@@ -12,7 +12,7 @@ import pytest
 
 from blockyard import Client, File, Output
 from blockyard.errors import ConfigError, StagingError
-from tests.integration.files.web_server import Page, WebServer
+from tests.fixtures.web_server import Page, WebServer
 from tests.integration.processes import wait_until
 
 WITHIN = 60.0
