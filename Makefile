@@ -10,7 +10,7 @@ BIN := .venv/bin
 BESIDE := --numprocesses=3 --dist=loadscope --no-loadscope-reorder # most tests wait; one more at a time than this project's CI has cores
 NONE_IS_FINE = $(if $(ARGS),|| [ $$? = 5 ]) # of one of two halves, when ARGS names a few
 
-.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds dashboards environment packages clean
+.PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds dashboards environment s3-environment packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help: ## list the targets
 run: environment ## the main job: sweeps over real data sets, on blocks that scale from 0 (ARGS=--chaos kills its parts meanwhile)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m examples.sweep $(ARGS)
 
-test: packages check cluster-parts ## everything: static checks, then every test at its small size
+test: packages check s3-environment cluster-parts ## everything: static checks, then every test at its small size
 	@BLOCKYARD_SIZE=small $(BIN)/python -m pytest -m 'not e2e' $(BESIDE) $(ARGS) $(NONE_IS_FINE)
 	@BLOCKYARD_SIZE=small $(BIN)/python -m pytest -m e2e $(ARGS) $(NONE_IS_FINE)
 
@@ -28,7 +28,7 @@ check: environment ## static checks: ruff, mypy --strict, who may import whom
 unit: environment ## tests without processes, sockets or clocks (seconds)
 	@$(BIN)/python -m pytest tests/meta tests/unit tests/property $(ARGS)
 
-integration: packages environment ## tests with real processes, a real PostgreSQL and a real sshd
+integration: packages environment s3-environment ## tests with real processes, a real PostgreSQL and a real sshd
 	@$(BIN)/python -m pytest tests/contract tests/simulation tests/integration tests/api $(ARGS)
 
 e2e: cluster-parts ## the tests on a whole cluster, which is brought up and taken down (one that runs is used and left)
@@ -76,8 +76,11 @@ dashboards: environment ## Grafana's dashboards in the chart, from tools/dashboa
 environment: ## .venv from pyproject.toml; at once when nothing changed
 	@PYTHON=$(PYTHON) tools/environment
 
+s3-environment: environment ## a second environment, for the tests of S3
+	@tools/s3-environment
+
 packages: ## the Debian packages that the tests use, when they are missing and this is root
 	@tools/system-packages
 
 clean: ## remove what make made
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist results
+	rm -rf .venv .venv-s3 .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist results

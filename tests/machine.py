@@ -17,6 +17,9 @@ from tests.cluster import machine_state
 ROOT = Path(__file__).resolve().parent.parent
 """The top of the project."""
 
+S3_PYTHON = ROOT / ".venv-s3" / "bin" / "python"
+"""Of an environment with s3fs and an S3 to test it with."""
+
 
 class Size(StrEnum):
     """How large the long proofs are: `BLOCKYARD_SIZE`, small unless told."""
@@ -76,6 +79,7 @@ PARTS = (
     Part("needs_cluster", cluster_is_there, "be root on Debian with Go 1.25, and run `make cluster-parts`"),
     Part("needs_api_server", lambda: shutil.which("go") is not None, "install Go 1.25 or newer (https://go.dev/dl)"),
     Part("needs_prometheus", lambda: shutil.which("prometheus") is not None, "apt-get install prometheus"),
+    Part("needs_s3", lambda: any((ROOT / ".venv-s3").glob(".stamp-*")), "make s3-environment"),
     Part("needs_mpi", lambda: shutil.which("mpirun") is not None, "apt-get install openmpi-bin"),
     Part(
         "needs_chromium",

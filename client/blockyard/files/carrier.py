@@ -28,7 +28,7 @@ _NO_CREDENTIALS: Final = (
 
 def http() -> Any:
     """The file system of ``http://`` and ``https://``; proxies are the environment's, passwords may be ~/.netrc's."""
-    with _installed("http"):
+    with _installed("http", "files"):
         import aiohttp
         import fsspec
 
@@ -43,7 +43,7 @@ def http() -> Any:
 
 def s3() -> Any:
     """The file system of ``s3://``; who and where is said by the variables of AWS, and of fsspec (FSSPEC_S3_…)."""
-    with _installed("s3"):
+    with _installed("s3", "s3"):
         import fsspec
 
         return fsspec.filesystem("s3", use_listings_cache=False)
@@ -56,13 +56,13 @@ def copy_out(opened: Any, into: Any) -> None:
 
 
 @contextmanager
-def _installed(scheme: str) -> Iterator[None]:
+def _installed(scheme: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as missing:
         raise ConfigError(
-            f"{scheme}:// needs {missing.name or missing}, which is not installed where tasks run: "
-            "pip install 'blockyard[files]'"
+            f"{scheme}:// needs packages that are not installed where the task runs ({missing}): "
+            f"pip install 'blockyard[{extra}]'"
         ) from missing
 
 

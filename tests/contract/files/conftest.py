@@ -1,5 +1,5 @@
 """Servers that the stagers are tested on."""
 
-from tests.fixtures.file_servers import ftp, s3, web
+from tests.fixtures.file_servers import ftp, web
 
-__all__ = ["ftp", "s3", "web"]
+__all__ = ["ftp", "web"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.file_servers import ftp, s3, web
+from tests.fixtures.file_servers import ftp, web
 
-__all__ = ["cache", "ftp", "s3", "web"]
+__all__ = ["cache", "ftp", "web"]
 
 
 @pytest.fixture(scope="module")
