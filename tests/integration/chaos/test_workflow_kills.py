@@ -44,12 +44,12 @@ def test_every_step_is_recorded_once_and_what_it_ran_with_is_known(house: House,
         return marks.exists() and len(marks.read_text().split()) >= least
 
     with Client.local(workers=2, folder=house.folder, monitoring=f"sqlite:///{history}") as client:
-        run = client.run(flow)
+        everything = client.run(flow).future("all")
         for place, target in enumerate(targets):
             least = place * count // kills + 1
             wait_until(f"{least} programs began", functools.partial(have_begun, least), bool, 4 * WITHIN)
             strike(house, target, dice)
-        assert run.result("all", 10 * WITHIN) == list(range(count))
+        assert everything.result(10 * WITHIN) == list(range(count))
         wait_until("nothing runs any more", lambda: asked(history, _RUNNING), lambda found: found == [(0,)])
     assert set(times_recorded(house.folder).values()) == {1}
     steps = dict(asked(history, "SELECT step, count(*) FROM config WHERE status = 'COMPLETED' GROUP BY step"))
