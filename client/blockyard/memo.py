@@ -70,7 +70,7 @@ def id_for_memo(value: object) -> bytes:
     if type(value).__module__.partition(".")[0] == "numpy" and _learn_numpy():
         return id_for_memo(value)
     before = id_for_memo.dispatch(type(value))
-    _load_plugins()
+    load_plugins()
     if (known := id_for_memo.dispatch(type(value))) is not before:
         return known(value)
     raise NotCacheable(
@@ -347,7 +347,8 @@ def _learn_numpy() -> bool:
 
 
 @functools.cache
-def _load_plugins() -> None:
+def load_plugins() -> None:
+    """Have the types registered that other distributions know. Raises PluginError."""
     for name in plugins.registered(plugins.MEMO_IDS):
         register: Any = plugins.load(plugins.MEMO_IDS, name)
         register()

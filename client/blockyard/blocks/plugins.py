@@ -6,7 +6,7 @@ A third party adds one with an entry point in its own `pyproject.toml`, for exam
     seesaw = "my_package.scaling:seesaw"
 
 What a plug-in of a group must look like is said where the group's port is: `launchers`, `scaling`, `errors`,
-`provider`, `executor`; `suites` holds the tests that it must pass. Discovery fails loudly: nothing is skipped.
+`provider`, `executor`, `memo`; `suites` holds the tests that it must pass. Discovery fails loudly: nothing is skipped.
 """
 
 from __future__ import annotations

@@ -9,16 +9,16 @@ from tests.unit.interchange.builders import Bench, Client, Manager, done
 def test_another_opening_finds_what_was_recorded_and_not_what_was_dropped(place: Place) -> None:
     bench = Bench(store=place.store(), floor_bytes=1024)
     client, manager = bench.client(), bench.manager()
-    for number in range(60):
+    for number in range(30):
         body = Blob(f"large-{number}", 100_000) if number % 10 == 0 else b"%03d" % number * 100
         client.collect(_compute(bench, client, manager, number, body))
     for key in [key for key in bench.state.cache.results if int(key[1]) % 3 == 1]:
         caching._drop(bench.state, [key])
-    for _ in range(20):  # each commit compacts a little
+    for _ in range(10):  # each commit compacts a little
         client.collect(_compute(bench, client, manager, 0, b""))
     bench.turn()
     before = {key: (one.body, one.at, one.function) for key, one in bench.state.cache.results.items()}
-    assert len(before) == 40
+    assert len(before) == 20
     bench.store.close()
     bench.store = place.store()
     bench._start()

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from blockyard.blocks import plugins
 from blockyard.errors import ConfigError, NotCacheable
+from blockyard.files.file import File, Output
 from blockyard.futures import FutureHome, TaskFuture
-from blockyard.memo import id_for_memo, memos_of, register_memo_id
+from blockyard.memo import id_for_memo, load_plugins, memos_of, register_memo_id
 from blockyard.options import Options
 from blockyard.stored import Stored
 
@@ -151,6 +153,23 @@ def test_a_type_is_registered_by_what_it_is_known_by() -> None:
         memo([Molecule("H2O", Opaque())])  # type: ignore[arg-type]
 
 
+class Strange:
+    """Another distribution says what it is known by."""
+
+
+def register_strange() -> None:
+    register_memo_id(Strange, lambda _: "strange")
+
+
+def test_a_type_that_is_not_known_is_looked_for_in_plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotCacheable):
+        id_for_memo(Strange())
+    found = {plugins.MEMO_IDS: [("strange", f"{__name__}:register_strange")]}
+    monkeypatch.setattr(plugins, "_entry_points", lambda group: found.get(group, []))
+    load_plugins.cache_clear()
+    assert memo([Strange()]) == memo([Strange()])
+
+
 def test_a_future_counts_by_what_its_task_is_known_by() -> None:
     home = FutureHome()
     cached, plain = TaskFuture[int](home, 1), TaskFuture[int](home, 2)
@@ -164,6 +183,14 @@ def test_a_future_counts_by_what_its_task_is_known_by() -> None:
     assert memo(cached) == memo(again) != memo(other)
     with pytest.raises(NotCacheable, match=r"argument data\[0\]: a future of a task that is not cached"):
         memo([plain])
+
+
+def test_files_count_by_address_and_digest_and_outputs_are_refused(tmp_path: Path) -> None:
+    where = tmp_path / "data"
+    assert memo(File(where)) == memo(File(where)) != memo(File(where, sha256="0" * 64))
+    assert memo(File(where)) != memo(File(tmp_path / "other"))
+    with pytest.raises(NotCacheable, match="fit: argument data: an Output"):
+        memo(Output(where))
 
 
 def test_a_value_that_was_put_counts_by_its_content() -> None:
