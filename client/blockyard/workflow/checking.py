@@ -332,8 +332,22 @@ class _Steps:
         for name in given:
             if not self._by_name[name].cache:
                 yield Fault(f"{path}.cache", f"it is given the result of {name!r}; say cache: true there, too")
+        if _writes_files(step.arguments):
+            yield Fault(f"{path}.cache", "what is found writes no file, and this step has an output in its arguments")
         if given and step.trigger is not Rule.ALL_SUCCESS:
             yield Fault(f"{path}.cache", f"with {step.trigger} it may run without the results by which it is known")
+
+
+def _writes_files(value: Any) -> bool:
+    """Whether there is an ``{output: URL}`` in the arguments of a step, see `step_files`."""
+    match value:
+        case {"output": str() as url, **others} if not others and "://" in url:
+            return True
+        case dict():
+            return any(map(_writes_files, value.values()))
+        case list():
+            return any(map(_writes_files, value))
+    return False
 
 
 def _item_fault(sweep: Sweep, found: Reference) -> str:

@@ -266,6 +266,8 @@ MUTANTS: list[tuple[str, Any, str, str]] = [
     ("spec.steps.2.idempotent", "yes", f"{SAY}.idempotent", "bool"),
     ("spec.steps.2.cache", "yes", f"{SAY}.cache", "bool"),
     ("spec.steps.2.cache", True, f"{SAY}.cache", "the result of 'load'"),
+    ("spec.steps.3", {"name": "done", "function": "a:b", "cache": True, "arguments": {"x": [{"output": "s3://a/b"}]}},
+     f"{DONE}.cache", "writes no file"),
     ("spec.steps.2.cacheVersion", "2", f"{SAY}.cacheVersion", "say cache: true"),
     ("spec.onExit.cache", True, "spec.onExit.cache", "always runs"),
     ("spec.steps.2.pool", 1, f"{SAY}.pool", "str"),
