@@ -105,13 +105,14 @@ def samples() -> dict[str, list[Any]]:
             manager_wire.Returned([Lease(1 << 32, 1 << 20)]),
             manager_wire.Heartbeat(1, 0, 0, running=[Running(1 << 32, 1 << 20, 0.5)]),
             manager_wire.Leave("why"), manager_wire.Wanted([function.id]), manager_wire.Shown(1, [Printed(1, "seen")]),
-            manager_wire.Told([b"packet"]),
+            manager_wire.Told([b"packet"]), manager_wire.Held(1, 2, "why"),
         ],
         "to a manager": [
             manager_wire.Joined(1, 1.0), manager_wire.Functions([function]), manager_wire.Recorded(1),
             manager_wire.Assign([manager_wire.AssignGroup(spec, [Assigned(1, 2, b"x", [need], part)])]),
             manager_wire.Retract(1), manager_wire.Stop([Lease(1, 2)]), manager_wire.Drain(1.0),
             manager_wire.NotJoined(), manager_wire.Refused("kind", "why"), manager_wire.Beat(), manager_wire.Show(1, 2),
+            manager_wire.Hold(1, 1 << 32, 2, True),
         ],
     }  # fmt: skip
 
