@@ -28,6 +28,8 @@ DOCKERFILES = {
 POSTGRESQL = "postgresql"
 """Debian's, in the place of the official image."""
 POSTGRESQL_BIN = "/usr/lib/postgresql/15/bin"
+SCIENCE = "science"
+"""An image of somebody's who does science: Debian's Python with matplotlib, and MPI."""
 PYPY = "pypy"
 """An image of somebody's whose Python is none that the worker comes for: Debian's PyPy."""
 KEPT = 4
@@ -54,7 +56,7 @@ def images(shop: Workshop, names: Iterable[str] = tuple(DOCKERFILES), root: Path
     """Build what is not there yet of the checkout at `root`, and return all that is asked for by name."""
     _have_base(shop)
     ours = wheels.build_ours(root)
-    foreign = {POSTGRESQL: _postgresql, PYPY: _pypy}
+    foreign = {POSTGRESQL: _postgresql, PYPY: _pypy, SCIENCE: _science}
     return {name: foreign[name](shop) if name in foreign else _product(shop, name, root, ours) for name in names}
 
 
@@ -87,6 +89,10 @@ def _postgresql(shop: Workshop) -> Image:
     return _debian(shop, POSTGRESQL, "postgresql", before=user, config=["--cmd", "postgres", "--stop-signal", "SIGINT"])
 
 
+def _science(shop: Workshop) -> Image:
+    return _debian(shop, SCIENCE, "python3-matplotlib python3-mpi4py openmpi-bin")
+
+
 def _pypy(shop: Workshop) -> Image:
     return _debian(shop, PYPY, "pypy3", after=(["ln", "-s", "/usr/bin/pypy3", "/usr/local/bin/python3"],))
 
@@ -94,20 +100,20 @@ def _pypy(shop: Workshop) -> Image:
 def _debian(
     shop: Workshop,
     name: str,
-    package: str,
+    packages: str,
     *,
     before: Sequence[list[str]] = (),
     after: Sequence[list[str]] = (),
     config: Sequence[str] = (),
 ) -> Image:
-    """The base with one more of Debian's packages."""
-    tag = parts.digest(parts.python_image_key(), package, repr((before, after, config)))
+    """The base with more of Debian's packages."""
+    tag = parts.digest(parts.python_image_key(), packages, repr((before, after, config)))
     image = Image(name, tag, _archive(shop, name, tag))
 
     def make(target: Path) -> None:
         container = run(shop.store.argv("from", "--pull-never", parts.PYTHON_IMAGE)).strip()
         apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-        install = ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", package])
+        install = ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *packages.split()])
         try:
             for words in (*before, *install, *after):
                 run(shop.store.argv("run", "--isolation", "chroot", container, "--", *words), timeout=1800.0)
