@@ -8,7 +8,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster import control_plane, processes
@@ -20,13 +20,18 @@ READY_SECONDS = 60.0
 END_SECONDS = 10.0
 
 
-def configuration(targets: Sequence[str], rules: Sequence[Path], seconds: int) -> str:
-    """Scrape each of `targets` (``host:port``) every so many `seconds` and evaluate the `rules` as often."""
+def configuration(targets: Sequence[str], rules: Sequence[Path], seconds: int, labels: Mapping[str, str]) -> str:
+    """Scrape each of `targets` (``host:port``) every so many `seconds` and evaluate the `rules` as often.
+
+    `labels`: on every series, as Prometheus' operator would put those of a Service's namespace there.
+    """
     return json.dumps(
         {
             "global": {"scrape_interval": f"{seconds}s", "evaluation_interval": f"{seconds}s"},
             "rule_files": [str(path) for path in rules],
-            "scrape_configs": [{"job_name": "tests", "static_configs": [{"targets": list(targets)}]}],
+            "scrape_configs": [
+                {"job_name": "tests", "static_configs": [{"targets": list(targets), "labels": dict(labels)}]}
+            ],
         }
     )
 
@@ -55,6 +60,10 @@ class Prometheus:
         """Those of the series in an expression: one object per series."""
         return list(self._ask("query_exemplars", query=expression, start=f"{begin}", end=f"{end}"))
 
+    def firing(self) -> list[dict[str, str]]:
+        """The labels of each alert that fires."""
+        return [one["labels"] for one in self._ask("alerts")["alerts"] if one["state"] == "firing"]
+
     def rules(self) -> Json:
         """All groups of rules as the server read them."""
         return self._ask("rules")["groups"]
@@ -70,14 +79,16 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def running_prometheus(targets: Sequence[str], rules: Sequence[Path] = (), seconds: int = 1) -> Iterator[Prometheus]:
+def running_prometheus(
+    targets: Sequence[str], rules: Sequence[Path] = (), seconds: int = 1, labels: Mapping[str, str] | None = None
+) -> Iterator[Prometheus]:
     """A server on loopback for the time of the block."""
     program = shutil.which("prometheus")
     if program is None:
         raise CommandFailed("prometheus is not installed: apt-get install prometheus")
     with tempfile.TemporaryDirectory(prefix="blockyard-prometheus-") as name:
         folder = Path(name)
-        (folder / "prometheus.yml").write_text(configuration(targets, rules, seconds))
+        (folder / "prometheus.yml").write_text(configuration(targets, rules, seconds, labels or {}))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"

@@ -1,22 +1,29 @@
 """Monitoring in a cluster, whole: a hub in the interchange's pod, pools' radios, PostgreSQL, Prometheus."""
 
 import base64
+import json
+import math
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from blockyard import Client
 from blockyard.futures import TaskFuture
 from tests.cluster import deployables
 from tests.cluster.access import OwnCluster
 from tests.cluster.kubectl import Json
-from tests.cluster.prometheus import running_prometheus
+from tests.cluster.prometheus import Prometheus, running_prometheus
 from tests.cluster.waiting import wait_until
 from tests.e2e import release as releases
-from tests.e2e.release import Release
+from tests.e2e.release import CHART, Release
+from tests.integration.dashboards.shipped import Question, filled_in, questions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(1800)]
 
@@ -83,6 +90,18 @@ class Yard:
             "pod": pod["metadata"]["name"]
         }
 
+    def page(self, path: str, token: str) -> tuple[int, str]:
+        """What the page answers, and its text."""
+        asked = urllib.request.Request(
+            f"http://{self.address('dashboard')}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
     def queue(self, pool: str) -> str:
         """A pool's name to the interchange."""
         return f"{self.release.namespace}.{pool}"
@@ -101,6 +120,7 @@ def yard(own_cluster: OwnCluster) -> Iterator[Yard]:
             "resources": SMALL,
         },
         "hub": {"enabled": True, "resources": SMALL, "radios": {"ports": 4}},
+        "dashboard": {"enabled": True, "resources": SMALL},
     }
     with releases.released(own_cluster, values) as release:
         yield Yard(release)
@@ -163,6 +183,74 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
     yard.until("the blocks' states", states, lambda found: {"PENDING", "RUNNING", "SCALED_IN"} <= found)
     nodes = yard.ask("select distinct state from nodes where pool = %s", yard.queue("default"))
     assert {name for (name,) in nodes} == {"joined", "gone"}
+
+
+def test_the_page_shows_them_to_who_has_its_token(yard: Yard) -> None:
+    within = f"--namespace={yard.release.namespace}"
+    secret = yard.release.cluster.json("get", "secret", f"{yard.release.name}-dashboard", within)["data"]["token"]
+    token = base64.b64decode(secret).decode()
+    _, text = yard.until("it answers", lambda: yard.page("/tasks", token), lambda seen: seen[0] == 200)
+    assert "naps.&lt;locals&gt;.nap" in text, text[:2000]
+    assert yard.queue("default") in text
+    assert yard.page("/tasks", "not it")[0] == 401
+    assert yard.page("/livez", "")[0] == 200
+
+
+def test_an_alert_fires_when_blocks_fail_and_panels_are_filled(yard: Yard, tmp_path: Path) -> None:
+    """By the chart's rules, whose times until they fire are shortened by a value; and Grafana's overview."""
+    release = yard.release
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(rules_of(release))
+    labels = {"namespace": release.namespace, "service": f"{release.name}-interchange"}
+    release.apply_pool("default", SPEC)
+    targets = [f"{yard.address('interchange')}:9090", f"{yard.address('hub')}:9092"]
+    began = time.time()
+    with running_prometheus(targets, [rules], labels=labels) as prometheus, release.client("default") as client:
+        broken = {"name": "worker", "command": ["/bin/false"], "resources": SMALL}
+        release.apply_pool("broken", {
+            **SPEC, "blocks": {"min": 1, "max": 1}, "errorPolicy": {"podsPerMinute": 60, "threshold": 16},
+            "template": {"spec": {"containers": [broken]}},
+        })  # fmt: skip
+        futures = naps(client, 100, 0.2)
+        asked = [one for one in questions() if one.where.startswith("overview:")]
+        yard.until(
+            "each panel has an answer",
+            lambda: [one.where for one in asked if not is_answered(yard, prometheus, one, began)],
+            lambda silent: not silent,
+        )
+        fired = yard.until(
+            "an alert fires",
+            prometheus.firing,
+            lambda seen: {"BlockyardBlockFailed"} <= {one["alertname"] for one in seen},
+        )
+        (alert,) = [one for one in fired if one["alertname"] == "BlockyardBlockFailed"]
+        assert (alert["pool"], alert["severity"]) == (yard.queue("broken"), "info")
+        assert "BlockyardInterchangeDown" not in {one["alertname"] for one in fired}
+        release.cluster.run("delete", "workerpool", "broken", f"--namespace={release.namespace}", timeout=180)
+        assert [future.result(timeout=WITHIN) for future in futures] == list(range(100))
+    release.wait_no_blocks("default")
+
+
+def rules_of(release: Release) -> str:
+    """The chart's rules for a release as Prometheus reads them; its operator would unpack them like this."""
+    shown = release.helm(
+        "template", release.name, CHART, "--show-only=templates/monitoring/rules.yaml",
+        "--set=monitoring.prometheusRule.enabled=true", "--set=monitoring.prometheusRule.forSeconds=1",
+    )  # fmt: skip
+    return json.dumps({"groups": yaml.safe_load(shown)["spec"]["groups"]})
+
+
+def is_answered(yard: Yard, prometheus: Prometheus, question: Question, began: float) -> bool:
+    """Whether there is a number, or a row, to show."""
+    if question.source != "prometheus":
+        return bool(yard.ask(filled_in(question.text, {})))
+    text = filled_in(question.text, {"pool": f".*{yard.release.namespace}.*", "__rate_interval": "10s",
+                                     "__range": "120s"})  # fmt: skip
+    if question.is_series:
+        found = [value for one in prometheus.query_range(text, began, time.time(), 2) for _, value in one["values"]]
+    else:
+        found = [one["value"][1] for one in prometheus.query(text)]
+    return any(math.isfinite(float(value)) for value in found)
 
 
 @pytest.mark.parametrize("radio", ["interchange", "udp"])
