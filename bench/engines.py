@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import process_tree
 from blockyard import Client, LocalPool
-from blockyard.local import Limits
+from blockyard.serving import Limits
 
 WORKERS = 2
 STDLIB = "stdlib pool"

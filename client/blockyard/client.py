@@ -18,10 +18,11 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.futures import TaskFuture
-from blockyard.local import Limits, LocalSystem, Serving
+from blockyard.local import LocalSystem
 from blockyard.mapping import map_results
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine, RemoteSettings
+from blockyard.serving import Limits, Serving
 from blockyard.state_folder import STREAM_SOCKET, is_monitored
 
 if TYPE_CHECKING:

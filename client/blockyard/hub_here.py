@@ -13,9 +13,10 @@ from typing import Any
 
 from blockyard import lifetime
 from blockyard.errors import ConfigError
-from blockyard.leftovers import LOCK, PREFIX, make_folder
+from blockyard.leftovers import PREFIX, make_folder
 from blockyard.monitoring import Monitoring, write_hub_settings
 from blockyard.radios import InterchangeRadio, RadioConfig, RadioSender, ThreadRadio
+from blockyard.state_folder import LOCK
 
 _log = logging.getLogger(__name__)
 

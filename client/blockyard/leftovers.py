@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blockyard.state_folder import MAX_SOCKET_PATH, longest_path
+from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, longest_path
 
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = "blockyard-"
-LOCK: Final = "client.lock"
 _YOUNG_SECONDS: Final = 60.0
 """A folder this young may be about to be locked by the process that has just made it."""
 _MOST: Final = 16

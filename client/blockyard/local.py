@@ -5,12 +5,7 @@ that happens. The state folder holds keys, journal and logs; that of a named run
 """
 
 import difflib
-import fcntl
-import hashlib
-import logging
 import os
-import pkgutil
-import re
 import shutil
 import sys
 import threading
@@ -30,97 +25,28 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider, Provider
 from blockyard.blocks.states import JobStatus
 from blockyard.blocks.strays import end_strays
-from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
+from blockyard.errors import ConfigError, UnknownPool
 from blockyard.ids import BlockId
-from blockyard.journal_url import fault_of
-from blockyard.kept_process import KeptProcess, module_path
-from blockyard.keyring import DEFAULT_CLIENT, KeyRing
-from blockyard.payload import dump_function
+from blockyard.initializing import packed_initializer
+from blockyard.interchange_process import InterchangeProcess, ignore
+from blockyard.kept_process import module_path
+from blockyard.keyring import KeyRing
 from blockyard.pool_engine import PoolEngine
 from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
+from blockyard.serving import Serving
 from blockyard.session import LinkSettings
-from blockyard.state_folder import MAX_SOCKET_PATH, longest_path
+from blockyard.state_folder import blobs_of, check_sockets, lock_folder, owner_of
 
 if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
-    from blockyard.monitoring import Monitoring
 
-_log = logging.getLogger(__name__)
-
-_RESTART_SECONDS: Final = 0.2
-_MAX_VAIN_STARTS: Final = 5
-"""An interchange that ends so often in a row before it listens is not started again."""
-_FAILED: Final = 1
-"""Exit code of an interchange that met an error that nobody thought of."""
-_MAX_FAILURES: Final = 5
-_FAILURES_SECONDS: Final = 60.0
-"""After so many of these within so many seconds it is not started again."""
-_JOURNAL_IN_USE: Final = 4
-"""Exit code of an interchange whose journal has a writer: here one of a killed client, which is about to end."""
-_TCP: Final = re.compile(r"tcp://(?!0\.0\.0\.0:|\*:|\[::\]:)([\w.-]+|\[[\da-fA-F:]+\]):[1-9]\d{0,4}")
-"""Both ends use it, so an address that stands for all of a machine's will not do."""
 _STOP_SECONDS: Final = 5.0
 _TELL_SECONDS: Final = 25.0
 """The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 START_SECONDS: Final = 60.0
 """Until an interchange that lives and does not listen is an error. One that ends is noticed at once, so this is for
 machines that are very busy."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much clients may have unfinished or uncollected; at a limit `submit` waits, or raises `QueueFull`. And how
-    much is cached.
-
-    The names and their meaning are those of the interchange's own settings (`core.settings`). Raises ConfigError for
-    what is not at least 1.
-    """
-
-    max_tasks: int = 1_000_000
-    """Of one client."""
-    max_bytes: int = 256 * 1024 * 1024
-    """Bodies of one client in the interchange's memory; large ones, which go through shared memory, do not count."""
-    max_disk: int = 8 * 1024**3
-    """Bodies of one client in the journal and in shared memory together, values of `Client.put` included."""
-    total_tasks: int = 4_000_000
-    """Of all clients together: what is left is shared out among them."""
-    total_bytes: int = 1024 * 1024 * 1024
-    total_disk: int = 32 * 1024**3
-    cache_max_bytes: int = 256 * 1024 * 1024
-    """Of all cached results together; then the oldest go."""
-    cache_ttl: int = 30 * 24 * 3600
-    """Seconds that a cached result may be used."""
-
-    def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"limits: {field}={value!r}; give a whole number from 1")
-
-
-class Serving(msgspec.Struct, frozen=True):
-    """What a system that serves several clients (`supervise`) asks for beyond `Client.local`'s own."""
-
-    journal: str = ""
-    """URL; '' for SQLite in the state folder."""
-    metrics: str = ""
-    """HOST:PORT; '' for none."""
-    managers: str = ""
-    """``tcp://ADDRESS:PORT``, where managers connect that other machines have; '' for a Unix socket."""
-    client: str = DEFAULT_CLIENT
-    """Name of the key that the supervising process itself uses."""
-    limits: Limits = Limits()
-    monitoring: "Monitoring | None" = None
-    """None: nothing is told to anybody."""
-
-    def __post_init__(self) -> None:
-        if fault := fault_of(self.journal):
-            raise ConfigError(f"journal={self.journal.partition(':')[0]!r}…: {fault}")
-        if self.managers and not _TCP.fullmatch(self.managers):
-            raise ConfigError(
-                f"managers={self.managers!r}; give tcp://ADDRESS:PORT, with an address of this machine by which others "
-                "reach it, and a port"
-            )
 
 
 class LocalSystem:
@@ -136,7 +62,7 @@ class LocalSystem:
     ) -> None:
         self.run = run
         self._serving = serving
-        self.on_give_up: Callable[[Exception], None] = _ignore
+        self.on_give_up: Callable[[Exception], None] = ignore
         """Told why, when the interchange cannot be kept running; the engine fails with the same error before."""
         self.folder = folder or _folder_of(run)
         check_sockets(self.folder)
@@ -146,9 +72,9 @@ class LocalSystem:
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
         self._shares = accelerators.share_out(self._pools, os.environ.get(accelerators.VISIBLE, ""))
-        self._blobs = _blobs_of(self._owner)
+        self._blobs = blobs_of(self._owner)
         self._lock = -1
-        self._supervisor: _Supervisor | None = None
+        self._interchange: InterchangeProcess | None = None
         self.hub: HubProcess | None = None
         """None without monitoring."""
         self._executors: dict[str, BlockExecutor] = {}
@@ -162,7 +88,7 @@ class LocalSystem:
         Raises BrokenBlockyard with the interchange's last words when it does not come up, or naming the process that
         uses this folder.
         """
-        self._lock = _lock_folder(self.folder)
+        self._lock = lock_folder(self.folder)
         if self._temporary:
             leftovers.remove(self.folder.parent, _clear)
         else:
@@ -174,13 +100,13 @@ class LocalSystem:
             self._ring.pool(pool)
         endpoint = f"ipc://{self.folder}/clients.sock"
         keys = self._ring.client(self._serving.client)
-        self._supervisor = _Supervisor(self._interchange_command(), self.folder)
+        self._interchange = InterchangeProcess(self._interchange_command(), self.folder)
         link = LinkSettings(endpoint, server.public, keys, nearness.nonce_file(self._blobs))
         engine = RemoteEngine(
             RemoteSettings(link, run=self.run, keep=bool(self.run), take_over=bool(self.run), on_full=on_full)
         )
-        self._supervisor.on_give_up = partial(self._give_up, engine)
-        self._supervisor.start()
+        self._interchange.on_give_up = partial(self._give_up, engine)
+        self._interchange.start()
         self._start_hub()
         port = PoolEngine(engine, self._block_command)
         port.on_opening = partial(self._report_blocks, port)
@@ -294,9 +220,9 @@ class LocalSystem:
     def _stop(self) -> None:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
-        if self._supervisor is not None:
+        if self._interchange is not None:
             has_to_tell = self.hub is not None and not self.hub.failure
-            self._supervisor.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
+            self._interchange.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
         if self.hub is not None:
             self.hub.stop(_TELL_SECONDS)  # after the interchange, which tells it the last there is to tell
         self._unlock()
@@ -328,10 +254,9 @@ class LocalSystem:
 
     def _write_worker_settings(self, name: str, pool: LocalPool) -> None:
         init = ""
-        initializer = pool.initializer or (_Named(pool.worker_init) if pool.worker_init else None)
-        if initializer is not None:
+        if (call := packed_initializer(pool)) is not None:
             init = str(self.folder / f"init-{name}")
-            write_private(Path(init), dump_function(_Initializer(initializer, pool.initargs)))
+            write_private(Path(init), call)
         workers = max(1, int(pool.workers_per_node))
         settings = {
             "endpoint": self._serving.managers or f"ipc://{self.folder}/managers.sock",
@@ -364,114 +289,6 @@ class LocalSystem:
         return BlockCommand(argv=argv, env={"PYTHONPATH": module_path()}, binds_itself=self._pools[pool].is_here)
 
 
-class _Initializer:
-    """A call without arguments, for workers to make once."""
-
-    def __init__(self, function: object, arguments: tuple[object, ...]) -> None:
-        self.function = function
-        self.arguments = arguments
-
-    def __call__(self) -> None:
-        self.function(*self.arguments)  # type: ignore[operator]  # LocalPool checked that it is callable
-
-
-class _Named:
-    """A function by its reference, ``module:function``, which is imported where it is called."""
-
-    def __init__(self, reference: str) -> None:
-        self.reference = reference
-
-    def __call__(self, *arguments: object) -> None:
-        pkgutil.resolve_name(self.reference)(*arguments)
-
-
-class _Supervisor(KeptProcess):
-    """Keeps the interchange running."""
-
-    def __init__(self, command: list[str], folder: Path) -> None:
-        super().__init__("blockyard-supervisor", folder / "interchange.log")
-        self._command = command
-        self._socket = folder / "clients.sock"
-        self.on_give_up: Callable[[Exception], None] = _ignore
-
-    def run(self) -> None:
-        """Start the interchange again and again."""
-        vain = 0
-        failures: list[float] = []
-        while not self._ending.is_set():
-            before = self._bound()
-            code = self._start(self._command).wait()
-            if self._ending.is_set():
-                return
-            # One that came up and was killed is simply started again, however often that happens. One that failed by
-            # itself is too, but not if the same thing makes it fail again and again.
-            vain = vain + 1 if self._bound() == before else 0
-            failures = [at for at in failures if at > time.monotonic() - _FAILURES_SECONDS]
-            failures += [time.monotonic()] if code == _FAILED else []
-            _log.warning("interchange ended with %s; its log is %s", code, self.log)
-            hopeless = code > 0 and code not in (_JOURNAL_IN_USE, _FAILED)
-            if hopeless or vain >= _MAX_VAIN_STARTS or len(failures) >= _MAX_FAILURES:
-                sentence = f"the interchange ended with exit code {code}; its last words:\n{self._last_words()}"
-                self.on_give_up(BrokenBlockyard(sentence))
-                return
-            self._ending.wait(_RESTART_SECONDS)
-
-    def _bound(self) -> tuple[int, int]:
-        """Which socket the clients' is: another one after each start that got as far as listening."""
-        try:
-            found = self._socket.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return found.st_ino, found.st_ctime_ns
-
-
-def owner_of(folder: Path) -> str:
-    """The mark (`BLOCKYARD_OWNER`) of every process of the blocks of the system in this state folder."""
-    return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-
-
-def check_sockets(folder: Path) -> None:
-    """Raise ConfigError when sockets in a state folder would have longer paths than Linux allows."""
-    longest, most = longest_path(folder), MAX_SOCKET_PATH
-    if longest > most:
-        raise ConfigError(
-            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {most} are possible; "
-            "use a shorter name, or a shorter folder in XDG_STATE_HOME"
-        )
-
-
-def _blobs_of(owner: str) -> Path:
-    return Path("/dev/shm") / f"blockyard-{os.getuid()}-{owner}"
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a system in this folder, whose process was killed, left elsewhere."""
-    owner = owner_of(folder)
-    end_strays(owner)
-    shutil.rmtree(_blobs_of(owner), ignore_errors=True)
-
-
-def _lock_folder(folder: Path) -> int:
-    """Make this process the only one whose system is in the folder, until the descriptor is closed or it dies."""
-    path = folder / leftovers.LOCK
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 100, 0).decode("ascii", "replace").strip() or "another process"
-        os.close(lock)
-        raise BrokenBlockyard(
-            f"{folder} is in use by {holder}, which supervises the run there; end that first, or connect to it"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
-    return lock
-
-
-def _ignore(_: Exception) -> None:
-    return None
-
-
 def _pool_settings(pool: LocalPool) -> dict[str, object]:
     workers = max(1, int(pool.workers_per_node))
     return {
@@ -482,6 +299,13 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
         "accelerators": pool.accelerators_per_node,
         "nodes_per_block": pool.nodes_per_block,
     }
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a system in this folder, whose process was killed, left elsewhere."""
+    owner = owner_of(folder)
+    end_strays(owner)
+    shutil.rmtree(blobs_of(owner), ignore_errors=True)
 
 
 def _folder_of(run: str) -> Path:

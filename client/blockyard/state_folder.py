@@ -1,13 +1,22 @@
-"""What others look for in the state folder of a system on this machine. Small: whoever ends a client imports it."""
+"""The state folder of a system on this machine: what others look for in it, who has it, and what it is a name for.
 
+Small: whoever ends a client imports it.
+"""
+
+import fcntl
+import hashlib
 import os
 from pathlib import Path
 from typing import Final
+
+from blockyard.errors import BrokenBlockyard, ConfigError
 
 HUB_SETTINGS: Final = "hub.json"
 """What the hub was started with."""
 STREAM_SOCKET: Final = "stream.sock"
 """Where it shows what happens."""
+LOCK: Final = "client.lock"
+"""Locked by the process whose system is in it."""
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path, unix(7)."""
 
@@ -20,3 +29,43 @@ def is_monitored(folder: Path) -> bool:
 def longest_path(folder: Path) -> int:
     """Bytes of the longest path of a socket in it."""
     return len(os.fsencode(folder.absolute() / "managers.sock"))
+
+
+def check_sockets(folder: Path) -> None:
+    """Raise ConfigError when sockets in a state folder would have longer paths than Linux allows."""
+    longest, most = longest_path(folder), MAX_SOCKET_PATH
+    if longest > most:
+        raise ConfigError(
+            f"state folder {folder}: its sockets' paths have up to {longest} bytes, {most} are possible; "
+            "use a shorter name, or a shorter folder in XDG_STATE_HOME"
+        )
+
+
+def owner_of(folder: Path) -> str:
+    """The mark (`BLOCKYARD_OWNER`) of every process of the blocks of the system in this state folder."""
+    return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+
+
+def blobs_of(owner: str) -> Path:
+    """The folder of large bodies of an owner's system, in shared memory."""
+    return Path("/dev/shm") / f"blockyard-{os.getuid()}-{owner}"
+
+
+def lock_folder(folder: Path) -> int:
+    """Make this process the only one whose system is in the folder, until the descriptor is closed or it dies.
+
+    Raises BrokenBlockyard naming the process that has it.
+    """
+    path = folder / LOCK
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 100, 0).decode("ascii", "replace").strip() or "another process"
+        os.close(lock)
+        raise BrokenBlockyard(
+            f"{folder} is in use by {holder}, which supervises the run there; end that first, or connect to it"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
+    return lock

@@ -25,9 +25,11 @@ from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK, end_strays
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
-from blockyard.local import START_SECONDS, LocalSystem, Serving, check_sockets, owner_of
+from blockyard.local import START_SECONDS, LocalSystem
 from blockyard.pidfile import PidFile, SystemInUse
 from blockyard.private_files import write_private
+from blockyard.serving import Serving
+from blockyard.state_folder import check_sockets, owner_of
 from blockyard.wire import control
 
 _log = logging.getLogger("blockyard.supervise")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from blockyard.local import owner_of
+from blockyard.state_folder import owner_of
 
 T = TypeVar("T")
 

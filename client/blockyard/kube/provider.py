@@ -1,8 +1,8 @@
 """Blocks as pods, made by a program outside of the operator through a kubeconfig.
 
 A thread of its own speaks to the API server: one watch for all pods of this provider, changes pushed as they come. What
-a pod's state means is `evidence`'s. A block's `argv` runs in each of its pods, so the launcher for several nodes is
-`single`. Its pods carry a label of their own, so that an operator in the same namespace leaves them alone.
+a pod's state means is `evidence`'s, how one is made `outside`'s. A block's `argv` runs in each of its pods, so the
+launcher for several nodes is `single`.
 
 Needs the extra ``blockyard[kubernetes]``.
 """
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import math
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, Final, TypeVar
@@ -29,44 +28,24 @@ from blockyard.blocks.exits import AskedToEnd
 from blockyard.blocks.faults import IllegalTransition, ProviderError
 from blockyard.blocks.provider import BlockRequest, OnChange
 from blockyard.blocks.states import LOG_TAIL_BYTES, JobId, JobState, JobStatus, advance
-from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK
 from blockyard.errors import BlockyardError
 from blockyard.kube import manifest
 from blockyard.kube.api import Api, ApiSettings, Object
 from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard.kube.gangs import state_of
 from blockyard.kube.kinds import POD, SERVICE
+from blockyard.kube.outside import OWNER_LABEL, Pods, base_name, outside, pod_set
 from blockyard.kube.pods import Pod, read_pod
-from blockyard.kube.strategic import merge
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-OWNER_LABEL: Final = f"{manifest.PREFIX}outside-owner"
-JOB_LABEL: Final = f"{manifest.PREFIX}outside-block"
 _START_SECONDS: Final = 30.0
 _ORDER_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 30.0
 """For the ends of what was ended at `close`; what has not been seen to end by then is reported as it was asked for."""
 _REWATCH_SECONDS: Final = 1.0
-
-
-class Pods(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pods of a provider are made from.
-
-    `image`: of the container that runs a block's program. `namespace`: '' for the context's own. `template`: 'metadata'
-    and 'spec' of a pod template, as far as it differs from the usual pod (see `manifest`); its container is called
-    'worker'. `secret`: mounted at /var/run/blockyard, '' for none. `grace`: seconds between SIGTERM and SIGKILL.
-    """
-
-    image: str
-    namespace: str = ""
-    template: Mapping[str, Any] = {}
-    secret: str = ""
-    pull_policy: str = ""
-    pull_secrets: tuple[str, ...] = ()
-    grace: float = 30.0
 
 
 class _Job:
@@ -341,45 +320,25 @@ class KubernetesProvider:
 
     async def _make(self, job: JobId, request: BlockRequest) -> None:
         api = self._connected()
-        block = self._block(job, request)
+        block = pod_set(
+            self._pods,
+            request,
+            name=self._name_of(job),
+            namespace=self._namespace,
+            pool=self._pool,
+            owner=self._owner,
+        )
         if request.nodes > 1:
-            await api.create(SERVICE, _outside(manifest.service(block)))
+            await api.create(SERVICE, outside(manifest.service(block)))
         try:
             for index in range(request.nodes):
-                await api.create(POD, _outside(manifest.pod(block, index)))
+                await api.create(POD, outside(manifest.pod(block, index)))
         except BlockyardError:
             await self._delete(job, 0)
             raise
 
-    def _block(self, job: JobId, request: BlockRequest) -> manifest.Block:
-        marks = {BLOCK_MARK: request.block, OWNER_MARK: self._owner}
-        program = {
-            "name": manifest.WORKER,
-            "command": [_literal(word) for word in request.argv],
-            "env": [{"name": name, "value": _literal(value)} for name, value in {**request.env, **marks}.items()],
-        }
-        given = self._pods.template
-        spec = merge({"containers": [program]}, given.get("spec") or {})
-        return manifest.Block(
-            name=self._name_of(job),
-            namespace=self._namespace,
-            pool=self._pool,
-            image=self._pods.image,
-            secret=self._pods.secret,
-            template={"metadata": given.get("metadata") or {}, "spec": merge(spec, {"containers": [program]})},
-            nodes=request.nodes,
-            workers_per_node=1,
-            drain_timeout=max(0.0, self._pods.grace - manifest.STOP_MARGIN),
-            pull_policy=self._pods.pull_policy,
-            pull_secrets=self._pods.pull_secrets,
-            labels={OWNER_LABEL: self._owner},
-        )
-
     def _name_of(self, job: JobId) -> str:
-        """A name for a job's pods: readable, and no other job's, of an earlier program neither."""
-        readable = re.sub(r"[^a-z0-9]+", "-", job.lower()).strip("-")[:40]
-        digest = hashlib.blake2b(job.encode(), digest_size=3).hexdigest()  # what was cut off may be all that differs
-        return f"b-{readable}-{digest}{self._nonce}"
+        return base_name(job, self._nonce)
 
     def _names_of(self, job: JobId, nodes: int) -> list[str]:
         return [manifest.pod_name(self._name_of(job), index) for index in range(nodes)]
@@ -439,22 +398,6 @@ async def _finish(loop: asyncio.AbstractEventLoop) -> None:
     await loop.shutdown_asyncgens()
 
 
-def _literal(text: str) -> str:
-    """As Kubernetes leaves it alone: it would put variables in the place of ``$(NAME)``, and one ``$`` for two."""
-    return text.replace("$", "$$")
-
-
-def _outside(made: Object) -> Object:
-    """The same object as one that no operator takes for its own."""
-    meta, spec = made["metadata"], dict(made["spec"])
-    labels = dict(meta["labels"])
-    labels[JOB_LABEL] = labels.pop(manifest.BLOCK_LABEL)
-    labels.pop(manifest.POOL_LABEL, None)
-    if "selector" in spec:
-        spec["selector"] = {JOB_LABEL: spec["selector"][manifest.BLOCK_LABEL]}
-    return {**made, "metadata": {**meta, "labels": labels}, "spec": spec}
-
-
 def _own(end: JobStatus, asked: AskedToEnd | None) -> JobStatus:
     """An end that we brought about ourselves."""
     said = f"{end.state}: {end.message}" if end.message else str(end.state)
@@ -473,3 +416,6 @@ def _own(end: JobStatus, asked: AskedToEnd | None) -> JobStatus:
 
 def _unknown(label: str, job: JobId) -> JobStatus:
     return JobStatus(state=JobState.UNKNOWN, reason="NoSuchJob", message=f"provider {label} knows no job {job!r}")
+
+
+__all__ = ["KubernetesProvider", "Pods"]

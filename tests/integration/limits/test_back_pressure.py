@@ -11,7 +11,7 @@ import pytest
 
 from blockyard import Client
 from blockyard.errors import QueueFull
-from blockyard.local import Limits
+from blockyard.serving import Limits
 from tests.integration.processes import WITHIN, House, wait_until
 from tests.integration.questions import engine_of, pool_status
 

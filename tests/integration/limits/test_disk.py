@@ -11,9 +11,10 @@ import pytest
 
 from blockyard import Client, nearness
 from blockyard.errors import BlobsFull, QueueFull, RequestTooLarge
-from blockyard.local import Limits, owner_of
 from blockyard.packing import MAX_INLINE_BYTES
+from blockyard.serving import Limits
 from blockyard.session.link import Submission
+from blockyard.state_folder import owner_of
 from blockyard.wire.codec import MAX_FRAME_BYTES
 from blockyard.wire.records import body_bytes
 from tests.integration.limits.test_back_pressure import Gate

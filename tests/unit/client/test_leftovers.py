@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from blockyard import leftovers
+from blockyard.state_folder import LOCK
 
 LATER = 1e12
 """A time at which every folder is old."""
@@ -15,7 +16,7 @@ def _a_folder(root: Path, name: str = "blockyard-abc", *, lock: bool = True) -> 
     folder.mkdir()
     (folder / "journal.db").touch()
     if lock:
-        (folder / leftovers.LOCK).touch()
+        (folder / LOCK).touch()
     return folder
 
 
@@ -29,7 +30,7 @@ def test_a_folder_whose_lock_nobody_holds_is_removed_with_what_it_has_elsewhere(
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     folder = _a_folder(tmp_path)
-    lock = os.open(folder / leftovers.LOCK, os.O_RDWR)
+    lock = os.open(folder / LOCK, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert leftovers.remove(tmp_path, _never, now=LATER) == []
