@@ -6,7 +6,6 @@ kubelet runs a pod; kwok may pretend to (`kwok.py`).
 """
 
 import contextlib
-import socket
 import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
@@ -17,6 +16,7 @@ from tests.cluster.building import Workshop
 from tests.cluster.certificates import Authority
 from tests.cluster.commands import Place
 from tests.cluster.kubectl import Kubectl
+from tests.ports import free_port
 
 LOOPBACK = IPv4Address("127.0.0.1")
 SERVICES = IPv4Network("10.96.0.0/16")
@@ -39,7 +39,7 @@ def running_api_server(workshop: Workshop, *, controllers: bool = False) -> Iter
     """An empty API server for the time of the block; with `controllers` the controller manager and scheduler too."""
     with tempfile.TemporaryDirectory(prefix="blockyard-api-") as name:
         folder = Path(name)
-        api, etcd, peer, controller, scheduler = _free_ports(5)
+        api, etcd, peer, controller, scheduler = (free_port() for _ in range(5))
         place = Place(folder, LOOPBACK, api, etcd, peer, controller, scheduler, SERVICES, accounts=controllers)
         authority = Authority(folder / "certificates")
         keys = control_plane.write_keys(place, authority)
@@ -53,11 +53,3 @@ def running_api_server(workshop: Workshop, *, controllers: bool = False) -> Iter
             yield server
         finally:
             processes.end(processes.marked(mark), END_SECONDS)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]

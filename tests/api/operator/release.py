@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from blockyard import Client
 from tests.cluster.api_server import ApiServer
 from tests.cluster.kubectl import Json
 from tests.cluster.shell import CommandFailed
+from tests.ports import free_port
 
 WITHIN: Final = 60.0
 IMAGE: Final = "blockyard/worker:test"
@@ -226,9 +226,3 @@ def released(server: ApiServer, namespace: str, folder: Path) -> Iterator[Releas
 def state_of(block: Json) -> str:
     """A block's state, '' while the operator has not looked at it."""
     return str(block.get("status", {}).get("jobStatus", {}).get("state", ""))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from tests.api.operator.pod_runner import PodRunner
-from tests.api.operator.release import Release, free_port
+from tests.api.operator.release import Release
 from tests.cluster.kubectl import Json
+from tests.ports import free_port, free_ports
 
 pytestmark = [pytest.mark.needs_api_server, pytest.mark.timeout(300)]
 
 
 def radios(ports: int) -> dict[str, Any]:
-    return {"host": "127.0.0.1", "first_port": free_port(), "ports": ports}
+    return {"host": "127.0.0.1", "first_port": free_ports(ports), "ports": ports}
 
 
 def monitored(release: Release, pool: str, reason: str) -> None:

@@ -31,9 +31,9 @@ from blockyard.wire import codec
 from blockyard.wire.monitoring import VERSION, Event, Packet, Run, Use, WorkerTasks, micros
 from blockyard_monitoring.settings import HubSettings, SinkSettings
 from tests.contract.monitoring.databases import SqliteDatabase
-from tests.integration.monitoring.test_pool_radios import free_ports
 from tests.integration.processes import WITHIN, wait_until
 from tests.machine import Size
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -73,7 +73,7 @@ class Hub(NamedTuple):
 def a_hub(folder: Path, radio: RadioConfig) -> Iterator[Hub]:
     folder.mkdir(mode=0o700)
     KeyRing(folder / "keys").interchange("hubs")
-    port = free_ports(1)
+    port = free_port()
     sinks = (
         SinkSettings("sql", {"url": f"sqlite:///{folder}/monitoring.db"}),
         SinkSettings("prometheus", {"listen": f"127.0.0.1:{port}"}),

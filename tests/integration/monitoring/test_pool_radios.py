@@ -1,9 +1,7 @@
 """A hub gives pools their receivers when the operator asks, over real sockets, and has them again after its death."""
 
 import asyncio
-import contextlib
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from blockyard_monitoring.operator_door import OperatorDoor
 from blockyard_monitoring.pool_radios import PoolRadios
 from blockyard_monitoring.settings import RadioSettings
 from blockyard_operator.hub import HubLine
+from tests.ports import free_ports
 
 WITHIN = 30.0
 ZMQ, UDP = (json.dumps({"kind": kind, "settings": {}}) for kind in ("zmq", "udp"))
@@ -48,17 +47,6 @@ def until(holds: Callable[[], Any]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "in time"
         time.sleep(0.01)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free now."""
-    for first in range(21_000, 30_000, 10):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("0.0.0.0", port))
-            return first
-    raise AssertionError("no free ports")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from blockyard.wire import control
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import engine_of
 from tests.machine import ROOT
+from tests.ports import free_port
 
 
 class Answer(NamedTuple):
@@ -99,13 +99,13 @@ class House:
         self.ring.interchange("managers")
         self.ring.issue("keeper-operator")
         self.ring.client()
-        self.clients, self.managers = (f"tcp://127.0.0.1:{_free_port()}" for _ in range(2))
+        self.clients, self.managers = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
         self.started: list[subprocess.Popen[bytes]] = []
         self.open: list[Client] = []
 
     def start(self, journal: str = "", environment: dict[str, str] | None = None, **settings: Any) -> Interchange:
         """Start an interchange; keywords are its settings."""
-        health = _free_port()
+        health = free_port()
         state = self.folder / f"state-{len(self.started)}" if journal else self.folder / "state"
         state.mkdir(exist_ok=True)
         given: dict[str, Any] = {
@@ -122,7 +122,7 @@ class House:
 
     def move_clients(self) -> None:
         """The next interchange listens for clients elsewhere."""
-        self.clients = f"tcp://127.0.0.1:{_free_port()}"
+        self.clients = f"tcp://127.0.0.1:{free_port()}"
 
     def client(self, key: str = "client-default", keys: KeyPair | None = None, **fields: Any) -> Client:
         """Connect with an issued key, or with this pair."""
@@ -193,9 +193,3 @@ def a_pool(name: str, keys: KeyPair, **fields: Any) -> control.SetPool:
 def port_of(endpoint: str) -> int:
     """Of a TCP endpoint."""
     return int(endpoint.rpartition(":")[2])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
