@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from blockyard import Client, errors
+from blockyard.remote import RemoteEngine
+from blockyard.workflow.running import WorkflowRun
 from tests.cluster import deployables
 from tests.cluster.access import OwnCluster
 from tests.cluster.kubectl import Json
@@ -32,6 +34,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.scale, pyt
 SMALL = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 WITHIN = 300.0
 EVENTS = 8
+STEPS = 24
+"""Of the workflow."""
 RESUMES_SECONDS = 60.0
 """Until there are results again after the node of the interchange was cut off; the issue's bound."""
 TASK_SECONDS = 0.05
@@ -263,6 +267,45 @@ def test_a_pod_of_workers_is_killed(chaos: Chaos) -> None:
     victim = chaos.worker_pods()[0]["metadata"]["name"]
     chaos.during(lambda: chaos.cluster.kill_container(chaos.release.namespace, victim))
     assert "SIGKILL" in chaos.wait_named(state="FAILED", reason="SIGKILL")["message"]
+
+
+def test_a_workflow_goes_on_through_the_death_of_all_three(chaos: Chaos) -> None:
+    """Operator, interchange and workers are killed while a run goes on: each step has one result, the right one."""
+    names = [f"s{number}" for number in range(STEPS)]
+    square = "import time\ndef main(n):\n    time.sleep(1.5)\n    return n * n"
+    steps: list[Json] = [
+        {"name": name, "source": square, "arguments": {"n": number}} for number, name in enumerate(names)
+    ]
+    results = [f"${{{{ steps.{name}.result }}}}" for name in names]
+    steps.append({"name": "sum", "source": "def main(xs): return sum(xs)", "arguments": {"xs": results}})
+    chaos.release.apply_pool("flow", {**pool(), "workersPerNode": 2, "blocks": {"max": 1}})
+    kind = {"apiVersion": "blockyard.dev/v1alpha1", "kind": "WorkflowRun"}
+    metadata = {"name": "flow", "namespace": chaos.release.namespace}
+    chaos.cluster.apply({**kind, "metadata": metadata, "spec": {"pool": "flow", "steps": steps}})
+
+    def status() -> Json:
+        return chaos.cluster.json(f"--namespace={metadata['namespace']}", "get", "wfr", "flow").get("status", {})
+
+    chaos.wait("some steps have ended", lambda: status().get("steps", {}).get("succeeded", 0) >= 2)
+    victims = [
+        chaos.pod("interchange")["metadata"]["name"], leader(chaos)["holderIdentity"],
+        *(one["metadata"]["name"] for one in chaos.release.pods("blockyard.dev/pool=flow")),
+    ]  # fmt: skip
+    for victim in victims:
+        chaos.cluster.kill_container(metadata["namespace"], victim)
+    assert status()["phase"] == "Running"
+    chaos.run("wait", "--for=condition=Complete", "wfr/flow", f"--timeout={WITHIN:.0f}s")
+    seen = status()
+    assert (seen["phase"], seen["steps"]["succeeded"], seen["steps"]["total"]) == ("Succeeded", STEPS + 1, STEPS + 1)
+    engine = chaos.client._engine
+    assert isinstance(engine, RemoteEngine)
+    run = WorkflowRun(engine, seen["run"])
+    assert sorted(one.name for one in run.status(limit=1000).steps) == sorted([*names, "sum"])
+    assert [run.result(name, WITHIN) for name in names] == [number * number for number in range(STEPS)]
+    assert run.result("sum", WITHIN) == sum(number * number for number in range(STEPS))
+    chaos.run("delete", "wfr/flow", "workerpool/flow")
+    chaos.wait("its blocks are gone", lambda: not [one for one in chaos.blocks() if one["spec"]["pool"] == "flow"])
+    chaos.wait("the pool is connected", lambda: _condition(chaos, "Connected")["status"] == "True")
 
 
 def test_the_pool_is_rolled_to_another_image(chaos: Chaos) -> None:
