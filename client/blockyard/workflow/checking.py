@@ -62,10 +62,10 @@ def check_document(document: object) -> tuple[Document | None, list[Fault]]:
         return None, [Fault("", f"expected an object with apiVersion, kind, metadata and spec, found {document!r:.60}")]
     faults: list[Fault] = []
     if document.get("apiVersion") != API_VERSION:
-        faults.append(Fault("apiVersion", f"is {document.get('apiVersion')!r}; expected {API_VERSION!r}"))
+        faults.append(Fault("apiVersion", f"{_found(document, 'apiVersion')}; expected {API_VERSION!r}"))
     kinds = (RUN_KIND, TEMPLATE_KIND, CRON_KIND)
     if document.get("kind") not in kinds:
-        faults.append(Fault("kind", f"is {document.get('kind')!r}{nearest(str(document.get('kind')), kinds)}"))
+        faults.append(Fault("kind", f"{_found(document, 'kind')}{nearest(str(document.get('kind')), kinds)}"))
     top = ("apiVersion", "kind", "metadata", "spec", "status")
     faults += [Fault(str(key), f"unknown field{nearest(str(key), top)}") for key in document if key not in top]
     metadata = document.get("metadata")
@@ -85,6 +85,10 @@ def check_document(document: object) -> tuple[Document | None, list[Fault]]:
     if faults or spec is None:
         return None, faults
     return Document(kind=document["kind"], metadata=msgspec.convert(metadata, Metadata), spec=spec), []
+
+
+def _found(document: dict[object, object], key: str) -> str:
+    return f"is {document[key]!r}" if key in document else "is required"
 
 
 def check_spec(value: object, *, needs_arguments: bool = True) -> tuple[Workflow | None, list[Fault]]:

@@ -51,9 +51,9 @@ LOAD, FIT, SAY, DONE = (f"spec.steps[{place}]" for place in range(4))
 MUTANTS: list[tuple[str, Any, str, str]] = [
     # --- the object
     ("apiVersion", "v1", "apiVersion", "blockyard.dev/v1alpha1"),
-    ("apiVersion", GONE, "apiVersion", "None"),
+    ("apiVersion", GONE, "apiVersion", "is required"),
     ("kind", "WorkflowRum", "kind", "did you mean 'WorkflowRun'"),
-    ("kind", GONE, "kind", "None"),
+    ("kind", GONE, "kind", "is required"),
     ("metadata", GONE, "metadata.name", "is required"),
     ("metadata.name", GONE, "metadata.name", "is required"),
     ("metadata.name", "Base", "metadata.name", "lower-case"),
