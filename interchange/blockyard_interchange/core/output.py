@@ -1,18 +1,13 @@
 """What a task printed: whoever may keep it is asked, and the answers are put together.
 
-Managers keep output; the interchange keeps nothing but the question. A manager that answers no more is given up by its
-heartbeats, so every question is answered in the end. None survives a restart: whoever asked asks again.
+Managers keep output; the interchange keeps nothing but the question (`polling`).
 """
 
 from blockyard.ids import TaskId
 from blockyard.wire import control as asked
 from blockyard.wire import manager as wire
-from blockyard_interchange.core import rights
-from blockyard_interchange.core.answering import reply
+from blockyard_interchange.core import polling, rights
 from blockyard_interchange.core.state import Manager, OutputAsked, Session, State
-
-_MOST_OPEN = 1000
-"""Questions that wait for managers; when there are more, the oldest is answered with what has come."""
 
 
 def ask(state: State, session: Session, number: int, task: TaskId) -> None:
@@ -25,39 +20,22 @@ def ask(state: State, session: Session, number: int, task: TaskId) -> None:
     if known is not None:
         pools = [known.order.pool] if rights.may_see(state, session, known) else []
     managers = [manager for pool in pools for manager in pool.managers.values()]
-    state.output_questions += 1
-    # A late answer to a question of an earlier opening must not pass for one to this.
-    question = state.opening << 32 | state.output_questions
-    state.output_asked[question] = OutputAsked(session.id, number, {manager.id for manager in managers})
-    state.effects.before += [(manager.peer, wire.Show(question, task)) for manager in managers]
-    if not managers:
-        _answer(state, question)
-    if len(state.output_asked) > _MOST_OPEN:
-        _answer(state, next(iter(state.output_asked)))
+    poll = OutputAsked(session.id, number)
+    polling.begin(state, state.output_asked, poll, managers, lambda question: wire.Show(question, task), _answer)
 
 
 def on_shown(state: State, manager: Manager, message: wire.Shown) -> None:
     """One of them answers; what it was not asked is ignored."""
-    found = state.output_asked.get(message.number)
-    if found is None or manager.id not in found.waiting:
-        return
-    found.waiting.discard(manager.id)
-    found.tries += message.tries
-    if not found.waiting:
-        _answer(state, message.number)
+    if (found := polling.heard(state.output_asked, manager, message.number)) is not None:
+        found.tries += message.tries
+        polling.settle(state, state.output_asked, message.number, _answer)
 
 
 def on_gone(state: State, manager: Manager) -> None:
     """It will not answer any more."""
-    for question, found in list(state.output_asked.items()):
-        found.waiting.discard(manager.id)
-        if not found.waiting:
-            _answer(state, question)
+    for question, _ in polling.given_up(state.output_asked, manager):
+        polling.settle(state, state.output_asked, question, _answer)
 
 
-def _answer(state: State, question: int) -> None:
-    found = state.output_asked.pop(question)
-    session = state.sessions.get(found.session)
-    if session is not None and session.connected:
-        tries = sorted(found.tries, key=lambda one: one.epoch)
-        reply(state, session, found.number, asked.OutputIs(tries))
+def _answer(found: OutputAsked) -> asked.OutputIs:
+    return asked.OutputIs(sorted(found.tries, key=lambda one: one.epoch))

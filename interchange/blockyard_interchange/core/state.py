@@ -374,27 +374,27 @@ class ClientKeys(msgspec.Struct, frozen=True):
     """The only ones that it may use; empty: all."""
 
 
-class OutputAsked(msgspec.Struct):
-    """A client's question what a task printed, while managers are asked."""
+class Poll(msgspec.Struct):
+    """A client's question, while managers are asked; see `polling`."""
 
     session: SessionId
     number: int
     """Which the client gave it."""
-    waiting: set[ManagerId]
+    waiting: set[ManagerId] = set()
     """Managers that have not answered."""
+
+
+class OutputAsked(Poll):
+    """What a task printed."""
+
     tries: list[Printed] = []
 
 
-class HoldAsked(msgspec.Struct):
-    """A client's order to stop a task's programs, or to let them go on, while managers carry it out."""
+class HoldAsked(Poll):
+    """To stop a task's programs, or to let them go on."""
 
-    session: SessionId
-    number: int
-    """Which the client gave it."""
-    name: str
+    name: str = ""
     """Of the task, for people."""
-    waiting: set[ManagerId]
-    """Managers that have not answered."""
     count: int = 0
     why: str = ""
 
@@ -542,12 +542,10 @@ class State:
         """Pools whose queue or managers changed since the last turn."""
         self.output_asked: dict[int, OutputAsked] = {}
         """Open questions what a task printed."""
-        self.output_questions = 0
-        """How many there have been."""
         self.holds_asked: dict[int, HoldAsked] = {}
         """Open orders to stop programs."""
-        self.holds = 0
-        """How many there have been."""
+        self.questions = 0
+        """How many of both there have been."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
         self.cache: Cache[Task] = Cache()
