@@ -17,7 +17,7 @@ class CachedResult:
 
     __slots__ = ("at", "body", "function", "outputs", "seconds", "size_bytes", "sources", "volatile")
 
-    def __init__(  # noqa: PLR0913 - a record; positional, because it is made in two places
+    def __init__(  # noqa: PLR0913 - a record
         self, function: str, at: float, seconds: float, body: Body, outputs: bytes, sources: list[bytes],
         size_bytes: int, *, volatile: bool,
     ) -> None:  # fmt: skip

@@ -77,17 +77,17 @@ def on_end(state: State, task: Task, outcome: Outcome, now: float) -> None:
     if outcome.status is not Status.DONE or state.cache.is_replaying or _find(state, key, now) is not None:
         return
     order = task.order
-    size = body_bytes(outcome.body) + len(outcome.outputs) + OVERHEAD_BYTES
-    if size > state.settings.cache_max_bytes:
-        return
-    result = CachedResult(
-        order.entry.function.name, now + state.wall_offset, outcome.seconds, outcome.body, outcome.outputs, memos[1:],
-        size, volatile=order.volatile,
+    entry = ResultCached(
+        *key, order.entry.function.name, now + state.wall_offset, outcome.seconds, outcome.body, outcome.outputs,
+        memos[1:],
     )  # fmt: skip
+    result = _result(entry, volatile=order.volatile)
+    if result.size_bytes > state.settings.cache_max_bytes:
+        return
     _keep(state, key, result)
     _share(state, outcome.body)
     if not order.volatile:
-        state.effects.entries.append(_entry(key, result))
+        state.effects.entries.append(entry)
     while state.cache.bytes > state.settings.cache_max_bytes:
         _evict_oldest(state)
 
@@ -168,8 +168,10 @@ def drop_missing(state: State, blobs: Collection[str]) -> int:
 
 def entry_of(state: State, pool: str, memo: bytes) -> ResultCached | None:
     """A result as it is journaled; None when it is not."""
-    found = state.cache.results.get((pool, memo))
-    return _entry((pool, memo), found) if found is not None and not found.volatile else None
+    one = state.cache.results.get((pool, memo))
+    if one is None or one.volatile:
+        return None
+    return ResultCached(pool, memo, one.function, one.at, one.seconds, one.body, one.outputs, one.sources)
 
 
 @contextmanager
@@ -178,11 +180,7 @@ def replaying(state: State, journaled: Iterable[ResultCached]) -> Iterator[None]
     cache = state.cache
     for one in sorted(journaled, key=lambda entry: entry.at):
         if one.pool in state.pools:
-            size = body_bytes(one.body) + len(one.outputs) + OVERHEAD_BYTES
-            result = CachedResult(
-                one.function, one.at, one.seconds, one.body, one.outputs, one.sources, size, volatile=False
-            )
-            _keep(state, (one.pool, one.memo), result)
+            _keep(state, (one.pool, one.memo), _result(one, volatile=False))
     cache.is_replaying = True
     yield
     cache.is_replaying = False
@@ -284,8 +282,9 @@ def _evict_oldest(state: State) -> None:
     _evict(state, next(iter(state.cache.results)))
 
 
-def _entry(key: Key, one: CachedResult) -> ResultCached:
-    return ResultCached(key[0], key[1], one.function, one.at, one.seconds, one.body, one.outputs, one.sources)
+def _result(one: ResultCached, *, volatile: bool) -> CachedResult:
+    size = body_bytes(one.body) + len(one.outputs) + OVERHEAD_BYTES
+    return CachedResult(one.function, one.at, one.seconds, one.body, one.outputs, one.sources, size, volatile=volatile)
 
 
 def _share(state: State, body: Body) -> None:
