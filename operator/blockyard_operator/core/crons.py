@@ -19,7 +19,7 @@ from blockyard.workflow.reading import Fault
 from blockyard.workflow.schedules import Schedule
 from blockyard.workflow.spec import Concurrency, Cron
 from blockyard_operator.core import plan as do
-from blockyard_operator.core.objects import CRON_LABEL, SCHEDULED_AT, CronRun, Meta, Run
+from blockyard_operator.core.objects import CRON_LABEL, SCHEDULED_AT, CronRun, Run, owner_reference
 from blockyard_operator.core.standing import Said, conditions, truth
 from blockyard_operator.core.workflows import is_over
 from blockyard_operator.resources.cron import CronStatus
@@ -127,20 +127,9 @@ def manifest(cron: CronRun, at: float) -> dict[str, Any]:
             "namespace": cron.meta.namespace,
             "labels": {**(metadata.get("labels") or {}), CRON_LABEL: cron.meta.name},
             "annotations": {**(metadata.get("annotations") or {}), SCHEDULED_AT: text(at)},
-            "ownerReferences": [_owner(cron.meta)],
+            "ownerReferences": [owner_reference("CronWorkflowRun", cron.meta)],
         },
         "spec": {**template["spec"], "concurrencyPolicy": str(policy)},
-    }
-
-
-def _owner(meta: Meta) -> dict[str, Any]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "CronWorkflowRun",
-        "name": meta.name,
-        "uid": meta.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

@@ -7,9 +7,8 @@ import msgspec
 from blockyard.kube import manifest
 from blockyard.kube.quantities import amount, seconds
 from blockyard.kube.sizing import Share
-from blockyard_operator.core.objects import Block, Meta, Pool, block_spec
+from blockyard_operator.core.objects import Block, Meta, Pool, block_spec, owner_reference
 from blockyard_operator.resources.block import BlockSpec
-from blockyard_operator.resources.fields import API_VERSION
 from blockyard_operator.resources.shape import WorkerSize, builtins
 
 
@@ -23,14 +22,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 def pods_of(block: Block, terms: Terms, *, group: bool = False) -> manifest.Block:
     """What a block's pods are made from. `group`: they belong to a PodGroup of the block's name."""
-    owner = {
-        "apiVersion": API_VERSION,
-        "kind": "WorkerBlock",
-        "name": block.meta.name,
-        "uid": block.meta.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    owner = owner_reference("WorkerBlock", block.meta)
     made = _of(block.meta, block.spec, terms)
     return msgspec.structs.replace(made, owner=owner, pod_group=block.meta.name if group else "")
 

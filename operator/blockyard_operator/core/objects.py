@@ -12,6 +12,7 @@ from blockyard.kube.pods import version_of
 from blockyard.kube.times import instant
 from blockyard_operator.resources.block import BlockSpec, BlockStatus
 from blockyard_operator.resources.cron import CronStatus
+from blockyard_operator.resources.fields import API_VERSION
 from blockyard_operator.resources.pool import PoolSpec, PoolStatus
 from blockyard_operator.resources.run import RunStatus
 
@@ -151,6 +152,18 @@ class CronRun(msgspec.Struct, frozen=True, kw_only=True):
     meta: Meta
     spec: dict[str, Any]
     status: CronStatus = CronStatus()
+
+
+def owner_reference(kind: str, owner: Meta) -> dict[str, Any]:
+    """An entry of ``metadata.ownerReferences`` for what is made for an object of one of our kinds."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def read_run(raw: Mapping[str, Any]) -> Run:

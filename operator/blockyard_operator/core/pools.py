@@ -26,6 +26,7 @@ from blockyard_operator.core.objects import (
     Block,
     block_name,
     block_spec,
+    owner_reference,
 )
 from blockyard_operator.core.pool_status import status_of_pool
 from blockyard_operator.core.pool_world import Choice, PoolWorld, policy_of
@@ -222,16 +223,7 @@ def _manifest(world: PoolWorld, ordinal: int, replaces: Block | None) -> dict[st
             HASH_LABEL: world.hash,
             ORDINAL_LABEL: str(ordinal),
         },
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": "WorkerPool",
-                "name": pool.meta.name,
-                "uid": pool.meta.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference("WorkerPool", pool.meta)],
     }
     if replaces is not None:
         meta["annotations"] = {REPLACES: replaces.meta.name}
