@@ -7,7 +7,6 @@ it the same with every other sink at work, as they are by default in a cluster, 
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from blockyard.keyring import KeyRing
 from blockyard.radios import ZmqRadio, from_json, to_json
 from blockyard_monitoring.settings import HubSettings, SinkSettings
 from tests.fixtures.postgres import Postgres, running_postgres
+from tests.ports import free_port
 
 MANAGERS, SMALL_MANAGERS = 400, 20
 SECONDS, SMALL_SECONDS = 5, 2
@@ -110,14 +110,6 @@ def measured(
         "memory_mib": memory / 2**20,
         **scrape,
     }
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def scrape_ms(port: int) -> float:

@@ -29,7 +29,7 @@ Examples:
 @click.argument("run")
 @click.argument("name", required=False, default="")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write them there.")
-@click.option("--database", default="", metavar="URL", help="The history; without it, that of the profile's system.")
+@history.database_option
 @options.pass_call
 def artefacts(call: Call, run: str, name: str, to: Path | None, database: str) -> None:
     """List figures, values and files of a run's managed tasks; print those called NAME, or write them to a FOLDER."""

@@ -1,9 +1,15 @@
 """Where a command finds the history."""
 
+import click
+
 from blockyard import connect
 from blockyard.cli.options import Call
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.monitoring import database_of
+
+database_option = click.option(
+    "--database", default="", metavar="URL", help="The history; without it, that of the profile's system."
+)
 
 
 def database(call: Call, command: str, given: str) -> str:

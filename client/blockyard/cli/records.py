@@ -28,7 +28,7 @@ Examples:
 )
 @options.connected
 @click.argument("what", nargs=-1, required=True, metavar="RUN STEP | TASK | FILE")
-@click.option("--database", default="", metavar="URL", help="The history; without it, that of the profile's system.")
+@history.database_option
 @options.pass_call
 def config(call: Call, what: tuple[str, ...], database: str) -> None:
     """Show what a managed task ran with, as YAML that `blockyard task run -c` runs again.

@@ -26,7 +26,7 @@ Examples:
 )
 @options.connected
 @click.argument("run")
-@click.option("--database", default="", metavar="URL", help="The history; without it, that of the profile's system.")
+@history.database_option
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there.")
 @click.option("--as", "form", type=click.Choice(FORMS), help="What to write; by FILE's ending when not given.")
 @options.pass_call

@@ -186,6 +186,14 @@ def stage(files: Sequence[File]) -> Staged:
     return _staging_of(settings.read()).begin(files)
 
 
+def call_staged(files: Sequence[File], call: Callable[[], T]) -> T:
+    """Make a call while these files are here, and put its outputs where they belong. Raises as `stage` does."""
+    with contextlib.closing(stage(files)) as staged:
+        value = call()
+        staged.take_out()
+        return value
+
+
 def _key(*parts: str) -> str:
     """The name of a copy; nothing of what it was made from can be read in it."""
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

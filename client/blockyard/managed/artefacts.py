@@ -65,14 +65,18 @@ def found(result: TaskResult, files: list[OutputFile]) -> Iterator[Left]:
     """Values first, then files. Raises OSError."""
     left = MOST_TASK_BYTES
     for one in (*_values(result), *(_of_file(file) for file in files)):
-        most = MOST_FIGURE_BYTES if one.kind in _FIGURES else MOST_FILE_BYTES
-        data = _read(one.path, min(most, left)) if one.data is None else one.data
-        if len(data) > min(most, left):
+        most = min(left, MOST_FIGURE_BYTES if one.kind in _FIGURES else MOST_FILE_BYTES)
+        data = _read(one.path, most) if one.data is None else one.data
+        if len(data) > most:
             yield msgspec.structs.replace(one, data=None)
             continue
         left -= len(data)
-        # It may have changed since it was looked at: what is kept goes by what is kept.
-        yield msgspec.structs.replace(one, data=data, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        # A file may have changed since it was looked at: what is kept goes by what is kept.
+        yield one if one.data is not None else _with_data(one, data)
+
+
+def _with_data(one: Left, data: bytes) -> Left:
+    return msgspec.structs.replace(one, data=data, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _read(path: str, most: int) -> bytes:

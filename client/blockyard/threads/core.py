@@ -7,7 +7,6 @@ be taken inside it but never the other way round.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import itertools
 import os
@@ -441,7 +440,7 @@ def _attempt(
 
 
 def _with_files(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    from blockyard.files.staging import stage  # for those tasks alone
+    from blockyard.files.staging import call_staged  # for those tasks alone
 
     files: list[File] = []
 
@@ -450,10 +449,8 @@ def _with_files(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Map
         return files[-1]
 
     args, kwargs = with_values((args, dict(kwargs)), File, copied)
-    with contextlib.closing(stage(files)) as staged:
-        value = function(*args, **kwargs)
-        staged.take_out()
-        return with_values(value, File, File.released)
+    value = call_staged(files, functools.partial(function, *args, **kwargs))
+    return with_values(value, File, File.released)
 
 
 def _run_thread(core: Core) -> None:

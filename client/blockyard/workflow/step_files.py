@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 from blockyard.files import File, Output
@@ -18,12 +18,9 @@ def call_with_files(function: Callable[..., Any], arguments: Mapping[str, Any]) 
     filled = {name: _with_files(value, files) for name, value in arguments.items()}
     if not files:
         return function(**arguments)
-    from blockyard.files.staging import stage  # for those steps alone
+    from blockyard.files.staging import call_staged  # for those steps alone
 
-    with closing(stage(files)) as staged:
-        value = function(**filled)
-        staged.take_out()
-        return value
+    return call_staged(files, partial(function, **filled))
 
 
 def _with_files(value: Any, files: list[File]) -> Any:
