@@ -14,6 +14,8 @@ from tests.cluster.fixtures import api_server, cluster, injector, namespace, own
 
 __all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster", "python_image"]  # one of each
 
+pytest_plugins = ["tests.telling"]
+
 EARLY = ("tests/simulation/", "tests/api/", "tests/integration/chaos/")
 CLUSTER_SECONDS = 900
 """Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""
