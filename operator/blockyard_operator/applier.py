@@ -158,8 +158,8 @@ class Applier:
                 line.start_run(order, (run.namespace, run.name))
             case do.AskRun(run=run, name=name):
                 line.ask_run(name, (run.namespace, run.name))
-            case do.HoldRun(name=name, held=held):
-                line.hold_run(name, held=held)
+            case do.HoldRun(name=name, held=held, running=running):
+                line.hold_run(name, held=held, running=running)
             case do.EndRun(name=name):
                 line.end_run(name)
 

@@ -199,9 +199,9 @@ class Interchange:
 
         self._ask(order, lambda _: self.ask_run(order.run, about), refused)
 
-    def hold_run(self, name: str, *, held: bool) -> None:
-        """Hand out nothing more of a run, or go on with it."""
-        self._ask(control.HoldRun(name, held))
+    def hold_run(self, name: str, *, held: bool, running: bool) -> None:
+        """Hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""
+        self._ask(control.HoldRun(name, held, running))
 
     def end_run(self, name: str) -> None:
         """Cancel a run; its exit step still runs."""

@@ -175,6 +175,26 @@ def cancel(call: _Both, names: tuple[TaskId, ...], pool: str, run: str) -> None:
         tasks.cancel_chosen(interchange, call.settings.output, names, f"{prefix}{pool}" if pool else "", run)
 
 
+@kubectl_blockyard.command(epilog="Example: kubectl blockyard stop 1f3a-42")
+@_connected
+@click.argument("names", nargs=-1, required=True, type=TaskName(), metavar="TASK...")
+@_pass_call
+def stop(call: _Both, names: tuple[TaskId, ...]) -> None:
+    """Stop the programs of running managed tasks, with all their processes, until `kubectl blockyard continue`."""
+    with _asking(call) as (interchange, _):
+        tasks.hold_chosen(interchange, call.settings.output, names, held=True)
+
+
+@kubectl_blockyard.command("continue", epilog="Example: kubectl blockyard continue 1f3a-42")
+@_connected
+@click.argument("names", nargs=-1, required=True, type=TaskName(), metavar="TASK...")
+@_pass_call
+def continue_(call: _Both, names: tuple[TaskId, ...]) -> None:
+    """Let programs go on that were stopped."""
+    with _asking(call) as (interchange, _):
+        tasks.hold_chosen(interchange, call.settings.output, names, held=False)
+
+
 @kubectl_blockyard.command(epilog="Example: kubectl blockyard drain default-x7k2p")
 @_connected
 @click.argument("blocks", nargs=-1, required=True, metavar="WORKERBLOCK...")

@@ -205,7 +205,8 @@ def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
 @options.pass_call
 def stop(call: Call, tasks: tuple[TaskId, ...]) -> None:
     """Stop the programs of running managed tasks, with all their processes, until `blockyard continue`."""
-    _hold(call, tasks, held=True)
+    with asking(call) as interchange:
+        hold_chosen(interchange, call.settings.output, tasks, held=True)
 
 
 @click.command("continue", epilog="Example: blockyard continue 1f3a-42")
@@ -214,14 +215,15 @@ def stop(call: Call, tasks: tuple[TaskId, ...]) -> None:
 @options.pass_call
 def continue_(call: Call, tasks: tuple[TaskId, ...]) -> None:
     """Let programs go on that `blockyard stop` has stopped."""
-    _hold(call, tasks, held=False)
-
-
-def _hold(call: Call, tasks: tuple[TaskId, ...], *, held: bool) -> None:
     with asking(call) as interchange:
-        count = sum(interchange.ask(control.HoldTask(task, held), control.Done).count for task in tasks)
+        hold_chosen(interchange, call.settings.output, tasks, held=False)
+
+
+def hold_chosen(interchange: Asking, output: Output, tasks: tuple[TaskId, ...], *, held: bool) -> None:
+    """Carry out `stop` and `continue`."""
+    count = sum(interchange.ask(control.HoldTask(task, held), control.Done).count for task in tasks)
     done = "stopped" if held else "let go on"
-    show.answer(call.settings.output, views.CountView(count=count), f"{count} managed tasks {done}")
+    show.answer(output, views.CountView(count=count), f"{count} managed tasks {done}")
 
 
 def check_choice(tasks: tuple[TaskId, ...], pool: str, run: str) -> None:

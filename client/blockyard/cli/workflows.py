@@ -26,7 +26,7 @@ from blockyard.workflow import files, running
 from blockyard.workflow.schema import json_schema
 from blockyard.workflow.spec import RUN_KIND, Document, Metadata
 
-STATES = ("Waiting", "Queued", "Running", "Succeeded", "Skipped", "Failed", "Cancelled")
+STATES = ("Waiting", "Queued", "Running", "Stopped", "Succeeded", "Skipped", "Failed", "Cancelled")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 0.5
 
@@ -248,13 +248,14 @@ def retry(call: Call, path: Path, name: str, arguments: tuple[str, ...]) -> int:
         return _show_end(call, again)
 
 
-@click.command(epilog="Example: blockyard suspend pipeline")
+@click.command(epilog="Examples: blockyard suspend pipeline; blockyard suspend pipeline --running")
 @options.connected
 @click.argument("run")
+@click.option("--running", is_flag=True, help="Stop its programs that run, too, until it is resumed.")
 @options.pass_call
-def suspend(call: Call, run: str) -> None:
+def suspend(call: Call, run: str, running: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Start nothing more of a run; what runs goes on."""
-    _hold(call, run, held=True)
+    _hold(call, run, held=True, running=running)
 
 
 @click.command(epilog="Example: blockyard resume pipeline")
@@ -266,9 +267,9 @@ def resume(call: Call, run: str) -> None:
     _hold(call, run, held=False)
 
 
-def _hold(call: Call, run: str, *, held: bool) -> None:
+def _hold(call: Call, run: str, *, held: bool, running: bool = False) -> None:
     with asking(call) as interchange:
-        count = interchange.ask(control.HoldRun(run, held), control.Done).count
+        count = interchange.ask(control.HoldRun(run, held, running), control.Done).count
     what = "suspended" if held else "goes on"
     show.answer(call.settings.output, views.CountView(count=count), f"run {run!r} {what}")
 

@@ -211,10 +211,12 @@ class Run(Record, tag=32, frozen=True):
 
 
 class HoldRun(Record, tag=33, frozen=True):
-    """Hand out nothing more of a hosted run, or go on with it; what runs goes on."""
+    """Hand out nothing more of a hosted run, or go on with it; what runs goes on, unless `running`."""
 
     run: str
     held: bool
+    running: bool = False
+    """Stop the programs of its managed tasks, too, those that begin later as well; they go on when the run does."""
 
 
 class EndRun(Record, tag=34, frozen=True):
@@ -462,6 +464,10 @@ class RunLine(Record, frozen=True):
     """Steps by `StepLine.state`."""
     next_number: int
     """From which on `StartRun` may number more tasks."""
+    stops: bool = False
+    """While it is suspended its running programs are to be stopped."""
+    stopped: int = 0
+    """Tasks whose programs are, parts of steps among them."""
 
 
 class StepLine(Record, frozen=True):
@@ -470,7 +476,7 @@ class StepLine(Record, frozen=True):
     name: str
     task: int
     state: str
-    """'Waiting', 'Queued', 'Running', 'Succeeded', 'Skipped', 'Failed' or 'Cancelled'."""
+    """'Waiting', 'Queued', 'Running', 'Stopped', 'Succeeded', 'Skipped', 'Failed' or 'Cancelled'."""
     seconds: float = 0.0
     message: str = ""
     outputs: bytes = b""

@@ -43,7 +43,9 @@ from blockyard.workflow.spec import (
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _KINDS: Final = ("function", "source", "binary", "mpi", "task")
-_OWN: Final = ("suspend", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey")
+_OWN: Final = (
+    "suspend", "suspendRunning", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey"
+)  # fmt: skip
 """Of a run with a template these fields are its own."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
 _PYTHON: Final = {

@@ -183,6 +183,7 @@ def without_orders(spec: Workflow) -> Workflow:
     return msgspec.structs.replace(
         spec,
         suspend=False,
+        suspend_running=False,
         cancel=False,
         ttl_seconds_after_finished=None,
         concurrency_policy=Concurrency.ALLOW,

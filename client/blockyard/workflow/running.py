@@ -99,12 +99,12 @@ class WorkflowRun:
         steps = self.status(states=("Succeeded",), limit=_MOST_STEPS).steps
         return {one.name: msgspec.json.decode(one.outputs) for one in steps if one.outputs}
 
-    def suspend(self) -> None:
-        """Start nothing more of it; what runs goes on."""
-        self._engine.ask(control.HoldRun(self.name, held=True), control.Done)
+    def suspend(self, *, running: bool = False) -> None:
+        """Start nothing more of it; what runs goes on, but with `running` for its programs, which are stopped."""
+        self._engine.ask(control.HoldRun(self.name, held=True, running=running), control.Done)
 
     def resume(self) -> None:
-        """Go on with it."""
+        """Go on with it, and with its programs that were stopped."""
         self._engine.ask(control.HoldRun(self.name, held=False), control.Done)
 
     def cancel(self, *, exits: bool = False) -> None:

@@ -220,6 +220,8 @@ class Workflow(Record, frozen=True):
     """The WorkflowRun is deleted so long after its end; default: it is kept."""
     suspend: bool = False
     """Start nothing more; what runs goes on."""
+    suspend_running: bool = False
+    """While it is suspended, its running programs (`binary`, `mpi`, `task`) are stopped; functions go on."""
     cancel: bool = False
     """End the run. This cannot be taken back."""
     concurrency_policy: Concurrency = Concurrency.ALLOW

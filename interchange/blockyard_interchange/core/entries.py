@@ -231,6 +231,8 @@ class RunHosted(Record, tag=30, frozen=True):
     at: float
     steps: list[StepMark]
     held: bool
+    programs: str = "run"
+    """Of `Programs`."""
 
 
 Entry = (

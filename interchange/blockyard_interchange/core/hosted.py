@@ -11,15 +11,26 @@ from typing import Final
 from blockyard.ids import SessionId, TaskId, hosted_session, inner_session
 from blockyard.wire import control as asked
 from blockyard.wire.records import Status
-from blockyard_interchange.core import caching, compaction, functions, outcomes, rights, sessions, submit, triggers
+from blockyard_interchange.core import (
+    caching,
+    compaction,
+    functions,
+    holding,
+    outcomes,
+    rights,
+    sessions,
+    submit,
+    triggers,
+)
 from blockyard_interchange.core.entries import RunHosted
 from blockyard_interchange.core.keeping import Fault
-from blockyard_interchange.core.state import Flag, Hosted, Session, State, TaskState
+from blockyard_interchange.core.state import Flag, Hosted, Programs, Session, State, TaskState
 
 Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRun | asked.ForgetRun
 
 MOST_NAME: Final = 320
 _LOOK_SECONDS: Final = 60.0
+_HOLD_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"Succeeded", "Failed", "Skipped", "Cancelled"})
 
 
@@ -39,7 +50,7 @@ def answer(state: State, session: Session, question: Question, now: float) -> as
         case asked.Run():
             return _describe(state, found, question, now)
         case asked.HoldRun():
-            return asked.Done(_hold(state, found, now, held=question.held))
+            return asked.Done(_hold(state, found, now, held=question.held, running=question.running))
         case asked.EndRun():
             return asked.Done(_end(state, found, now, exits=question.exits))
         case asked.ForgetRun():
@@ -134,17 +145,26 @@ def restore(state: State, journaled: Iterable[RunHosted]) -> None:
         if session is not None:
             found = state.hosted[entry.run] = Hosted(entry.run, session, entry.digest, entry.at)
             found.steps = {mark.name: mark for mark in entry.steps}
-            session.is_held = entry.held
+            session.is_held, found.programs = entry.held, Programs(entry.programs)
 
 
-def _hold(state: State, found: Hosted, now: float, *, held: bool) -> int:
-    if found.session.is_held is held:
-        return 0
+def _hold(state: State, found: Hosted, now: float, *, held: bool, running: bool = False) -> int:
+    """Hand out nothing more of it, and with `running` stop what runs; or go on. How many tasks that changed."""
+    before, changed = (found.session.is_held, found.programs), 0
+    if found.session.is_held is not held:
+        changed = _hold_back(state, found, now, held=held)
+    holding.turn(found, stop=held and running)
+    holding.follow(state, found)
+    if (found.session.is_held, found.programs) != before:
+        _journal(state, found)
+    return changed
+
+
+def _hold_back(state: State, found: Hosted, now: float, *, held: bool) -> int:
     inner = state.sessions.get(inner_session(found.session.id))
     mine = [one for one in (found.session, inner) if one is not None]
     for session in mine:
         session.is_held = held
-    _journal(state, found)
     changed = 0
     for task in [task for task in state.tasks.values() if task.order.session in mine]:
         if held and task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
@@ -181,6 +201,17 @@ def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
         state.notes.on_session(found.session, ended=now)
     sessions.remove(state, found.session)
     return asked.Done(len(mine))
+
+
+def look(state: State, now: float) -> None:
+    """Have the programs of held runs stopped that began since, and those of others let go on."""
+    if now < state.run_holds_at:
+        return
+    state.run_holds_at = now + _HOLD_SECONDS
+    holding.forget_ended(state)
+    for found in state.hosted.values():
+        if holding.follow(state, found):
+            _journal(state, found)
 
 
 def forget_old(state: State, now: float) -> None:
@@ -225,7 +256,10 @@ def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
         phase = _verdict(found)
         found.ended_at = found.ended_at or now
     ended_at = found.ended_at + state.wall_offset if found.ended_at else 0.0
-    return asked.RunLine(found.run, phase, found.at, ended_at, counts | found.counts, found.session.next_number)
+    return asked.RunLine(
+        found.run, phase, found.at, ended_at, counts | found.counts, found.session.next_number,
+        found.programs is Programs.STOP, holding.stopped(state, found),
+    )  # fmt: skip
 
 
 def _verdict(found: Hosted) -> str:
@@ -247,7 +281,7 @@ def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
         case TaskState.ENDED:
             return triggers.state_word(triggers.status_of(task))
         case _:
-            return "Running"
+            return "Stopped" if holding.is_stopped(state, task) else "Running"
 
 
 def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:

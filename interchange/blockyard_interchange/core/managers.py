@@ -41,6 +41,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
     else:
         state.manager_peers.pop(manager.peer, None)
         manager.peer = peer
+        holding.on_gone(state, manager)  # what it was asked by its former connection may have been lost
     manager.last_seen = manager.heard_of = now
     manager.heartbeat = state.settings.beat(len(state.manager_peers))
     manager.functions.clear()
@@ -113,10 +114,12 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
 
 
 def _is_free(manager: Manager, state: State, task: Task) -> bool:
-    """Nobody has it: it waits in the queue of this manager's pool, or aside for its manager to come back."""
+    """Nobody has it: it waits in the queue of this manager's pool, aside for its manager to come back, or is held."""
     if task.flags & Flag.GANG or task.order.pool is not manager.pool:
         return False
-    return task.state is TaskState.QUEUED or task.id in state.orphans
+    follows = task.waiting or task.flags & (Flag.SHADOW | Flag.FOLLOWING)
+    is_held = task.state is TaskState.WAITING and task.order.session.is_held and not follows
+    return task.state is TaskState.QUEUED or is_held or task.id in state.orphans
 
 
 def on_returned(state: State, manager: Manager, message: wire.Returned, now: float) -> None:

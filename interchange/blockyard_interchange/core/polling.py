@@ -27,16 +27,22 @@ def begin(
     answer: Callable[[P], asked.Answer],
 ) -> None:
     """Ask these managers; `question` is given a number, by which they answer."""
-    state.questions += 1
-    # A late answer to a question of an earlier opening must not pass for one to this.
-    number = state.opening << 32 | state.questions
-    poll.waiting = {manager.id for manager in managers}
-    polls[number] = poll
+    number = expect(state, polls, poll, managers)
     message = question(number)
     state.effects.before += [(manager.peer, message) for manager in managers]
     settle(state, polls, number, answer)
     if len(polls) > MOST_OPEN:
         _end(state, polls, next(iter(polls)), answer)
+
+
+def expect(state: State, polls: dict[int, P], poll: P, managers: Collection[Manager]) -> int:
+    """The number by which these managers answer a question that is yet to be sent to them."""
+    state.questions += 1
+    # A late answer to a question of an earlier opening must not pass for one to this.
+    number = state.opening << 32 | state.questions
+    poll.waiting = {manager.id for manager in managers}
+    polls[number] = poll
+    return number
 
 
 def heard(polls: dict[int, P], manager: Manager, number: int) -> P | None:

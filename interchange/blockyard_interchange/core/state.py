@@ -106,10 +106,21 @@ class Run:
         """Tasks that `join` made in this run."""
 
 
+class Programs(enum.StrEnum):
+    """What the managed tasks of a hosted run are told while they run."""
+
+    RUN = "run"
+    """Nothing."""
+    STOP = "stop"
+    """To stop their programs, until the run goes on."""
+    LET_GO = "let go"
+    """To let them go on; not all have confirmed it."""
+
+
 class Hosted:
     """A run that the interchange keeps by itself: a workflow."""
 
-    __slots__ = ("at", "counts", "digest", "ended_at", "run", "seen", "session", "steps")
+    __slots__ = ("at", "counts", "digest", "ended_at", "programs", "run", "seen", "session", "steps", "unsure")
 
     def __init__(self, run: str, session: Session, digest: bytes, at: float) -> None:
         self.run = run
@@ -124,6 +135,9 @@ class Hosted:
         """States of the steps that were seen to have ended: they stay so."""
         self.counts: dict[str, int] = {}
         """Of these."""
+        self.programs = Programs.RUN
+        self.unsure: dict[TaskId, int] | None = None
+        """With LET_GO: tasks whose programs may be stopped yet, and the epoch of the try; None: not known which."""
 
 
 class FunctionEntry:
@@ -391,10 +405,14 @@ class OutputAsked(Poll):
 
 
 class HoldAsked(Poll):
-    """To stop a task's programs, or to let them go on."""
+    """To stop a task's programs, or to let them go on; of session 0 when it is for a run."""
 
     name: str = ""
     """Of the task, for people."""
+    task: TaskId = TaskId(0)
+    epoch: int = 0
+    held: bool = False
+    run: str = ""
     count: int = 0
     why: str = ""
 
@@ -543,6 +561,12 @@ class State:
         self.output_asked: dict[int, OutputAsked] = {}
         """Open questions what a task printed."""
         self.holds_asked: dict[int, HoldAsked] = {}
+        self.run_holds: dict[int, HoldAsked] = {}
+        """The same for runs: one for each task at a time."""
+        self.run_holds_at = 0.0
+        """When it is looked next whether all tasks of held runs are stopped."""
+        self.stopped: dict[TaskId, int] = {}
+        """Tasks whose programs are known to be stopped, and the epoch of the try."""
         """Open orders to stop programs."""
         self.questions = 0
         """How many of both there have been."""

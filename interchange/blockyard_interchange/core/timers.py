@@ -101,7 +101,8 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
     keeping.forget_empty(state)
     if state.cache.results:
         caching.drop_old(state, now)
-    if state.hosted:
+    if state.hosted or state.stopped:
+        hosted.look(state, now)
         hosted.forget_old(state, now)
 
 

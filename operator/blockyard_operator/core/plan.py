@@ -169,10 +169,11 @@ class AskRun(msgspec.Struct, frozen=True):
 
 
 class HoldRun(msgspec.Struct, frozen=True):
-    """Have the interchange hand out nothing more of a run, or go on with it."""
+    """Have the interchange hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""
 
     name: str
     held: bool
+    running: bool = False
 
 
 class EndRun(msgspec.Struct, frozen=True):

@@ -120,11 +120,12 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
     effects: list[do.Effect] = []
     replaced = _replaced_by(world, started=True)
     wants_hold, wants_end = bool(run.spec.get("suspend")), bool(run.spec.get("cancel") or replaced)
+    wants_stop = wants_hold and bool(run.spec.get("suspendRunning"))
     if phase not in ENDED:
         if wants_end:
             effects.append(do.EndRun(run.name))
-        elif wants_hold is not (phase == "Suspended"):
-            effects.append(do.HoldRun(run.name, wants_hold))
+        elif (wants_hold, wants_stop) != (phase == "Suspended", view.line.stops):
+            effects.append(do.HoldRun(run.name, wants_hold, wants_stop))
         if now - view.at >= LOOK_SECONDS:
             effects.append(do.AskRun(run.meta, run.name))
     said = "; ".join(f"{one.step}: {one.message}" for one in view.failures[:3])
@@ -218,6 +219,14 @@ def _failures(view: RunView) -> list[StepFailure]:
     return [StepFailure(step=one.step[:63], message=one.message[:512]) for one in view.failures[:MOST_FAILURES]]
 
 
+def _stopped(seen: _Seen) -> str:
+    line = seen.view.line if seen.view is not None else None
+    if line is None or not line.stops or seen.phase != "Suspended":
+        return ""
+    tasks = "1 task has its programs" if line.stopped == 1 else f"{line.stopped} tasks have their programs"
+    return f"{tasks} stopped, spec.suspendRunning is set; functions go on to their end"
+
+
 def _conditions(world: RunWorld, seen: _Seen, now: float) -> list[Condition]:
     """Accepted: it is in order. Complete: it has ended, however, so that a wait for this ends. Failed, Suspended."""
     is_invalid, phase = seen.phase == "Invalid", seen.phase
@@ -225,6 +234,6 @@ def _conditions(world: RunWorld, seen: _Seen, now: float) -> list[Condition]:
         Said("Accepted", truth(not is_invalid), "Invalid" if is_invalid else "Accepted", seen.message * is_invalid),
         Said("Complete", truth(is_invalid or phase in ENDED), seen.reason, seen.message),
         Said("Failed", truth(is_invalid or phase in ENDED - {"Succeeded"}), seen.reason, seen.message),
-        Said("Suspended", truth(phase == "Suspended"), seen.reason, ""),
+        Said("Suspended", truth(phase == "Suspended"), seen.reason, _stopped(seen)),
     ]
     return conditions(world.run.status.conditions, said, world.run.meta.generation, now)

@@ -20,6 +20,8 @@ class StepCounts(Record, frozen=True):
     waiting: int = 0
     queued: int = 0
     running: int = 0
+    stopped: int = 0
+    """Their programs are, until the run goes on."""
     succeeded: int = 0
     skipped: int = 0
     failed: int = 0

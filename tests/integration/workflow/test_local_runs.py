@@ -14,6 +14,7 @@ from blockyard.errors import BlockyardError
 from blockyard.workflow.building import Workflow, each, item
 from blockyard.workflow.files import Invalid
 from blockyard.workflow.running import RunFailed
+from tests.integration.processes import wait_until
 from tests.machine import ROOT
 
 EXAMPLES = ROOT / "examples" / "workflows"
@@ -156,6 +157,30 @@ def test_a_failed_run_is_retried_on_what_succeeded(
         assert rim.run(["runs", *profile]) == Exit.DONE
         assert "retried" in capsys.readouterr().out
         assert rim.run(["steps", "nothing", *profile]) == Exit.NOT_FOUND
+
+
+def test_a_suspended_runs_programs_are_stopped_and_go_on_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "echo $$ >pid && mv pid {0}/$0; until [ -e {0}/go ]; do sleep 0.02; done"
+    step = {"name": "ticks", "binary": ["sh", "-c", script.format(tmp_path), "one"]}
+    part = {"name": "part", "binary": ["sh", "-c", script.format(tmp_path), "${{ item }}"], "sweep": {"list": ["two"]}}
+
+    def kernel() -> list[str]:
+        pids = [(tmp_path / name).read_text().strip() for name in ("one", "two") if (tmp_path / name).exists()]
+        return [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids]
+
+    with Client.local(workers=2, folder=tmp_path / "state") as client:
+        run = client.run({"steps": [step, part]}, name="held")
+        wait_until("both run", kernel, lambda seen: len(seen) == 2)
+        profile = ["-p", str(client.folder)]
+        assert rim.run(["suspend", "held", "--running", *profile]) == Exit.DONE
+        wait_until("both are stopped", kernel, lambda seen: seen == ["T", "T"])
+        seen = wait_until("it is said", lambda: run.status().line, lambda line: line.stopped == 2)
+        assert (seen.phase, seen.counts["Stopped"], seen.counts["Running"]) == ("Suspended", 1, 1)
+        (tmp_path / "go").touch()
+        assert rim.run(["resume", "held", *profile]) == Exit.DONE
+        run.succeed(60)
 
 
 def test_a_managed_task_is_a_step_by_its_name() -> None:

@@ -8,9 +8,11 @@ import pytest
 from blockyard.ids import hosted_session
 from blockyard.wire import client as wire
 from blockyard.wire import control
-from blockyard.wire.records import Group, Status, Trigger
+from blockyard.wire import manager as manager_wire
+from blockyard.wire.records import Group, Lease, Status, Trigger
 from blockyard_interchange.core.settings import PoolSettings
-from tests.unit.interchange.builders import Bench, Client, a_function, a_spec, done, ended, joined
+from blockyard_interchange.core.state import Programs
+from tests.unit.interchange.builders import Bench, Client, Manager, a_function, a_spec, done, ended, joined
 
 RUN = "pipeline"
 
@@ -241,3 +243,93 @@ def test_what_is_wrong_with_a_run_is_said_and_leaves_nothing() -> None:
     assert "step 'a' is none of its tasks" in client.is_refused(strange).message
     bench.turn()
     assert (bench.state.tasks, bench.state.hosted, len(bench.state.sessions)) == ({}, {}, 1)
+
+
+def told(manager: Manager) -> list[tuple[int, int, bool]]:
+    """(number, task, whether to stop) of what it was told about programs."""
+    return [(one.number, one.task, one.held) for one in manager.heard(manager_wire.Hold)]
+
+
+def line(client: Client) -> tuple[str, bool, int, dict[str, int]]:
+    found = client.ask(control.Run(RUN, limit=0), control.RunIs).line
+    return found.phase, found.stops, found.stopped, found.counts
+
+
+def test_a_held_run_has_its_programs_stopped_also_those_that_begin_later_and_then_let_go_on() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    client.ask(order(("a", ()), ("b", ())), control.Done)
+    bench.turn()
+    assert len(manager.assigned()) == 2
+    client.ask(control.HoldRun(RUN, held=True, running=True), control.Done)
+    (a, first, stop), (b, second, _) = told(manager)
+    assert (first, second, stop) == (number(0), number(1), True)
+    manager.say(manager_wire.Held(a, 1))
+    manager.say(manager_wire.Held(b, 0, "it waits for a worker"))
+    assert line(client) == ("Suspended", True, 1, {"Stopped": 1, "Running": 1})
+    client.ask(control.HoldRun(RUN, held=True, running=True), control.Done)
+    ((b, again, _),) = told(manager)  # to say it again is to be told again, but for what is stopped
+    bench.turn(5.0)
+    assert (again, told(manager)) == (number(1), []), "it has yet to answer"
+    manager.say(manager_wire.Held(b, 1))
+    bench.turn(5.0)
+    assert (told(manager), line(client)[2]) == ([], 2)
+    client.ask(control.HoldRun(RUN, held=False), control.Done)
+    orders = told(manager)
+    assert [(task, stop) for _, task, stop in orders] == [(number(0), False), (number(1), False)]
+    for one, _, _ in orders:
+        manager.say(manager_wire.Held(one, 1))
+    bench.turn(5.0)
+    assert line(client) == ("Running", False, 0, {"Running": 2})
+    assert bench.state.hosted[RUN].programs is Programs.RUN
+    assert told(manager) == []
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_neither_a_restart_nor_a_lost_connection_leaves_a_program_as_it_shall_not_be(goes_on: bool) -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(order(("a", ())), control.Done)
+    bench.turn()
+    (one,) = manager.assigned()
+    client.ask(control.HoldRun(RUN, held=True, running=True), control.Done)
+    ((stop, _, _),) = told(manager)
+    manager.say(manager_wire.Held(stop, 1))
+    if goes_on:
+        client.ask(control.HoldRun(RUN, held=False), control.Done)
+        told(manager)  # and it is lost on its way
+    bench.restart()
+    bench.compact_all()
+    bench.restart()
+    client.say(client.hello)
+    bench.turn(2.0)
+    manager.back(Lease(one.task, one.epoch))
+    bench.turn(2.0)
+    ((lost, task, held),) = told(manager)
+    assert (task, held) == (one.task, not goes_on)
+    manager.back(Lease(one.task, one.epoch))  # it connects anew, and has not heard it
+    bench.turn(2.0)
+    ((heard, _, _),) = told(manager)
+    manager.say(manager_wire.Held(lost, 1))
+    manager.say(manager_wire.Held(heard, 1))
+    bench.turn(2.0)
+    assert (told(manager), line(client)[:3]) == ([], ("Running", False, 0) if goes_on else ("Suspended", True, 1))
+
+
+def test_parts_of_a_held_run_are_stopped_and_what_has_ended_is_none_of_them() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(workers=2)
+    client.ask(order(("a", ())), control.Done)
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(joined(one, b"1", b"2"))
+    bench.turn()
+    left, right = manager.assigned()
+    client.ask(control.HoldRun(RUN, held=True, running=True), control.Done)
+    for question, _, _ in told(manager):
+        manager.say(manager_wire.Held(question, 1))
+    assert line(client) == ("Suspended", True, 2, {"Running": 1})
+    manager.report(ended(left, Status.TIMEOUT, "E"))  # a limit of time holds for what is stopped, too
+    bench.turn(2.0)
+    client.ask(control.EndRun(RUN), control.Done)
+    assert [(task, held) for _, task, held in told(manager)] in ([], [(right.task, False)])

@@ -116,6 +116,27 @@ def test_suspend_and_cancel_are_carried_on_until_they_show() -> None:
     assert do.EndRun("lab.flow.01234567") in ended.effects
 
 
+def test_running_programs_are_held_with_it_until_that_shows_and_the_counts_are_written() -> None:
+    name, spec = "lab.flow.01234567", {**SPEC, "suspend": True, "suspendRunning": True}
+
+    def orders(spec: dict[str, Any], phase: str, *, stops: bool) -> list[do.HoldRun]:
+        seen = msgspec.structs.replace(line(phase), stops=stops)
+        effects = reconcile_run(world(run_of(spec), RunView(at=NOW, line=seen)), NOW).effects
+        return [one for one in effects if isinstance(one, do.HoldRun)]
+
+    assert orders(spec, "Running", stops=False) == [do.HoldRun(name, True, True)]
+    assert orders(spec, "Suspended", stops=False) == [do.HoldRun(name, True, True)]
+    assert orders(spec, "Suspended", stops=True) == []
+    assert orders({**SPEC, "suspend": True}, "Suspended", stops=True) == [do.HoldRun(name, True, False)]
+    assert orders({**SPEC, "suspendRunning": True}, "Suspended", stops=True) == [do.HoldRun(name, False, False)]
+    assert orders({**SPEC, "suspendRunning": True}, "Running", stops=False) == []
+    assert orders({**spec, "cancel": True}, "Suspended", stops=True) == [], "to be ended is to go on"
+    seen = msgspec.structs.replace(line("Suspended", Stopped=2, Waiting=1), stops=True, stopped=5)
+    status = written(reconcile_run(world(run_of(spec), RunView(at=NOW, line=seen)), NOW))
+    assert (status.steps.stopped, status.steps.total, conditions(status)["Suspended"]) == (2, 3, "True")
+    assert status.conditions[-1].message.startswith("5 tasks have their programs stopped")
+
+
 def test_a_refused_start_is_told_and_tried_again() -> None:
     view = RunView(at=NOW, refusal="unknown pool 'lab.cpu'")
     plan = reconcile_run(world(view=view), NOW + 1)
