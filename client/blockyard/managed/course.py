@@ -78,6 +78,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     exited_at: float | None = None
     terminated_at: float | None = None
     killed: bool = False
+    to_stop: bool = False
+    """It was asked to stop before it was heard to run, and stops then."""
     refused: int = 0
     """Terminal states that came after the first."""
 
@@ -86,11 +88,12 @@ Step = tuple[Course, tuple[Effect, ...]]
 _change = msgspec.structs.replace
 
 
-def started(course: Course, now: float) -> Course:
+def started(course: Course, now: float) -> Step:
     """Its main process runs."""
     if not may_follow(course.status, TaskStatus.RUNNING):
-        return course
-    return _change(course, status=TaskStatus.RUNNING, started_at=now, heard_at=now)
+        return course, ()
+    running = _change(course, status=TaskStatus.RUNNING, started_at=now, heard_at=now)
+    return asked(running, Request.STOP, now) if course.to_stop else (running, ())
 
 
 def heard(course: Course, signal: Signal, contents: Any, now: float) -> Step:
@@ -116,6 +119,8 @@ def asked(course: Course, request: Request, now: float, why: str = "") -> Step:
     if course.status.is_terminal or course.exit is not None:
         return course, ()
     match request:
+        case Request.STOP | Request.CONTINUE if course.status is TaskStatus.PENDING:
+            return _change(course, to_stop=request is Request.STOP), ()
         case Request.STOP if may_follow(course.status, TaskStatus.STOPPED):
             return _change(course, status=TaskStatus.STOPPED), (Effect.STOP,)
         case Request.CONTINUE if course.status is TaskStatus.STOPPED:

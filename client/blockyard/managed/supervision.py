@@ -148,10 +148,10 @@ class Loop:
     def _note(self, said: Said) -> None:
         executor, now = self._executor, time.monotonic()
         if said.started is not None:
-            executor.course = course.started(executor.course, now)
+            executor.course, effects = course.started(executor.course, now)
             if not executor.speaks and not executor.has_said(Signal.TASK_STARTED):
                 executor.emit(Signal.TASK_STARTED, executor.parameters)
-            self._asked()
+            self._carry_out(effects)
         elif said.failed is not None:
             message = f"{said.failed}; nothing was run"
             executor.course = course.not_started(executor.course, "NotStarted", message)

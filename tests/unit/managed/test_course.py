@@ -13,7 +13,9 @@ FINE = Exit(code=0)
 
 
 def running() -> Course:
-    return course.started(Course(), 10.0)
+    running, effects = course.started(Course(), 10.0)
+    assert effects == ()
+    return running
 
 
 def ended(at: Course, exit_: Exit, policy: Policy = POLICY) -> Course:
@@ -70,6 +72,16 @@ def test_a_timeout_terminates_then_kills_and_is_not_overwritten_by_the_exit_code
     assert effects == (Effect.KILL,)
     assert course.tick(at, 500.0, POLICY) == (at, ())
     assert ended(at, Exit(code=1)).status is TaskStatus.TIMEDOUT
+
+
+def test_what_is_asked_to_stop_before_it_is_heard_to_run_stops_then() -> None:
+    asked, effects = course.asked(Course(), Request.STOP, 9.0)
+    assert (asked.status, effects) == (TaskStatus.PENDING, ())
+    stopped, effects = course.started(asked, 10.0)
+    assert (stopped.status, effects) == (TaskStatus.STOPPED, (Effect.STOP,))
+    anew, _ = course.asked(asked, Request.CONTINUE, 9.5)
+    running, effects = course.started(anew, 10.0)
+    assert (running.status, effects) == (TaskStatus.RUNNING, ())
 
 
 def test_silence_is_a_timeout_unless_it_is_stopped() -> None:
