@@ -1,5 +1,8 @@
 """What the tests ask a running interchange, as the command line does."""
 
+import contextlib
+from collections.abc import Iterator
+
 from blockyard import Client
 from blockyard.remote import RemoteEngine
 from blockyard.wire import control
@@ -10,6 +13,16 @@ def engine_of(client: Client) -> RemoteEngine:
     engine = client._engine
     assert isinstance(engine, RemoteEngine)
     return engine
+
+
+@contextlib.contextmanager
+def ending_what_runs(client: Client, pool: str = "default") -> Iterator[Client]:
+    """Cancel at the end what a failed test has left running: leaving the client would wait for it."""
+    try:
+        yield client
+    finally:
+        for future in engine_of(client).tasks(pool).values():
+            future.cancel()
 
 
 def status_of(client: Client) -> control.StatusIs:

@@ -14,6 +14,7 @@ from blockyard.managed import run_managed
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.managed.test_provenance import BLOCKYARD, asked, url
 from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import ending_what_runs
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,8 +33,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[Client]:
-    with Client.local(workers=1, folder=house.folder, run="stops", monitoring=url(house)) as client:
-        yield client
+    with Client.local(workers=1, folder=house.folder, run="stops", monitoring=url(house)) as one, ending_what_runs(one):
+        yield one
 
 
 def states(folder: Path) -> set[str]:

@@ -15,15 +15,20 @@ from blockyard.managed import ManagedResult, MPIExecutor, TaskStatus, parts, run
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.managed.test_keepers import state_of
 from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import ending_what_runs
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return House(tmp_path_factory.mktemp("wide") / "state")
+
+
+@pytest.fixture(scope="module")
+def client(house: House) -> Iterator[Client]:
     """A block of two managers."""
-    house = House(tmp_path_factory.mktemp("wide") / "state")
-    with Client.local(workers=2, nodes_per_block=2, folder=house.folder) as one:
+    with Client.local(workers=2, nodes_per_block=2, folder=house.folder) as one, ending_what_runs(one):
         yield one
     house.wait_until_empty()
 
@@ -95,7 +100,7 @@ def test_a_rank_that_fails_on_the_other_manager_fails_the_task_and_leaves_nothin
 
 @pytest.mark.needs_mpi
 @pytest.mark.parametrize("how", ["cancelled", "stopped and cancelled", "mpirun killed", "daemon killed"])
-def test_all_ranks_end_with_their_task(client: Client, tmp_path: Path, how: str) -> None:
+def test_all_ranks_end_with_their_task(client: Client, house: House, tmp_path: Path, how: str) -> None:
     mark = f"wide-{how.replace(' ', '-')}"
     script = f"touch {tmp_path}/rank$OMPI_COMM_WORLD_RANK; exec sleep 1000"
     future = submit(client, {"binary": ["bash", "-c", script], "ranks": 2, "folder": str(tmp_path), "grace": 1.0,
@@ -110,7 +115,7 @@ def test_all_ranks_end_with_their_task(client: Client, tmp_path: Path, how: str)
         case "mpirun killed":
             os.kill(_one_of(mark, "mpirun"), signal.SIGKILL)
         case _:
-            os.kill(_daemon_of_part_1(), signal.SIGKILL)
+            os.kill(_daemon_of_part_1(house), signal.SIGKILL)
     if "killed" in how:
         assert future.result(WITHIN).status is TaskStatus.FAILED
     wait_until_gone(mark, WITHIN)
@@ -121,17 +126,11 @@ def _one_of(mark: str, program: str) -> int:
     return found
 
 
-def _daemon_of_part_1() -> int:
-    """orted of the other manager."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                is_daemon = Path(f"/proc/{name}/comm").read_text() == "orted\n"
-                if is_daemon and b"BLOCKYARD_PART=1" in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
-                    return int(name)
-            except OSError:
-                continue
-    raise AssertionError("no daemon of part 1")
+def _daemon_of_part_1(house: House) -> int:
+    """orted of the other manager of this very system."""
+    daemons = [one for one in house.everything() if one.command.startswith("orted ")]
+    (found,) = [one.pid for one in daemons if one.marks.get("BLOCKYARD_PART") == "1"]
+    return found
 
 
 def test_parts_that_do_not_come_are_named(tmp_path: Path) -> None:
