@@ -21,19 +21,20 @@ import msgspec
 
 from blockyard import errors, lifetime
 from blockyard.futures import Ending, FutureHome, TaskFuture, ended_in_words
-from blockyard.ids import MAX_SESSION, NUMBER_BITS, TaskId, task_name
+from blockyard.ids import MAX_SESSION, TaskId, task_name
 from blockyard.options import Options
 from blockyard.packing import Needs, Packer
-from blockyard.room import SMALL_BYTES, Room, sizes_of
+from blockyard.room import sizes_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
-from blockyard.session.endings import ending_of, refusal_error
+from blockyard.session.endings import refusal_error
 from blockyard.session.link import PutValue, Submission
 from blockyard.session.questions import Questions
 from blockyard.stored import Stored
+from blockyard.unfinished import Unfinished
 from blockyard.wire import client as wire
 from blockyard.wire import control
-from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, Outcome, TaskSpec, body_bytes
+from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, TaskSpec, body_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +76,7 @@ class RemoteEngine:
 
     def __init__(self, settings: RemoteSettings) -> None:
         self._settings = settings
-        self._session = secrets.randbelow(MAX_SESSION) + 1
-        self._base = self._session << NUMBER_BITS
+        self.session = secrets.randbelow(MAX_SESSION) + 1
         # The link keeps the engine alive until it is shut down, and so all futures that somebody may wait for. What may
         # be collected before is the client in front of it, which shuts it down then.
         self.home = FutureHome(
@@ -88,11 +88,8 @@ class RemoteEngine:
         )
         self._packer = Packer(PYTHON)
         self._lock = threading.Lock()
-        self._futures: dict[int, TaskFuture[Any]] = {}
-        self._unseen: set[int] = set()
-        """Of a kept run: tasks that ended and whose outcome nobody has looked at."""
-        self.room = Room(self._lock, self._futures, self._unseen, on_full=settings.on_full)
-        self._next = 0
+        self._unfinished = Unfinished(self.session, self._lock, self.home, keep=settings.keep, on_full=settings.on_full)
+        self.room = self._unfinished.room
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
         self._closed = False
@@ -100,15 +97,9 @@ class RemoteEngine:
         self._releases = False
         self._disowned = False
         self._refused: dict[str, BaseException] = {}
-        self._pools: dict[int, str] = {}
-        """Pools of unfinished tasks, of all that are not of pool 'default'."""
         self._broken: Exception | None = None
-        self._names: dict[int, str] = {}
-        """Of tasks of hosted runs that are being asked about."""
-        self._let_go: set[int] = set()
-        """Tasks of other clients of the run that were collected or cancelled here."""
         hello = wire.Hello(
-            PROTOCOL_VERSION, self._session, secrets.token_bytes(16), settings.run, PYTHON, b"", settings.take_over,
+            PROTOCOL_VERSION, self.session, secrets.token_bytes(16), settings.run, PYTHON, b"", settings.take_over,
             settings.keep, settings.name or f"{platform.node()}:{os.getpid()}",
         )  # fmt: skip
         self._link = Link(settings.link, SessionCore(hello), self._on_answers, self._on_broken)
@@ -171,15 +162,7 @@ class RemoteEngine:
         size = len(body) if type(body) is bytes else body_bytes(body)
         with self._lock:
             self._admit(1, size if type(body) is bytes else 0, size)
-            number = self._next
-            self._next = number + 1
-            task = self._base | number
-            future: TaskFuture[Any] = TaskFuture(self.home, task)
-            self._futures[task] = future
-            if size > SMALL_BYTES:
-                self.room.take(task, body)
-            if options.pool != "default":
-                self._pools[task] = options.pool
+            number, future = self._unfinished.add_one(options.pool, body, size)
             if needs or options.key or memos:
                 _know([future], memos)
                 self._hand_over(number, spec, function, [body], {0: needs} if needs else {}, options.key, memos)
@@ -230,16 +213,7 @@ class RemoteEngine:
             memory, disk = sizes_of(bodies)
             with self._lock:
                 self._admit(len(bodies), memory, disk)
-                first = self._next
-                self._next = first + len(bodies)
-                task = self._base | first
-                fresh: list[TaskFuture[Any]] = [TaskFuture(home, task + place) for place in range(len(bodies))]
-                self._futures.update(zip(range(task, task + len(bodies)), fresh, strict=True))
-                if disk > SMALL_BYTES * len(bodies):
-                    for place, body in enumerate(bodies):
-                        self.room.take(task + place, body)
-                if options.pool != "default":
-                    self._pools.update(dict.fromkeys(range(task, task + len(bodies)), options.pool))
+                first, fresh = self._unfinished.add(options.pool, bodies, disk)
                 known = memos[len(made) : len(made) + len(bodies)]
                 _know(fresh, known)
                 self._hand_over(first, spec, function, bodies, needs, "", known)
@@ -249,9 +223,8 @@ class RemoteEngine:
     def _failed(self, error: Exception) -> TaskFuture[Any]:
         with self._lock:
             self._check_open()
-            number = self._next
-            self._next = number + 1
-        future: TaskFuture[Any] = TaskFuture(self.home, self._base | number)
+            _, task = self._unfinished.number()
+        future: TaskFuture[Any] = TaskFuture(self.home, task)
         self.home.complete([(future, Ending.EXCEPTION, error)])
         return future
 
@@ -323,14 +296,12 @@ class RemoteEngine:
         for attached in answers.attached:  # before their outcomes, which may have come along
             self._on_attached(attached)
         if answers.outcomes:
-            collected = self._complete(answers.outcomes)
-        if answers.started:
-            self.home.started([future for task in answers.started if (future := self._futures.get(task)) is not None])
-        for tasks, refused in answers.refused:
-            error = refusal_error(refused)
-            self.room.free(tasks)
-            batch = [(future, Ending.EXCEPTION, error) for task in tasks if (future := self._futures.pop(task, None))]
+            batch, collected = self._unfinished.ended(answers.outcomes, self._packer.blobs)
             self.home.complete(batch)
+        if answers.started:
+            self.home.started(self._unfinished.started(answers.started))
+        for tasks, refused in answers.refused:
+            self.home.complete(self._unfinished.refused(tasks, refusal_error(refused)))
         for reply in answers.replies:
             self._questions.on_reply(reply)
         for refused in answers.refused_questions:
@@ -351,64 +322,21 @@ class RemoteEngine:
         self._welcome = welcome
         self._arrived.set()
 
-    def _complete(self, outcomes: list[Outcome]) -> list[int]:
-        futures, keep = self._futures, self._settings.keep
-        batch: list[tuple[TaskFuture[Any], Ending, Any]] = []
-        collected: list[int] = []
-        for outcome in outcomes:
-            task = outcome.task
-            future = futures.pop(task, None)
-            if future is None:
-                # Cancelled here; or sent again after a reconnect; or another client's, who may still want it.
-                if task not in self._unseen and (task >> NUMBER_BITS == self._session or task in self._let_go):
-                    collected.append(task)
-                continue
-            body = outcome.body
-            if outcome.status == 0 and type(body) is bytes:
-                batch.append((future, Ending.RESULT, body))
-            else:
-                batch.append((future, *ending_of(outcome, self._packer.blobs)))
-            if self._pools:
-                self._pools.pop(task, None)
-            if keep:
-                self._unseen.add(task)
-            else:
-                collected.append(task)
-        if self.room.counts_bytes:
-            self.room.free(outcome.task for outcome in outcomes)
-        if self._unseen:
-            with self._lock:
-                for outcome in outcomes:
-                    if outcome.task in self._unseen:
-                        self.room.take(outcome.task, outcome.body)
-        self.home.complete(batch)
-        return collected
-
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
         task = future.task
-        self._futures.pop(task, None)
-        if self.room.counts_bytes:
-            self.room.free([task])
-        if task >> NUMBER_BITS != self._session:
-            self._let_go.add(task)
+        self._unfinished.cancelled(task)
         if self._broken is None:
             self._link.order(lambda core: [core.cancel([task])])
 
     def _on_collect(self, future: TaskFuture[Any]) -> None:
         task = future.task
-        self._unseen.discard(task)
-        self.room.free([task])
-        if task >> NUMBER_BITS != self._session:
-            self._let_go.add(task)
+        self._unfinished.looked_at(task)
         self._link.order(lambda core: core.collect([task]))
 
     def _on_broken(self, cause: Exception) -> None:
         """The link is of no use any more: every future says why."""
         self._broken = cause if isinstance(cause, errors.BlockyardError) else errors.BrokenBlockyard(str(cause))
-        with self._lock:
-            futures = list(self._futures.values())
-            self._futures.clear()
-        self.room.look_again()
+        futures = self._unfinished.give_up()
         self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures])
         self._questions.fail_all(self._broken)
         self._arrived.set()
@@ -430,13 +358,9 @@ class RemoteEngine:
         """
         return self._questions.watch(pool, on_demand)
 
-    def tasks(self, pool: str) -> dict[TaskId, Future[Any]]:
+    def tasks(self, pool: str) -> Mapping[TaskId, Future[Any]]:
         """This client's futures of a pool that have not ended."""
-        return {
-            TaskId(task): future
-            for task, future in self._futures.copy().items()
-            if self._pools.get(task, "default") == pool
-        }
+        return self._unfinished.of_pool(pool)
 
     def refuse(self, pool: str, error: BaseException) -> None:
         """Let every later submission to a pool raise `error`."""
@@ -474,20 +398,12 @@ class RemoteEngine:
     def follow(self, run: str) -> dict[str, TaskFuture[Any]]:
         """Futures of the tasks of a hosted run, by name; of several that have one, the last."""
         found: list[TaskFuture[Any]] = self._questions.reattach(run).result(self._settings.patience)
-        return {self._names.pop(future.task, ""): future for future in found}
+        return {self._unfinished.name_of(future.task): future for future in found}
 
     def _on_attached(self, attached: wire.Attached) -> None:
         if not self._questions.is_open(attached.number):
             return  # asked again after a reconnect, for the interchange's sake
-        known = self._futures
-        fresh = {
-            task: TaskFuture[Any](self.home, task)
-            for task in attached.tasks
-            if task not in known and task not in self._unseen and task not in self._let_go
-        }
-        known.update(fresh)
-        self._names.update(zip(attached.tasks, attached.names, strict=True))
-        self._questions.answer(attached.number, list(fresh.values()))
+        self._questions.answer(attached.number, self._unfinished.attached(attached))
 
     # ------------------------------------------------------------------ the end
 
@@ -497,11 +413,10 @@ class RemoteEngine:
         with self._lock:
             self._check_open()
             self.room.admit_value(size_bytes, self._check_open, may_wait=not self._link.is_own_thread)
-            number = self._next
-            self._next = number + 1
-            self.room.take(self._base | number, body)
+            number, task = self._unfinished.number()
+            self.room.take(task, body)
             self._link.submit(PutValue(number, body))
-        stored = Stored(self.home, self._base | number, size_bytes, content.encode())
+        stored = Stored(self.home, task, size_bytes, content.encode())
         finalizer = weakref.finalize(stored, self._drop, stored.task)
         finalizer.atexit = False
         return stored
@@ -523,10 +438,10 @@ class RemoteEngine:
             self._closed = True
         self.room.look_again()
         if cancel_futures:
-            tasks = list(self._futures)
+            tasks = self._unfinished.tasks()
             self._link.order(lambda core: [core.cancel_waiting(tasks)])
         if wait and not self._link.is_own_thread:
-            wait_for(list(self._futures.values()))
+            wait_for(self._unfinished.futures())
             self._leave_when_done()
             self._link.join(_LINGER + 3.0)
         else:
@@ -537,14 +452,14 @@ class RemoteEngine:
         self._releases = True
 
     def _leave_when_done(self) -> None:
-        if not self._futures and not self._left:
+        if not self._unfinished and not self._left:
             self._left = True
             self._link.order(self._goodbye)
             self._link.stop(linger=_LINGER)
 
     def _goodbye(self, core: SessionCore) -> list[bytes]:
         if self._releases:
-            core.collect(list(self._unseen))
+            core.collect(self._unfinished.uncollected())
         return [*core.credit(time.monotonic(), at_once=True), _encode(wire.Bye(cancel=False))]
 
     def finish(self) -> None:
@@ -553,8 +468,8 @@ class RemoteEngine:
             return
         self.shutdown(wait=False, cancel_futures=False)
         if self._settings.finish:
-            while self._futures and self._link.is_heard(self._settings.patience):
-                wait_for(list(self._futures.values()), _LOOK_SECONDS)
+            while self._unfinished and self._link.is_heard(self._settings.patience):
+                wait_for(self._unfinished.futures(), _LOOK_SECONDS)
         self._left = True
         self._link.order(self._goodbye)
         self._link.stop(linger=_LINGER)
@@ -568,7 +483,7 @@ class RemoteEngine:
             "cannot be shared; open a new client in the child, or fork before there is one"
         )
         self._lock = threading.Lock()
-        self.room.after_fork_in_child(self._lock)
+        self._unfinished.after_fork_in_child(self._lock)
         self.home.after_fork_in_child()
         self.home.on_wait = self._raise_broken
         self.home.on_cancel = self.home.on_collect = _nothing

@@ -274,4 +274,4 @@ def test_a_future_says_how_it_ended(client: Client) -> None:
         kept = keeper.submit(divmod, 1, 0)
         wait_until("it has ended", kept.done, bool)
         assert "ended as RAISED: ZeroDivisionError" in kept.explain()
-        assert engine_of(keeper)._unseen == {kept.task}, "that was no look at its outcome"
+        assert engine_of(keeper)._unfinished.uncollected() == [kept.task], "that was no look at its outcome"

@@ -138,7 +138,7 @@ def status_run(client: Client) -> str:
 
 
 def test_another_clients_key_does_not_give_its_session(client: Client, folder: Path) -> None:
-    session = engine_of(client)._session
+    session = engine_of(client).session
     with raw_peer(folder, "clients", stolen(folder, "client-default")) as peer:
         assert peer.say(a_hello(session=session))
         assert peer.wait_for(client_wire.Refused).kind == "session"
