@@ -25,8 +25,8 @@ def code_version(folder: str) -> CodeVersion:
 
 
 @lru_cache(maxsize=256)
-def code_version_once(folder: str) -> CodeVersion:
-    """The same, as it was when this process first asked."""
+def code_version_once(folder: str, importer: int) -> CodeVersion:
+    """The same, as it was when this was first asked of the process with this pid, which has imported it."""
     return code_version(folder)
 
 

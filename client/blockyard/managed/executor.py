@@ -72,10 +72,10 @@ MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What is to be run: a program, or in a forked process a function that returns the exit code."""
+    """What is to be run: a program, or a function."""
 
     argv: tuple[str, ...]
-    call: Callable[[], int] | None = None
+    call: launch.Call | None = None
     stdin: str = ""
     """A file; '' for none."""
 

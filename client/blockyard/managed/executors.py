@@ -15,7 +15,7 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.kept_process import module_path
-from blockyard.managed import launch, parts, wide
+from blockyard.managed import handover, launch, parts, wide
 from blockyard.managed.argv import Argument, arguments, word
 from blockyard.managed.code_version import code_version_once
 from blockyard.managed.communicators import SocketCommunicator
@@ -36,8 +36,9 @@ Target: TypeAlias = "Callable[..., Any] | str"
 class Executor(BaseExecutor):
     """Runs a function, or a `Task` class, in a process of its own, and has what it returns as payload.
 
-    `task` is the function or class, or ``module:name`` of it. From a process with one thread that process is forked;
-    otherwise, or with `python`, an interpreter of its own imports it by name, so it must have one.
+    `task` is the function or class, or ``module:name`` of it. It comes to its process as one that is submitted comes to
+    a worker: by name, as its module is when it is imported, or by value if it has no such name. With `python` an
+    interpreter of its own imports it by name, so it must have one.
     """
 
     speaks = True
@@ -63,17 +64,19 @@ class Executor(BaseExecutor):
         return super().module_path() if self._python else module_path()
 
     def _code_version(self) -> CodeVersion:
-        # What is forked runs the modules that are loaded here, as they were then, whatever has become of the files.
-        if self._code and not self._python and launch.may_fork():
-            return code_version_once(self._code)
+        # What was imported once is run as it was then, whatever has become of the files.
+        name = handover.reference(self._target)
+        importer = launch.who_imported(name.partition(":")[0]) if name else os.getpid()
+        if self._code and not self._python and importer:
+            return code_version_once(self._code, importer)
         return super()._code_version()
 
     def submit_cmd(self) -> Command:
         parameters = self._plain_parameters()
-        if not self._python and launch.may_fork():
-            target = blockyard_shim.load(self._target) if isinstance(self._target, str) else self._target
-            return Command((_reference(self._target) or self.task,), call=lambda: _perform(target, parameters))
-        return Command(tuple(python_command(self._target, parameters, self.make_folder(), self._python)))
+        if self._python:
+            return Command(tuple(python_command(self._target, parameters, self.make_folder(), self._python)))
+        call = handover.call_of(self._target, parameters)
+        return Command((handover.reference(self._target) or self.task,), call=call)
 
 
 class BinaryExecutor(BaseExecutor):
@@ -228,7 +231,7 @@ def filled(words: Sequence[str], parameters: Mapping[str, Any]) -> list[str]:
 
 def python_command(target: Target, parameters: Mapping[str, Any], folder: str, python: str = "") -> list[str]:
     """The words that run a function by the shim. Raises ConfigError for one that can't be found by its name."""
-    reference = _reference(target)
+    reference = handover.reference(target)
     if not reference:
         raise ConfigError(
             f"task {_name_of(target)!r}: it has no name to be imported by; define it in a module, at its top level"
@@ -237,25 +240,6 @@ def python_command(target: Target, parameters: Mapping[str, Any], folder: str, p
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(parameters))
     return [python or sys.executable, "-u", _SHIM, reference, path]
-
-
-def _perform(target: Any, parameters: dict[str, Any]) -> int:
-    """In the forked process: streams and channel are the task's own."""
-    sys.modules["blockyard_shim"] = blockyard_shim
-    blockyard_shim._reporter = None
-    try:
-        return blockyard_shim.perform(target, parameters)
-    finally:
-        blockyard_shim.leave()
-
-
-def _reference(target: Target) -> str:
-    if isinstance(target, str):
-        return target
-    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
-    if not module or module == "__main__" or not name or "<" in name:
-        return ""
-    return f"{module}:{name}"
 
 
 def _name_of(target: Target) -> str:

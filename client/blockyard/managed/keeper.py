@@ -5,10 +5,9 @@ included, and nothing can get away. It holds one end of a socket; when the other
 gone, however it went, the keeper kills all that is below it and ends. So no task outlives its executor.
 
 It decides nothing: TERM, KILL, STOP and CONTINUE come as one letter each, and what it sees goes back as one `WORD`
-each. There are two kinds. For a function it is forked from a single-threaded executor, by `bare_fork`, and serves
-that one task. For programs it is a small program of its own, ``python -I -S keeper.py CONTROL``, which serves one task
-after the other: to fork a small process costs the same however large the executor has grown, and the executor's own
-pages are left alone. Hence the standard library only.
+each. It is a small program of its own, which serves one task after the other: to fork a small process costs the same
+however large the executor has grown, and the executor's own pages are left alone. Hence the standard library only.
+For programs it is ``python -I -S keeper.py CONTROL``, for functions a `fork_server`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -38,11 +37,11 @@ _RUSAGE = (
     "ru_utime", "ru_stime", "ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw",
 )  # fmt: skip
 
-STARTED, FAILED, EXITED, SIGNALLED, ENDED = range(5)
-"""With the pid; errno; exit code; signal; how many had outlived the main process."""
+STARTED, FAILED, EXITED, SIGNALLED, ENDED, READY = range(6)
+"""With the pid; errno; exit code; signal; how many had outlived the main process; 0: a fork server has imported what it
+was to."""
 WORD = struct.Struct("<bi2d7q")
-"""One of these, its number, and what was used till then, in the order of `_RUSAGE`. It takes little memory to make one,
-and a forked process pays for each page that it writes to."""
+"""One of these, its number, and what was used till then, in the order of `_RUSAGE`."""
 _MOST_DESCRIPTORS = 253
 """In one packet. Source: unix(7), SCM_MAX_FD."""
 
@@ -55,7 +54,7 @@ def bare_fork() -> int:
     """fork(2) without what Python does after it in the child: 40 page faults there instead of 250.
 
     For a process with one thread, and a child that goes on with nothing that `os.register_at_fork` readies (threads,
-    random numbers, logging): a keeper, or what loads a program. The child has all signals blocked.
+    random numbers, logging): what loads a program. The child has all signals blocked.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid: int = _libc.fork()
@@ -66,49 +65,57 @@ def bare_fork() -> int:
     return pid
 
 
-def keep(control: socket.socket, signals: list[int], start: Callable[[], int], closed: Iterable[int]) -> NoReturn:
-    """Be the keeper of one task, in a process forked for that. `signals`: those that the forking one has `handled`.
-    `start` forks the main process and returns its pid or raises OSError; `closed`: descriptors that only the main
-    process needs."""
-    try:
-        Keeping(control, signals).attend(start, closed)
-    finally:
-        os._exit(0)
-
-
 class Keeping:
     """A process that is a keeper from now on."""
 
     def __init__(self, control: socket.socket, signals: list[int]) -> None:
         parent = os.getppid()
         self._control = control
-        self._wake, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
         for descriptor in (control.fileno(), self._wake):
             self._poll.register(descriptor, select.POLLIN)
         self._main = 0
         self._usage: list[Any] = [0] * len(_RUSAGE)
-        _prepare(woken, signals)
+        _prepare(self._woken, signals)
         if os.getppid() != parent:
             os._exit(1)
 
-    def serve(self) -> None:
-        """Attend to one task after the other, until the executor is gone."""
-        while (found := self._plan()) is not None:
-            plan, received = found
-            if not self.attend(lambda: spawn(plan), received):  # noqa: B023 - it is called at once
+    def serve(self, start: Callable[[list[int]], int], prepare: Callable[[], None] = lambda: None) -> None:
+        """Attend to one task after the other, until the executor is gone.
+
+        `start` gets descriptors, of a file that holds a plan and of what it names; it starts the main process and
+        returns its pid, or raises OSError. `prepare` is called before each is waited for; what it forks is the next
+        main process, or ends with this one.
+        """
+        while True:
+            prepare()
+            received = self._receive()
+            if received is None or not self._attend(start, received):
+                end_all(self._add)
                 return
 
-    def attend(self, start: Callable[[], int], closed: Iterable[int]) -> bool:
+    def say_ready(self) -> None:
+        """That plans may come."""
+        self._tell(READY, 0)
+
+    def leave(self) -> None:
+        """In a forked process, which is none."""
+        signal.set_wakeup_fd(-1)
+        self._control.close()
+        os.close(self._wake)
+        os.close(self._woken)
+
+    def _attend(self, start: Callable[[list[int]], int], received: list[int]) -> bool:
         """See one task to the end of all that comes of it. False when there is nobody left to do that for."""
         self._usage = [0] * len(_RUSAGE)
         try:
-            self._main = start()
+            self._main = start(received)
         except OSError as error:
             self._tell(FAILED, error.errno or 0)
             return True
         finally:
-            for descriptor in closed:
+            for descriptor in received:
                 os.close(descriptor)
         self._tell(STARTED, self._main)
         is_wanted, strays = False, 0
@@ -119,25 +126,19 @@ class Keeping:
             self._tell(ENDED, strays)
         return is_wanted
 
-    def _plan(self) -> tuple[dict[str, Any], list[int]] | None:
-        """The next plan, and the descriptors that came with it."""
+    def _receive(self) -> list[int] | None:
+        """The descriptors of the next plan."""
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._wake:
                     if signal.SIGTERM in os.read(self._wake, 4096):
                         return None
                     continue
-                letter, received, *_ = socket.recv_fds(self._control, 1, _MOST_DESCRIPTORS)
+                letter, received = receive(self._control)
                 if letter == b"":
                     return None
-                if letter != PLAN:
-                    continue  # an order for the task before, which had ended
-                for one in received:
-                    os.set_inheritable(one, False)  # noqa: FBT003 - that is its signature
-                with open(received[0], "rb", closefd=False) as file:
-                    plan = json.loads(file.read())
-                plan["sources"] = received[1:]
-                return plan, received
+                if letter == PLAN:  # else an order for the task before, which had ended
+                    return received
 
     def _watch(self) -> bool:
         """Until the main process has ended and left nothing, or what is left shall be ended. False: end altogether."""
@@ -146,7 +147,7 @@ class Keeping:
                 if descriptor == self._wake:
                     if signal.SIGTERM in os.read(self._wake, 4096):
                         return False
-                    if self._reap() and not descendants(os.getpid()):
+                    if self._reap():
                         return True
                     continue
                 order = self._control.recv(1)
@@ -157,20 +158,19 @@ class Keeping:
                     reach(descendants(os.getpid()), signal.SIGCONT)
 
     def _reap(self) -> bool:
-        """Take leave of those that have ended; True once the main process is among them."""
+        """Take leave of those that have ended; True when there are no others: what is below has a way up to here."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                break
+                return True
             if pid == 0:
-                break
+                return False
             self._add(usage)
             if pid == self._main:
                 self._main = 0
                 code = os.waitstatus_to_exitcode(status)
                 self._tell(SIGNALLED if code < 0 else EXITED, abs(code))
-        return self._main == 0
 
     def _add(self, usage: Any) -> None:
         for place, name in enumerate(_RUSAGE):
@@ -184,11 +184,17 @@ class Keeping:
             return  # the executor is gone, which `_watch` sees as well
 
 
+def receive(link: socket.socket) -> tuple[bytes, list[int]]:
+    """A letter, and the descriptors that came with it."""
+    letter, received, *_ = socket.recv_fds(link, 1, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    return letter, received
+
+
 def _prepare(woken: int, signals: list[int]) -> None:
     os.setsid()
     gc.disable()  # a forked one would copy every page that it looks at
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent(signal.SIGTERM)
     _changed.extend(signals)
     for number in _changed:  # a worker's own handlers must not run in here
         signal.signal(number, signal.SIG_IGN)
@@ -196,6 +202,11 @@ def _prepare(woken: int, signals: list[int]) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def end_with_parent(number: int) -> None:
+    """Have this process get a signal when the thread that started it ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def handled() -> list[int]:
@@ -218,14 +229,14 @@ def end_all(reaped: Callable[[Any], None]) -> int:
     seen: set[int] = set()
     pause = 0.0005
     while True:
-        found = descendants(os.getpid())
-        seen.update(found)
-        reach(found, signal.SIGKILL)
         try:
             while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 reaped(ended[2])
         except ChildProcessError:
             return len(seen)
+        found = descendants(os.getpid())
+        seen.update(found)
+        reach(found, signal.SIGKILL)
         time.sleep(pause)  # killed, and not yet dead; one in uninterruptible sleep takes its time
         pause = min(2 * pause, 0.05)
 
@@ -260,15 +271,18 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def spawn(plan: dict[str, Any]) -> int:
+def spawn(received: list[int]) -> int:
     """Fork and become the program of a plan; returns its pid. Raises OSError when the program can't be run."""
+    with open(received[0], "rb", closefd=False) as file:
+        plan = json.loads(file.read())
     read, write = os.pipe2(os.O_CLOEXEC)
     keeper = os.getpid()
     pid = bare_fork()
     if pid == 0:
         try:
             write = fcntl.fcntl(write, fcntl.F_DUPFD_CLOEXEC, 1 + max(plan["targets"]))
-            become_main(keeper, plan)
+            become_main(keeper)
+            take_places(plan, received[1:])
             os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
         except OSError as error:
             os.write(write, f"{error.errno or 0}:{error.strerror or error}".encode())
@@ -284,19 +298,25 @@ def spawn(plan: dict[str, Any]) -> int:
     return pid
 
 
-def become_main(keeper: int, plan: dict[str, Any]) -> None:
-    """In the main process: signals, descriptors and folder as the plan has them."""
+def become_main(keeper: int) -> None:
+    """In a process that is to be a main one: its signals and its group."""
     signal.set_wakeup_fd(-1)
     for number in (*_changed, signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != keeper:
         os._exit(NOT_STARTED)
     os.setpgid(0, 0)
+
+
+def take_places(plan: dict[str, Any], sources: Iterable[int]) -> None:
+    """In a main process: descriptors and folder as the plan has them. Of `sources` become its targets."""
     # Out of the way first: a source may have the number that another one shall get.
     above = 1 + max(plan["targets"])
-    lifted = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, above) for source in plan["sources"]]
+    lifted = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, above) for source in sources]
+    for source in sources:
+        os.close(source)
     for source, target in zip(lifted, plan["targets"], strict=True):
         os.dup2(source, target)
         os.close(source)
@@ -308,7 +328,7 @@ def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
     os.chdir("/")  # nobody's folder is held
-    Keeping(control, handled()).serve()
+    Keeping(control, handled()).serve(spawn)
 
 
 if __name__ == "__main__":

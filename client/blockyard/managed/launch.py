@@ -1,30 +1,29 @@
 """Starts a keeper and speaks with it; see `keeper` for what one is.
 
-A program gets a keeper that waits for one, or a new one, which then waits for the next; each thread that runs tasks has
-its own. A function needs what is in this process's memory, so its keeper is forked. That is only safe in a process with
-a single thread, such as a worker: among threads a fork may meet a lock that nobody will ever release, and there
-`executors.Executor` runs functions as programs, by the shim.
+A task gets a keeper that waits for one, or a new one, which then waits for the next; each thread that runs tasks has
+its own. Those of functions are fork servers (see `fork_server`), which are started anew when functions need modules
+that the one there has not imported: beside it, and used once it has. So nobody waits for an import but the tasks that
+come first, and a module that hangs or ends its process as it is imported, or starts threads, only stays slow.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from blockyard.kept_process import module_path
 from blockyard.managed import keeper
 from blockyard.managed.course import Effect, Exit
 
@@ -34,6 +33,16 @@ _LETTERS: Final = {
     Effect.STOP: keeper.STOP,
     Effect.CONTINUE: keeper.CONTINUE,
 }
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A function to be called in a process of its own, see `handover`."""
+
+    function: str | bytes
+    """``module:name``, or packed by `payload.dump_function`."""
+    parameters: dict[str, Any]
+    modules: frozenset[str]
+    """That it is made of."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptors of its stdin, stdout and stderr."""
     open: tuple[int, ...] = ()
     """Further descriptors that it inherits, under their own numbers."""
-    call: Callable[[], int] | None = None
-    """Instead of a program: what a forked process does; it returns the exit code."""
+    call: Call | None = None
+    """Instead of a program."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -65,7 +74,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """One packet of a keeper: one of the first four is there."""
+    """One packet of a keeper: one of the first four is there, or it is ready."""
 
     started: int | None = None
     failed: str | None = None
@@ -78,19 +87,40 @@ class Said(msgspec.Struct, frozen=True):
 class Keeper:
     """A keeper that runs. `socket` becomes readable when it has something to say."""
 
-    def __init__(self, socket_: socket.socket, pid: int, process: subprocess.Popen[bytes] | None) -> None:
-        self.socket = socket_
-        self.pid = pid
-        self._process = process
-        self._has_task = True
+    def __init__(self, modules: frozenset[str] | None) -> None:
+        """Start one; of functions, with these `modules` imported. Raises OSError when there can be no new process."""
+        self.modules = modules
+        """None: it is one of programs."""
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._has_task = False
+        self._lacks: frozenset[str] = frozenset()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*_command(is_for_functions=modules is not None), str(theirs.fileno()), *sorted(modules or ())],
+                    env={**os.environ, "PYTHONPATH": module_path()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+        except BaseException:
+            self.socket.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def begin(self, plan: Plan) -> None:
         """Have one that waits run this. Raises ConnectionError when it is gone."""
         with open(os.memfd_create("blockyard-plan", os.MFD_CLOEXEC), "w+b", buffering=0) as file:
-            file.write(json.dumps(_told(plan)).encode())
+            file.write(_told(plan))
             file.seek(0)
             socket.send_fds(self.socket, [keeper.PLAN], [file.fileno(), *plan.standard, *plan.open])
         self._has_task = True
+        if plan.call is not None and self.modules is not None:
+            self._lacks = plan.call.modules - self.modules
 
     def hear(self) -> Said | None:
         """Its next packet; None when it is gone."""
@@ -101,9 +131,12 @@ class Keeper:
         if not word:
             return None
         what, number, *used = keeper.WORD.unpack(word)
-        self._has_task = what not in (keeper.ENDED, keeper.FAILED)
+        if what in (keeper.ENDED, keeper.FAILED):
+            self._has_task = False
         usage = Usage(*used)
         match what:
+            case keeper.READY:
+                return Said()
             case keeper.STARTED:
                 return Said(started=number)
             case keeper.FAILED:
@@ -123,17 +156,15 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of it. If its task has not ended, that is ended now."""
-        if self._process is None:
-            self.drop()
-            _leaving.add(self.pid)
-            _reap()
-        elif self._has_task:
+        if self._has_task:
             self.end()
-        else:
-            _waiting.setdefault(threading.get_native_id(), []).append(self)
+            return
+        _waiting.setdefault(_Place(threading.get_native_id(), self.modules is not None), []).append(self)
+        if self._lacks:
+            _import_more(self)
 
-    def is_there(self) -> bool:
-        """Whether one that waits still does."""
+    def is_silent(self) -> bool:
+        """Whether it is there, and has nothing to say."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return not poll.poll(0)
@@ -143,12 +174,16 @@ class Keeper:
         self.socket.close()
 
     def end(self) -> None:
-        """Of one that is a program: have it end, and wait for that."""
-        assert self._process is not None
+        """Have it end, and wait for that."""
         with contextlib.suppress(OSError):  # it is gone
             self.socket.shutdown(socket.SHUT_RDWR)  # whoever else has a copy of the socket
         self.drop()
         self._process.wait()
+
+    def kill(self) -> None:
+        """End one that never had a task, whatever it does."""
+        self._process.kill()
+        self.end()
 
     def _send(self, letter: bytes) -> None:
         try:
@@ -157,26 +192,67 @@ class Keeper:
             return  # it is gone, which `hear` tells
 
 
-_waiting: dict[int, list[Keeper]] = {}
-"""Keepers without a task, by the kernel's number of the thread that they are of: they end with it (prctl(2),
-PR_SET_PDEATHSIG)."""
-_leaving: set[int] = set()
-"""Forked keepers that have said their last word and take a moment to be gone: nobody waits for that."""
+class _Place(NamedTuple):
+    """Where keepers wait: they end with their thread (prctl(2), PR_SET_PDEATHSIG)."""
+
+    thread: int
+    """The kernel's number of it."""
+    is_for_functions: bool
 
 
-def _reap() -> None:
-    for pid in list(_leaving):
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                _leaving.discard(pid)
-        except ChildProcessError:  # somebody waits for all children of this process
-            _leaving.discard(pid)
+class _Importing(NamedTuple):
+    """A fork server that is not ready yet."""
+
+    keeper: Keeper
+    added: frozenset[str]
+    """The modules that are new in it."""
+
+
+_waiting: dict[_Place, list[Keeper]] = {}
+"""Keepers without a task."""
+_importing: dict[int, _Importing] = {}
+"""By thread."""
+_unfit: set[str] = set()
+"""Modules that a fork server can't have imported."""
+
+
+def _import_more(old: Keeper) -> None:
+    """Start one that has imported what this one lacks as well, to take its place."""
+    thread = threading.get_native_id()
+    added = old._lacks - _unfit
+    if added and old.modules is not None and thread not in _importing:
+        with contextlib.suppress(OSError):  # the next task asks again
+            _importing[thread] = _Importing(Keeper(old.modules | added), added)
+
+
+def _replace(thread: int) -> None:
+    """Let a fork server that has imported what it was to take the place of the one before."""
+    new = _importing.get(thread)
+    if new is None or new.keeper.is_silent():
+        return
+    del _importing[thread]
+    if new.keeper.hear() is None:
+        _unfit.update(new.added)
+        new.keeper.kill()
+        return
+    place = _Place(thread, is_for_functions=True)
+    for old in _waiting.pop(place, ()):
+        old.end()
+    _waiting[place] = [new.keeper]
 
 
 def _end_waiting(threads: Iterable[int]) -> None:
     for thread in threads:
-        for one in _waiting.pop(thread, ()):
-            one.end()
+        if (new := _importing.pop(thread, None)) is not None:
+            new.keeper.kill()
+        for is_for_functions in (False, True):
+            for one in _waiting.pop(_Place(thread, is_for_functions), ()):
+                one.end()
+
+
+def _threads() -> set[int]:
+    """Those that have keepers which wait."""
+    return {place.thread for place in _waiting} | _importing.keys()
 
 
 def _disown() -> None:
@@ -184,116 +260,62 @@ def _disown() -> None:
     for ours in _waiting.values():
         for one in ours:
             one.drop()
+    for new in _importing.values():
+        new.keeper.drop()
     _waiting.clear()
-    _leaving.clear()
+    _importing.clear()
 
 
 os.register_at_fork(after_in_child=_disown)
-atexit.register(lambda: _end_waiting(list(_waiting)))
+atexit.register(lambda: _end_waiting(_threads()))
 
 
-def may_fork() -> bool:
-    """Whether a forked process could go on with Python code."""
-    return threading.active_count() == 1
+def who_imported(module: str) -> int:
+    """The pid of this thread's fork server, if it has this module; 0: a task's own process imports it."""
+    thread = threading.get_native_id()
+    _replace(thread)
+    waiting = _waiting.get(_Place(thread, is_for_functions=True))
+    return waiting[-1].pid if waiting and module in (waiting[-1].modules or ()) else 0
 
 
 def start(plan: Plan) -> Keeper:
     """Start this plan below a keeper. Raises OSError when there can be no new process."""
-    _reap()
-    if plan.call is not None:
-        if not may_fork():
-            raise RuntimeError("a function can only be forked from a process with a single thread")
-        return _fork(plan, plan.call)
-    waiting = _waiting.get(threading.get_native_id(), [])
+    place = _Place(threading.get_native_id(), plan.call is not None)
+    if place.is_for_functions:
+        _replace(place.thread)
+    waiting = _waiting.get(place, [])
     while waiting:
         one = waiting.pop()
         # Asked before: what was told its plan and is gone then may have begun it.
         with contextlib.suppress(ConnectionError):
-            if one.is_there():
+            if one.is_silent():
                 one.begin(plan)
                 return one
         one.end()
-    return _run(plan)
+    _end_waiting(_threads() - {int(thread) for thread in os.listdir("/proc/self/task")})
+    made = Keeper(frozenset() if place.is_for_functions else None)
+    made.begin(plan)
+    return made
 
 
-def _fork(plan: Plan, call: Callable[[], int]) -> Keeper:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    signals = keeper.handled()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        try:
-            pid = keeper.bare_fork()
-        except BaseException:
-            ours.close()
-            raise
-        if pid == 0:
-            try:
-                ours.close()
-                _disown()
-                keeper.keep(theirs, signals, lambda: _call(plan, call), {*plan.open, *plan.standard} - {0, 1, 2})
-            finally:
-                os._exit(1)
-    return Keeper(ours, pid, None)
-
-
-def _told(plan: Plan) -> dict[str, Any]:
-    """What a keeper must know of a plan; a packet brings what `sources` are."""
-    return {
+def _told(plan: Plan) -> bytes:
+    """What a keeper must know of a plan; a packet brings what becomes `targets`."""
+    told: dict[str, Any] = {
         "argv": plan.argv,
         "env": plan.env,
         "directory": plan.directory,
         "targets": (0, 1, 2, *plan.open),
     }
+    if plan.call is None:
+        return json.dumps(told).encode()
+    function = plan.call.function
+    name, packed = (function, b"") if isinstance(function, str) else ("", function)
+    path = plan.env.get("PYTHONPATH", module_path()).split(os.pathsep)
+    told.update(function=name, parameters=plan.call.parameters, path=path)
+    return json.dumps(told).encode() + b"\n" + packed
 
 
-def _call(plan: Plan, call: Callable[[], int]) -> int:
-    """Fork the main process that runs a function."""
-    keeping = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            keeper.become_main(keeping, {**_told(plan), "sources": (*plan.standard, *plan.open)})
-            gc.enable()
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, _leave)
-            _become(os.environ, plan.env)
-            code = call()
-        finally:
-            os._exit(code)
-    return pid
-
-
-def _become(environment: MutableMapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Change what differs: a forked process pays for each page that it writes to."""
-    for name in environment.keys() - wanted.keys():
-        del environment[name]
-    for name, value in wanted.items():
-        if environment.get(name) != value:
-            environment[name] = value
-
-
-def _leave(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # so that what the function holds is let go in good order
-
-
-def _run(plan: Plan) -> Keeper:
-    """A new keeper for programs, with its first plan."""
-    _end_waiting(_waiting.keys() - {int(thread) for thread in os.listdir("/proc/self/task")})
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(keeper.__file__)), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        made = Keeper(ours, process.pid, process)
-        made.begin(plan)
-    except BaseException:
-        ours.close()
-        raise
-    return made
+def _command(*, is_for_functions: bool) -> list[str]:
+    if is_for_functions:
+        return [sys.executable, "-P", "-u", "-m", "blockyard.managed.fork_server"]
+    return [sys.executable, "-I", "-S", str(Path(keeper.__file__))]

@@ -1,14 +1,14 @@
-"""What the tests run as tasks, by name; and executors run alone in a process with one thread."""
+"""What the tests run as tasks, by name."""
 
 import os
+import random
 import sys
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
-
-from blockyard.managed import Executor, ManagedResult, Task, managed_task, reporter
+from blockyard.managed import Task, managed_task, reporter
 
 
 def add(a: int, b: int) -> dict[str, int]:
@@ -79,13 +79,50 @@ def registered_add(a: int, b: int = 1) -> int:
     return a + b
 
 
-def run_alone(name: str, parameters: dict[str, Any]) -> ManagedResult:
-    """Run one of the above forked, which takes a process with one thread."""
-    return Executor(globals()[name], parameters=parameters).execute_task()
+marks: list[str] = []
 
 
-if __name__ == "__main__":
-    from tests.integration.managed import jobs  # under its own name, which a task's is made of
+def leave_marks(mark: str) -> dict[str, Any]:
+    """Change what a process has; return what was there before."""
+    before = {"marks": list(marks), "env": os.environ.get(mark), "folder": os.getcwd(), "path": sys.path[0]}
+    marks.append(mark)
+    os.environ[mark] = mark
+    sys.path.insert(0, mark)
+    os.chdir("/")
+    return {**before, "random": random.random(), "parent": os.getppid(), "threads": threading.active_count()}
 
-    found = jobs.run_alone(sys.argv[1], msgspec.json.decode(sys.argv[2]))
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+
+def find_in_memory(reversed_text: str) -> int:
+    """How often a text is anywhere in this process's memory that can be written to."""
+    text, found = bytearray(reversed_text.encode()[::-1]), 0
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            place, rights, *_, name = [*line.split()[:5], line.split()[-1]]
+            if rights.startswith("rw") and name not in ("[vvar]", "[vsyscall]"):
+                begin, end = (int(one, 16) for one in place.split("-"))
+                memory.seek(begin)
+                found += memory.read(end - begin).count(text)
+    return found
+
+
+def open_descriptors() -> dict[str, str]:
+    """What is open, by number; the one that this itself opens is not."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def stray() -> int:
+    """Leave a daemon behind; its pid."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(write, str(os.getpid()).encode())
+            time.sleep(1000)
+        os._exit(0)
+    return int(os.read(read, 100))

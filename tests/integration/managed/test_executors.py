@@ -1,7 +1,6 @@
 """Executors with real processes: what comes of a task, what is recorded, and that nothing stays behind."""
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -28,7 +27,6 @@ from blockyard.managed import (
     SocketCommunicator,
     TaskletChanges,
     TaskStatus,
-    launch,
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
@@ -39,18 +37,15 @@ RunJob = Callable[..., ManagedResult]
 
 
 def forked(name: str, **parameters: Any) -> ManagedResult:
-    """In a process of its own with one thread, so that the executor forks."""
-    command = [sys.executable, "-m", "tests.integration.managed.jobs", name, msgspec.json.encode(parameters).decode()]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    return msgspec.json.decode(done.stdout, type=ManagedResult)
+    """By a fork server."""
+    return Executor(getattr(jobs, name), parameters=parameters).execute_task()
 
 
 def spawned(name: str, **parameters: Any) -> ManagedResult:
-    """From a process with several threads, by the shim."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "may_fork", lambda: False)
-        return Executor(getattr(jobs, name), parameters=parameters).execute_task()
+    """By an interpreter of its own."""
+    executor = Executor(getattr(jobs, name), parameters=parameters, python=sys.executable)
+    executor.update_environment({"PYTHONPATH": str(ROOT)})
+    return executor.execute_task()
 
 
 @pytest.fixture(params=[forked, spawned])
@@ -107,10 +102,7 @@ def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
     assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_a_program_is_run_with_its_words_as_they_are(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not alone:
-        monkeypatch.setattr(launch, "may_fork", lambda: False)  # as if there were other threads
+def test_a_program_is_run_with_its_words_as_they_are() -> None:
     words = ["printf", "%s|", "a b", "$HOME", "`x`", "{{ name }}", "*", ""]
     found = BinaryExecutor("words", words, parameters={"name": "x y; z"}).execute_task()
     assert found.stdout == "a b|$HOME|`x`|x y; z|*||"

@@ -89,7 +89,7 @@ def test_descriptors_keep_their_numbers_whatever_numbers_they_travel_under() -> 
 def test_one_that_was_killed_while_it_waited_is_replaced() -> None:
     first = kept_by()
     os.kill(first, signal.SIGKILL)
-    (waiting,) = launch._waiting[threading.get_native_id()]
+    (waiting,) = launch._waiting[launch._Place(threading.get_native_id(), is_for_functions=False)]
     assert select.select([waiting.socket], [], [], 60.0)[0]
     assert kept_by() != first
 

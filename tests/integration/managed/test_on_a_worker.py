@@ -1,4 +1,4 @@
-"""Managed tasks inside submitted tasks: forked from a warm worker, ended with the task that runs them."""
+"""Managed tasks inside submitted tasks: started by a warm worker, ended with the task that runs them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client
-from blockyard.managed import Executor, ManagedResult, TaskStatus, launch, run_managed
+from blockyard.managed import Executor, ManagedResult, TaskStatus, run_managed
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.processes import WITHIN, House, wait_until
 
@@ -22,18 +22,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     house.wait_until_empty()
 
 
-def forks() -> bool:
-    """Whether a worker may fork."""
-    return launch.may_fork()
-
-
 def closure(times: int) -> ManagedResult:
-    """A function without a name to be imported by, which only a fork can run."""
+    """A function without a name to be imported by."""
     return Executor(lambda: "x" * times, name="closure").execute_task()
 
 
-def test_a_worker_forks_functions_and_programs(client: Client) -> None:
-    assert client.submit(forks).result(WITHIN)
+def test_a_worker_runs_functions_and_programs(client: Client) -> None:
     assert client.submit(closure, 3).result(WITHIN).payload == "xxx"
     future = client.submit(run_managed, {"binary": ["bash", "-c", "echo out; echo err >&2"], "step": "s"})
     found = future.result(WITHIN)

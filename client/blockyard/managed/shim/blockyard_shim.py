@@ -384,6 +384,18 @@ def load(target: str) -> Any:
     return found
 
 
+def load_and_perform(name: str, loaded: Callable[[], Any], parameters: Dict[str, Any]) -> int:
+    """`perform` what `loaded` gives; when it gives none, tell why."""
+    try:
+        target = loaded()
+    except BaseException as error:  # noqa: BLE001 - the rim: an import runs user code
+        message = "%s does not load: %s: %s" % (name, type(error).__name__, error)
+        reporter().failed(message, traceback.format_exc())
+        traceback.print_exc()
+        return 1
+    return perform(target, parameters)
+
+
 def main(arguments: Any) -> int:
     """``blockyard_shim.py MODULE:NAME PARAMETERS.json``: run that; ``send SIGNAL [JSON]``: say one thing."""
     if arguments[0] == "send":
@@ -392,14 +404,7 @@ def main(arguments: Any) -> int:
     sys.modules.setdefault("blockyard_shim", sys.modules["__main__"])
     with open(arguments[1], encoding="utf-8") as file:
         parameters = json.load(file)
-    try:
-        target = load(arguments[0])
-    except BaseException as error:  # noqa: BLE001 - the rim: an import runs user code
-        message = "%s does not load: %s: %s" % (arguments[0], type(error).__name__, error)
-        reporter().failed(message, traceback.format_exc())
-        traceback.print_exc()
-        return 1
-    return perform(target, parameters)
+    return load_and_perform(arguments[0], lambda: load(arguments[0]), parameters)
 
 
 def beat(seconds: float) -> None:

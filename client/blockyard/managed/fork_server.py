@@ -1,0 +1,148 @@
+"""A keeper for functions: a Python that has imported what they need, and is forked for each.
+
+``python -m blockyard.managed.fork_server CONTROL MODULE…``, a program of its own beside the executor: small, with one
+thread, and without anything of the executor's memory, so that a function finds what it would find in an interpreter
+started for it, only sooner. Each task is a fork; what it does to its memory ends with it. What a task is told (its
+environment, parameters, function) is read by that fork alone, so nothing of one task is in the memory of the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from functools import partial
+from typing import Any, NoReturn
+
+from blockyard.managed import keeper
+from blockyard.managed.shim import blockyard_shim
+
+
+def main(arguments: list[str]) -> None:
+    """Keep whatever comes. Ends at once when the modules leave it unfit to be forked."""
+    control = socket.socket(fileno=int(arguments[0]))
+    control.set_inheritable(False)
+    keeper.end_with_parent(signal.SIGKILL)
+    for module in arguments[1:]:
+        try:
+            importlib.import_module(module)
+        except BaseException:  # noqa: BLE001 - the rim: user code; the task that imports it says what is wrong
+            continue
+    if threading.active_count() > 1 or keeper.descendants(os.getpid()):
+        keeper.end_all(lambda _: None)
+        os._exit(1)
+    sys.modules["blockyard_shim"] = blockyard_shim
+    os.chdir("/")  # nobody's folder is held
+    gc.collect()
+    gc.freeze()
+    keeping = keeper.Keeping(control, keeper.handled())
+    if arguments[1:]:
+        keeping.say_ready()
+    forks = Forks(keeping)
+    keeping.serve(forks.start, forks.prepare)
+
+
+class Forks:
+    """Forks of this process, always one ahead: that waits for its task, so that no task waits for a fork."""
+
+    def __init__(self, keeping: keeper.Keeping) -> None:
+        self._keeping = keeping
+        self._next = 0
+        self._link: socket.socket
+
+    def prepare(self) -> None:
+        """Fork the next one."""
+        own = os.getpid()
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._next = os.fork()
+            if self._next == 0:
+                code = 1
+                try:
+                    self._link.close()
+                    self._keeping.leave()
+                    code = _wait_and_run(own, theirs)
+                except BaseException:  # noqa: BLE001 - the rim of the process
+                    traceback.print_exc()
+                finally:
+                    os._exit(code)
+
+    def start(self, received: list[int]) -> int:
+        """Give it what it waits for; returns its pid."""
+        while True:
+            with self._link:
+                try:
+                    socket.send_fds(self._link, [keeper.PLAN], received)
+                except ConnectionError:  # somebody has killed it
+                    self.prepare()
+                else:
+                    return self._next
+
+
+def _wait_and_run(server: int, link: socket.socket) -> int:
+    """Be the main process of the plan that comes; returns its exit code."""
+    keeper.become_main(server)
+    gc.enable()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _rehearse()
+    with link:
+        received = keeper.receive(link)[1]
+    if not received:
+        return 0
+    signal.signal(signal.SIGTERM, _leave)
+    with open(received[0], "rb") as file:
+        told, _, packed = file.read().partition(b"\n")
+    plan: dict[str, Any] = json.loads(told)
+    keeper.take_places(plan, received[1:])
+    _become(os.environ, plan["env"])
+    sys.path[:] = plan["path"]
+    name = plan["function"]
+    code = blockyard_shim.load_and_perform(name or plan["argv"][0], partial(_loaded, name, packed), plan["parameters"])
+    threading._shutdown()  # type: ignore[attr-defined]  # as at the end of an interpreter
+    atexit._run_exitfuncs()
+    return code
+
+
+def _rehearse() -> None:
+    """Write to what a task will write to: the first time in a forked process, each page costs a fault and a copy."""
+    read, write = os.pipe()
+    blockyard_shim._reporter = blockyard_shim.Reporter(f"pipe:{write},{read}")
+    blockyard_shim.load_and_perform("", lambda: _nothing, json.loads(json.dumps({"parameters": {}}))["parameters"])
+    blockyard_shim._reporter.close()
+    blockyard_shim._reporter = None
+
+
+def _nothing() -> None: ...
+
+
+def _loaded(name: str, packed: bytes) -> Any:
+    if name:
+        return blockyard_shim.load(name)
+    from blockyard.payload import load_function  # for what goes by value alone
+
+    return load_function(packed)
+
+
+def _become(environment: MutableMapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Change what differs: a forked process pays for each page that it writes to."""
+    for name in environment.keys() - wanted.keys():
+        del environment[name]
+    for name, value in wanted.items():
+        if environment.get(name) != value:
+            environment[name] = value
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)  # so that what the function holds is let go in good order
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
