@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from blockyard.blocks.states import JobState
+from blockyard.files.port import schemes
 from blockyard.kube import manifest
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
@@ -106,7 +107,7 @@ class Observer:
         form = (cron.meta.uid, cron.meta.generation)
         checked = self._crons.get(form)
         if checked is None:
-            checked = _remember(self._crons, form, read_cron_spec(cron.spec))
+            checked = _remember(self._crons, form, read_cron_spec(cron.spec, schemes))
         return CronWorld(cron=cron, checked=checked, runs=self._cache.runs_of(cron))
 
     def _checked(self, run: Run) -> Checked:
@@ -119,7 +120,7 @@ class Observer:
         found = self._runs.get(form)
         if found is None:
             templates = {name: one.spec for name, one in names.items()}
-            found = _remember(self._runs, form, check(run.spec, templates, owned=bool(run.meta.owner)))
+            found = _remember(self._runs, form, check(run.spec, templates, schemes, owned=bool(run.meta.owner)))
         return found
 
     def block(self, key: Key) -> BlockWorld | None:

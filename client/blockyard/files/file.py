@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from blockyard.errors import ConfigError, StagingError
 from blockyard.files import urls
 from blockyard.files.arrivals import arrivals
-
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class _Made:
@@ -42,7 +40,7 @@ class File(os.PathLike[str]):
     def __init__(self, where: str | os.PathLike[str], *, sha256: str = "") -> None:
         self.url = urls.checked(os.fspath(where), os.getcwd())
         self.sha256 = sha256.lower()
-        if sha256 and (len(sha256) != 64 or not _HEX_DIGITS.issuperset(self.sha256)):
+        if sha256 and not urls.is_sha256(sha256):
             raise ConfigError(f"file {urls.shown(self.url)}: sha256={sha256!r} are not 64 hexadecimal digits")
         self._local = ""
         self._check()

@@ -18,7 +18,6 @@ import msgspec
 from blockyard.blocks import plugins
 from blockyard.errors import ConfigError
 from blockyard.files import urls
-from blockyard.suggestion import nearest
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -73,19 +72,11 @@ def check_scheme(url: str, *, writes: bool) -> None:
 
     Those of others are not loaded here: what they need may be where tasks run and nowhere else.
     """
-    scheme = urls.scheme_of(url)
-    if not plugins.is_known(plugins.STAGERS, scheme):
-        known = plugins.registered(plugins.STAGERS)
-        raise ConfigError(
-            f"file {urls.shown(url)}: no stager for {scheme}://{nearest(scheme, known)}; a plug-in of group "
-            f"{plugins.STAGERS!r} adds one"
-        )
-    ours = plugins.BUILT_IN[plugins.STAGERS]
-    if writes and scheme in ours and not _can_write(scheme):
-        able = ", ".join(f"{one}://" for one in ours if _can_write(one))
-        raise ConfigError(f"output {urls.shown(url)}: {scheme}:// can be read only; write to one of {able}")
+    if reason := urls.scheme_fault(url, schemes, writes=writes):
+        raise ConfigError(f"{'output' if writes else 'file'} {urls.shown(url)}: {reason}")
 
 
-def _can_write(scheme: str) -> bool:
-    # Asked of what makes it: the stager itself may need what is installed where tasks run and nowhere else.
-    return bool(plugins.load(plugins.STAGERS, scheme).writes)  # type: ignore[attr-defined]  # mypy cannot know
+@functools.cache
+def schemes() -> frozenset[str]:
+    """All that have a stager here, those of plug-ins too. Raises PluginError when two claim one."""
+    return frozenset(plugins.registered(plugins.STAGERS))

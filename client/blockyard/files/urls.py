@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from blockyard.errors import ConfigError
+from blockyard.suggestion import nearest
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _USER: Final = re.compile(r"^([^/?#]*)@")
 _WITHOUT_QUERY: Final = ("file", "pvc", "ftp")
 """In their paths a question mark is one."""
+OWN_SCHEMES: Final = {"file": True, "pvc": True, "http": False, "https": False, "ftp": True, "s3": True}
+"""Those that have a stager of ours, and whether it writes."""
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
 MOST_NAME_BYTES: Final = 200
 """Of a copy's name; file systems take 255."""
 
@@ -26,15 +31,41 @@ def checked(where: str, folder: str) -> str:
         where = "file://" + quote(posixpath.normpath(posixpath.join(folder, where)))
         match = _SCHEME.fullmatch(where)
         assert match is not None
+    if reason := fault(where):
+        raise ConfigError(f"file {shown(where)!r}: {reason}")
+    return f"{match[1].lower()}://{match[2]}"
+
+
+def fault(url: str) -> str:
+    """Why a text with ``://`` in it is no address of a file; '' when it is one."""
+    match = _SCHEME.fullmatch(url)
+    if match is None:
+        return "what stands before :// is no scheme; give a URL such as https://example.org/data.csv"
     scheme, rest = match[1].lower(), match[2]
     host = _USER.sub("", rest).partition("/")[0]
     if scheme == "file" and host not in ("", "localhost"):
-        raise ConfigError(f"file {shown(where)!r}: {host!r} stands where a host does; a path begins with file:///")
+        return f"{host!r} stands where a host does; a path begins with file:///"
     if scheme != "file" and not host:
-        raise ConfigError(f"file {shown(where)!r}: there is no host, bucket or claim after {scheme}://")
-    if not name_of(where):
-        raise ConfigError(f"file {shown(where)!r}: it names no file; one file is staged, and no folder")
-    return f"{scheme}://{rest}"
+        return f"there is no host, bucket or claim after {scheme}://"
+    return "" if name_of(url) else "it names no file; one file is staged, and no folder"
+
+
+def scheme_fault(url: str, others: Callable[[], Collection[str]], *, writes: bool) -> str:
+    """Why nobody stages a URL; '' when somebody does. `others`: schemes of plug-ins, asked for if need be."""
+    scheme = scheme_of(url).lower()
+    if scheme not in OWN_SCHEMES:
+        known = {*OWN_SCHEMES, *others()}
+        hint = "a plug-in of group 'blockyard.stagers' adds one"
+        return "" if scheme in known else f"no stager for {scheme}://{nearest(scheme, known)}; {hint}"
+    if writes and not OWN_SCHEMES[scheme]:
+        able = ", ".join(f"{one}://" for one, can in OWN_SCHEMES.items() if can)
+        return f"{scheme}:// can be read only; write to one of {able}"
+    return ""
+
+
+def is_sha256(text: str) -> bool:
+    """Whether it is a hash as people write it."""
+    return _HASH.fullmatch(text) is not None
 
 
 def scheme_of(url: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from blockyard.errors import NotSendable
+from blockyard.files import File, Output
 from blockyard.workflow.spec import Parameter, Step, Sweep
 from blockyard.workflow.spec import Workflow as Spec
 
@@ -46,6 +47,11 @@ def item(*path: str) -> str:
 def param(name: str) -> str:
     """A reference to a parameter."""
     return f"${{{{ params.{name} }}}}"
+
+
+def argument(name: str) -> str:
+    """In a program's command, a reference to one of its arguments: the path of a `File`, for instance."""
+    return f"${{{{ arguments.{name} }}}}"
 
 
 def product(**columns: Sequence[Any]) -> Sweep:
@@ -158,6 +164,9 @@ def _plain(value: Any) -> Any:
     match value:
         case StepRef():
             return str(value)
+        case File():
+            named = {"output" if isinstance(value, Output) else "file": value.url}
+            return named | ({"sha256": value.sha256} if value.sha256 else {})
         case dict():
             return {key: _plain(one) for key, one in value.items()}
         case list() | tuple():

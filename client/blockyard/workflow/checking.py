@@ -17,6 +17,7 @@ import msgspec
 
 from blockyard.kube.quantities import amount
 from blockyard.workflow import expressions, graph
+from blockyard.workflow.addresses import Stagers, file_faults, files_in, no_others
 from blockyard.workflow.reading import Fault, nearest, read
 from blockyard.workflow.references import PATTERN, BadReference, Reference, parse
 from blockyard.workflow.schedules import BadSchedule, Schedule
@@ -58,8 +59,8 @@ _PYTHON: Final = {
 }
 
 
-def check_document(document: object) -> tuple[Document | None, list[Fault]]:
-    """An object of a file, and all that is wrong with it."""
+def check_document(document: object, stagers: Stagers = no_others) -> tuple[Document | None, list[Fault]]:
+    """An object of a file, and all that is wrong with it. `stagers`: who stages files besides ourselves."""
     if not isinstance(document, dict):
         return None, [Fault("", f"expected an object with apiVersion, kind, metadata and spec, found {document!r:.60}")]
     faults: list[Fault] = []
@@ -77,10 +78,11 @@ def check_document(document: object) -> tuple[Document | None, list[Fault]]:
         found = f"is {name!r}" if name else "is required"
         faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
     if document.get("kind") == CRON_KIND:
-        cron, own = check_cron(document.get("spec"))
+        cron, own = check_cron(document.get("spec"), stagers)
         spec = cron.run_template.spec if cron is not None else None
     else:
-        spec, own = check_spec(document.get("spec"), needs_arguments=document.get("kind") != TEMPLATE_KIND)
+        needs_arguments = document.get("kind") != TEMPLATE_KIND
+        spec, own = check_spec(document.get("spec"), stagers, needs_arguments=needs_arguments)
         if spec is not None and document.get("kind") == RUN_KIND:
             own = concurrency_faults(spec, owned=bool(names.get("ownerReferences")))
     faults += own
@@ -93,7 +95,9 @@ def _found(document: dict[object, object], key: str) -> str:
     return f"is {document[key]!r}" if key in document else "is required"
 
 
-def check_spec(value: object, *, needs_arguments: bool = True) -> tuple[Workflow | None, list[Fault]]:
+def check_spec(
+    value: object, stagers: Stagers = no_others, *, needs_arguments: bool = True
+) -> tuple[Workflow | None, list[Fault]]:
     """A spec, and all that is wrong with it. `needs_arguments`: every parameter must have a value."""
     faults: list[Fault] = []
     if value is None:
@@ -107,11 +111,11 @@ def check_spec(value: object, *, needs_arguments: bool = True) -> tuple[Workflow
         spec = read(value, Workflow, "spec", faults)
     if spec is None:
         return None, sorted(faults)
-    found = sorted(faults_of(spec, needs_arguments=needs_arguments))
+    found = sorted(faults_of(spec, stagers, needs_arguments=needs_arguments))
     return (None if found else spec), found
 
 
-def check_cron(value: object) -> tuple[Cron | None, list[Fault]]:
+def check_cron(value: object, stagers: Stagers = no_others) -> tuple[Cron | None, list[Fault]]:
     """The spec of a CronWorkflowRun, and all that is wrong with it; whether a template is there is its runs' to say."""
     if value is None:
         return None, [Fault("spec", "is required")]
@@ -123,7 +127,8 @@ def check_cron(value: object) -> tuple[Cron | None, list[Fault]]:
         Schedule(cron.schedule, cron.time_zone)
     except BadSchedule as error:
         faults.append(Fault(f"spec.{error.field}", error.reason))
-    faults += [Fault(f"spec.runTemplate.{one.path}", one.reason) for one in faults_of(cron.run_template.spec)]
+    own = faults_of(cron.run_template.spec, stagers)
+    faults += [Fault(f"spec.runTemplate.{one.path}", one.reason) for one in own]
     return (None if faults else cron), sorted(faults)
 
 
@@ -142,7 +147,7 @@ def _read_many(steps: list[object], faults: list[Fault]) -> list[Step]:
         return [step for step in found if step is not None]
 
 
-def faults_of(spec: Workflow, *, needs_arguments: bool = True) -> list[Fault]:
+def faults_of(spec: Workflow, stagers: Stagers = no_others, *, needs_arguments: bool = True) -> list[Fault]:
     """What is wrong with a spec whose fields have the right types."""
     if spec.template_ref is not None:
         taken = [name for name in ("steps", "parameters", "onExit") if getattr(spec, _snake(name))]
@@ -151,10 +156,12 @@ def faults_of(spec: Workflow, *, needs_arguments: bool = True) -> list[Fault]:
         return [Fault("spec.steps", "is empty; a workflow has at least one step, or a templateRef")]
     if len(spec.steps) > MOST_LOCAL_STEPS:
         return [Fault("spec.steps", f"has {len(spec.steps)} steps, at most {MOST_LOCAL_STEPS} are taken; use a sweep")]
-    return [*_parameter_faults(spec, needs_arguments=needs_arguments), *_Steps(spec).faults()]
+    return [*_parameter_faults(spec, needs_arguments=needs_arguments), *_Steps(spec, stagers).faults()]
 
 
-def merged(spec: Workflow, templates: Mapping[str, Mapping[str, Any]]) -> tuple[Workflow | None, list[Fault]]:
+def merged(
+    spec: Workflow, templates: Mapping[str, Mapping[str, Any]], stagers: Stagers = no_others
+) -> tuple[Workflow | None, list[Fault]]:
     """A spec with the steps of its template, and what is wrong with the two together. `templates`: name to spec."""
     name = spec.template_ref.name if spec.template_ref is not None else ""
     if name not in templates:
@@ -163,7 +170,7 @@ def merged(spec: Workflow, templates: Mapping[str, Mapping[str, Any]]) -> tuple[
     taken = {key: own[key] for key in _OWN if key in own}
     found = templates[name]
     arguments = {**found.get("arguments", {}), **own.get("arguments", {})}
-    whole, faults = check_spec({**found, **taken, "arguments": arguments})
+    whole, faults = check_spec({**found, **taken, "arguments": arguments}, stagers)
     if whole is not None and whole.template_ref is not None:
         return None, [Fault("spec.templateRef.name", f"template {name!r} takes its steps from another; name that")]
     return whole, faults
@@ -215,8 +222,9 @@ def value_fault(parameter: Parameter, value: Any) -> str:
 class _Steps:
     """The steps of one spec, looked at one by one and then as a graph."""
 
-    def __init__(self, spec: Workflow) -> None:
+    def __init__(self, spec: Workflow, stagers: Stagers) -> None:
         self._spec = spec
+        self._stagers = stagers
         self._parameters = [one.name for one in spec.parameters]
         self._by_name: Mapping[str, Step] = {step.name: step for step in spec.steps}
 
@@ -252,6 +260,7 @@ class _Steps:
 
     def _step_faults(self, path: str, step: Step) -> Iterator[Fault]:
         yield from _kind_faults(path, step)
+        yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
         yield from _amount_faults(path, step)
         yield from self._need_faults(path, step)
         yield from self._reference_faults(path, step)
@@ -276,7 +285,7 @@ class _Steps:
         for where, text in graph.texts_of(step):
             for match in PATTERN.finditer(text):
                 try:
-                    reason = self._reference_fault(step, parse(match[1]), in_sweep=where.startswith("sweep"))
+                    reason = self._reference_fault(step, parse(match[1]), where.partition(".")[0].partition("[")[0])
                 except BadReference as error:
                     reason = str(error)
                 if reason:
@@ -284,14 +293,19 @@ class _Steps:
             if "${{" in PATTERN.sub("", text):
                 yield Fault(f"{path}.{where}", "a reference that begins with ${{ has no }}")
 
-    def _reference_fault(self, step: Step, found: Reference, *, in_sweep: bool) -> str:
+    def _reference_fault(self, step: Step, found: Reference, field: str) -> str:
         if found.root == "params":
             if found.path[0] not in self._parameters:
                 return f"there is no parameter {found.path[0]!r}{nearest(found.path[0], self._parameters)}"
         elif found.root == "item":
-            if step.sweep is None or in_sweep:
+            if step.sweep is None or field == "sweep":
                 return "there is an item only in what a sweep runs"
             return _item_fault(step.sweep, found)
+        elif found.root == "arguments":
+            if field in ("arguments", "sweep"):
+                return "there are arguments only in the command and environment of a program"
+            if found.path[0] not in step.arguments:
+                return f"there is no argument {found.path[0]!r}{nearest(found.path[0], step.arguments)}"
         elif found.step == step.name:
             return "a step cannot have its own result"
         elif found.step not in self._by_name:
@@ -338,22 +352,10 @@ class _Steps:
         for name in given:
             if not self._by_name[name].cache:
                 yield Fault(f"{path}.cache", f"it is given the result of {name!r}; say cache: true there, too")
-        if _writes_files(step.arguments):
+        if any(file.writes for _, file in files_in(step.arguments)):
             yield Fault(f"{path}.cache", "what is found writes no file, and this step has an output in its arguments")
         if given and step.trigger is not Rule.ALL_SUCCESS:
             yield Fault(f"{path}.cache", f"with {step.trigger} it may run without the results by which it is known")
-
-
-def _writes_files(value: Any) -> bool:
-    """Whether there is an ``{output: URL}`` in the arguments of a step, see `step_files`."""
-    match value:
-        case {"output": str() as url, **others} if not others and "://" in url:
-            return True
-        case dict():
-            return any(map(_writes_files, value.values()))
-        case list():
-            return any(map(_writes_files, value))
-    return False
 
 
 def _item_fault(sweep: Sweep, found: Reference) -> str:
@@ -378,7 +380,9 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
         if not step.binary or not step.binary[0].strip():
             yield Fault(f"{path}.{name}[0]", "names no program")
     if step.arguments and said and said[0] in ("binary", "mpi"):
-        yield Fault(f"{path}.arguments", f"those of a {said[0]} stand in its command; leave this out")
+        used = {one.path[0] for one in graph.references_of(step) if one.root == "arguments"}
+        for name in step.arguments.keys() - used:
+            yield Fault(f"{path}.arguments.{name}", f"stands in no word of its command: ${{{{ arguments.{name} }}}}")
     if step.environment and said and said[0] in ("function", "source"):
         yield Fault(f"{path}.environment", "is for programs; give a function arguments")
     for name in step.arguments if said and said[0] in ("function", "source") else ():

@@ -9,6 +9,7 @@ import msgspec
 
 from blockyard import yaml_text
 from blockyard.errors import ConfigError
+from blockyard.files import port
 from blockyard.workflow.checking import check_document, merged
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import RUN_KIND, TEMPLATE_KIND, Document, Workflow
@@ -56,7 +57,7 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
         faults.append(Fault("", "there is no object in it"))
     for place, one in enumerate(found):
         prefix = f"[{place}] " if len(found) > 1 else ""
-        document, own = check_document(one)
+        document, own = check_document(one, port.schemes)
         faults += [Fault(prefix + fault.path, fault.reason) for fault in own]
         if document is not None:
             documents.append(document)
@@ -65,7 +66,7 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
     for document in documents:
         spec: Workflow | None = document.spec
         if document.kind != TEMPLATE_KIND and document.spec.template_ref is not None:
-            spec, wrong = merged(document.spec, templates)
+            spec, wrong = merged(document.spec, templates, port.schemes)
             faults += wrong
         if spec is not None:
             whole.append(msgspec.structs.replace(document, spec=spec))

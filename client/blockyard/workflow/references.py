@@ -1,4 +1,5 @@
-"""References in values: ``${{ params.n }}``, ``${{ steps.a.result }}``, ``${{ steps.a.outputs.x }}``, ``${{ item }}``.
+"""References in values: ``${{ params.n }}``, ``${{ steps.a.result }}``, ``${{ steps.a.outputs.x }}``, ``${{ item }}``,
+and in the words of a program ``${{ arguments.table }}``, which has its place when files are there: see `step_files`.
 
 A text that is one reference becomes the value itself; inside a longer text it becomes its text. Nothing is evaluated
 but a path of names: what is to be computed is computed in a step.
@@ -12,7 +13,7 @@ import msgspec
 
 PATTERN: Final = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
-ROOTS: Final = ("params", "steps", "item")
+ROOTS: Final = ("params", "steps", "item", "arguments")
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -38,11 +39,13 @@ def parse(text: str) -> Reference:
     """Read what stands between ``${{`` and ``}}``. Raises BadReference."""
     root, *path = text.strip().split(".")
     if root not in ROOTS:
-        raise BadReference(f"${{{{{text}}}}} begins with none of params, steps, item")
+        raise BadReference(f"${{{{{text}}}}} begins with none of params, steps, item, arguments")
     if not all(_PART.fullmatch(part) for part in path):
         raise BadReference(f"${{{{{text}}}}} is no path of names; what is to be computed is computed in a step")
     if root == "params" and not path:
         raise BadReference(f"${{{{{text}}}}} names no parameter")
+    if root == "arguments" and not path:
+        raise BadReference(f"${{{{{text}}}}} names no argument")
     if root == "steps" and (len(path) < 2 or path[1] not in ("result", "outputs")):
         raise BadReference(f"${{{{{text}}}}}: write steps.NAME.result or steps.NAME.outputs.NAME")
     if root == "steps" and path[1] == "outputs" and len(path) < 3:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from blockyard.errors import BlockyardError, ConfigError
+from blockyard.files.port import schemes
 from blockyard.futures import TaskFuture
 from blockyard.memo_code import content_of_module
 from blockyard.wire import control
@@ -133,7 +134,7 @@ def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[st
     plain = dict(msgspec.to_builtins(spec))
     if arguments:
         plain["arguments"] = {**plain.get("arguments", {}), **arguments}
-    found, faults = check_spec(plain)
+    found, faults = check_spec(plain, schemes)
     if found is None:
         raise Invalid(f"workflow {name!r}", faults)
     return found

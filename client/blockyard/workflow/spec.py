@@ -157,7 +157,7 @@ class Step(Record, frozen=True):
     task: Annotated[str, Meta(max_length=256)] | None = None
     """Name of a managed task."""
     arguments: Values = {}
-    """Of the function, by name."""
+    """Of the function or task, by name; of a program, what ``${{ arguments.NAME }}`` in its words stands for."""
     environment: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=256)] = {}
     """For programs."""
     needs: Annotated[list[Word], Meta(max_length=MOST_STEPS)] = []

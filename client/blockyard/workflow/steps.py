@@ -12,7 +12,7 @@ import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,8 +22,9 @@ from blockyard.joining import Call, Join
 from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import Reference, as_text, filled, walk
-from blockyard.workflow.step_files import call_with_files
+from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 
+_BEFORE_FILES: Final = frozenset({"steps", "item"})
 _decode = msgspec.json.Decoder(Plan).decode
 _read = functools.lru_cache(maxsize=64)(_decode)
 
@@ -59,7 +60,7 @@ def _arguments(plan: Plan, results: Mapping[str, Any], item: Any) -> dict[str, A
         return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
 
     texts = {"arguments": plan.arguments, "binary": plan.binary, "environment": plan.environment}
-    found: dict[str, Any] = filled(texts, look_up)
+    found: dict[str, Any] = filled(texts, look_up, _BEFORE_FILES)
     return found
 
 
@@ -69,23 +70,28 @@ def _of(result: Any, what: str) -> Any:
 
 
 def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
-    environment = {name: as_text(one) for name, one in given["environment"].items()}
-    if plan.binary:
-        result = programs.run_program(plan, [as_text(one) for one in given["binary"]], environment)
-        return declare(result, dict(result.outputs)) if plan.outputs else result
-    if plan.task:
-        value = programs.run_task(plan, given["arguments"], environment)
-    else:
-        function = _imported(plan.function) if plan.function else _compiled(plan.source)
-        value = call_with_files(function, given["arguments"])
+    value = with_files(functools.partial(_with_arguments, plan, given), given["arguments"])
     if not plan.outputs:
         return value
+    if isinstance(value, programs.ProgramResult):
+        return declare(value, dict(value.outputs))
     if not isinstance(value, Mapping):
         raise ConfigError(f"step {plan.step} declares outputs, so it returns an object; found a {type(value).__name__}")
     missing = [name for name in plan.outputs if name not in value]
     if missing:
         raise ConfigError(f"step {plan.step} declares output {missing[0]!r}, which is not in what it returned")
     return declare(value, {name: value[name] for name in plan.outputs})
+
+
+def _with_arguments(plan: Plan, given: Mapping[str, Any], arguments: dict[str, Any]) -> Any:
+    """Do what the step says. `arguments`: those that are given, with their files here."""
+    if not (plan.binary or plan.task):
+        function = _imported(plan.function) if plan.function else _compiled(plan.source)
+        return function(**arguments)
+    environment = {name: with_arguments(as_text(one), arguments) for name, one in given["environment"].items()}
+    if plan.task:
+        return programs.run_task(plan, as_paths(arguments), environment)
+    return programs.run_program(plan, [with_arguments(as_text(one), arguments) for one in given["binary"]], environment)
 
 
 def _imported(path: str) -> Callable[..., Any]:

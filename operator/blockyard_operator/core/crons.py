@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.kube.times import instant, text
+from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_cron
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schedules import Schedule
@@ -57,9 +58,9 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     next_at: float | None = None
 
 
-def read_cron_spec(spec: dict[str, Any]) -> CheckedCron:
+def read_cron_spec(spec: dict[str, Any], stagers: Stagers = no_others) -> CheckedCron:
     """Read the spec of a CronWorkflowRun."""
-    found, faults = check_cron(spec)
+    found, faults = check_cron(spec, stagers)
     return CheckedCron(found, tuple(faults))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.kube.times import instant, text
+from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_spec, concurrency_faults, merged
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import Concurrency, Workflow
@@ -66,13 +67,19 @@ def has_started(run: Run, view: RunView | None) -> bool:
     return run.status.phase in ("Running", "Suspended") or (view is not None and view.line is not None)
 
 
-def check(spec: Mapping[str, Any], templates: Mapping[str, Mapping[str, Any]], *, owned: bool = False) -> Checked:
+def check(
+    spec: Mapping[str, Any],
+    templates: Mapping[str, Mapping[str, Any]],
+    stagers: Stagers = no_others,
+    *,
+    owned: bool = False,
+) -> Checked:
     """Read a WorkflowRun's spec. `templates`: specs of the WorkflowTemplates of its namespace, by name."""
-    found, faults = check_spec(dict(spec))
+    found, faults = check_spec(dict(spec), stagers)
     if found is not None:
         faults = concurrency_faults(found, owned=owned)
     if found is not None and not faults and found.template_ref is not None:
-        found, faults = merged(found, templates)
+        found, faults = merged(found, templates, stagers)
     if faults:
         found = None
     if found is None:

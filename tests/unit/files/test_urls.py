@@ -2,6 +2,7 @@
 
 import pytest
 
+from blockyard.blocks import plugins
 from blockyard.errors import ConfigError
 from blockyard.files import urls
 
@@ -82,3 +83,8 @@ def test_what_others_say_of_a_url_is_redacted_however_they_quote_it() -> None:
         assert "a b!" not in found
         assert "c+d" not in found
         assert "c%2Bd" not in found
+
+
+def test_the_schemes_that_are_known_offline_are_those_of_our_stagers() -> None:
+    ours = plugins.BUILT_IN[plugins.STAGERS]
+    assert {name: plugins.load(plugins.STAGERS, name).writes for name in ours} == urls.OWN_SCHEMES  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ import pytest
 
 from blockyard.kube.kinds import CRON, RUN
 from blockyard.wire.control import RunLine
+from blockyard.workflow.addresses import Stagers, no_others
+from blockyard.workflow.checking import check_spec
 from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
@@ -93,6 +95,18 @@ def test_pools_of_other_namespaces_are_out_of_reach(pool: str) -> None:
         found = check(spec, {})
         assert found.spec is None
         assert "none of this namespace" in found.faults[0].reason
+
+
+def test_addresses_of_files_are_looked_at_as_by_lint() -> None:
+    def faults(url: str, stagers: Stagers = no_others) -> list[str]:
+        step = {"name": "a", "binary": ["cat", "${{ arguments.x }}"], "arguments": {"x": {"file": url}}}
+        _, said = check_spec({"steps": [step]}, stagers)
+        assert list(check({"steps": [step]}, {}, stagers).faults) == said
+        return [str(one) for one in said]
+
+    (said,) = faults("s3a://b/c")
+    assert said.startswith("spec.steps[0].arguments.x.file: 's3a://b/c': no stager for s3a://; did you mean 's3'?")
+    assert faults("s3a://b/c", lambda: ["s3a"]) == faults("s3://b/c") == []
 
 
 def test_a_template_of_the_namespace_gives_the_steps() -> None:
