@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.radios import Arrival
 from blockyard.wire.monitoring import (
     AnyRecord,
     Artefact,
@@ -33,7 +32,8 @@ from blockyard_monitoring.clocks import Clocks
 Row = tuple[Any, ...]
 Rows = dict[str, dict[Any, Row]]
 """By table, by key."""
-_TOP: Final = 1 << 63
+TOP: Final = 1 << 63
+"""Numbers of tasks from here on are negative in a database."""
 _WRAP: Final = 1 << 64
 _ENDED: Final = 9
 """Place of `ended_us` in a row of `configs`."""
@@ -41,15 +41,11 @@ _ENDED: Final = 9
 
 def signed(task: int) -> int:
     """A task's number as a database's 64-bit integer: those with the highest bit become negative."""
-    return task if task < _TOP else task - _WRAP
+    return task if task < TOP else task - _WRAP
 
 
-def rows_of(arrivals: Iterable[Arrival], clocks: Clocks) -> Rows:
-    """The rows of packets, in the order in which they came; `clocks` learns from them, before it is asked."""
-    records = [record for arrival in arrivals for record in arrival.packet.records]
-    for record in records:
-        if isinstance(record, Tries | WorkerTasks):
-            clocks.take(record)
+def rows_of(records: Iterable[AnyRecord], clocks: Clocks) -> Rows:
+    """The rows of records, in the order in which they came."""
     rows: Rows = defaultdict(dict)
     for record in records:
         _add(rows, record, clocks)
@@ -80,7 +76,7 @@ def _add_tries(found: dict[Any, Row], record: Tries) -> None:
     submission, manager, at = signed(record.submission), record.manager, record.at_us
     for one in record.tries:
         task, epoch, state = one.task, one.epoch, int(one.state)
-        if task >= _TOP:
+        if task >= TOP:
             task -= _WRAP
         key = task, epoch
         if state < 0 and key in found and found[key][3] >= 0:

@@ -13,12 +13,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
-from blockyard.wire.monitoring import micros
+from blockyard.wire.monitoring import AnyRecord, Tries, WorkerTasks, micros
 from blockyard_monitoring.clocks import Clocks
 from blockyard_monitoring.sinks.port import SinkUnavailable
 from blockyard_monitoring.sinks.sql import postgres, schema, sqlite
 from blockyard_monitoring.sinks.sql.expiry import Expiry
-from blockyard_monitoring.sinks.sql.rows import Rows, rows_of
+from blockyard_monitoring.sinks.sql.rows import Rows
 
 _DIALECTS: Final = ("sqlite", "postgresql")
 _AWAY: Final = ("08", "53", "55P03", "57", "25006", "40")
@@ -55,7 +55,7 @@ class SqlSink:
         self._keep_us = int(keep_days * _DAY_US)
         self._expiry = Expiry()
         self._clocks = Clocks()
-        self._write = postgres.Writer().write if self._dialect == "postgresql" else sqlite.write
+        self._writer = postgres.Writer() if self._dialect == "postgresql" else sqlite.Writer()
 
     def start(self) -> None:
         """Connect, and bring the schema to what is known. Raises as `Sink.start`."""
@@ -63,8 +63,11 @@ class SqlSink:
 
     def write(self, batch: Sequence[Arrival]) -> None:
         """Write the rows of all packets in one transaction."""
-        rows = rows_of(batch, self._clocks)
-        self._told(lambda: self._store(rows))
+        records = [record for arrival in batch for record in arrival.packet.records]
+        for record in records:
+            if isinstance(record, Tries | WorkerTasks):
+                self._clocks.take(record)  # all of them, before it is asked
+        self._told(lambda: self._store(records))
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
         """A row of table `quarantine`, with the packet in words."""
@@ -72,7 +75,7 @@ class SqlSink:
         row = (
             packet.source, packet.number, arrival.radio, micros(time.time()), _plain(reason), _plain(repr(packet)),
         )  # fmt: skip
-        self._told(lambda: self._store({"quarantine": {row[:2]: row}}))
+        self._told(lambda: self._put_aside({"quarantine": {row[:2]: row}}))
 
     def tend(self) -> float:
         """Let a little of what is old go; returns seconds until it wants to be called again."""
@@ -116,9 +119,13 @@ class SqlSink:
             self._connection = connection
         return self._connection
 
-    def _store(self, rows: Rows) -> None:
+    def _store(self, records: Sequence[AnyRecord]) -> None:
         with self._transaction() as connection:
-            self._write(connection, rows)
+            self._writer.write(connection, records, self._clocks)
+
+    def _put_aside(self, rows: Rows) -> None:
+        with self._transaction() as connection:
+            self._writer.write_rows(connection, rows)
 
     def _expire(self) -> "Counter[str] | None":
         with self._transaction() as connection:

@@ -1,9 +1,13 @@
 """Rows into SQLite: one statement prepared a table, many rows each, one transaction a batch."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
+from blockyard.wire.monitoring import AnyRecord
+from blockyard_monitoring.clocks import Clocks
 from blockyard_monitoring.sinks.sql import statements, tables
-from blockyard_monitoring.sinks.sql.rows import Rows
+from blockyard_monitoring.sinks.sql.rows import Rows, rows_of
 
 _INSERTS = {table.name: statements.insert(table) for table in tables.metadata.sorted_tables}
 
@@ -15,8 +19,15 @@ def prepare(connection: Connection) -> None:
     connection.commit()
 
 
-def write(connection: Connection, rows: Rows) -> None:
-    """Write rows, inside the caller's transaction."""
-    for name, found in rows.items():
-        if found:
-            connection.exec_driver_sql(_INSERTS[name], list(found.values()))
+class Writer:
+    """Writes records, inside the caller's transaction."""
+
+    def write(self, connection: Connection, records: Sequence[AnyRecord], clocks: Clocks) -> None:
+        """Write the rows of records."""
+        self.write_rows(connection, rows_of(records, clocks))
+
+    def write_rows(self, connection: Connection, rows: Rows) -> None:
+        """Write rows."""
+        for name, found in rows.items():
+            if found:
+                connection.exec_driver_sql(_INSERTS[name], list(found.values()))
