@@ -337,14 +337,18 @@ class Client(Submitter):
     ) -> "AsyncIterator[dict[str, Any]]":
         """What happens, as it happens: ``async for event in client.events(kinds=["Tries"])``. See `events.follow`.
 
-        Raises ConfigError when there is no hub on this machine that this client knows of.
+        Raises ConfigError when this client knows that there is no hub.
         """
         from blockyard import events  # asyncio, which not everybody uses
 
-        if self._folder is None or not is_monitored(self._folder):
+        if self._folder is not None and not is_monitored(self._folder):
             raise ConfigError("events: there is no hub; make the client, or its local system, with monitoring")
+        if isinstance(self._engine, RemoteEngine):
+            return events.follow(self._engine.begin, kinds=kinds, pools=pools, runs=runs, after=after)
+        if self._folder is None:
+            raise ConfigError("events: there is no hub; make the client with monitoring")
         where = events.Where(self._folder / STREAM_SOCKET)
-        return events.follow(where, kinds=kinds, pools=pools, runs=runs, after=after)
+        return events.follow_http(where, kinds=kinds, pools=pools, runs=runs, after=after)
 
     @property
     def folder(self) -> Path | None:

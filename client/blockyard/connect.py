@@ -18,6 +18,7 @@ from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.pidfile import holder_of, is_system
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
+from blockyard.state_folder import INTERCHANGE_SETTINGS
 from blockyard.suggestion import nearest
 from blockyard.transport import KeyPair, read_public_key
 
@@ -127,7 +128,7 @@ def journal_url(folder: Path) -> str:
 
 
 def _served(folder: Path) -> _Served:
-    path = folder / "interchange.json"
+    path = folder / INTERCHANGE_SETTINGS
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Served)
     except OSError as error:

@@ -1,21 +1,29 @@
 """Follows what happens as it happens: the hub's stream, for programs and for ``blockyard watch``.
 
-A follower that loses its connection goes on where it was; what it missed meanwhile comes first, or is told as `lost`.
+`follow` asks over a connection to the interchange, which is ZeroMQ; `follow_http` is for where there is none: threads
+of one process, the page. A follower that loses its connection goes on where it was; what it missed meanwhile comes
+first, or is told as `lost`.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from blockyard.errors import BrokenBlockyard
+import msgspec
+
+from blockyard.errors import BlockyardError, BrokenBlockyard, ConfigError
+from blockyard.wire import control
+from blockyard.wire.monitoring import unknown_kinds
 
 _RETRY_SECONDS: Final = 0.5
 _SILENT_SECONDS: Final = 30.0
 """The hub says something every ten."""
 _MOST_LINE: Final = 16 * 1024 * 1024
+_PATIENCE: Final = 10.0
 
 
 class Where(NamedTuple):
@@ -31,20 +39,59 @@ class Where(NamedTuple):
 
 
 async def follow(
+    ask: Callable[[control.Question], Future[control.Answer]],
+    *,
+    kinds: Iterable[str] = (),
+    pools: Iterable[str] = (),
+    runs: Iterable[str] = (),
+    after: str = "",
+    patience: float = _PATIENCE,
+) -> AsyncIterator[dict[str, Any]]:
+    """Events from now on, or from behind `after` (an event's ``id``), as dictionaries with ``record`` and ``id``.
+
+    `ask`: of the connection, `RemoteEngine.begin`. `kinds`: types of records of `wire.monitoring`; empty: all, as for
+    `pools` and `runs`. An event ``lost`` says how many were missed (None: unknown). Seen is what this client's key may
+    see. Raises ConfigError for a kind that there is not, BrokenBlockyard when there is nobody to tell of events for
+    `patience` seconds, and what asking raises.
+    """
+    _check(kinds := list(kinds))
+    question = control.Follow(kinds, list(pools), list(runs), after)
+    loop = asyncio.get_running_loop()
+    heard_at = loop.time()
+    while True:
+        try:
+            answer = await asyncio.wait_for(asyncio.wrap_future(ask(question)), question.wait + patience)
+        except TimeoutError:
+            raise BrokenBlockyard(f"events: no answer within {question.wait + patience:g} s") from None
+        match answer:
+            case control.EventsAre(events, place):
+                heard_at = loop.time()
+                question = msgspec.structs.replace(question, after=place)
+                for one in events:
+                    yield {"record": one.kind, **json.loads(one.data), "id": one.id}
+            case control.Unknown(words) if loop.time() - heard_at > patience:
+                raise BrokenBlockyard(words)
+            case control.Unknown():
+                await asyncio.sleep(_RETRY_SECONDS)
+            case _:
+                raise BlockyardError(f"events: {answer!r} is no answer to that")
+
+
+async def follow_http(
     where: Where,
     *,
     kinds: Iterable[str] = (),
     pools: Iterable[str] = (),
     runs: Iterable[str] = (),
     after: str = "",
-    patience: float = 10.0,
+    patience: float = _PATIENCE,
 ) -> AsyncIterator[dict[str, Any]]:
-    """Events from now on, or from behind `after` (an event's ``id``), as dictionaries with ``record`` and ``id``.
+    """The same, by the HTTP door of sink ``stream``, whose followers see everything.
 
-    `kinds`: types of records of `wire.monitoring`; empty: all, as for `pools` and `runs`. An event ``lost``
-    says how many were missed (None: unknown). Raises BrokenBlockyard when nobody is there for `patience` seconds.
+    Raises BrokenBlockyard when nobody is there for `patience` seconds, or refuses this.
     """
-    asked = {"kinds": list(kinds), "pools": list(pools), "runs": list(runs)}
+    _check(kinds := list(kinds))
+    asked = {"kinds": kinds, "pools": list(pools), "runs": list(runs)}
     query = "&".join(f"{name}={quote(','.join(values))}" for name, values in asked.items() if values)
     loop = asyncio.get_running_loop()
     lost_at = loop.time()
@@ -62,6 +109,11 @@ async def follow(
             if loop.time() - lost_at > patience:
                 raise BrokenBlockyard(f"stream of the hub at {where} has ended")
         await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _check(kinds: list[str]) -> None:
+    if fault := unknown_kinds(kinds):
+        raise ConfigError(f"events: {fault}")
 
 
 async def _connection(where: Where, query: str, after: str) -> AsyncIterator[dict[str, Any]]:

@@ -36,7 +36,7 @@ from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.serving import Serving
 from blockyard.session import LinkSettings
-from blockyard.state_folder import blobs_of, check_sockets, lock_folder, owner_of
+from blockyard.state_folder import INTERCHANGE_SETTINGS, blobs_of, check_sockets, lock_folder, owner_of
 
 if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
@@ -248,7 +248,7 @@ class LocalSystem:
                 **msgspec.structs.asdict(self._serving.limits),
             },
         }
-        path = self.folder / "interchange.json"
+        path = self.folder / INTERCHANGE_SETTINGS
         write_private(path, msgspec.json.encode(settings))
         return [sys.executable, "-m", "blockyard_interchange", str(path)]
 

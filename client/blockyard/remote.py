@@ -347,6 +347,12 @@ class RemoteEngine:
         """Ask the interchange. Raises BlockyardError when it does not know what was asked about."""
         return self._questions.ask(question, expected, timeout)
 
+    def begin(self, question: control.Question) -> "Future[control.Answer]":
+        """Ask without waiting. Raises BrokenBlockyard when there is no connection any more."""
+        if self._broken is not None:
+            raise self._broken
+        return self._questions.begin(question)
+
     def tell(self, order: control.Question) -> None:
         """Give an order without waiting for its answer; it is given again after a reconnect until it is answered."""
         self._questions.tell(order)

@@ -11,6 +11,8 @@ from typing import Final
 
 from blockyard.errors import BrokenBlockyard, ConfigError
 
+INTERCHANGE_SETTINGS: Final = "interchange.json"
+"""What the interchange was started with."""
 HUB_SETTINGS: Final = "hub.json"
 """What the hub was started with."""
 STREAM_SOCKET: Final = "stream.sock"

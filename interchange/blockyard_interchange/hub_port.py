@@ -1,6 +1,6 @@
 """Where the hub connects: a socket of its own, so that it is heard while clients are held. None without monitoring.
 
-What is told, and when it may be forgotten, is `core.notes`' to decide.
+What is told, and when it may be forgotten, is `core.notes`' to decide; what clients are shown goes by `core.showing`.
 """
 
 import logging
@@ -9,7 +9,7 @@ from blockyard.errors import BadFrame
 from blockyard.keyring import KeyRing
 from blockyard.transport import Context, Gate, Router
 from blockyard.wire import codec, hub
-from blockyard_interchange.core import notes
+from blockyard_interchange.core import notes, showing
 from blockyard_interchange.core.state import State
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ class HubPort:
                 _log.warning("frame of a hub refused: %s", error)
                 self.send(peer, hub.Refused(str(error)))
                 continue
-            notes.from_hub(state, state.notes, peer, message, now)
+            if isinstance(message, hub.Offer | hub.Shown):
+                showing.from_hub(state, peer, message, now)
+            else:
+                notes.from_hub(state, state.notes, peer, message, now)
 
     def send(self, peer: bytes, message: hub.ToHub) -> None:
         """Send; what does not arrive is asked for again after the hub's next `Follow`."""

@@ -11,6 +11,7 @@ from blockyard_monitoring.figures import HubFigures, ShowsHub, SinkFigures
 from blockyard_monitoring.link import InterchangeLink, LinkSettings
 from blockyard_monitoring.sinks import port
 from blockyard_monitoring.sinks.runner import Runner
+from blockyard_monitoring.stream_link import StreamLink
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Hub:
         self._run_dir = run_dir
         self._receivers: list[RadioReceiver] = []
         self._link: InterchangeLink | None = None
+        self._stream: StreamLink | None = None
 
     def add_sink(self, kind: str, settings: Mapping[str, Any]) -> Runner:
         """Make a sink and put it to work. Raises PluginError, or ConfigError naming sink and setting."""
@@ -64,14 +66,20 @@ class Hub:
         return radio
 
     def follow(self, settings: LinkSettings) -> None:
-        """Take in what an interchange has to tell."""
+        """Take in what an interchange has to tell, and show its clients what happens if a sink for that is there."""
         self._link = InterchangeLink(settings, self.bus)
         self._link.start()
+        rings = [runner.sink.ring for runner in self.runners if isinstance(runner.sink, port.HasRing)]
+        if rings:
+            self._stream = StreamLink(settings, rings[0])
+            self._stream.start()
 
     def fault(self) -> str:
         """Why it makes no sense to let it go on: a part of it is dead; '' while none is. From any thread."""
         if self._link is not None and not self._link.is_alive():
             return "the link to the interchange has ended"
+        if self._stream is not None and not self._stream.is_alive():
+            return "the link to those who follow has ended"
         dead = [one.label for one in list(self.runners) if not one.is_alive() and one.refusal is None]
         return f"the thread of sink {dead[0]} has ended" if dead else ""
 
@@ -83,6 +91,9 @@ class Hub:
         runners, self.runners = self.runners, []
         for runner in runners:
             runner.end(_END_SECONDS)
+        if self._stream is not None:
+            self._stream.end()
+            self._stream = None
         if self._link is not None:
             self._link.end()
             self._link = None

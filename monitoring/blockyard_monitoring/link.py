@@ -139,7 +139,7 @@ class InterchangeLink(threading.Thread):
                 if on_stored is not None:
                     on_stored()  # it will not get better
                 continue
-            self._inlet.take(Arrival(packet, RADIO, arrived, on_stored))
+            self._inlet.take(Arrival(packet, RADIO, arrived, on_stored, told.pool))
 
     def _begin(self, number: int) -> Callable[[], None]:
         with self._lock:

@@ -149,7 +149,7 @@ class _OfPool:
 
     def put(self, arrival: Arrival) -> bool:
         if all(getattr(record, "pool", self._pool) == self._pool for record in arrival.packet.records):
-            return self._bus.put(arrival)
+            return self._bus.put(msgspec.structs.replace(arrival, pool=self._pool))
         self._bus.refuse(arrival.radio, "pool")
         if arrival.on_stored is not None:
             arrival.on_stored()  # it will not get better

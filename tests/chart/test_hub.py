@@ -82,7 +82,8 @@ def test_sinks_are_those_of_the_values_and_secrets_come_from_secrets(tmp_path: P
     assert environment["PGPASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "rel-postgresql"
     assert environment["BLOCKYARD_MONITORING_STREAM_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "followers"
     apart = settings_of(APART, tmp_path).sinks
-    assert [one.kind for one in apart] == ["sql", "jsonl"]
+    assert [one.kind for one in apart] == ["sql", "stream", "jsonl"]
+    assert apart[1].settings == {}, "for clients, through the interchange; it opens no port"
     assert apart[0].settings == {"url": "from-BLOCKYARD_MONITORING_DATABASE", "keep_days": 0}
 
 

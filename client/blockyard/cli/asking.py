@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -37,10 +38,10 @@ class Asking:
 
 
 @contextmanager
-def asking(call: Call) -> Iterator[Asking]:
-    """Connect to the interchange that the settings name."""
+def asking(call: Call, where: Path | None = None) -> Iterator[Asking]:
+    """Connect to the interchange of this state folder, or to that which the settings name."""
     settings = call.settings
-    target = connect.find(None, settings)
+    target = connect.find(where, settings)
     remote = RemoteSettings(target.link(), name="blockyard command line", patience=settings.timeout)
     engine = connect.open_engine(target, remote)
     try:

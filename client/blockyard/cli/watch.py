@@ -3,16 +3,17 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from blockyard import connect
 from blockyard.cli import options
+from blockyard.cli.asking import asking
 from blockyard.cli.options import Call
-from blockyard.errors import ConfigError
-from blockyard.events import Where, follow
-from blockyard.state_folder import STREAM_SOCKET
+from blockyard.events import Where, follow, follow_http
+from blockyard.state_folder import INTERCHANGE_SETTINGS, STREAM_SOCKET
 
 
 @click.command(epilog="Example: blockyard watch --kind Tries --kind Block")
@@ -27,20 +28,19 @@ def watch(
 ) -> None:
     """Show what happens, a line of JSON each, until Ctrl-C.
 
-    FOLDER is the state folder of a local system that was made with monitoring; without it, that of the profile.
+    FOLDER is the state folder of a system on this machine; without it, the interchange is that of the profile. Its hub
+    must have a sink 'stream', as those of local systems with monitoring have. What this client's key may see is shown.
     """
-    where = Where((folder or _folder(call)) / STREAM_SOCKET)
+    wanted: dict[str, Any] = {"kinds": kinds, "pools": pools, "runs": runs, "patience": call.settings.timeout}
+    if folder is not None and (folder / STREAM_SOCKET).exists() and not (folder / INTERCHANGE_SETTINGS).exists():
+        # Threads of one process have a hub and no interchange.
+        asyncio.run(_show(follow_http(Where(folder / STREAM_SOCKET), **wanted)))
+        return
+    with asking(call, folder) as asks:
+        asyncio.run(_show(follow(asks.engine.begin, **wanted)))
 
-    async def show() -> None:
-        async for event in follow(where, kinds=kinds, pools=pools, runs=runs, patience=call.settings.timeout):
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
 
-    asyncio.run(show())
-
-
-def _folder(call: Call) -> Path:
-    target = connect.find(None, call.settings)
-    if not target.endpoint.startswith("ipc://"):
-        raise ConfigError(f"watch: {target.name} is not on this machine; name the state folder of a system that is")
-    return Path(target.endpoint.removeprefix("ipc://")).parent
+async def _show(events: AsyncIterator[dict[str, Any]]) -> None:
+    async for event in events:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()

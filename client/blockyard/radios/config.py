@@ -44,6 +44,8 @@ class Arrival(msgspec.Struct, frozen=True, eq=False):
     arrived_us: int
     on_stored: Callable[[], None] | None = None
     """Called once, from any thread, when all sinks that must not miss it have stored it. None: nobody waits for it."""
+    pool: str = ""
+    """The only pool that its sender's key can tell of; '': the key does not say."""
 
 
 class Arrivals(Protocol):

@@ -36,12 +36,17 @@ class Questions:
 
     def ask(self, question: control.Question, expected: type[A], timeout: float) -> A:
         """Ask and wait. Raises BlockyardError when the interchange does not know what was asked about."""
-        number, future = self._new()
-        self._send(number, question, watch=False)
-        answer = future.result(timeout)
+        answer = self.begin(question).result(timeout)
         if not isinstance(answer, expected):
             raise BlockyardError(answer.message if isinstance(answer, control.Unknown) else repr(answer))
         return answer
+
+    def begin(self, question: control.Question) -> Future[control.Answer]:
+        """Ask, for who does not want to block; the future cannot be cancelled."""
+        number, future = self._new()
+        future.set_running_or_notify_cancel()
+        self._send(number, question, watch=False)
+        return future
 
     def tell(self, order: control.Question) -> None:
         """Say something whose answer nobody waits for."""

@@ -126,6 +126,21 @@ class HoldTask(Record, tag=15, frozen=True):
     held: bool
 
 
+class Follow(Record, tag=16, frozen=True):
+    """What has happened behind the event `after`? Answered as soon as there is something, or when `wait` is over.
+
+    Empty lists: everything, as far as this client may see it. An answer says behind which event to ask next; to an
+    `after` of '' it is given at once, and is where 'from now on' begins.
+    """
+
+    kinds: list[str] = []
+    """Types of records of `wire.monitoring`."""
+    pools: list[str] = []
+    runs: list[str] = []
+    after: str = ""
+    wait: float = 5.0
+
+
 class SetPool(Record, tag=20, frozen=True):
     """Define a pool, or change it. Only a keeper may say this, and what follows.
 
@@ -250,6 +265,7 @@ Question = (
     | Cached
     | ClearCache
     | HoldTask
+    | Follow
     | StartRun
     | Runs
     | Run
@@ -451,6 +467,23 @@ class CacheIs(Record, tag=13, frozen=True):
     """Largest first."""
 
 
+class EventLine(Record, frozen=True):
+    """One event, as followers read it."""
+
+    id: str
+    kind: str
+    """The type of its record; ``lost`` for some that this follower was too slow for."""
+    data: bytes
+    """JSON object: the record's fields; of what was lost the ``count``, null when nobody knows it."""
+
+
+class EventsAre(Record, tag=14, frozen=True):
+    """Answer to `Follow`: the hub's, passed on."""
+
+    events: list[EventLine]
+    after: str
+
+
 class RunLine(Record, frozen=True):
     """A hosted run in a listing."""
 
@@ -510,6 +543,7 @@ Answer = (
     | BlocksAre
     | OutputIs
     | CacheIs
+    | EventsAre
     | RunsAre
     | RunIs
 )

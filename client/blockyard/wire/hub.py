@@ -3,8 +3,14 @@
 The hub says `Follow`, and is told in `Notes` all that it has not confirmed: first what was left from before, in order,
 then what comes. What it has safely stored it confirms by number, at least once a second; then the interchange forgets
 it. After a reconnect either side simply begins again, because whoever receives a note twice writes the same row twice.
+
+A hub that shows what happens has a second connection for that. It says `Offer`, and is sent what clients ask (`Show`);
+nothing is kept for them here, and a client that does not ask is sent nothing.
 """
 
+import msgspec
+
+from blockyard.wire.control import Follow as Question
 from blockyard.wire.records import Record
 
 
@@ -19,6 +25,20 @@ class Confirm(Record, tag=2, frozen=True):
     """Notes up to this number are stored; 0: none yet, only a sign of life."""
 
     number: int
+
+
+class Offer(Record, tag=3, frozen=True):
+    """This connection answers `Show`; said once a second."""
+
+    version: int
+
+
+class Shown(Record, tag=4, frozen=True):
+    """Answer to `Show`, for the client."""
+
+    number: int
+    answer: msgspec.Raw
+    """An encoded `control.Answer`."""
 
 
 class Told(Record, frozen=True):
@@ -52,5 +72,15 @@ class Refused(Record, tag=4, frozen=True):
     message: str
 
 
-FromHub = Follow | Confirm
-ToHub = Notes | Relayed | WhoAreYou | Refused
+class Show(Record, tag=5, frozen=True):
+    """A client follows; it may see what is of these pools, or of its user's own sessions."""
+
+    number: int
+    question: Question
+    user: str
+    pools: list[str] | None
+    """None: of all."""
+
+
+FromHub = Follow | Confirm | Offer | Shown
+ToHub = Notes | Relayed | WhoAreYou | Refused | Show

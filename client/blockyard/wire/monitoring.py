@@ -9,7 +9,8 @@ of tasks that ended, or of runs. How records travel is the radios' business, whe
 """
 
 import enum
-from typing import Annotated, Final, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Final, Generic, TypeVar, get_args
 
 from msgspec import Meta
 
@@ -316,6 +317,8 @@ class ArtefactPart(Record, tag=13, frozen=True):
 FromWorker = WorkerTasks | Resources | File | Event | Config | Artefact | ArtefactPart
 """What may come from the side of workers."""
 AnyRecord = Run | Tasks | Needs | Tries | Node | Block | FromWorker
+KINDS: Final = frozenset(kind.__name__ for kind in get_args(AnyRecord))
+"""Their names, by which followers choose."""
 DROPPABLE: Final = (Resources, Event)
 """Samples and log lines; every other record must arrive."""
 
@@ -335,6 +338,12 @@ class Packet(Record, Generic[R], frozen=True):
 
 
 AnyPacket = Packet[AnyRecord]
+
+
+def unknown_kinds(kinds: Iterable[str]) -> str:
+    """What is wrong with these names of kinds; '' when they are all there."""
+    unknown = set(kinds) - KINDS
+    return f"kinds={','.join(sorted(unknown))}: there are {', '.join(sorted(KINDS))}" if unknown else ""
 
 
 def clipped(text: str, most: int = MAX_TEXT) -> str:

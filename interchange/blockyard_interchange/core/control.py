@@ -21,8 +21,9 @@ from blockyard_interchange.core import (
     requests,
     rights,
     sessions,
+    showing,
 )
-from blockyard_interchange.core.answering import reply
+from blockyard_interchange.core.answering import refuse, reply
 from blockyard_interchange.core.state import Loss, Manager, Pool, Session, State, Task, TaskState
 
 _PUBLISH_SECONDS = 0.1
@@ -48,38 +49,44 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
     if isinstance(question, asked.KeeperOrder):
         done = keeping.carry_out(state, session, question, now)
         if isinstance(done, keeping.Fault):
-            _refuse(state, session, message.number, *done)
+            refuse(state, session, message.number, *done)
         else:
             reply(state, session, message.number, asked.Done(done))
     elif isinstance(question, hosted.Question):
         answer = hosted.answer(state, session, question, now)
         if isinstance(answer, keeping.Fault):
-            _refuse(state, session, message.number, *answer)
+            refuse(state, session, message.number, *answer)
         else:
             reply(state, session, message.number, answer)
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
-        _refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
+        refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
     elif _asks_in_vain(state, question):
         reply(state, session, message.number, _no_pool(state, session, pool))
     elif isinstance(question, asked.Watch) and _is_there(state, pool):
         _watch(state, session, message.number, state.pools[pool])
-    elif isinstance(question, asked.Output):
-        output.ask(state, session, message.number, TaskId(question.task))
-    elif isinstance(question, asked.HoldTask):
-        holding.ask(state, session, message.number, question)
+    elif isinstance(question, asked.Output | asked.HoldTask | asked.Follow):
+        _pass_on(state, session, message.number, question, now)
     else:
         reply(state, session, message.number, _answer(state, session, question, now))
+
+
+def _pass_on(
+    state: State, session: Session, number: int, question: asked.Output | asked.HoldTask | asked.Follow, now: float
+) -> None:
+    """What managers, or the hub, have to answer."""
+    match question:
+        case asked.Output(task):
+            output.ask(state, session, number, TaskId(task))
+        case asked.HoldTask():
+            holding.ask(state, session, number, question)
+        case asked.Follow():
+            showing.ask(state, session, number, question, now)
 
 
 def _watch(state: State, session: Session, number: int, pool: Pool) -> None:
     pool.watchers[session.id] = number
     pool.published = None
     state.watched[pool.name] = pool
-
-
-def _refuse(state: State, session: Session, number: int, kind: str, sentence: str) -> None:
-    state.counters.refused += 1
-    state.effects.after_clients.append((session.peer, wire.Refused(number, kind, sentence)))
 
 
 def _asks_in_vain(state: State, question: object) -> bool:

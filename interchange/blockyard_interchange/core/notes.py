@@ -301,7 +301,7 @@ class Notes:
         return (self.kept[place] for place in range(start, len(self.kept)))
 
 
-def from_hub(state: "State", notes: Notes, peer: bytes, message: hub.FromHub, now: float) -> None:
+def from_hub(state: "State", notes: Notes, peer: bytes, message: hub.Follow | hub.Confirm, now: float) -> None:
     """One message of the hub."""
     match message:
         case hub.Follow(version) if version != said.VERSION:

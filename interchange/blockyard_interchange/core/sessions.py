@@ -3,7 +3,7 @@
 from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId, inner_session
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
-from blockyard_interchange.core import functions, gangs, managers, outcomes, rights
+from blockyard_interchange.core import functions, gangs, managers, outcomes, rights, showing
 from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionGivenUp, SessionOpened
 from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
@@ -21,6 +21,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     before = state.peers.get(peer)
     if before is not None and before is not session:
         detach(state, before)  # one connection speaks for one session
+    showing.forget(state, session.id)  # it asks again
     state.peers.pop(session.peer, None)
     session.peer, session.near, session.connected, session.last_seen = peer, near, True, now
     session.frames, session.has_claims = 0, True
@@ -270,6 +271,7 @@ def detach(state: State, session: Session) -> None:
     session.peer = b""
     session.out = []
     state.unaccepted.pop(session.id, None)
+    showing.forget(state, session.id)
     session.run.watchers.discard(session.id)
     for hosted in state.hosted.values():
         hosted.session.run.watchers.discard(session.id)

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
+from blockyard.wire import hub
 from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand, StepMark
 from blockyard.wire.manager import Tally
@@ -417,6 +418,15 @@ class HoldAsked(Poll):
     why: str = ""
 
 
+class Show(msgspec.Struct, frozen=True):
+    """A client's question about events, while the hub looks for the answer; see `showing`."""
+
+    session: SessionId
+    number: int
+    """Which the client gave it."""
+    message: hub.Show
+
+
 class Loss(enum.StrEnum):
     """Why a try was lost, as far as that can be said in one word."""
 
@@ -569,7 +579,13 @@ class State:
         """Tasks whose programs are known to be stopped, and the epoch of the try."""
         """Open orders to stop programs."""
         self.questions = 0
-        """How many of both there have been."""
+        """How many of them, of orders and of `shows` there have been."""
+        self.shows: dict[int, Show] = {}
+        """What clients that follow have asked the hub."""
+        self.stream_peer = b""
+        """The hub's connection that answers them; b'' while there is none."""
+        self.stream_heard_at = 0.0
+        """When it was heard last."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
         self.cache: Cache[Task] = Cache()

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from blockyard.errors import BlockyardError
-from blockyard.events import Where, follow
+from blockyard.events import Where, follow_http
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Live:
     async def _follow(self, stream: Where) -> None:
         while True:
             try:
-                async for event in follow(stream, patience=_RETRY_SECONDS):
+                async for event in follow_http(stream, patience=_RETRY_SECONDS):
                     self.is_following = True
                     self._came[str(event["record"])] += 1
             except BlockyardError as error:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.radios import Arrival
+from blockyard_monitoring.sinks.ring import Ring
 
 
 class SinkUnavailable(BlockyardError):
@@ -56,6 +57,13 @@ class Tends(Protocol):
         Raises SinkUnavailable as `write`.
         """
         ...
+
+
+@runtime_checkable
+class HasRing(Protocol):
+    """A sink whose events clients may follow through the interchange."""
+
+    ring: Ring
 
 
 def make(kind: str, settings: dict[str, Any]) -> Sink:

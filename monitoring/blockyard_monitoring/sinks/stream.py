@@ -1,5 +1,6 @@
-"""The stream sink: Server-Sent Events over HTTP, on a Unix socket or, with a token, on a port.
+"""The stream sink: what happens, as it happens, for who follows through the interchange (`stream_link`), and over HTTP.
 
+The door for HTTP sends Server-Sent Events, on a Unix socket or, with a token, on a port.
 ``GET /events?kinds=Tries,Block&pools=default&runs=nightly`` sends what comes from now on; with ``after=ID``, or the
 header ``Last-Event-ID``, first what came since, as far as it is kept. What a follower was too slow for is told as an
 event ``lost`` with its count. (https://html.spec.whatwg.org/multipage/server-sent-events.html)
@@ -8,7 +9,6 @@ event ``lost`` with its count. (https://html.spec.whatwg.org/multipage/server-se
 import contextlib
 import hmac
 import os
-import secrets
 import socket
 import socketserver
 import threading
@@ -22,9 +22,8 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
-from blockyard.wire.monitoring import AnyRecord, ArtefactPart, Config
-from blockyard_monitoring.sinks.naming import line
-from blockyard_monitoring.sinks.ring import Ring, Wanted
+from blockyard.wire.monitoring import AnyRecord, ArtefactPart, Config, unknown_kinds
+from blockyard_monitoring.sinks.ring import Follower, Ring, Shown, Wanted
 
 _BEAT_SECONDS: Final = 10.0
 _SEND_SECONDS: Final = 30.0
@@ -37,13 +36,16 @@ def _brief(record: AnyRecord) -> AnyRecord:
 
 
 class StreamSink:
-    """`path`: of a Unix socket, for this user alone; or `listen`: ``HOST:PORT`` with a `token`. `keep`: events."""
+    """`path`: of a Unix socket, for this user alone; or `listen`: ``HOST:PORT`` with a `token`. `keep`: events.
+
+    With neither there is no door of its own.
+    """
 
     must_not_miss = False
 
     def __init__(self, path: str = "", listen: str = "", token: str = "", keep: int = 20_000) -> None:
-        if bool(path) == bool(listen):
-            raise ConfigError("sink 'stream': give either path= (a Unix socket) or listen=HOST:PORT")
+        if path and listen:
+            raise ConfigError("sink 'stream': give either path= (a Unix socket) or listen=HOST:PORT, or neither")
         host, _, port = listen.rpartition(":")
         if listen and (not host or not port.isdecimal() or int(port) > 65_535):
             raise ConfigError(f"sink 'stream': listen={listen!r}; give HOST:PORT, for example 127.0.0.1:9302")
@@ -52,7 +54,8 @@ class StreamSink:
         if keep < 1:
             raise ConfigError(f"sink 'stream': keep={keep}; at least 1")
         self._path, self._address, self._token = path, (host, int(port or 0)), token
-        self._ring = Ring(keep)
+        self._has_door = bool(path or listen)
+        self.ring = Ring(keep)
         self._server: _Server | None = None
 
     @property
@@ -62,8 +65,10 @@ class StreamSink:
 
     def start(self) -> None:
         """Listen. Raises ConfigError when that can't be had."""
+        if not self._has_door:
+            return
         try:
-            self._server = _server(self._path, self._address, self._ring, self._token)
+            self._server = _server(self._path, self._address, self.ring, self._token)
         except OSError as error:
             where = self._path or ":".join(map(str, self._address))
             raise ConfigError(f"sink 'stream': {where} cannot be bound: {error.strerror}") from error
@@ -71,15 +76,15 @@ class StreamSink:
 
     def write(self, batch: Sequence[Arrival]) -> None:
         """Show; of what managed tasks ran with and left, that it is there."""
-        records = [record for arrival in batch for record in arrival.packet.records]
-        self._ring.append([_brief(record) for record in records if not isinstance(record, ArtefactPart)])
+        records = [(record, arrival.pool) for arrival in batch for record in arrival.packet.records]
+        self.ring.append([(_brief(record), pool) for record, pool in records if not isinstance(record, ArtefactPart)])
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
         """It was logged and counted by who runs this; there is no place for it here."""
 
     def close(self) -> None:
         """Listen no more, and let all followers go."""
-        self._ring.close()
+        self.ring.close()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -94,7 +99,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 64
     ring: Ring
     token: str
-    incarnation: str
     followers: threading.BoundedSemaphore
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -115,7 +119,6 @@ def _server(path: str, address: tuple[str, int], ring: Ring, token: str) -> _Ser
     else:
         server = _Server(address, _Handler)
     server.ring, server.token = ring, token
-    server.incarnation = secrets.token_hex(4)
     server.followers = threading.BoundedSemaphore(_MOST_FOLLOWERS)
     return server
 
@@ -139,7 +142,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             asked = parse_qs(url.query)
-            wanted = Wanted(*(_names(asked.get(name, [])) for name in ("kinds", "pools", "runs")))
+            kinds, pools, runs = (_names(asked.get(name, [])) for name in ("kinds", "pools", "runs"))
+            wanted = Wanted(kinds, pools, runs)
+            if fault := unknown_kinds(wanted.kinds):
+                self.send_error(400, fault)
+                return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Cache-Control", "no-store")
@@ -154,28 +161,18 @@ class _Handler(BaseHTTPRequestHandler):
         """A request is no event."""
 
     def _follow(self, wanted: Wanted, after: str) -> None:
-        ring, incarnation = self.server.ring, self.server.incarnation
-        before, _, number = after.partition("-")
-        place = int(number) if before == incarnation and number.isdecimal() else 0 if after else ring.number
-        if after and before != incarnation:
-            self._say("lost", b'{"count":null}', place)  # of another hub: nobody knows how many
-        else:
-            self._comment()
-        while (found := ring.after(place, _BEAT_SECONDS)) is not None:
-            events, missed = found
-            if missed:
-                self._say("lost", b'{"count":%d}' % missed, events[0].number - 1 if events else place)
-            for number_of, record in events:
-                place = number_of
-                if ring.is_wanted(record, wanted):
-                    self._say(type(record).__name__, line(record), place)
-            if not events:
+        follower = Follower(self.server.ring, wanted, after)
+        self._comment()
+        while (shown := follower.next(_BEAT_SECONDS)) is not None:
+            for one in shown:
+                self._say(one)
+            if shown:
+                self.wfile.flush()
+            elif not follower.has_more:
                 self._comment()
-            self.wfile.flush()
 
-    def _say(self, kind: str, data: bytes, number: int) -> None:
-        head = f"id: {self.server.incarnation}-{number}\nevent: {kind}\ndata: ".encode()
-        self.wfile.write(head + data + b"\n\n")
+    def _say(self, shown: Shown) -> None:
+        self.wfile.write(f"id: {shown.id}\nevent: {shown.kind}\ndata: ".encode() + shown.data + b"\n\n")
 
     def _comment(self) -> None:
         self.wfile.write(b": here\n\n")

@@ -1,11 +1,9 @@
 """Every sink that comes with Blockyard, by the suite that those of others must pass; and what each shows."""
 
-import asyncio
 import json
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from blockyard.blocks import plugins
-from blockyard.errors import BrokenBlockyard, ConfigError
-from blockyard.events import Where, follow
+from blockyard.errors import ConfigError
 from blockyard.wire.monitoring import AnyRecord, Node, Tasks
 from blockyard_monitoring.hub import Hub
 from blockyard_monitoring.sinks.jsonl import JsonlSink
@@ -29,8 +26,6 @@ from blockyard_monitoring.suites import AT, Make, SinkSuite, arriving, one_of_ea
 from tests.contract.monitoring.databases import Database
 from tests.integration.processes import wait_until
 from tests.unit.monitoring.messages import a_sample, a_try, an_arrival, an_event, some_tasks, some_tries
-
-TOKEN = "a token of this test"
 
 
 class TestSqlSink(SinkSuite):
@@ -208,89 +203,12 @@ def test_a_port_that_is_taken_is_refused_by_name() -> None:
             sink.start()
 
 
-# --- stream
-
-
-@pytest.fixture
-def stream(tmp_path: Path) -> Iterator[tuple[StreamSink, Where]]:
-    """One on a Unix socket, at work."""
-    sink = StreamSink(path=str(tmp_path / "s.sock"), keep=100)
-    sink.start()
-    yield sink, Where(tmp_path / "s.sock")
-    sink.close()
-
-
-async def some(where: Where, count: int, then: Any = None, **asked: Any) -> list[dict[str, Any]]:
-    """So many events; `then` is called as soon as somebody follows."""
-    found: list[dict[str, Any]] = []
-    followed = follow(where, **asked)
-
-    async def collect() -> None:
-        async for event in followed:
-            found.append(event)
-            if len(found) == count:
-                return
-
-    task = asyncio.create_task(collect())
-    while then is not None and not task.done():
-        await asyncio.sleep(0.05)
-        then()
-    await asyncio.wait_for(task, 20.0)
-    await followed.aclose()  # type: ignore[attr-defined]
-    return found
-
-
-def test_a_follower_sees_what_it_wants_to_see(stream: tuple[StreamSink, Where]) -> None:
-    sink, where = stream
-    batch = [arriving(one_of_each())]
-    found = asyncio.run(some(where, 2, lambda: sink.write(batch), kinds=["Tries"], pools=["default"], runs=["nightly"]))
-    assert {event["record"] for event in found} == {"Tries"}
-    assert found[0]["tries"][1]["task"] == "7-0"
-
-
-def test_a_follower_goes_on_where_it_was(stream: tuple[StreamSink, Where]) -> None:
-    sink, where = stream
-    sink.write([an_arrival(an_event(str(number)), number=number) for number in range(1, 11)])
-    (first, *_) = asyncio.run(some(where, 3, after="unknown-0"))
-    assert first["record"] == "lost", "of another hub"
-    start = first["id"]
-    found = asyncio.run(some(where, 10, after=start))
-    assert [event["text"] for event in found] == [str(number) for number in range(1, 11)]
-    rest = asyncio.run(some(where, 4, after=found[5]["id"]))
-    assert [event["text"] for event in rest] == ["7", "8", "9", "10"]
-
-
-def test_what_is_not_kept_any_more_is_told_as_lost(stream: tuple[StreamSink, Where]) -> None:
-    sink, where = stream
-    sink.write([an_arrival(an_event("0"))])
-    (start, *_) = asyncio.run(some(where, 1, after="unknown-0"))
-    sink.write([an_arrival(an_event(str(number)), number=number) for number in range(1, 301)])
-    lost, first, *_ = asyncio.run(some(where, 101, after=start["id"]))
-    assert (lost["record"], lost["count"]) == ("lost", 201)
-    assert first["text"] == "201"
-
-
-def test_a_port_wants_its_token() -> None:
-    sink = StreamSink(listen="127.0.0.1:0", token=TOKEN)
-    sink.start()
-    with pytest.raises(BrokenBlockyard, match="token"):
-        asyncio.run(some(Where(host="127.0.0.1", port=sink.port), 1))
-    where = Where(host="127.0.0.1", port=sink.port, token=TOKEN)
-    sink.write([an_arrival(an_event("hello"))])
-    found = asyncio.run(some(where, 2, after="unknown-0"))
-    assert found[1]["text"] == "hello"
-    sink.close()
-
-
-def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(BrokenBlockyard, match=r"none\.sock"):
-        asyncio.run(some(Where(tmp_path / "none.sock"), 1, patience=0.1))
+# --- stream; more in test_stream
 
 
 @pytest.mark.parametrize(
     "fields, sentence",
     [
-        ({}, "either"),
         ({"path": "a", "listen": "b:1"}, "either"),
         ({"listen": "x"}, "listen"),
         ({"listen": "127.0.0.1:0"}, "token"),

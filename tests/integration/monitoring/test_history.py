@@ -5,7 +5,10 @@ Out of scope: what the sink does with rows (`tests/contract/monitoring`).
 
 import asyncio
 import contextlib
+import json
+import signal
 import sqlite3
+import sys
 import tempfile
 from concurrent.futures import wait
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from blockyard import Client
+from blockyard.cli.exits import Exit
 from blockyard.errors import ConfigError
 from blockyard.monitoring import Monitoring
 from blockyard.radios import FilesystemRadio, InterchangeRadio, RadioConfig, UdpRadio, ZmqRadio
@@ -171,8 +175,17 @@ def test_a_program_follows_what_its_tasks_do(tmp_path: Path, history: SqliteData
             return event
         raise AssertionError("the stream ended")
 
-    async def both(client: Client) -> dict[str, Any]:
-        following = asyncio.create_task(follow(client))
+    async def watch(folder: Path) -> dict[str, Any]:
+        words = ["-c", "from blockyard.cli import main; main()", "watch", str(folder), "--kind", "Tries"]
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        event: dict[str, Any] = json.loads(await process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == Exit.INTERRUPTED
+        return event
+
+    async def both(client: Client, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        following = asyncio.gather(follow(client), watch(folder))
         while not following.done():
             client.submit(jobs.twice, 1)
             await asyncio.sleep(0.1)
@@ -180,5 +193,6 @@ def test_a_program_follows_what_its_tasks_do(tmp_path: Path, history: SqliteData
 
     with Client.local(workers=1, folder=tmp_path / "state", monitoring=history.url) as client:
         client.submit(jobs.twice, 1).result(WITHIN)
-        event = asyncio.run(asyncio.wait_for(both(client), WITHIN))
+        event, watched = asyncio.run(asyncio.wait_for(both(client, tmp_path / "state"), WITHIN))
+    assert watched["record"] == "Tries"
     assert (event["record"], event["pool"], event["tries"][0]["state"]) == ("Tries", "default", "done")

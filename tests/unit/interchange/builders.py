@@ -30,7 +30,7 @@ from blockyard.wire.records import (
     Status,
     TaskSpec,
 )
-from blockyard_interchange.core import compaction, entries, invariants, reactor, replay
+from blockyard_interchange.core import compaction, entries, invariants, reactor, replay, showing
 from blockyard_interchange.core import notes as notes_of
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.settings import PoolSettings, Settings
@@ -202,7 +202,10 @@ class Hub(Peer):
         notes = self.bench.state.notes
         assert notes is not None, "monitoring is off"
         decoded: hub_wire.FromHub = codec.from_hub.decode(codec.encode(message))
-        notes_of.from_hub(self.bench.state, notes, self.peer, decoded, self.bench.now)
+        if isinstance(decoded, hub_wire.Offer | hub_wire.Shown):
+            showing.from_hub(self.bench.state, self.peer, decoded, self.bench.now)
+        else:
+            notes_of.from_hub(self.bench.state, notes, self.peer, decoded, self.bench.now)
 
     def packets(self) -> dict[int, monitoring.AnyPacket]:
         """What it was told to keep, by number; several times the same is once."""

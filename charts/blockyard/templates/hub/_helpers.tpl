@@ -18,9 +18,8 @@
 {{- if $own.sinks.prometheus.enabled -}}
 {{- $sinks = append $sinks (dict "kind" "prometheus" "settings" (dict "listen" "0.0.0.0:9092" "most_functions" ($own.sinks.prometheus.mostFunctions | int))) -}}
 {{- end -}}
-{{- if $own.sinks.stream.enabled -}}
-{{- $sinks = append $sinks (dict "kind" "stream" "settings" (dict "listen" "0.0.0.0:9093")) -}}
-{{- end -}}
+{{- /* Clients follow through the interchange in any case; a door of its own is for HTTP. */ -}}
+{{- $sinks = append $sinks (dict "kind" "stream" "settings" ($own.sinks.stream.enabled | ternary (dict "listen" "0.0.0.0:9093") dict)) -}}
 {{- $interchange := $own.separate | ternary (printf "%s-interchange.%s.svc" (include "blockyard.fullname" .) .Release.Namespace) "127.0.0.1" -}}
 {{- $radios := dict
       "host" (printf "%s-hub.%s.svc" (include "blockyard.fullname" .) .Release.Namespace)
