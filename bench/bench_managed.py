@@ -51,6 +51,7 @@ def timed(executor: BaseExecutor, times: int) -> list[float]:
 def managed(tasks: int, messages: int) -> dict[str, float]:
     """On the worker: all figures."""
     timed(BinaryExecutor("warm", ["true"]), 3)
+    first = timed(Executor(nothing), 3)[0]
     binary = timed(BinaryExecutor("true", ["true"]), tasks)
     function = timed(Executor(nothing), tasks)
     speaker = BinaryExecutor("speaker", [sys.executable, "-S", "-c", SPEAKER % messages])
@@ -61,6 +62,7 @@ def managed(tasks: int, messages: int) -> dict[str, float]:
     return {
         "binary_p50_ms": statistics.median(binary),
         "binary_p95_ms": harness.quantile(binary, 0.95),
+        "function_first_ms": first,
         "function_p50_ms": statistics.median(function),
         "function_p95_ms": harness.quantile(function, 0.95),
         "messages_per_s": messages / seconds,

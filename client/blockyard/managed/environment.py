@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -79,11 +80,11 @@ class Resolved(msgspec.Struct, frozen=True):
 
     def for_record(self) -> dict[str, str]:
         """The same without secrets: neither by name, nor as part of another's value."""
-        hidden = {name for name in self.variables if name in self.secrets or _SECRET_NAME.search(name)}
+        hidden = {name for name in self.variables if name in self.secrets or _sounds_secret(name)}
         values = sorted({self.variables[name] for name in hidden}, key=len, reverse=True)
         found = {}
         for name, value in sorted(self.variables.items()):
-            shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
+            shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if "@" in value else value
             for secret in values:
                 if len(secret) >= _LEAST_SECRET:
                     shown = shown.replace(secret, HIDDEN)
@@ -122,6 +123,11 @@ class Environment:
                     _check(values)
                     secrets |= _merge(variables, values, layer, base)
         return Resolved(variables, frozenset(secrets))
+
+
+@lru_cache(maxsize=1024)
+def _sounds_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def apply_sourced(variables: dict[str, str], sourced: Sourced) -> None:

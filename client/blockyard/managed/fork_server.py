@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
         os._exit(1)
     sys.modules["blockyard_shim"] = blockyard_shim
     os.chdir("/")  # nobody's folder is held
+    _rehearse()  # what Python makes when something is first used need not be made in each fork
     gc.collect()
     gc.freeze()
     keeping = keeper.Keeping(control, keeper.handled())
@@ -103,7 +104,8 @@ def _wait_and_run(server: int, link: socket.socket) -> int:
     plan: dict[str, Any] = json.loads(told)
     keeper.take_places(plan, received[1:])
     _become(os.environ, plan["env"])
-    sys.path[:] = plan["path"]
+    if path := plan["env"].get("PYTHONPATH"):
+        sys.path[:] = path.split(os.pathsep)
     name = plan["function"]
     code = blockyard_shim.load_and_perform(name or plan["argv"][0], partial(_loaded, name, packed), plan["parameters"])
     threading._shutdown()  # type: ignore[attr-defined]  # as at the end of an interpreter
@@ -114,8 +116,9 @@ def _wait_and_run(server: int, link: socket.socket) -> int:
 def _rehearse() -> None:
     """Write to what a task will write to: the first time in a forked process, each page costs a fault and a copy."""
     read, write = os.pipe()
+    _become(os.environ, json.loads(json.dumps(dict(os.environ))))
     blockyard_shim._reporter = blockyard_shim.Reporter(f"pipe:{write},{read}")
-    blockyard_shim.load_and_perform("", lambda: _nothing, json.loads(json.dumps({"parameters": {}}))["parameters"])
+    blockyard_shim.load_and_perform("", lambda: _nothing, {})
     blockyard_shim._reporter.close()
     blockyard_shim._reporter = None
 

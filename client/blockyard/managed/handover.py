@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Final
 
-from blockyard.managed.launch import Call
+from blockyard.managed.launch import BY_VALUE, Call
 from blockyard.managed.shim import blockyard_shim
 from blockyard.payload import FunctionCache
 
-_BY_VALUE: Final = "blockyard.payload"
-"""What loads a function that goes by value."""
 _packed: Final = FunctionCache()
 
 
@@ -33,7 +31,7 @@ def call_of(target: Callable[..., Any] | str, parameters: Mapping[str, Any]) -> 
         return Call(name, dict(parameters), frozenset({name.partition(":")[0]}))
     packed = _packed.get(target)  # type: ignore[arg-type]  # a text has a name
     needed = {_module(one) for watch in packed.watches for one in watch.bound()}
-    return Call(packed.blob, dict(parameters), frozenset({_BY_VALUE, *(needed & sys.modules.keys())} - {"__main__"}))
+    return Call(packed.blob, dict(parameters), frozenset({BY_VALUE, *(needed & sys.modules.keys())} - {"__main__"}))
 
 
 def _is_there(name: str, target: object) -> bool:

@@ -27,6 +27,8 @@ from blockyard.kept_process import module_path
 from blockyard.managed import keeper
 from blockyard.managed.course import Effect, Exit
 
+BY_VALUE: Final = "blockyard.payload"
+"""The module that loads what goes by value: it is ours, so a server may import it with a plan waiting."""
 _LETTERS: Final = {
     Effect.TERMINATE: keeper.TERMINATE,
     Effect.KILL: keeper.KILL,
@@ -293,7 +295,7 @@ def start(plan: Plan) -> Keeper:
                 return one
         one.end()
     _end_waiting(_threads() - {int(thread) for thread in os.listdir("/proc/self/task")})
-    made = Keeper(frozenset() if place.is_for_functions else None)
+    made = Keeper(None if plan.call is None else plan.call.modules & {BY_VALUE})
     made.begin(plan)
     return made
 
@@ -310,8 +312,7 @@ def _told(plan: Plan) -> bytes:
         return json.dumps(told).encode()
     function = plan.call.function
     name, packed = (function, b"") if isinstance(function, str) else ("", function)
-    path = plan.env.get("PYTHONPATH", module_path()).split(os.pathsep)
-    told.update(function=name, parameters=plan.call.parameters, path=path)
+    told.update(function=name, parameters=plan.call.parameters)
     return json.dumps(told).encode() + b"\n" + packed
 
 
