@@ -70,6 +70,8 @@ class Interchange:
         self._known: set[str] = set()
         """Pools that the interchange has confirmed."""
         self._watches: dict[str, int] = {}
+        self._watched: dict[int, str] = {}
+        """The other way round."""
         self._on_reply: dict[int, Callable[[control.Answer], None]] = {}
         self._on_refused: dict[int, Callable[[str], None]] = {}
         self._runs: dict[str, RunView] = {}
@@ -251,14 +253,14 @@ class Interchange:
     def _watch(self, queue: str) -> None:
         number = next(self._numbers)
         self._watches[queue] = number
-        self._on_reply[number] = self._demanded
+        self._watched[number] = queue
         raw = msgspec.Raw(_encode(control.Watch(queue)))
         self._link.order(lambda core: [core.ask(number, raw, watch=True)])
 
     def _unwatch(self, queue: str) -> None:
         number = self._watches.pop(queue, None)
         if number is not None:
-            self._on_reply.pop(number, None)
+            del self._watched[number]
             self._link.order(lambda core: core.forget(number))
 
     def _demanded(self, answer: control.Answer) -> None:
@@ -285,8 +287,6 @@ class Interchange:
         if answers.welcome is not None:
             log.info("the interchange answers", extra={"run": answers.welcome.run})
             self._set_silent(silent=False)
-            for order in list(self._pools.values()):
-                self._define(order)
         for reply in answers.replies:
             self._reply(reply)
         for refused in answers.refused_questions:
@@ -298,7 +298,7 @@ class Interchange:
 
     def _reply(self, reply: wire.Reply) -> None:
         answer = _decode(reply.answer)
-        watched = next((queue for queue, number in self._watches.items() if number == reply.number), None)
+        watched = self._watched.get(reply.number)
         if watched is None:
             on_reply = self._on_reply.pop(reply.number, None)
             self._on_refused.pop(reply.number, None)
@@ -325,9 +325,12 @@ class Interchange:
                 self._asked.clear()
                 self._starting.clear()
                 self._watches.clear()
+                self._watched.clear()
                 self._known.clear()
                 self._link = self._connect()
                 self._link.start()
+                for order in list(self._pools.values()):
+                    self._define(order)
             elif not self._link.is_heard(SILENT_SECONDS):
                 self._set_silent(silent=True)
             elif self._silent and self._known:
