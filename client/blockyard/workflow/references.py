@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-PATTERN: Final = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+PATTERN: Final = re.compile(r"\$\{\{((?:(?!\}\}).)*)\}\}", re.DOTALL)
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
 ROOTS: Final = ("params", "steps", "item", "arguments")
 
