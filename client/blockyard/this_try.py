@@ -6,7 +6,7 @@ that is no worker, and in those that a task forks, nothing surrounds.
 
 from typing import Protocol
 
-from blockyard.wire.records import Lease
+from blockyard.wire.records import Lease, Part
 
 
 class Surroundings(Protocol):
@@ -14,6 +14,10 @@ class Surroundings(Protocol):
 
     def lease(self) -> Lease:
         """The try that it runs."""
+        ...
+
+    def part(self) -> Part | None:
+        """Its part in a task that spans several managers; None for any other task."""
         ...
 
     def tell(self, record: bytes, *, is_bulk: bool = False) -> bool:

@@ -87,7 +87,7 @@ class Loop:
         """What an allowed key proves, to its user; connections by others that stand are not listened to any more."""
         self._complain_at = 0.0
         started = time.monotonic()
-        self.state = State(settings.core, log.epoch, time.time() - started)
+        self.state = State(settings.core, log.epoch, time.time() - started, seal=secrets.token_bytes(32))
         replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
         present = self._blobs.names() if self._blobs is not None and self.state.cache.results else []
         if lost := caching.drop_missing(self.state, frozenset(present)):

@@ -22,7 +22,7 @@ Listed = dict[str, tuple[str, dict[str, set[str]]]]
 def exported() -> Listed:
     """By name: its type, and its labels with their values (`pool` has no fixed ones)."""
     registry = CollectorRegistry(auto_describe=False)
-    state = State(Settings(pools={"left": PoolSettings(), "right": PoolSettings()}), 1)
+    state = State(Settings(pools={"left": PoolSettings(), "right": PoolSettings()}), 1, seal=bytes(32))
     registry.register(Snapshot(figures(state, 1.0), CommitFigures(Histogram(), 0, is_failing=False)))
     registry.register(ProcessCollector(registry=None))
     found: Listed = {}

@@ -124,7 +124,7 @@ class Interchange(Node):
         self.restarts += 1
         world = self.world
         self.log = Log(self.store, floor_bytes=FLOOR_BYTES)
-        self.state = State(self.settings, self.log.open(), world.wall_offset)
+        self.state = State(self.settings, self.log.open(), world.wall_offset, seal=bytes(32))
         self.ledger.opening = self.state.opening
         replay.replay(self.state, [entries.decode(entry) for entry in self.log.replay()], world.now)
         invariants.check(self.state)

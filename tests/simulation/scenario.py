@@ -387,7 +387,7 @@ class Scenario:
         self.interchange.store.close()
         self.interchange.store.is_away = False
         log = Log(self.interchange.store)
-        after = State(self.settings, log.open(), self.world.wall_offset)
+        after = State(self.settings, log.open(), self.world.wall_offset, seal=bytes(32))
         replay.replay(after, [entries.decode(entry) for entry in log.replay()], self.world.now)
         invariants.check(after)
         self._check_empty(after)

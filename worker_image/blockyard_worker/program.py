@@ -160,6 +160,7 @@ def _policy(settings: Settings, accelerators: tuple[str, ...]) -> Policy:
         pool=settings.pool,
         block=settings.block,
         node=settings.node or socket.gethostname(),
+        address=settings.address or socket.gethostname(),
         python=".".join(platform.python_version_tuple()[:2]),
         pid=os.getpid(),
         index=settings.index,

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     block: str = "block"
     node: str = ""
     """Name of this node for people; empty: the host name."""
+    address: str = ""
+    """At which the others of its block reach this node, for MPI: an IPv4 address or a name; empty: the host name."""
     index: int = 0
     """Place of this node in its block, 0..nodes-1; not given: what the launcher says, see `_PLACES`."""
     workers: int = 0

@@ -1,5 +1,6 @@
 """``blockyard lint``, ``run``, ``runs``, ``steps``, ``logs``, ``retry``, ``suspend`` and ``resume``: workflows."""
 
+import math
 import os
 import sys
 import time
@@ -84,7 +85,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
     document = _trace(path, scale, execute=execute) if wfformat else files.read_run(path)
     name = name or document.metadata.name
     sys.path.insert(0, os.getcwd())  # functions are imported as `python -m` here would
-    with _engine(call, name, workers, detach=detach) as engine:
+    with _engine(call, name, workers, document.spec.nodes_wanted, detach=detach) as engine:
         if again:
             _forget(engine, name)
         started = running.start(engine, document.spec, name, _arguments(document, arguments))
@@ -104,8 +105,9 @@ def _trace(path: Path, scale: float, *, execute: bool) -> Document:
 
 
 @contextmanager
-def _engine(call: Call, name: str, workers: int | None, *, detach: bool) -> Iterator[running.Engine]:
-    """The profile's interchange if one is running there, else one of our own, whose journal is the run's."""
+def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: bool) -> Iterator[running.Engine]:
+    """The profile's interchange if one is running there, else one of our own, whose journal is the run's, with one
+    block of so many workers and nodes."""
     if workers is None:
         try:
             target = connect.find(None, call.settings)
@@ -122,8 +124,8 @@ def _engine(call: Call, name: str, workers: int | None, *, detach: bool) -> Iter
         raise click.UsageError("--detach needs an interchange that goes on: blockyard local up, then say it again")
     from blockyard.client import Client  # what starts systems, which most commands do not
 
-    workers = workers or len(os.sched_getaffinity(0))
-    with Client.local(workers, folder=config.state_home() / "workflows" / name) as client:
+    each = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes)
+    with Client.local(each, nodes_per_block=nodes, folder=config.state_home() / "workflows" / name) as client:
         assert isinstance(client._engine, RemoteEngine)
         yield client._engine
 

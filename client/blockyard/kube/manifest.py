@@ -302,8 +302,9 @@ def _environment(block: Block, index: int, worker: Object) -> list[Object]:
     if block.worker_init:
         values["WORKER_INIT"] = block.worker_init
     named = [{"name": f"BLOCKYARD_WORKER_{name}", "value": value} for name, value in values.items()]
-    node = {"name": "BLOCKYARD_WORKER_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-    return [*named, node]
+    seen = {"NODE": "spec.nodeName", "ADDRESS": "status.podIP"}
+    return [*named, *({"name": f"BLOCKYARD_WORKER_{name}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
+                      for name, path in seen.items())]  # fmt: skip
 
 
 def _room(worker: Object) -> Room:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from blockyard.errors import ConfigError
@@ -137,21 +138,22 @@ class CurveCommunicator(Communicator):
 class Listening:
     """The bound side, as long as it is staged."""
 
-    def __init__(self, host: str) -> None:
-        """Raises ConfigError for an address that can't be listened on."""
-        ours, task = KeyPair.new(), KeyPair.new()
+    def __init__(
+        self, host: str, *, ours: KeyPair | None = None, task: KeyPair | None = None, ports: Sequence[int] = ()
+    ) -> None:
+        """`ours`, `task`: the keys of both sides; fresh ones if not given. `ports`: listen on the first that is free,
+        not just on any.
+
+        Raises ConfigError for an address that can't be listened on.
+        """
+        ours, task = ours or KeyPair.new(), task or KeyPair.new()
         self.key = f"{ours.public.decode()},{task.secret.decode()}"
         with contextlib.ExitStack() as stack:
             self._context = stack.enter_context(contextlib.closing(Context(_SOCKETS)))
             self._gate = Gate(self._context)
             stack.callback(self._gate.close)
             self._gate.allow(_DOMAIN, {task.public: _DOMAIN})
-            try:
-                self.router = Router(self._context, f"tcp://{host}:*", keys=ours, domain=_DOMAIN)
-            except OSError as error:
-                raise ConfigError(
-                    f"channel over TCP: host={host!r}: {error}; give an address of this machine"
-                ) from error
+            self.router = self._bound(host, ours, ports or ("*",))
             stack.callback(self.router.close)
             self.connections = stack.enter_context(contextlib.closing(Connections(self.router)))
             self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -160,6 +162,15 @@ class Listening:
         watched = (self.router.socket, self._gate.socket, self.connections.socket)
         self.descriptors = [*(int(one.fileno()) for one in watched), self._nudge]
         self._refused = 0
+
+    def _bound(self, host: str, ours: KeyPair, ports: Sequence[int | str]) -> Router:
+        faults = []
+        for port in ports:
+            try:
+                return Router(self._context, f"tcp://{host}:{port}", keys=ours, domain=_DOMAIN)
+            except OSError as error:
+                faults.append(str(error))
+        raise ConfigError(f"channel over TCP: host={host!r}: {'; '.join(faults)}; give an address of this machine")
 
     def answer_handshakes(self) -> int:
         """How many were refused."""
@@ -189,6 +200,10 @@ class Listening:
             time.sleep(0.01)
         self._note_the_rest()
         return sent
+
+    def reaches(self, peer: bytes) -> bool:
+        """Whether a peer is there still. A frame without a line says nothing to it."""
+        return self.router.send(peer, b"")
 
     def _note_the_rest(self) -> None:
         # libzmq's descriptors tell each change once, to whichever call comes first.

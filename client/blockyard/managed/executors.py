@@ -6,6 +6,7 @@ import inspect
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,13 @@ from blockyard.managed.curve import CurveCommunicator
 from blockyard.managed.executor import BaseExecutor, Command, MakeCommunicator
 from blockyard.managed.records import CodeVersion, ManagedResult, Output
 from blockyard.managed.shim import blockyard_shim
+from blockyard.managed.states import TaskStatus
 from blockyard.managed.substitution import substitute
 from blockyard.managed.wide import Leading
 
 PARAMETERS_NAME: Final = "parameters.json"
+_VERDICT_SECONDS: Final = 30.0
+"""Longer than the interchange takes to see that a manager is gone: three of its heartbeats."""
 _SHIM: Final = str(Path(blockyard_shim.__file__))
 
 Target: TypeAlias = "Callable[..., Any] | str"
@@ -152,7 +156,7 @@ class MPIExecutor(BaseExecutor):
     ) -> None:
         """`task`: a name, with `command`; or ``module:name`` of a function, or the function. `oversubscribe`: allow
         more ranks than cores. `launcher`: words instead of ``mpirun -np RANKS``. `host`: the IPv4 address of the first
-        part of a wide task for the others, '' for that of the host's name. `others`: see `BaseExecutor`.
+        part of a wide task for the others, '' for the one that its manager has given. `others`: see `BaseExecutor`.
         """
         if ranks < 1:
             raise ConfigError(f"executor of {task!r}: ranks={ranks}; give at least 1")
@@ -165,6 +169,8 @@ class MPIExecutor(BaseExecutor):
         others.setdefault("policy", Policy(needs_result=not command))
         self._host = host
         self._leading: Leading | None = None
+        self._is_bereft = False
+        """Another part is gone, and this one's program has ended for that."""
         self._is_told = bool(communicators)
         # mpirun hands no descriptors down to its ranks; a socket has an address.
         super().__init__(_name_of(task), communicators or (SocketCommunicator,), **others)
@@ -173,23 +179,38 @@ class MPIExecutor(BaseExecutor):
         where = parts.place()
         if where is None or self._launcher:
             return super()._execute()
-        if not self._folder:
+        if not self._folder and not self._words:
             raise ConfigError(
-                f"executor of {self.task!r}: it spans {where.count} managers; give a folder they all share"
+                f"executor of {self.task!r}: its parameters go to {where.count} managers by a file; give a folder they "
+                f"all share"
             )
+        host = parts.address_of(self._host or where.address)
         if where.index:
+            daemon = wide.Daemon(self.task, where, host, grace=self.policy.grace, directory=self._directory)
             try:
-                return wide.Daemon(self.task, self._folder, where, self.policy.grace).execute_task()
+                return daemon.execute_task()
             finally:
                 self._requests.clear()  # what was asked of this one was asked of the daemon as well
-        host = self._host or parts.own_address()
-        makers, self._leading = self._makers, wide.Leading(self._folder, where, host)
+        self._is_bereft = False
+        makers, self._leading = self._makers, wide.Leading(where, host)
         channels = makers if self._is_told else (partial(CurveCommunicator, host=host),)
         self._makers = (*channels, self._leading)
         try:
-            return super()._execute()
+            found = super()._execute()
         finally:
             self._makers, self._leading = makers, None
+        if self._is_bereft:
+            # The interchange ends this try as soon as it sees it too, and tries again: the program is not to blame.
+            time.sleep(_VERDICT_SECONDS)
+        return found
+
+    def finalize_task(self) -> None:
+        if self._leading is not None and self.course.status is TaskStatus.FAILED and (lost := self._leading.lost()):
+            self._is_bereft = True
+            nodes = ", ".join(f"{part} on {self._leading.hosts[part]}" for part in lost)
+            message = f"its parts are lost: {nodes}; {self.course.message}"
+            self.course = msgspec.structs.replace(self.course, reason="PartLost", message=message)
+        super().finalize_task()
 
     def _own_variables(self) -> dict[str, str]:
         return {**super()._own_variables(), **(self._leading.variables if self._leading is not None else {})}
@@ -208,7 +229,9 @@ class MPIExecutor(BaseExecutor):
     def _where(self) -> list[str]:
         if self._leading is None:
             return ["-np", str(self._ranks)]
+        self._leading.directory = self.directory
         self._leading.gather()
+        self.metadata["nodes"] = self._leading.hosts
         ranks = self._leading.ranks
         if sum(ranks.values()) != self._ranks:
             raise ConfigError(

@@ -1,51 +1,81 @@
-"""The parts of a wide MPI task: which one this is, what they say to one another, and the words for mpirun."""
+"""The parts of a wide MPI task: which one this is, how they find and what they say to one another, words for mpirun."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from blockyard import this_try
+from blockyard.errors import ConfigError
 from blockyard.managed import agent
 from blockyard.managed.agent import NAME
+from blockyard.transport import KeyPair
+from blockyard.wire.records import Part
+
+SECRET_BYTES: Final = 32
+_PORTS: Final = 8
+_FIRST_PORT: Final = 20_000
+"""Below those that Linux gives to whoever asks for any (32768), and a cluster to its Services (30000)."""
+_PORT_RANGE: Final = 10_000
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One part of a wide task."""
+def place() -> Part | None:
+    """That of the task which this worker runs; None when it is not wide.
 
-    index: int
-    count: int
-    ranks: int
-    """Of this part."""
-    attempt: str = ""
-    """Of the try, the same for all its parts and no others."""
-
-    def rendezvous(self, folder: str) -> Path:
-        """The private file."""
-        return Path(folder, f"mpi-parts{self.attempt}.json")
+    Raises ConfigError in what a wide task has started: there nobody knows by what its parts know one another.
+    """
+    part = this_try.around.part() if this_try.around is not None else None
+    if part is None and int(os.environ.get("BLOCKYARD_PARTS", "1")) > 1:
+        raise ConfigError("MPI over several managers: run it in the task itself, not in a process that it has started")
+    return part if part is not None and part.count > 1 else None
 
 
-def place() -> Place | None:
-    """That of this process; None when its task is not wide."""
-    count = int(os.environ.get("BLOCKYARD_PARTS", "1"))
-    if count < 2:
-        return None
-    lease = this_try.around.lease() if this_try.around is not None else None
-    attempt = f"-{lease.task}-{lease.epoch}" if lease is not None else ""
-    return Place(int(os.environ["BLOCKYARD_PART"]), count, int(os.environ["BLOCKYARD_RANKS"]), attempt)
-
-
-def own_address() -> str:
-    """This machine's, by its name."""
+def address_of(host: str) -> str:
+    """The IPv4 address of the first part. Raises ConfigError when the name leads nowhere."""
     try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise ConfigError(
+            f"MPI over several managers: the first one's address is {host!r}: {error}; set BLOCKYARD_WORKER_ADDRESS of "
+            f"the managers to one that leads there"
+        ) from error
+
+
+class Meeting(msgspec.Struct, frozen=True):
+    """What the parts of one try make of their secret, each for itself: whom to trust, and where to look for the first.
+
+    Nobody can say beforehand which port is free, so there are some: the first part listens on the first that is.
+    """
+
+    leader: KeyPair
+    """Of the first part."""
+    member: KeyPair
+    """Of all others."""
+    ports: tuple[int, ...]
+
+    @classmethod
+    def of(cls, secret: bytes) -> Meeting:
+        """Raises ConfigError for what is no secret: the interchange or the manager is of an older version."""
+        if len(secret) != SECRET_BYTES:
+            raise ConfigError(
+                f"MPI over several managers: the try came with a secret of {len(secret)} bytes in the place of "
+                f"{SECRET_BYTES}; bring the interchange and the workers to one version"
+            )
+        drawn = hashlib.blake2b(secret, person=b"ports", digest_size=2 * _PORTS).digest()
+        ports = (_FIRST_PORT + one % _PORT_RANGE for one in struct.unpack(f">{_PORTS}H", drawn))
+        return cls(KeyPair.derive(secret, "leader"), KeyPair.derive(secret, "member"), tuple(ports))
+
+    @property
+    def key(self) -> str:
+        """What a member proves itself by, and knows the first part by; for `Link`."""
+        return f"{self.leader.public.decode()},{self.member.secret.decode()}"
 
 
 def mpirun_words(ranks: Mapping[int, int], variables: Iterable[str]) -> list[str]:
@@ -53,7 +83,7 @@ def mpirun_words(ranks: Mapping[int, int], variables: Iterable[str]) -> list[str
 
     Daemons stay what was started, and are all started by the first part.
     """
-    parts = ",".join(f"{NAME % part}:{count}" for part, count in sorted(ranks.items()))
+    parts = ",".join(f"{NAME % part}:{count}" for part, count in sorted(ranks.items()) if count)
     settings = {
         "plm": "rsh",
         "plm_rsh_agent": f"{sys.executable} -S -E {agent.__file__}",
@@ -66,13 +96,6 @@ def mpirun_words(ranks: Mapping[int, int], variables: Iterable[str]) -> list[str
         *("--host", parts, "-np", str(sum(ranks.values())), "--bind-to", "none"),
         *(word for name in variables for word in ("-x", name)),
     ]
-
-
-class Rendezvous(msgspec.Struct, frozen=True):
-    """What the private file holds."""
-
-    endpoint: str
-    key: str
 
 
 class ToLeader(msgspec.Struct, frozen=True):
@@ -88,6 +111,8 @@ class ToMember(msgspec.Struct, frozen=True):
 
     what: str
     words: list[str] = []
+    directory: str = ""
+    """With `start`: where the first part works, and so shall all ranks."""
 
 
 class Asked(msgspec.Struct, frozen=True):

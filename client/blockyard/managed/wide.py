@@ -1,22 +1,22 @@
 """MPI over the managers of a wide task: the first part runs mpirun, each of the others one of mpirun's daemons.
 
 Every part of a wide task runs the same function, so each comes to the same `MPIExecutor` and asks `parts.place` which
-one it is. The first part leaves a private file in the folder that all share: where it listens, and its key. The
-others find it, say how many ranks they take, and wait. mpirun calls `agent` for each node in the place of ssh; what it
-asks for goes to the part that it is for, which runs it as a managed task of its own. So whatever a rank starts is below
-a keeper on its own node, and ends with its part: no sshd, nothing left behind.
+one it is. The interchange gave each the address of the first part and a secret of this try; keys and ports follow from
+that (`parts.Meeting`). The others connect to the first, say how many ranks they take, and wait. mpirun calls `agent`
+for each node in the place of ssh; what it asks for goes to the part that it is for, which runs it as a managed task of
+its own. So whatever a rank starts is below a keeper on its own node, and ends with its part: no sshd, nothing left.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -29,16 +29,19 @@ from blockyard.managed.course import Exit, Policy
 from blockyard.managed.curve import Listening
 from blockyard.managed.executor import BaseExecutor, Command
 from blockyard.managed.frames import Message
-from blockyard.managed.parts import Asked, Place, Rendezvous, ToLeader, ToMember
+from blockyard.managed.parts import Asked, Meeting, ToLeader, ToMember
 from blockyard.managed.records import AnalysisConfig
 from blockyard.managed.shim.blockyard_shim import Link
 from blockyard.managed.states import TaskStatus
+from blockyard.wire.records import Part
 
 GATHER_SECONDS: Final = 120.0
 """How long the parts wait for one another: each starts as its manager comes to it."""
 GONE: Final = 127
 """In the place of an exit code."""
 _AGAIN_SECONDS: Final = 0.2
+_WELCOME_SECONDS: Final = 5.0
+"""That who listens on a port has at first to show that it is the first part; each time twice as long."""
 _FAREWELL_SECONDS: Final = 5.0
 _BYTES: Final = 1 << 20
 
@@ -76,10 +79,14 @@ class _Agent:
 class Leading(Communicator):
     """The first part's side. It carries no messages of the task: the executor's loop only drives it."""
 
-    def __init__(self, folder: str, where: Place, host: str) -> None:
+    def __init__(self, where: Part, host: str) -> None:
         """`host`: the IPv4 address at which the others reach this one."""
         super().__init__()
-        self._folder, self._place, self._host = folder, where, host
+        self._place, self._host = where, host
+        self._meeting = Meeting.of(where.secret)
+        self.directory = ""
+        """Where the ranks are to work."""
+        self.hosts = where.hosts
         self._stack = contextlib.ExitStack()
         self._listening: Listening | None = None
         self._path = self._scratch = ""
@@ -105,19 +112,14 @@ class Leading(Communicator):
 
     def stage_communicator(self) -> None:
         with contextlib.ExitStack() as stack:
-            self._listening = stack.enter_context(contextlib.closing(Listening(self._host)))
+            known = self._meeting
+            listening = Listening(self._host, ours=known.leader, task=known.member, ports=known.ports)
+            self._listening = stack.enter_context(contextlib.closing(listening))
             self._scratch = stack.enter_context(_scratch())
             self._path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="blockyard-")), "agents")
             self._socket = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             self._socket.bind(self._path)
             self._socket.listen(128)
-            rendezvous = Rendezvous(self._listening.router.endpoint, self._listening.key)
-            path = self._place.rendezvous(self._folder)
-            draft = path.with_suffix(".new")
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(rendezvous))
-            stack.callback(path.unlink, missing_ok=True)
-            draft.replace(path)
             self._stack = stack.pop_all()
 
     def gather(self, seconds: float = GATHER_SECONDS) -> None:
@@ -129,10 +131,28 @@ class Leading(Communicator):
                 missing = sorted({*range(self._place.count)} - self.ranks.keys())
                 raise NobodyCame(
                     f"MPI over {self._place.count} managers: within {seconds:g} s no word of parts {missing}; do all "
-                    f"see the folder {self._folder}, and reach {self._host}?"
+                    f"reach {self._host} at ports {self._meeting.ports}?"
                 )
             for reader in _wait(self.readers(), left):
                 self.read(reader)
+
+    def lost(self) -> list[int]:
+        """Parts that are gone without a word of how their daemon ended: not it failed, but what it ran on.
+
+        Has the others end theirs, and waits for their word.
+        """
+        for part in self._peers:
+            self._tell(part, ToMember("end"))
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        gone: set[int] = set()
+        while (waiting := self._peers.keys() - gone) and (left := deadline - time.monotonic()) > 0:
+            for reader in _wait(self.readers(), min(left, _AGAIN_SECONDS)):
+                self.read(reader)
+            gone |= {part for part in waiting & self._peers.keys() if not self._reaches(part)}
+        return sorted(gone & self._peers.keys())
+
+    def _reaches(self, part: int) -> bool:
+        return self._listening is not None and self._listening.reaches(self._peers[part])
 
     def readers(self) -> list[int]:
         if self._listening is None:
@@ -155,7 +175,10 @@ class Leading(Communicator):
 
     def _from_agent(self, reader: int) -> None:
         one = self._agents[reader]
-        data = one.socket.recv(_BYTES)
+        try:
+            data = one.socket.recv(_BYTES)
+        except ConnectionResetError:  # it was ended before it read what it was answered
+            data = b""
         one.said += data
         if not data:  # mpirun has ended it
             self._agents.pop(reader).socket.close()
@@ -164,7 +187,7 @@ class Leading(Communicator):
             asked = msgspec.json.decode(one.said, type=Asked)
             one.part = asked.part
             if asked.part in self._peers:
-                self._tell(asked.part, ToMember("start", asked.words))
+                self._tell(asked.part, ToMember("start", asked.words, self.directory))
             else:
                 one.answer(GONE)
 
@@ -207,9 +230,10 @@ class Leading(Communicator):
 class _Following(Communicator):
     """Another part's side, driven by the loop of its `Daemon`."""
 
-    def __init__(self, folder: str, where: Place) -> None:
+    def __init__(self, where: Part, host: str) -> None:
         super().__init__()
-        self._path, self._place = where.rendezvous(folder), where
+        self._place, self._host = where, host
+        self._meeting = Meeting.of(where.secret)
         self._link: Link | None = None
         self.on_end: Callable[[], None] = lambda: None
         """The first part wants its daemon ended."""
@@ -220,37 +244,48 @@ class _Following(Communicator):
 
     @property
     def address(self) -> str:
-        return str(self._path)
+        return self._host
 
     def stage_communicator(self) -> None:
         return  # what is to be opened is only known once the first part is there
 
-    def words(self, seconds: float = GATHER_SECONDS) -> list[str]:
+    def order(self, seconds: float = GATHER_SECONDS) -> ToMember:
         """Find the first part and wait for what shall be started. Raises NobodyCame, and NotNeeded."""
         deadline = time.monotonic() + seconds
-        known: Rendezvous | None = None
-        is_welcome = False
+        ports = itertools.cycle(self._meeting.ports)
+        is_welcome, next_at, patience = False, 0.0, _WELCOME_SECONDS
         while is_welcome or time.monotonic() < deadline:
-            with contextlib.suppress(OSError, msgspec.DecodeError):  # not there yet
-                if not is_welcome and (found := _read(self._path)) != known:
-                    self.clear_communicator()
-                    known, self._link = found, Link(found.endpoint, found.key)
-                    self._link.send(msgspec.json.encode(ToLeader(self._place.index, self._place.ranks)))
-            if self._link is None:
-                time.sleep(_AGAIN_SECONDS)
-                continue
+            if not is_welcome and time.monotonic() >= next_at:
+                self._knock(ports)
+                if self._link is None:
+                    time.sleep(_AGAIN_SECONDS)
+                    continue
+                next_at = time.monotonic() + patience
+                patience *= 2  # where all is slow, it needs only wait
+            assert self._link is not None
             _wait([self._link.fileno()], _AGAIN_SECONDS)
             for order in _orders(self._link.poll()):
                 match order.what:
                     case "welcome":
                         is_welcome = True
                     case "start":
-                        return order.words
+                        return order
                     case _:
                         raise NotNeeded("the first part has ended")
         raise NobodyCame(
-            f"MPI, part {self._place.index}: within {seconds:g} s no word of the first part by {self._path}"
+            f"MPI, part {self._place.index}: within {seconds:g} s no word of the first part by {self._host}, ports "
+            f"{self._meeting.ports}"
         )
+
+    def _knock(self, ports: Iterator[int]) -> None:
+        """Connect to the next port on which somebody listens, if there is any: who it is, its key will show."""
+        self.clear_communicator()
+        for port in itertools.islice(ports, len(self._meeting.ports)):
+            with contextlib.suppress(OSError):  # nobody yet
+                socket.create_connection((self._host, port), _AGAIN_SECONDS).close()
+                self._link = Link(f"tcp://{self._host}:{port}", self._meeting.key)
+                self._link.send(msgspec.json.encode(ToLeader(self._place.index, self._place.ranks)))
+                return
 
     def tell_end(self, code: int) -> None:
         """The daemon has ended."""
@@ -282,18 +317,23 @@ class _Following(Communicator):
 class Daemon(BaseExecutor):
     """Runs what the first part wants on this one, and leaves it to the first to say how that went."""
 
-    def __init__(self, task: str, folder: str, where: Place, grace: float) -> None:
-        self._following = _Following(folder, where)
+    def __init__(self, task: str, where: Part, host: str, *, grace: float, directory: str) -> None:
+        """`host`: the first part's. `directory`: of this part's own; '' when it was told none."""
+        self._following = _Following(where, host)
         self._following.on_end = lambda: self.cancel("the first part has ended it")
         self._words: list[str] = []
-        super().__init__(task, [PipeCommunicator, self._following], policy=Policy(grace=grace))
+        super().__init__(task, [PipeCommunicator, self._following], policy=Policy(grace=grace), directory=directory)
 
     def _prepare_places(self, stack: contextlib.ExitStack) -> None:
         super()._prepare_places(stack)
         self.update_environment(agent.apart(stack.enter_context(_scratch())))
+        self._stack = stack
 
     def pre_task(self) -> None:
-        self._words = self._following.words()
+        order = self._following.order()
+        self._words = order.words
+        if self._directory:
+            self._stack.enter_context(standing_in(self.directory, order.directory))
         super().pre_task()
 
     def submit_cmd(self) -> Command:
@@ -312,15 +352,27 @@ class Daemon(BaseExecutor):
         return  # the first part's is that of the task
 
 
+@contextlib.contextmanager
+def standing_in(own: str, theirs: str) -> Iterator[None]:
+    """Have the ranks of this part find its own directory where the first part's is, when that is not here.
+
+    A step of a workflow works in a folder that was made for it, on each node another. Raises OSError.
+    """
+    if os.path.lexists(theirs):
+        yield
+        return
+    os.symlink(own, theirs)
+    try:
+        yield
+    finally:
+        os.unlink(theirs)
+
+
 def _scratch() -> tempfile.TemporaryDirectory[str]:
     shared = "/dev/shm"
     return tempfile.TemporaryDirectory(
         prefix="blockyard-mpi-", dir=shared if os.access(shared, os.W_OK) else None, ignore_cleanup_errors=True
     )
-
-
-def _read(path: Path) -> Rendezvous:
-    return msgspec.json.decode(path.read_bytes(), type=Rendezvous)
 
 
 def _orders(data: bytes) -> list[ToMember]:

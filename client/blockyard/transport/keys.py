@@ -4,6 +4,7 @@ The format is ZMQ's own certificate file (RFC 26 names the keys, https://rfc.zer
 ``public-key = …`` and ``secret-key = …`` in Z85. Which keys are allowed where is `zap`'s business.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import zmq
+from zmq.utils import z85
 
 from blockyard.errors import BadKey
 
@@ -31,6 +33,12 @@ class KeyPair(msgspec.Struct, frozen=True):
         """Make a fresh pair."""
         public, secret = zmq.curve_keypair()
         return cls(public, secret)
+
+    @classmethod
+    def derive(cls, secret: bytes, role: str) -> "KeyPair":
+        """The pair of a role, at most 16 letters, the same for all who share a secret of 32 bytes."""
+        found = z85.encode(hashlib.blake2b(secret, person=role.encode(), digest_size=32).digest())
+        return cls(zmq.curve_public(found), found)
 
     @classmethod
     def load(cls, path: Path) -> "KeyPair":

@@ -43,6 +43,8 @@ class Join(Record, tag=1, frozen=True):
     """Until the block's walltime is over; 0: it has none."""
     tally: Tally = Tally()
     """An interchange that does not know this manager counts from here."""
+    address: str = ""
+    """At which the other managers of its block reach programs on this node: an IPv4 address, or a name."""
 
 
 class Outcomes(Record, tag=2, frozen=True):

@@ -240,6 +240,13 @@ class Part(Record, frozen=True):
     """Ranks on this manager."""
     total_ranks: int
     hosts: list[str]
+    address: str = ""
+    """Of the first part's machine, for the others."""
+    secret: bytes = b""
+    """Of the try, 32 bytes that its parts alone are told: by what they make of it they know one another."""
+
+    def __repr__(self) -> str:
+        return f"Part(index={self.index}, count={self.count}, ranks={self.ranks}, address={self.address!r})"
 
 
 class Need(Record, frozen=True):

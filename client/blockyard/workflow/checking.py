@@ -416,8 +416,12 @@ def _amount_faults(path: str, step: Step) -> Iterator[Fault]:
         if step.mpi.nodes and step.mpi.ranks_per_node and step.mpi.ranks > step.mpi.nodes * step.mpi.ranks_per_node:
             room = step.mpi.nodes * step.mpi.ranks_per_node
             yield Fault(f"{path}.mpi.ranks", f"{step.mpi.ranks} do not fit: nodes × ranksPerNode is {room}")
-        if step.mpi.nodes > 1:
-            yield Fault(f"{path}.mpi.nodes", f"is {step.mpi.nodes}; this version runs the ranks of a step on one node")
+        if step.mpi.nodes > step.mpi.ranks:
+            yield Fault(f"{path}.mpi.nodes", f"is {step.mpi.nodes}, more than there are ranks ({step.mpi.ranks})")
+        for where, _ in files_in(step.arguments, f"{path}.arguments") if step.mpi.spread > 1 else ():
+            yield Fault(
+                where, f"is staged on one node, and the ranks are on {step.mpi.spread}; name a path that all see"
+            )
 
 
 def _sweep_faults(path: str, sweep: Sweep) -> Iterator[Fault]:

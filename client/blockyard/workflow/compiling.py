@@ -139,9 +139,12 @@ class _Compiler:
             tuple(step.retry.on),
             seconds(step.timeout) if step.timeout else 0.0,
             deadline,
-            float(amount(resources.cpu)) if resources.cpu is not None else float(mpi.ranks if mpi is not None else 0),
+            float(amount(resources.cpu))
+            if resources.cpu is not None
+            else float(mpi.most_ranks if mpi is not None else 0),
             math.ceil(amount(resources.memory)) if resources.memory is not None else 0,
             resources.accelerators,
+            *((mpi.spread, mpi.ranks, mpi.ranks_per_node) if mpi is not None and mpi.spread > 1 else (0, 0, 0)),
             idempotent=step.idempotent,
             trigger=trigger,
             condition=Condition(step.when, list(needs), self._encoded) if step.when else None,

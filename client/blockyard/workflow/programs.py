@@ -28,9 +28,15 @@ class ProgramResult:
 
 
 def run_program(plan: Plan, command: Sequence[str], environment: Mapping[str, str]) -> ProgramResult:
-    """Run a command to its end. Raises ManagedTaskFailed; ConfigError when it did not write its outputs."""
-    from blockyard.managed.run import ManagedSpec, run_managed  # for those steps alone
+    """Run a command to its end. Raises ManagedTaskFailed; ConfigError when it did not write its outputs.
 
+    Each part of a step that spans several nodes comes here; the first one, where rank 0 is, says how it went.
+    """
+    from blockyard.managed.parts import place  # for those steps alone
+    from blockyard.managed.run import ManagedSpec, run_managed
+
+    where = place() if plan.ranks else None
+    is_first = where is None or where.index == 0
     with tempfile.TemporaryDirectory(prefix="blockyard-step-") as folder:
         written = Path(folder, "outputs.json")
         ended = run_managed(
@@ -47,7 +53,9 @@ def run_program(plan: Plan, command: Sequence[str], environment: Mapping[str, st
             ),
             check=True,
         )
-        return ProgramResult(ended.exit_code or 0, ended.stdout, ended.stderr, _outputs(written, plan))
+        return ProgramResult(
+            ended.exit_code or 0, ended.stdout, ended.stderr, _outputs(written, plan) if is_first else {}
+        )
 
 
 def run_task(plan: Plan, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

@@ -6,6 +6,7 @@ one list of fields. What a field's value may be besides its type is checked in `
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
@@ -114,7 +115,19 @@ class Mpi(Record, frozen=True):
     command: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=256)]
     ranks: Annotated[int, Meta(ge=1, le=1_000_000)]
     ranks_per_node: Annotated[int, Meta(ge=0, le=4096)] = 0
+    """0: as many on each as come out even."""
     nodes: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """Of one block; 0: as many as ranksPerNode makes of ranks, else one."""
+
+    @property
+    def spread(self) -> int:
+        """Over how many nodes, 1 or more."""
+        return self.nodes or (math.ceil(self.ranks / self.ranks_per_node) if self.ranks_per_node else 1)
+
+    @property
+    def most_ranks(self) -> int:
+        """On one of them."""
+        return self.ranks_per_node or math.ceil(self.ranks / self.spread)
 
 
 class Sweep(Record, frozen=True):
@@ -228,6 +241,12 @@ class Workflow(Record, frozen=True):
     """In a cluster: what this run does while another one of its key has not ended."""
     concurrency_key: Annotated[str, Meta(max_length=253)] = ""
     """Runs of one namespace with one key are held against one another; default: those of one owner, or template."""
+
+    @property
+    def nodes_wanted(self) -> int:
+        """How many nodes a block must have, so that each step finds as many as it asks for."""
+        steps = self.steps if self.on_exit is None else [*self.steps, self.on_exit]
+        return max((step.mpi.spread for step in steps if step.mpi is not None), default=1)
 
 
 class RunMetadata(Record, frozen=True):

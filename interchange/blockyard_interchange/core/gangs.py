@@ -3,7 +3,12 @@
 The first wide task of a pool reserves managers, which from then on are given nothing else and run empty; it starts when
 all of them are. One reservation at a time in a pool, in order of arrival: so there is no deadlock, and a wide task
 waits no longer than the longest task that its managers hold, beside however many small ones.
+
+The parts of each try are told a secret that nobody else is, by which they know one another (`blockyard.managed.parts`).
+It is made from one of this process, so nothing of it is kept: not in the journal, and not for another try.
 """
+
+import hashlib
 
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Failure, Lease, Outcome, Part, Status
@@ -62,6 +67,7 @@ def _start(state: State, gang: Gang, now: float) -> None:
     if not spec.idempotent:
         state.given.append(Lease(task.id, task.epoch))
     hosts = [manager.node for manager in gang.managers]
+    address, secret = (gang.managers[0].address, _secret(state, task)) if count > 1 else ("", b"")
     first = 0
     for index, manager in enumerate(gang.managers):
         ranks = spec.ranks_per_node or total // count + (index < total % count)
@@ -69,11 +75,15 @@ def _start(state: State, gang: Gang, now: float) -> None:
         manager.leases[task.id] = task
         manager.load += order.slots
         matching.send_function(state, manager, order)
-        part = Part(index, count, first, ranks, total, hosts)
+        part = Part(index, count, first, ranks, total, hosts, address, secret)
         assigned = Assigned(task.id, task.epoch, task.body, matching.needs_of(task), part)
         effects = state.effects.before if spec.idempotent else state.effects.after_managers
         effects.append((manager.peer, wire.Assign([wire.AssignGroup(spec, [assigned])])))
         first += ranks
+
+
+def _secret(state: State, task: Task) -> bytes:
+    return hashlib.blake2b(b"%d %d" % (task.id, task.epoch), key=state.seal, digest_size=32).digest()
 
 
 def on_part(state: State, manager: Manager, task: Task, outcome: Outcome, now: float) -> None:

@@ -32,6 +32,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
         manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
         manager.python, manager.near, manager.tally = message.python, near, message.tally
+        manager.address = message.address
         if message.seconds_left:
             manager.ends_at = now + message.seconds_left
         pool.managers[manager.id] = manager

@@ -244,7 +244,7 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
+        "accelerators", "address", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
         "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
         "peer", "pool", "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
         "workers",
@@ -260,6 +260,7 @@ class Manager:
         self.memory_bytes = 0
         self.accelerators = 0
         self.node = ""
+        self.address = ""
         self.index = 0
         self.python = ""
         self.near = False
@@ -496,9 +497,11 @@ class State:
     """Everything the interchange knows."""
 
     def __init__(  # noqa: PLR0915 - the list of tables
-        self, settings: Settings, opening: int, wall_offset: float = 0.0
+        self, settings: Settings, opening: int, wall_offset: float = 0.0, *, seal: bytes
     ) -> None:
         self.settings = settings
+        self.seal = seal
+        """32 random bytes of this process, from which the secrets of wide tries are made; see `gangs`."""
         self.wall_offset = wall_offset
         """UTC less the monotonic clock, read once: a clock that is set later moves no deadline."""
         self.began_at = 0.0

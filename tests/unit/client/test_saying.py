@@ -21,6 +21,9 @@ class Around:
     def lease(self) -> Lease:
         return self.now
 
+    def part(self) -> None:
+        return None
+
     def tell(self, record: bytes) -> bool:
         self.told.append(msgspec.msgpack.decode(record, type=Event))
         return True

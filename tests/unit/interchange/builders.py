@@ -250,7 +250,7 @@ class Bench:
 
     def _start(self) -> None:
         self.log = Log(self.store, floor_bytes=self.floor_bytes)
-        self.state = State(self.settings, self.log.open(), self.wall_offset)
+        self.state = State(self.settings, self.log.open(), self.wall_offset, seal=bytes(range(32)))
         replay.replay(self.state, [entries.decode(entry) for entry in self.log.replay()], self.now)
         self.check()
 

@@ -4,6 +4,7 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Status
+from blockyard_interchange.core import entries
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Manager, a_spec, done, ended, lease
 
@@ -176,3 +177,23 @@ def test_ranks_are_dealt_over_the_nodes() -> None:
     bench.turn()
     parts = [manager.assigned()[0].part for manager in block]
     assert [(p.first_rank, p.ranks, p.total_ranks) for p in parts if p is not None] == [(0, 3, 5), (3, 2, 5)]
+
+
+def test_the_parts_of_a_try_are_told_one_secret_and_the_address_of_the_first() -> None:
+    bench = a_bench()
+    client = bench.client()
+    block = [bench.manager(f"b{index}", block="b", index=index, address=f"10.0.0.{index}") for index in range(2)]
+    client.call(WIDE)
+    bench.turn()
+    tries = [manager.assigned()[0] for manager in block]
+    block[1].report(ended(tries[1], Status.LOST))
+    bench.turn()
+    tries += [manager.assigned()[0] for manager in block]
+    parts = [one.part for one in tries if one.part is not None]
+    assert [part.address for part in parts] == ["10.0.0.0"] * 4
+    secrets = [part.secret for part in parts]
+    assert {len(secret) for secret in secrets} == {32}
+    assert [secret == secrets[0] for secret in secrets] == [True, True, False, False]
+    assert secrets[2] == secrets[3]
+    journal = b"".join(entries.encode(entry) for entry in bench.entries)
+    assert not any(secret in journal for secret in (*secrets, bench.state.seal))

@@ -93,6 +93,8 @@ def test_a_gang_has_host_names_and_a_service() -> None:
     block = replace(PLAIN, nodes=2)
     spec = pod(block, 1)["spec"]
     assert (spec["hostname"], spec["subdomain"]) == ("p-abcde-1", "p-abcde")
+    (address,) = [one for one in worker(pod(block, 1))["env"] if one["name"] == "BLOCKYARD_WORKER_ADDRESS"]
+    assert address["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
     made_service = service(block)
     assert made_service["spec"]["clusterIP"] == "None"
     assert made_service["spec"]["publishNotReadyAddresses"] is True

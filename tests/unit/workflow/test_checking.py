@@ -298,6 +298,9 @@ MUTANTS: list[tuple[str, Any, str, str]] = [
     ("spec.steps.2", {"name": "say", "mpi": {"command": ["a"], "ranks": 0}}, f"{SAY}.mpi.ranks", ">= 1"),
     ("spec.steps.2", {"name": "say", "mpi": {"command": ["a"], "ranks": 9, "nodes": 2, "ranksPerNode": 4}},
      f"{SAY}.mpi.ranks", "ranksPerNode is 8"),
+    ("spec.steps.2", {"name": "say", "mpi": {"command": ["a"], "ranks": 2, "nodes": 3}}, f"{SAY}.mpi.nodes", "is 3"),
+    ("spec.steps.2", {"name": "say", "mpi": {"command": ["a"], "ranks": 2, "nodes": 2},
+                      "arguments": {"x": {"file": "s3://b/c"}}}, f"{SAY}.arguments.x.file", "staged on one node"),
 ]  # fmt: skip
 
 

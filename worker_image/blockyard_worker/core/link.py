@@ -127,6 +127,7 @@ def _join(state: State, now: float) -> Join:
         pid=policy.pid,
         seconds_left=max(0.001, policy.ends_at - now) if policy.ends_at else 0.0,
         tally=_tally(state),
+        address=policy.address,
     )
 
 

@@ -31,6 +31,7 @@ class Policy:
     chunk_seconds: float
     accelerator_names: tuple[str, ...] = ()
     """As many as there are accelerators; none: they are called by their numbers."""
+    address: str = ""
     ends_at: float = 0.0
     """When the block's walltime is over; 0: never."""
 

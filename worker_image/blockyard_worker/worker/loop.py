@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blockyard import this_try
-from blockyard.wire.records import Assigned, Lease, Outcome, Status
+from blockyard.wire.records import Assigned, Lease, Outcome, Part, Status
 from blockyard_worker import pipe
 from blockyard_worker.page import Page
 from blockyard_worker.pipe import FrameBuffer, to_worker
@@ -56,6 +56,7 @@ class Worker:
         self.usage: Usage | None = None
         """Measures what tries use, when somebody wants to know."""
         self._uses: list[Use] = []
+        self._part: Part | None = None
         self.is_forked = False
         """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
 
@@ -101,6 +102,10 @@ class Worker:
         now = self._page.read()
         return Lease(now.task, now.epoch) if now is not None else Lease(0, 0)
 
+    def part(self) -> Part | None:
+        """Of the try that runs."""
+        return self._part
+
     def obey(self) -> None:
         """Carry out what the manager ordered, once, however often it signals."""
         order = self._page.order()
@@ -132,6 +137,7 @@ class Worker:
     def _run(self, run: Run) -> None:
         before = dict(os.environ) if run.environment else {}
         os.environ.update(run.environment)
+        self._part = run.groups[0].tries[0].part if run.environment else None  # a try that has one comes alone
         needed = [
             need.task for group in run.groups for a in group.tries if a.needs for need in a.needs if need.body is None
         ]
