@@ -10,7 +10,7 @@ from blockyard import this_try
 from blockyard.declaring import as_json
 from blockyard.errors import NotSendable
 from blockyard.ids import TaskId, task_name
-from blockyard.wire import codec
+from blockyard.this_try import Way
 from blockyard.wire.monitoring import MAX_NAME, MAX_TEXT, Event, micros
 from blockyard.wire.records import Lease
 
@@ -62,4 +62,4 @@ def event(name: str, /, **data: Any) -> bool:
     at_us = _said.next(lease, micros(time.time())) if lease.task else 0
     if not at_us:
         return False
-    return around.tell(codec.encode(Event(at_us, name, task_name(TaskId(lease.task)), text if data else "")))
+    return around.tell(Event(at_us, name, task_name(TaskId(lease.task)), text if data else ""), way=Way.PASSING)

@@ -4,9 +4,22 @@ A worker says here that it is one; deep below it, a managed task finds it withou
 that is no worker, and in those that a task forks, nothing surrounds.
 """
 
+import enum
 from typing import Protocol
 
+from blockyard.wire.monitoring import FromWorker
 from blockyard.wire.records import Lease, Part
+
+
+class Way(enum.IntEnum):
+    """How what is told travels, and what becomes of it while the hub is away."""
+
+    KEPT = 0
+    """It must not be missed: it is kept until it is stored."""
+    BULK = 1
+    """The same; but it may be large, and takes no room from what is `KEPT`."""
+    PASSING = 2
+    """It may be missed, and takes no room from what may not."""
 
 
 class Surroundings(Protocol):
@@ -20,11 +33,8 @@ class Surroundings(Protocol):
         """Its part in a task that spans several managers; None for any other task."""
         ...
 
-    def tell(self, record: bytes, *, is_bulk: bool = False) -> bool:
-        """Have the history told this: a record of `wire.monitoring`, encoded. False without monitoring.
-
-        `is_bulk`: it may be large, and goes a way of its own, so that it takes no room from what must not be missed.
-        """
+    def tell(self, *records: FromWorker, way: Way = Way.KEPT) -> bool:
+        """Have the history told this. False without monitoring."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from blockyard.this_try import Way
 from blockyard.wire.records import Assigned, Function, Outcome, Record, TaskSpec
 
 
@@ -66,10 +67,11 @@ class Results(Record, tag=3, frozen=True):
 
 
 class Note(Record, tag=4, frozen=True):
-    """Something for the history that does not wait for the try's end: a `wire.monitoring.Config`, encoded."""
+    """Something for the history that does not wait for the try's end."""
 
-    record: bytes
-    is_bulk: bool = False
+    records: list[bytes]
+    """Of `wire.monitoring`, encoded. The manager hands them on as they are."""
+    way: Way = Way.KEPT
 
 
 class Obeyed(Record, tag=5, frozen=True):

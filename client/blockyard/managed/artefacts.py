@@ -16,7 +16,7 @@ import msgspec
 
 from blockyard import this_try
 from blockyard.managed.records import OutputFile, TaskResult
-from blockyard.wire import codec
+from blockyard.this_try import Way
 from blockyard.wire.monitoring import MAX_NAME, MAX_PART_BYTES, MAX_TEXT, Artefact, ArtefactPart, clipped, micros
 
 MOST_FIGURE_BYTES: Final = 5 * 1024 * 1024
@@ -54,11 +54,11 @@ def tell(config: str, result: TaskResult, files: list[OutputFile]) -> None:
         pieces = range(0, max(1, len(data)), MAX_PART_BYTES) if one.data is not None else ()
         for part, begin in enumerate(pieces):
             piece = ArtefactPart(one.sha256, part, at, data[begin : begin + MAX_PART_BYTES])
-            around.tell(codec.encode(piece), is_bulk=True)
-        around.tell(codec.encode(Artefact(
+            around.tell(piece, way=Way.BULK)
+        around.tell(Artefact(
             config, lease.task, lease.epoch, clipped(one.name, MAX_NAME), clipped(one.kind, MAX_NAME), one.media,
             clipped(one.path, MAX_TEXT), one.size_bytes, one.sha256, len(pieces), at,
-        )))  # fmt: skip
+        ))  # fmt: skip
 
 
 def found(result: TaskResult, files: list[OutputFile]) -> Iterator[Left]:

@@ -9,7 +9,6 @@ import msgspec
 
 from blockyard import this_try
 from blockyard.managed.records import AnalysisConfig
-from blockyard.wire import codec
 from blockyard.wire.monitoring import MAX_CONFIG_BYTES, MAX_NAME, Config, clipped, micros
 
 _MOST_OUTPUTS: Final = 100
@@ -21,7 +20,7 @@ def tell(record: AnalysisConfig) -> None:
     around = this_try.around
     if around is not None:
         lease = around.lease()
-        around.tell(codec.encode(config_of(record, lease.task, lease.epoch)))
+        around.tell(config_of(record, lease.task, lease.epoch))
 
 
 def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:

@@ -5,6 +5,7 @@ arrive; samples travel with heartbeats. The receiver is the hub's link to the in
 interchange's own records anyway.
 """
 
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,21 +32,30 @@ class _Link:
 
 
 class Outbox:
-    """Keeps packets until the manager's next message takes them along."""
+    """Keeps packets until the manager's next message takes them along; any thread may put some in."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = 1 << 62) -> None:
+        """`most_bytes`: that may wait; what comes then is lost."""
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
         self._waiting: list[bytes] = []
+        self._bytes = 0
         self._is_closed = False
 
     def transmit(self, number: int, packet: bytes) -> bool:
         if self._is_closed:
             raise RadioMisuse("send: the manager's link to the interchange is closed")
-        self._waiting.append(packet)
+        with self._lock:
+            if self._bytes + len(packet) > self._most_bytes:
+                return False
+            self._waiting.append(packet)
+            self._bytes += len(packet)
         return True
 
     def take(self) -> list[bytes]:
         """What waits, to be sent now."""
-        taken, self._waiting = self._waiting, []
+        with self._lock:
+            taken, self._waiting, self._bytes = self._waiting, [], 0
         return taken
 
     def close(self) -> None:

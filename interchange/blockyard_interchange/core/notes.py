@@ -30,6 +30,8 @@ _GATHER_SECONDS: Final = 0.015
 _FRAME_BYTES: Final = 256 * 1024
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 """Sent and not confirmed; the rest waits here."""
+_MOST_PASSING_BYTES: Final = 2 * 1024 * 1024
+"""Of packets that nobody keeps, while there is no hub, or it is slow; the oldest go then."""
 _MOST_TRIES: Final = 4096
 """In one record."""
 _MOST_EDGES: Final = 4096
@@ -46,8 +48,8 @@ class Notes:
 
     __slots__ = (
         "_assigned", "_assigned_us", "_manager", "_order", "_submitted_us", "_tries", "confirmed", "dropped", "due_at",
-        "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing", "peer", "queued",
-        "records", "sent", "sent_at", "sent_bytes", "source",
+        "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing", "passing_bytes",
+        "peer", "queued", "records", "sent", "sent_at", "sent_bytes", "source",
     )  # fmt: skip
 
     def __init__(self, opening: int, offset: float, most_bytes: int) -> None:
@@ -61,10 +63,11 @@ class Notes:
         """Of this turn."""
         self.others: list[hub.Told] = []
         """Packets of managers that came in this turn and are to be kept in the same way."""
-        self.passing: list[hub.Told] = []
-        """The same, but nobody keeps them."""
+        self.passing: deque[hub.Told] = deque()
+        """The same, but nobody keeps them; they wait for a hub as long as they are not too many."""
+        self.passing_bytes = 0
         self.dropped = 0
-        """Packets that nobody keeps and that could not be passed on."""
+        """Packets that were too many, or too large."""
         self.is_lasting = False
         """Something of this turn belongs into the journal."""
         self.kept: deque[tuple[int, hub.Told]] = deque()
@@ -187,9 +190,18 @@ class Notes:
 
     def on_passing(self, manager: "Manager", packets: list[bytes]) -> None:
         """Packets that nobody keeps."""
-        self.passing += [
-            hub.Told(packet, manager.pool.name) for packet in packets if len(packet) <= said.MAX_PACKET_BYTES
-        ]
+        for packet in packets:
+            if len(packet) <= said.MAX_PACKET_BYTES:
+                self._pass(hub.Told(packet, manager.pool.name))
+            else:
+                self.dropped += 1
+
+    def _pass(self, told: hub.Told) -> None:
+        self.passing.append(told)
+        self.passing_bytes += _size(told)
+        while self.passing_bytes > _MOST_PASSING_BYTES:
+            self.passing_bytes -= _size(self.passing.popleft())
+            self.dropped += 1
 
     # --- who comes and goes
 
@@ -288,11 +300,10 @@ class Notes:
         self.due_at = math.inf
 
     def _pass_on(self, effects: "Effects") -> None:
-        passing, self.passing = self.passing, []
         if self.peer and self.sent_bytes < _WINDOW_BYTES:
-            effects.after_hub.append((self.peer, hub.Relayed(passing)))
-        else:
-            self.dropped += len(passing)
+            effects.after_hub.append((self.peer, hub.Relayed(list(self.passing))))
+            self.passing.clear()
+            self.passing_bytes = 0
 
     def _unsent(self) -> "Iterable[tuple[int, hub.Told]]":
         start = len(self.kept)

@@ -6,6 +6,7 @@ Out of scope: how the hub stores it (`tests/unit/monitoring`, `tests/integration
 import pytest
 
 from blockyard.wire import hub as hub_wire
+from blockyard.wire import manager as manager_wire
 from blockyard.wire.monitoring import VERSION, Needs, Node, Run, Tasks, Tries, Try, TryState
 from blockyard.wire.records import Status
 from blockyard_interchange.core import entries, timers
@@ -244,3 +245,25 @@ def test_what_comes_alone_is_told_at_once_and_what_follows_soon_goes_together(be
     assert timers.next_wake(bench.state, bench.now) <= 0.015
     bench.turn(0.015)
     assert len(hub.records(Tasks)) == 3
+
+
+def test_what_nobody_keeps_waits_for_a_hub_within_a_bound_and_is_never_journaled(bench: Bench) -> None:
+    manager = bench.manager()
+    bench.turn()
+    before = len(bench.entries)
+    for number in range(40):
+        manager.say(manager_wire.Told([bytes([number]) * 100_000]))
+    bench.turn()
+    notes = bench.state.notes
+    assert notes is not None
+    assert len(bench.entries) == before
+    hub = bench.hub()
+    bench.turn()
+    (relayed,) = hub.heard(hub_wire.Relayed)
+    assert [told.packet[0] for told in relayed.packets] == list(range(20, 40)), "the oldest went"
+    assert {told.pool for told in relayed.packets} == {"default"}
+    assert notes.dropped == 20
+    manager.say(manager_wire.Told([b"next"]))
+    bench.turn()
+    (relayed,) = hub.heard(hub_wire.Relayed)
+    assert [told.packet for told in relayed.packets] == [b"next"]

@@ -179,9 +179,9 @@ class Loop:
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)
                     self._core.on_results(child.number, outcomes, idle, time.monotonic())
-                case Note(record, is_bulk):
+                case Note(records, way):
                     if self._report is not None:
-                        self._core.state.told += self._report.on_note(record, is_bulk=is_bulk)
+                        self._core.state.told += self._report.on_note(records, way)
                 case Obeyed(number, count):
                     self._core.on_obeyed(number, count)
                 case Ready(pid):

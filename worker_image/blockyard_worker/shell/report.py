@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,12 +18,16 @@ from blockyard.errors import ConfigError
 from blockyard.radios import InterchangeRadio, RadioConfig, from_json
 from blockyard.radios.config import RadioSender
 from blockyard.radios.interchange import Outbox
+from blockyard.this_try import Way
 from blockyard.wire.monitoring import Resources, Sample, WorkerTasks, micros
 from blockyard_worker.core.state import Policy
 from blockyard_worker.shell.child import Child
 from blockyard_worker.shell.sampling import sample
 
 _log = logging.getLogger(__name__)
+
+_MOST_PASSING_BYTES: Final = 2 * 1024 * 1024
+"""Of samples and lines of tasks, while the interchange is away."""
 
 
 class Report:
@@ -38,7 +42,7 @@ class Report:
         self._at = (policy.pool, policy.manager, policy.block, policy.node)
         self._seconds = sample_seconds
         self._uses, self._told = _sender(radio, f"manager:{policy.manager}")
-        self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}")
+        self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}", _MOST_PASSING_BYTES)
         self._radio = radio
         self._bulk: tuple[RadioSender, Outbox | None] | None = None
         """Made when there is something for it."""
@@ -52,17 +56,21 @@ class Report:
         self._uses.send([record], at=time.time())
         return self._told.take() if self._told is not None else []
 
-    def on_note(self, note: bytes, *, is_bulk: bool) -> list[bytes]:
+    def on_note(self, notes: list[bytes], way: Way) -> list[bytes]:
         """Tell what a task does not keep until its end, as the worker encoded it; returns packets as `on_uses` does.
 
-        What is bulky has a sender of its own: what one sender keeps while the hub is away is bounded.
+        Each way has a sender of its own, since what one keeps while the hub is away is bounded: what a task says as
+        often as it likes goes with the samples.
         """
-        encoded: Any = msgspec.Raw(note)
+        encoded: list[Any] = [msgspec.Raw(note) for note in notes]
+        if way is Way.PASSING:
+            self._samples.send(encoded, at=time.time())
+            return []
         sender, told = self._uses, self._told
-        if is_bulk:
+        if way is Way.BULK:
             self._bulk = self._bulk or _sender(self._radio, f"artefacts:{self._at[1]}")
             sender, told = self._bulk
-        sender.send([encoded], at=time.time())
+        sender.send(encoded, at=time.time())
         return told.take() if told is not None else []
 
     def passing(self) -> list[bytes]:
@@ -110,9 +118,9 @@ class Report:
         return found
 
 
-def _sender(radio: RadioConfig, source: str) -> tuple[RadioSender, Outbox | None]:
-    """A sender, and its outbox when the radio is the interchange's."""
+def _sender(radio: RadioConfig, source: str, most_bytes: int = 1 << 62) -> tuple[RadioSender, Outbox | None]:
+    """A sender, and its outbox, for so many bytes, when the radio is the interchange's."""
     if not isinstance(radio, InterchangeRadio):
         return radio.create_sender(source), None
-    outbox = Outbox()
+    outbox = Outbox(most_bytes)
     return RadioSender(outbox, source), outbox

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blockyard import this_try
+from blockyard.this_try import Way
+from blockyard.wire import codec
 from blockyard.wire.records import Assigned, Lease, Outcome, Part, Status
 from blockyard_worker import pipe
 from blockyard_worker.page import Page
@@ -23,7 +25,7 @@ from blockyard_worker.worker.functions import Functions
 from blockyard_worker.worker.interrupts import Gate
 
 if TYPE_CHECKING:
-    from blockyard.wire.monitoring import Use
+    from blockyard.wire.monitoring import FromWorker, Use
     from blockyard_worker.worker.usage import Usage
 
 _monotonic = time.monotonic
@@ -116,11 +118,11 @@ class Worker:
         with self._writing:
             self._manager.sendall(pipe.frame(Obeyed(order.number, count)))
 
-    def tell(self, record: bytes, *, is_bulk: bool = False) -> bool:
+    def tell(self, *records: "FromWorker", way: Way = Way.KEPT) -> bool:
         """See `this_try`. Nobody is told in a worker that does not measure: it has no radio."""
         if self.usage is None or self.is_forked:
             return False
-        frame = pipe.frame(Note(record, is_bulk))
+        frame = pipe.frame(Note([codec.encode(record) for record in records], way))
         gate = self._gate
         # A signal must not end the task within a frame; other threads are not reached by signals.
         is_open = gate.is_open and threading.current_thread() is threading.main_thread()
