@@ -9,6 +9,16 @@ from tests.cluster.api_server import ApiServer
 from tests.cluster.kubectl import Json
 from tests.cluster.waiting import wait_until
 
+SETTINGS = {
+    "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+    "kind": "KwokConfiguration",
+    "options": {
+        "podPlayStageParallelism": 32,  # its four at a time let five pods a second run on a busy machine
+        "nodePlayStageParallelism": 4,
+        "nodeLeaseParallelism": 4,
+        "podsOnNodeSyncParallelism": 4,
+    },
+}
 MANAGED = "kwok.x-k8s.io/node"
 END_SECONDS = 2.0
 READY_SECONDS = 120.0
@@ -28,10 +38,13 @@ def fake_node(name: str, pods: int) -> Json:
 @contextlib.contextmanager
 def running_kwok(server: ApiServer, nodes: int, pods_per_node: int = 250) -> Iterator[None]:
     """`nodes` Ready nodes on an API server with controllers, and kwok behind them, for the time of the block."""
+    settings = server.folder / "kwok.json"
+    settings.write_text(json.dumps(SETTINGS))
     argv = [
         str(server.workshop.program("kwok")),
         f"--kubeconfig={server.kubeconfig}",
         f"--config={server.workshop.kwok_stages()}",
+        f"--config={settings}",
         f"--manage-nodes-with-annotation-selector={MANAGED}=fake",
         "--node-lease-duration-seconds=40",
     ]

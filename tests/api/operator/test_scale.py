@@ -62,6 +62,7 @@ def pool(name: str) -> dict[str, Any]:
     spec = {
         "blocks": {"replicas": PODS_PER_POOL, "max": PODS_PER_POOL + 1},
         "registerTimeout": "24h",
+        "pendingDeadline": "24h",  # how soon kwok lets ten thousand pods run is no matter of ours
         "drain": {"timeout": "1s"},
         "errorPolicy": {"unprovedBlocks": 1000},
     }
