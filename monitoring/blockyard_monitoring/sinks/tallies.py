@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from blockyard.wire.monitoring import (
     AnyRecord,
@@ -27,7 +27,11 @@ OTHER: Final = "other"
 _MOST_SUBMISSIONS: Final = 100_000
 _MOST_POOLS: Final = 200
 _MOST_KINDS: Final = 100
+_STATES: Final = [state.name.lower() for state in TryState if state >= 0]
+"""Names of ends, by their values."""
 _US_BOUNDS: Final = tuple(bound * 1e6 for bound in BOUNDS)
+
+K = TypeVar("K")
 
 
 class Example(NamedTuple):
@@ -128,41 +132,42 @@ class Tallies:
             case _:
                 pass  # nothing of it is counted
 
-    def _on_tries(self, record: Tries) -> None:
+    def _on_tries(self, record: Tries) -> None:  # noqa: C901 - one pass over many tries
         pool = self._pools.of(record.pool)
         function = self._submissions.get(record.submission, OTHER)
-        ran = self.ran.get((pool, function))
-        if ran is None:
-            ran = self.ran[pool, function] = Histogram(BOUNDS)
-        queued = self.queued.setdefault(pool, Histogram(BOUNDS))
-        tries: Counter[TryState] = Counter()
-        tasks: Counter[TryState] = Counter()
+        ran, queued = _of(self.ran, (pool, function), BOUNDS), _of(self.queued, pool, BOUNDS)
+        tries, tasks = [0] * len(_STATES), [0] * len(_STATES)
         slowest = latest = None  # one of each record is enough of examples, and the slow ones are looked for
+        most_ran = most_waited = -1
         for one in record.tries:
             state = one.state
             if state < 0:
                 continue
             if one.epoch:
                 tries[state] += 1
-                ran.counts[bisect_left(_US_BOUNDS, one.ran_us)] += 1
-                ran.sum += one.ran_us / 1e6
-                queued.counts[bisect_left(_US_BOUNDS, one.assigned_us - one.queued_us)] += 1
-                queued.sum += max(0, one.assigned_us - one.queued_us) / 1e6
-                if slowest is None or one.ran_us > slowest.ran_us:
-                    slowest = one
-                if latest is None or one.queued_us < latest.queued_us:
-                    latest = one
+                ran_us, waited_us = one.ran_us, one.assigned_us - one.queued_us
+                ran.counts[bisect_left(_US_BOUNDS, ran_us)] += 1
+                ran.sum += ran_us / 1e6
+                queued.counts[bisect_left(_US_BOUNDS, waited_us)] += 1
+                if waited_us > 0:
+                    queued.sum += waited_us / 1e6
+                if ran_us > most_ran:
+                    slowest, most_ran = one, ran_us
+                if waited_us > most_waited:
+                    latest, most_waited = one, waited_us
             if one.is_last:
                 tasks[state] += 1
             if one.kind:
                 self._on_failure(pool, one)
-        if slowest is not None and latest is not None:
-            ran.show(slowest.ran_us / 1e6, slowest.task, record.at_us)
-            queued.show(max(0, latest.assigned_us - latest.queued_us) / 1e6, latest.task, record.at_us)
-        for state, count in tries.items():
-            self.tries[pool, function, state.name.lower()] += count
-        for state, count in tasks.items():
-            self.tasks[pool, function, state.name.lower()] += count
+        if slowest is not None:
+            ran.show(most_ran / 1e6, slowest.task, record.at_us)
+        if latest is not None:
+            queued.show(most_waited / 1e6, latest.task, record.at_us)
+        for name, ended, over in zip(_STATES, tries, tasks, strict=True):
+            if ended:
+                self.tries[pool, function, name] += ended
+            if over:
+                self.tasks[pool, function, name] += over
 
     def _on_failure(self, pool: str, one: Try) -> None:
         if one.state is not TryState.DONE:
@@ -170,7 +175,7 @@ class Tallies:
 
     def _on_uses(self, record: WorkerTasks) -> None:
         pool = self._pools.of(record.pool)
-        peaks = self.peaks.setdefault(pool, Histogram(MEMORY_BOUNDS))
+        peaks = _of(self.peaks, pool, MEMORY_BOUNDS)
         user = system = 0
         for use in record.uses:
             user += use.cpu_user_us
@@ -193,3 +198,10 @@ class Tallies:
             self.resident.pop((pool, record.manager), None)
         else:
             self.managers[record.manager] = (pool, record.workers)
+
+
+def _of(histograms: dict[K, Histogram], key: K, bounds: tuple[float, ...]) -> Histogram:
+    found = histograms.get(key)
+    if found is None:
+        found = histograms[key] = Histogram(bounds)
+    return found
