@@ -194,3 +194,33 @@ def test_outcomes_wait_for_those_of_other_workers_while_all_have_more_to_do() ->
     assert len(world.sent_numbers) == 1
     world.finish(one, Status.DONE, 1.0)
     assert len(world.sent_numbers) == 2, "one that wants for work is not kept waiting"
+
+
+def test_what_tries_used_goes_with_their_outcomes_as_one_and_is_kept_with_them() -> None:
+    world = a_world(workers=2)
+    teach(world, 1.0)
+    world.settle()
+    asked: list[bytes] = []
+
+    def uses_told() -> list[bytes]:
+        asked.append(b"packet %d" % len(asked))
+        return asked[-1:]
+
+    world.core.state.uses_told = uses_told
+    world.assign([(NARROW, 4)], chain=False)
+    one, other = world.live()
+    for worker in (one, other):
+        world.start_next(worker)
+    world.finish(one, Status.DONE, 1.0)
+    assert not asked
+    world.finish(other, Status.DONE, 1.0)
+    world.tick(MOST_COMPANY_SECONDS)
+    assert asked == [b"packet 0"]
+    number = world.core.state.outcomes_number
+    assert world.core.state.unrecorded_told == {number: asked}
+    world.say(wire.NotJoined())
+    world.tick(1.0)
+    world.say(wire.Joined(1, 1.0))
+    assert asked == [b"packet 0"]
+    world.record()
+    assert not world.core.state.unrecorded_told

@@ -80,10 +80,11 @@ def flush(state: State, now: float) -> None:
         state.flush_at = math.inf
         state.outcomes_number += 1
         state.unrecorded[state.outcomes_number] = state.pending
-        state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending, state.told)))
-        if state.told:
-            state.unrecorded_told[state.outcomes_number], state.told = state.told, []
-        state.pending = []
+        told = state.told + state.uses_told()
+        state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending, told)))
+        if told:
+            state.unrecorded_told[state.outcomes_number] = told
+        state.pending, state.told = [], []
     if (state.returned or state.owes_answer) and now >= state.return_at:
         if state.is_draining:
             state.return_at = now + DRAIN_RETURN_SECONDS

@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blockyard.wire.manager import Hold
@@ -61,7 +62,9 @@ class State:
     """A `Retract` is answered even when nothing can be handed back."""
     # outcomes
     told: list[bytes] = field(default_factory=list)
-    """Packets of monitoring that travel with the next outcomes."""
+    """Packets of monitoring that travel with the next outcomes, and do not wait for them."""
+    uses_told: Callable[[], list[bytes]] = list
+    """Packets that tell what pending tries used; asked for when their outcomes go."""
     unrecorded_told: dict[int, list[bytes]] = field(default_factory=dict)
     """By the number of the outcomes that they travelled with."""
     pending: list[Outcome] = field(default_factory=list)

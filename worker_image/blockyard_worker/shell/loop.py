@@ -98,6 +98,7 @@ class Loop:
     def report_by(self, report: "Report") -> None:
         """Tell by it what tries use; call it before `run`."""
         self._report = report
+        self._core.state.uses_told = report.uses_told
         report.watch(self._children)
 
     def run(self, wakeup: int, supervisor: int | None = None) -> do.Exit:
@@ -174,7 +175,7 @@ class Loop:
             match said:
                 case Results(outcomes, idle, uses):
                     if uses and self._report is not None:
-                        self._core.state.told += self._report.on_uses(child, uses)
+                        self._report.on_uses(child, uses)
                     for index, outcome in enumerate(outcomes):
                         if outcome.failure is not None:
                             outcomes[index] = self._with_output(child, outcome, outcome.failure)

@@ -1,7 +1,7 @@
 """What a manager tells of its tries: what each used, and samples of those that run. Not there without a radio.
 
-One thread looks at all running tries together. What workers measured is told as it comes, in the frame of the outcomes
-when the radio is the interchange's.
+One thread looks at all running tries together. What workers measured is told when the outcomes go that it belongs to,
+as one message, and in the same frame when the radio is the interchange's.
 """
 
 import logging
@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_PASSING_BYTES: Final = 2 * 1024 * 1024
 """Of samples and lines of tasks, while the interchange is away."""
+_ENOUGH_BYTES: Final = 32 * 1024
+"""Of what tries used: with so many a message goes without waiting for more, for radios carry no large ones."""
 
 
 class Report:
@@ -44,20 +46,28 @@ class Report:
         self._uses, self._told = _sender(radio, f"manager:{policy.manager}")
         self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}", _MOST_PASSING_BYTES)
         self._radio = radio
+        self._waiting: list[WorkerTasks] = []
+        self._waiting_bytes = 0
         self._bulk: tuple[RadioSender, Outbox | None] | None = None
         """Made when there is something for it."""
         self._ending = threading.Event()
         self._sampler: threading.Thread | None = None
 
-    def on_uses(self, child: Child, uses: bytes) -> list[bytes]:
-        """Tell what tries used, a list of `Use` as the worker encoded it; returns packets to go with their outcomes."""
+    def on_uses(self, child: Child, uses: bytes) -> None:
+        """Keep what tries used, a list of `Use` as the worker encoded it, until `uses_told`."""
         encoded: Any = msgspec.Raw(uses)  # to be read by the hub, which trusts neither this process nor the worker
-        record = WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, encoded)
-        self._uses.send([record], at=time.time())
+        self._waiting.append(WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, encoded))
+        self._waiting_bytes += len(uses)
+        if self._waiting_bytes > _ENOUGH_BYTES:
+            self._send_uses()
+
+    def uses_told(self) -> list[bytes]:
+        """Tell what waits; returns packets to go with the outcomes of these tries."""
+        self._send_uses()
         return self._told.take() if self._told is not None else []
 
     def on_note(self, notes: list[bytes], way: Way) -> list[bytes]:
-        """Tell what a task does not keep until its end, as the worker encoded it; returns packets as `on_uses` does.
+        """Tell what a task does not keep until its end, as the worker encoded it; returns packets as `uses_told` does.
 
         Each way has a sender of its own, since what one keeps while the hub is away is bounded: what a task says as
         often as it likes goes with the samples.
@@ -88,10 +98,16 @@ class Report:
         self._ending.set()
         if self._sampler is not None:
             self._sampler.join()
+        self._send_uses()
         self._uses.close()
         self._samples.close()
         if self._bulk is not None:
             self._bulk[0].close()
+
+    def _send_uses(self) -> None:
+        if self._waiting:
+            self._uses.send(self._waiting, at=time.time())
+            self._waiting, self._waiting_bytes = [], 0
 
     def _watch(self, children: Mapping[int, Child]) -> None:
         try:
