@@ -267,3 +267,24 @@ def test_what_nobody_keeps_waits_for_a_hub_within_a_bound_and_is_never_journaled
     bench.turn()
     (relayed,) = hub.heard(hub_wire.Relayed)
     assert [told.packet for told in relayed.packets] == [b"next"]
+
+
+def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    bench.turn(1.0)
+    frames = []
+    for _ in range(400):
+        client.call(bodies=[b"a"])
+        bench.turn(0.001)
+        frames.append(len(hub.records(Tasks)))
+    told = [count for count in frames if count]
+    assert max(told) >= 90
+    assert len(told) <= 9
+    bench.turn(0.2)
+    client.call(bodies=[b"a"])
+    bench.turn(0.2)
+    hub.packets()
+    for _ in range(3):
+        client.call(bodies=[b"b"])
+        bench.turn(0.001)
+    assert timers.next_wake(bench.state, bench.now) <= 0.015
