@@ -9,6 +9,7 @@ environment, parameters, function) is read by that fork alone, so nothing of one
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -31,7 +32,8 @@ def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
     keeper.end_with_parent(signal.SIGKILL)
-    for module in arguments[1:]:
+    modules = arguments[1:]
+    for module in modules:
         try:
             importlib.import_module(module)
         except BaseException:  # noqa: BLE001 - the rim: user code; the task that imports it says what is wrong
@@ -39,13 +41,14 @@ def main(arguments: list[str]) -> None:
     if threading.active_count() > 1 or keeper.descendants(os.getpid()):
         keeper.end_all(lambda _: None)
         os._exit(1)
+    del sys.argv[1:]
     sys.modules["blockyard_shim"] = blockyard_shim
     os.chdir("/")  # nobody's folder is held
     _rehearse()  # what Python makes when something is first used need not be made in each fork
     gc.collect()
     gc.freeze()
     keeping = keeper.Keeping(control, keeper.handled())
-    if arguments[1:]:
+    if modules:
         keeping.say_ready()
     forks = Forks(keeping)
     keeping.serve(forks.start, forks.prepare)
@@ -56,36 +59,38 @@ class Forks:
 
     def __init__(self, keeping: keeper.Keeping) -> None:
         self._keeping = keeping
-        self._next = 0
-        self._link: socket.socket
+        self._next: tuple[int, socket.socket] | None = None
 
     def prepare(self) -> None:
-        """Fork the next one."""
+        """Fork the next one. If there can be no new process, who needs one is told."""
+        with contextlib.suppress(OSError):
+            self._next = self._fork()
+
+    def start(self, received: list[int]) -> int:
+        """Give it what it waits for; returns its pid. Raises OSError when there can be no new process."""
+        while True:
+            pid, link = self._next or self._fork()
+            self._next = None
+            with link, contextlib.suppress(ConnectionError):  # somebody has killed it
+                socket.send_fds(link, [keeper.PLAN], received)
+                return pid
+
+    def _fork(self) -> tuple[int, socket.socket]:
         own = os.getpid()
-        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._next = os.fork()
-            if self._next == 0:
+            pid = os.fork()
+            if pid == 0:
                 code = 1
                 try:
-                    self._link.close()
+                    ours.close()
                     self._keeping.leave()
                     code = _wait_and_run(own, theirs)
                 except BaseException:  # noqa: BLE001 - the rim of the process
                     traceback.print_exc()
                 finally:
                     os._exit(code)
-
-    def start(self, received: list[int]) -> int:
-        """Give it what it waits for; returns its pid."""
-        while True:
-            with self._link:
-                try:
-                    socket.send_fds(self._link, [keeper.PLAN], received)
-                except ConnectionError:  # somebody has killed it
-                    self.prepare()
-                else:
-                    return self._next
+        return pid, ours
 
 
 def _wait_and_run(server: int, link: socket.socket) -> int:

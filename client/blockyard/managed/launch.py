@@ -95,6 +95,7 @@ class Keeper:
         """None: it is one of programs."""
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._has_task = False
+        self._tasks = 0
         self._lacks: frozenset[str] = frozenset()
         try:
             with theirs:
@@ -121,6 +122,7 @@ class Keeper:
             file.seek(0)
             socket.send_fds(self.socket, [keeper.PLAN], [file.fileno(), *plan.standard, *plan.open])
         self._has_task = True
+        self._tasks += 1
         if plan.call is not None and self.modules is not None:
             self._lacks = plan.call.modules - self.modules
 
@@ -162,7 +164,8 @@ class Keeper:
             self.end()
             return
         _waiting.setdefault(_Place(threading.get_native_id(), self.modules is not None), []).append(self)
-        if self._lacks:
+        # Another thread than the main one may be there for one task only.
+        if self._lacks and (self._tasks > 1 or threading.current_thread() is threading.main_thread()):
             _import_more(self)
 
     def is_silent(self) -> bool:
@@ -254,7 +257,7 @@ def _end_waiting(threads: Iterable[int]) -> None:
 
 def _threads() -> set[int]:
     """Those that have keepers which wait."""
-    return {place.thread for place in _waiting} | _importing.keys()
+    return {place.thread for place in list(_waiting)} | set(_importing)  # other threads change both
 
 
 def _disown() -> None:
@@ -296,7 +299,11 @@ def start(plan: Plan) -> Keeper:
         one.end()
     _end_waiting(_threads() - {int(thread) for thread in os.listdir("/proc/self/task")})
     made = Keeper(None if plan.call is None else plan.call.modules & {BY_VALUE})
-    made.begin(plan)
+    try:
+        made.begin(plan)
+    except BaseException:
+        made.kill()
+        raise
     return made
 
 

@@ -43,7 +43,8 @@ def wait_for_imports() -> None:
 
 def warm(function: Callable[..., Any]) -> launch.Keeper:
     """A server that has this function's module, without a task."""
-    run(function, mark="first")
+    while not launch._importing.get(HERE()):
+        run(function, mark="first")
     wait_for_imports()
     assert launch.who_imported(function.__module__)
     return server_of_now()
