@@ -150,7 +150,7 @@ class Keeping:
                     if self._reap():
                         return True
                     continue
-                order = self._control.recv(1)
+                order, _ = receive(self._control)
                 if order in (b"", FINISH):
                     return order == FINISH
                 reach(descendants(os.getpid()), _SIGNALS[order])
@@ -185,8 +185,11 @@ class Keeping:
 
 
 def receive(link: socket.socket) -> tuple[bytes, list[int]]:
-    """A letter, and the descriptors that came with it."""
-    letter, received, *_ = socket.recv_fds(link, 1, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    """A letter, and the descriptors that came with it; b'' when the other end is gone."""
+    try:
+        letter, received, *_ = socket.recv_fds(link, 1, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it had not read all that was said to it
+        return b"", []
     return letter, received
 
 

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from blockyard.managed import BinaryExecutor, TaskStatus, launch
+from blockyard.managed import BinaryExecutor, TaskStatus, keeper, launch
 from blockyard.managed.executor import BaseExecutor
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 
@@ -135,3 +136,11 @@ def test_a_forked_process_leaves_its_parents_alone() -> None:
         os._exit(0 if not launch._waiting else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert kept_by() == ours
+
+
+def test_an_executor_that_left_before_it_heard_all_has_left() -> None:
+    executors, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with keepers:
+        keepers.send(b"a word")
+        executors.close()
+        assert keeper.receive(keepers) == (b"", [])
