@@ -16,25 +16,27 @@ from blockyard.wire.records import Lease
 
 MOST_OF_TRY: Final = 1_000
 """Events of one try; each costs its worker's manager a message."""
+_MOST_TRIES: Final = 1024
+"""That are remembered: those that spoke last."""
 
 
 class _Said:
-    """What the try that runs has said so far."""
+    """How often tries have said something so far: a worker's one, or those of several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lease: Lease | None = None
-        self._count = 0
+        self._counts: dict[Lease, int] = {}
         self._at_us = 0
 
     def next(self, lease: Lease, now_us: int) -> int:
         """An instant for one more event, later than that of the last; 0 when there were enough."""
         with self._lock:
-            if lease != self._lease:
-                self._lease, self._count = lease, 0
-            if self._count >= MOST_OF_TRY:
+            count = self._counts.pop(lease, 0)
+            self._counts[lease] = min(count + 1, MOST_OF_TRY)
+            if len(self._counts) > _MOST_TRIES:
+                del self._counts[next(iter(self._counts))]
+            if count >= MOST_OF_TRY:
                 return 0
-            self._count += 1
             self._at_us = max(now_us, self._at_us + 1)
             return self._at_us
 
@@ -46,8 +48,8 @@ def event(name: str, /, **data: Any) -> bool:
     """Have the history told that something happened in the task that runs: ``blockyard.event("epoch", loss=0.3)``.
 
     It becomes a row of table `events`: `kind` is the name, `subject` the task, `text` the data as JSON. Returns whether
-    it was told: not outside of a task that a worker runs, not without monitoring of its pool, and no more than 1,000
-    times a try. Like samples, it may be dropped when the hub cannot keep up.
+    it was told: not outside of a task (on `Client.threads`, of its thread), not without monitoring of its pool, and no
+    more than 1,000 times a try. Like samples, it may be dropped when the hub cannot keep up.
     Raises NotSendable when the name is empty or longer than 256 characters, or the data no JSON of at most 4,096.
     """
     if not name or len(name) > MAX_NAME:
@@ -55,7 +57,7 @@ def event(name: str, /, **data: Any) -> bool:
     text = as_json(f"event {name!r}: field", data).decode()
     if len(text) > MAX_TEXT:
         raise NotSendable(f"event {name!r}: its data have {len(text)} characters as JSON, at most {MAX_TEXT} are taken")
-    around = this_try.around
+    around = this_try.here()
     if around is None:
         return False
     lease = around.lease()

@@ -1,10 +1,11 @@
 """What surrounds the code of a task: the try that it runs as, and ways to tell the worker's manager of it.
 
-A worker says here that it is one; deep below it, a managed task finds it without either knowing the other. In a process
-that is no worker, and in those that a task forks, nothing surrounds.
+A worker says here that it is one, and `Client.threads` of each of its threads; deep below, a managed task finds it
+without either knowing the other. Elsewhere, and in the processes that a task forks, nothing surrounds.
 """
 
 import enum
+import threading
 from typing import Protocol
 
 from blockyard.wire.monitoring import FromWorker
@@ -52,13 +53,20 @@ class Program(Protocol):
 
 around: Surroundings | None = None
 """Set by a worker when it begins, and taken away in what its tasks fork."""
-programs: "set[Program]" = set()
-"""Those that run here now."""
+of_threads: dict[int, Surroundings] = {}
+"""Of threads that run tasks of their own, by their identity."""
+programs: "dict[Program, int]" = {}
+"""Those that run here now, and the identity of the thread that runs each."""
 
 
-def hold(*, held: bool) -> int:
-    """Stop all of them, or let them go on; how many there are."""
-    found = list(programs)
+def here() -> Surroundings | None:
+    """What surrounds the code of this thread; None when nothing does."""
+    return of_threads.get(threading.get_ident(), around) if of_threads else around
+
+
+def hold(*, held: bool, thread: int | None = None) -> int:
+    """Stop all of them, or those of a thread, or let them go on; how many there are."""
+    found = [program for program, runner in list(programs.items()) if thread in (None, runner)]
     for program in found:
         (program.stop if held else program.resume)()
     return len(found)
@@ -68,4 +76,5 @@ def leave() -> None:
     """In what was forked: nothing of it is here."""
     global around  # noqa: PLW0603 - a process has one surrounding
     around = None
+    of_threads.clear()
     programs.clear()

@@ -41,11 +41,11 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tell(config: str, result: TaskResult, files: list[OutputFile]) -> None:
-    """Tell the history, if this is a worker with monitoring. `config`: the id of the task's record.
+    """Tell the history, if this is a task with monitoring. `config`: the id of the task's record.
 
     Raises OSError for a file that can't be read, or when the worker's manager is gone.
     """
-    around = this_try.around
+    around = this_try.here()
     if around is None:
         return
     lease, at = around.lease(), micros(time.time())

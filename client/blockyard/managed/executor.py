@@ -226,11 +226,11 @@ class BaseExecutor(ABC):
         and what this process itself is ended by (`Cancelled`, KeyboardInterrupt), after the task was."""
         if not self._busy.acquire(blocking=False):
             raise ConfigError(f"executor of {self.task!r}: it runs already; use another one")
-        this_try.programs.add(self)
+        this_try.programs[self] = threading.get_ident()
         try:
             return self._execute()
         finally:
-            this_try.programs.discard(self)
+            this_try.programs.pop(self, None)
             self._busy.release()
 
     def _execute(self) -> ManagedResult:

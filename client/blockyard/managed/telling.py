@@ -16,8 +16,8 @@ _change = msgspec.structs.replace
 
 
 def tell(record: AnalysisConfig) -> None:
-    """Tell it, if this is a worker with monitoring. Raises OSError when the worker's manager is gone."""
-    around = this_try.around
+    """Tell it, if this is a task with monitoring. Raises OSError when the worker's manager is gone."""
+    around = this_try.here()
     if around is not None:
         lease = around.lease()
         around.tell(config_of(record, lease.task, lease.epoch))

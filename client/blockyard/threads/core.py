@@ -18,15 +18,22 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from blockyard.errors import BrokenBlockyard, DependencyError
+from blockyard import this_try
+from blockyard.errors import BlockyardError, BrokenBlockyard, DependencyError
 from blockyard.files.file import File, made
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
+from blockyard.this_try import Surroundings
 from blockyard.threads.arguments import find, find_futures, with_values
 from blockyard.threads.cache import ThreadCache
 from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
 from blockyard.wire.records import TaskSpec
+
+_NO_PROGRAM = (
+    "its thread runs no managed task, and a Python function cannot be stopped here: run its program by run_managed, in "
+    "the thread of the task itself"
+)
 
 CallArguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -42,6 +49,8 @@ class Work:
     has_futures: bool
     memo: bytes = b""
     """What its result is cached by; nothing for most."""
+    thread: int = 0
+    """Identity of the one that runs it, or ran it last."""
 
 
 class Observer(Protocol):
@@ -53,6 +62,7 @@ class Observer(Protocol):
     def began(self, task: ThreadTask) -> None: ...
     def tried(self, task: ThreadTask, error: BaseException | None) -> None: ...
     def ended(self, task: ThreadTask, error: BaseException | None) -> None: ...
+    def surroundings(self, task: ThreadTask) -> Surroundings: ...  # not under the lock
 
 
 class Core:
@@ -68,7 +78,7 @@ class Core:
         clock: Callable[[], float],
         cache: ThreadCache,
     ) -> None:
-        self.home = FutureHome(on_cancel=self._on_cancel, explain=self._explain, cancels_running=False)
+        self.home = FutureHome(on_cancel=self._on_cancel, explain=self._explain, hold=self._hold, cancels_running=False)
         self._queue = TaskQueue(threads)
         self._prepare = prepare
         self._name = name
@@ -214,6 +224,7 @@ class Core:
             while True:
                 task = self._queue.start_next(self._clock())
                 if task is not None:
+                    task.call.thread = threading.get_ident()
                     if task.spec.timeout:
                         self._wake_one()  # there is a new timer
                     if self.observer is not None:
@@ -231,7 +242,10 @@ class Core:
         if not work.future.set_running_or_notify_cancel():
             self._end(task, CancelledError())
             return
+        if self.observer is not None:
+            this_try.of_threads[work.thread] = self.observer.surroundings(task)
         ending, body = _attempt(work.function, work.args, work.kwargs, has_futures=work.has_futures)
+        this_try.of_threads.pop(work.thread, None)
         if ending is Ending.VALUE and isinstance(body, Join):
             self._join_calls(task, body)
         elif ending is Ending.VALUE or not self._retried(task, body):
@@ -386,6 +400,17 @@ class Core:
             case _:
                 return sentence
 
+    def _hold(self, future: TaskFuture[Any], held: bool) -> None:  # noqa: FBT001 - a hook
+        """Stop the programs of managed tasks that a task runs in its thread. Raises BlockyardError with the reason."""
+        with self._lock:  # so that it is this task that its thread runs
+            task = self._queue.unfinished.get(future.task)
+            if task is None:
+                raise BlockyardError(f"task {future.task}: it has ended")
+            if task.stage is not Stage.RUNNING:
+                raise BlockyardError(f"task {task.number}: it is {task.stage.value}; only what runs can be stopped")
+            if not this_try.hold(held=held, thread=task.call.thread):
+                raise BlockyardError(f"task {task.number}: {_NO_PROGRAM}")
+
     def stop(self, *, cancel: bool) -> None:
         """Refuse new tasks; with `cancel` cancel those that have not begun. The threads end after the last task."""
         with self._lock:
@@ -418,6 +443,7 @@ class Core:
     def after_fork_in_child(self) -> None:
         """The threads are not here: whoever waits in this process must not wait for ever."""
         self._make_threads_anew()
+        this_try.leave()
         self.observer = None  # its hub is the parent's
         self.home.after_fork_in_child()
         self._break(

@@ -21,10 +21,11 @@ from blockyard.errors import BrokenBlockyard, DeadlineExceeded, DependencyError,
 from blockyard.ids import MAX_SESSION, SessionId, task_id
 from blockyard.payload import name_of, type_names
 from blockyard.radios import RadioSender
+from blockyard.this_try import Surroundings, Way
 from blockyard.threads.queue import ThreadTask
 from blockyard.wire import monitoring as said
 from blockyard.wire.monitoring import MAX_NAME, AnyRecord, TryState, clipped, micros
-from blockyard.wire.records import TaskSpec
+from blockyard.wire.records import Lease, TaskSpec
 
 POOL: Final = "default"
 _GATHER_SECONDS: Final = 0.02
@@ -35,6 +36,10 @@ _LOOK_SECONDS: Final = 1.0
 _MOST_UNTOLD: Final = 200_000
 _MOST_RECORDS: Final = 2000
 """In one message."""
+_MOST_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""Of artefacts, in one message."""
+_MOST_BULK_BYTES: Final = 64 * 1024 * 1024
+"""Of artefacts that the hub has not taken."""
 _END_SECONDS: Final = 20.0
 
 
@@ -88,7 +93,10 @@ class Teller(threading.Thread):
         self._room = threading.Condition(self._lock)
         self._wakeup = threading.Event()
         self._closed = threading.Event()
-        self._facts: list[_Submitted | _Tried] = []
+        self._facts: list[_Submitted | _Tried | AnyRecord] = []
+        """Records as they are come from tasks: of managed tasks, what these left, events."""
+        self._bulk_bytes = 0
+        """Of artefacts, untold."""
         self._running: dict[int, _Running] = {}
         self._queued: dict[int, int] = {}
         """Since when tasks wait for a thread, where that is not their submission."""
@@ -155,6 +163,21 @@ class Teller(threading.Thread):
             )  # fmt: skip
         self._note(fact)
 
+    def surroundings(self, task: ThreadTask) -> Surroundings:
+        """What a managed task below a try finds around it."""
+        return _Seat(self, Lease(self._id(task.number), task.tries))
+
+    def told(self, records: Sequence[AnyRecord]) -> bool:
+        """Take in records of a task's own; False when there is no room for more that is large."""
+        size = sum(map(_bulk, records))
+        with self._lock:
+            if self._closed.is_set() or (size and self._bulk_bytes + size > _MOST_BULK_BYTES):
+                return False
+            self._bulk_bytes += size
+            self._facts += records
+        self._wakeup.set()
+        return True
+
     def _note(self, fact: _Submitted | _Tried) -> None:
         with self._lock:
             self._facts.append(fact)
@@ -204,15 +227,18 @@ class Teller(threading.Thread):
                 self._room.notify_all()
             self._untold += [*self._records(facts), *self._still_running(running)]
         while self._untold:
-            if not self._sender.send(self._untold[:_MOST_RECORDS], at=self._clock()):
+            count = _fitting(self._untold)
+            if not self._sender.send(self._untold[:count], at=self._clock()):
                 return
-            del self._untold[:_MOST_RECORDS]
+            with self._lock:
+                self._bulk_bytes -= sum(map(_bulk, self._untold[:count]))
+            del self._untold[:count]
 
-    def _records(self, facts: Sequence[_Submitted | _Tried]) -> list[AnyRecord]:
+    def _records(self, facts: Sequence[_Submitted | _Tried | AnyRecord]) -> list[AnyRecord]:
         records: list[AnyRecord] = []
         group: list[_Submitted] = []
         for fact in facts:
-            if isinstance(fact, _Tried):
+            if not isinstance(fact, _Submitted):
                 continue
             if group and not _belongs(group, fact):
                 records += self._tasks(group)
@@ -222,6 +248,8 @@ class Teller(threading.Thread):
         for fact in facts:
             if isinstance(fact, _Tried):
                 records += self._try(fact)
+            elif not isinstance(fact, _Submitted):
+                records.append(fact)
         return records
 
     def _tasks(self, group: Sequence[_Submitted]) -> list[AnyRecord]:
@@ -294,6 +322,40 @@ class Teller(threading.Thread):
             self._manager(), POOL, "", _host(), self._now(), state, "", platform.python_version(), self._workers,
             float(len(os.sched_getaffinity(0))), pid=os.getpid(),
         )  # fmt: skip
+
+
+class _Seat:
+    """A try in its thread, see `this_try.Surroundings`."""
+
+    def __init__(self, teller: Teller, lease: Lease) -> None:
+        self._teller = teller
+        self._lease = lease
+
+    def lease(self) -> Lease:
+        """See there."""
+        return self._lease
+
+    def part(self) -> None:
+        """See there: no task spans several of these."""
+
+    def tell(self, *records: AnyRecord, way: Way = Way.KEPT) -> bool:
+        """See there; False also when too much that is large waits for the hub."""
+        return self._teller.told(records)
+
+
+def _fitting(records: Sequence[AnyRecord]) -> int:
+    """How many of the first go into one message."""
+    size = 0
+    for count, record in enumerate(records[:_MOST_RECORDS]):
+        size += _bulk(record)
+        if size > _MOST_MESSAGE_BYTES and count:
+            return count
+    return min(len(records), _MOST_RECORDS)
+
+
+def _bulk(record: AnyRecord) -> int:
+    """Bytes of what is large."""
+    return len(record.data) if isinstance(record, said.ArtefactPart) else 0
 
 
 def state_of(error: BaseException | None) -> TryState:

@@ -91,6 +91,32 @@ def test_what_is_stopped_can_be_cancelled(client: Client, tmp_path: Path) -> Non
     assert client.submit(abs, -1).result(WITHIN) == 1
 
 
+def test_on_threads_it_is_the_program_of_that_task_alone_which_stops(tmp_path: Path) -> None:
+    spec = {"binary": ["bash", "-c", SCRIPT.format(tmp_path)], "fill": False, "echo": False}
+    other = {**spec, "binary": ["bash", "-c", SCRIPT.format(tmp_path / "other")]}
+    (tmp_path / "other").mkdir()
+    with Client.threads(2) as client:
+        future, beside = client.submit(run_managed, spec), client.submit(run_managed, other)
+        waits = client.submit(abs, -1)
+        wait_until("both run", lambda: states(tmp_path) and states(tmp_path / "other"), bool)
+        with pytest.raises(BlockyardError, match="only what runs can be stopped"):
+            waits.stop()
+        future.stop()
+        wait_until("all are stopped", lambda: states(tmp_path), lambda found: found == {"T"})
+        assert states(tmp_path / "other") <= {"S", "R"}
+        future.resume()
+        for folder in (tmp_path, tmp_path / "other"):
+            (folder / "go").touch()
+        assert [one.result(WITHIN).status.name for one in (future, beside)] == ["COMPLETED", "COMPLETED"]
+        with pytest.raises(BlockyardError, match="it has ended"):
+            future.stop()
+        plain = client.submit(wait_for, str(tmp_path / "plain"))
+        wait_until("it runs", (tmp_path / "plain.begun").exists, bool)
+        with pytest.raises(BlockyardError, match="runs no managed task"):
+            plain.stop()
+        (tmp_path / "plain").touch()
+
+
 def test_a_plain_function_is_refused_with_the_reason(client: Client, tmp_path: Path) -> None:
     future = client.submit(wait_for, str(tmp_path / "go"))
     wait_until("it runs", (tmp_path / "go.begun").exists, bool)

@@ -37,6 +37,15 @@ def around(monkeypatch: pytest.MonkeyPatch) -> Around:
     return made
 
 
+def test_on_threads_each_try_has_a_count_of_its_own(around: Around) -> None:
+    for _ in range(MOST_OF_TRY):
+        for task in (101, 102):
+            around.now = Lease(task << 32, 1)
+            assert blockyard.event("step")
+    assert not blockyard.event("step")
+    assert len(around.told) == 2 * MOST_OF_TRY
+
+
 def test_outside_of_a_task_nobody_is_told() -> None:
     assert not blockyard.event("begun")
 

@@ -9,13 +9,28 @@ from pathlib import Path
 
 import pytest
 
+import blockyard
 from blockyard.errors import DependencyError, TaskTimeout
 from blockyard.joining import join
+from blockyard.managed import run_managed
 from blockyard.options import Options
 from blockyard.radios import Arrival, ThreadRadio
 from blockyard.threading_engine import ThreadedEngine
 from blockyard.threads.telling import Teller
-from blockyard.wire.monitoring import Needs, Node, Run, Tasks, Tries, Try, TryState, WorkerTasks
+from blockyard.wire.monitoring import (
+    Artefact,
+    ArtefactPart,
+    Config,
+    Event,
+    Needs,
+    Node,
+    Run,
+    Tasks,
+    Tries,
+    Try,
+    TryState,
+    WorkerTasks,
+)
 
 LONG = 30.0
 
@@ -54,6 +69,33 @@ def house(tmp_path: Path) -> Iterator[House]:
     yield made
     made.engine.shutdown(wait=True, cancel_futures=True)
     made.teller.close()
+
+
+def test_what_a_managed_task_ran_with_and_left_is_told_of_its_try(house: House, tmp_path: Path) -> None:
+    def program(size: int) -> object:
+        script = f"head -c {size} /dev/zero > left; echo done"
+        spec = {
+            "binary": ["sh", "-c", script],
+            "fill": False,
+            "directory": str(tmp_path),
+            "step": "made",
+            "echo": False,
+        }
+        blockyard.event("begun", size=size)
+        return run_managed(spec | {"outputs": [{"name": "left", "path": "left"}]}, check=True).status.name
+
+    future = house.engine.submit(Options(), program, (900_000,), {})
+    assert str(future.result(LONG)) == "COMPLETED"
+    records = house.records()
+    (task,) = tries_of(records)
+    configs = [one for one in records if isinstance(one, Config)]
+    assert [(one.task & 0xFFFFFFFF, one.epoch, one.step) for one in configs] == [(task, 1, "made")] * 2
+    assert [one.status for one in configs] == ["RUNNING", "COMPLETED"]
+    (left,) = [one for one in records if isinstance(one, Artefact)]
+    parts = [one for one in records if isinstance(one, ArtefactPart)]
+    assert (left.name, left.size_bytes, sum(len(one.data) for one in parts)) == ("left", 900_000, 900_000)
+    assert [one.kind for one in records if isinstance(one, Event)] == ["begun"]
+    assert house.teller._bulk_bytes == 0
 
 
 def tries_of(records: list[object]) -> dict[int, list[Try]]:
