@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ import yaml
 
 from blockyard import Client
 from blockyard.futures import TaskFuture
+from blockyard.managed import run_managed
 from tests.cluster import deployables
 from tests.cluster.access import OwnCluster
 from tests.cluster.kubectl import Json
@@ -251,6 +253,60 @@ def is_answered(yard: Yard, prometheus: Prometheus, question: Question, began: f
     else:
         found = [one["value"][1] for one in prometheus.query(text)]
     return any(math.isfinite(float(value)) for value in found)
+
+
+def test_programs_stop_with_their_run_and_what_they_ran_with_and_left_is_kept(yard: Yard) -> None:
+    release = yard.release
+    release.apply_pool("held", {**SPEC, "blocks": {"max": 1}})
+    script = "echo kept > note; until [ -e /tmp/{0} ]; do sleep 0.05; done"
+
+    def statuses(step: str) -> list[str]:
+        return [status for (status,) in yard.ask("select status from configs where step = %s", step)]
+
+    def run(name: str, words: list[str], **fields: Any) -> None:
+        metadata = {"name": name, "namespace": release.namespace}
+        spec = {"pool": "held", "steps": [{"name": name, "binary": words}], **fields}
+        release.cluster.apply(
+            {"apiVersion": "blockyard.dev/v1alpha1", "kind": "WorkflowRun", "metadata": metadata, "spec": spec}
+        )
+
+    def seen(name: str) -> tuple[str, int, str]:
+        found = release.cluster.json("get", "wfr", name, f"--namespace={release.namespace}").get("status", {})
+        said = {one["type"]: one["message"] for one in found.get("conditions", [])}
+        return found.get("phase", ""), found.get("steps", {}).get("stopped", 0), said.get("Suspended", "")
+
+    run("ticks", ["sh", "-c", script.format("ticks")])
+    yard.until("its start is in the history", lambda: statuses("ticks"), lambda found: found == ["RUNNING"])
+    run("ticks", ["sh", "-c", script.format("ticks")], suspend=True, suspendRunning=True)
+    yard.until("it is stopped", lambda: seen("ticks"), lambda found: found[:2] == ("Suspended", 1))
+    assert seen("ticks")[2].startswith("1 task has its programs stopped")
+    yard.until("the history knows", lambda: statuses("ticks"), lambda found: found == ["STOPPED"])
+    run("opens", ["touch", "/tmp/ticks"])
+    yard.until("the file is there", lambda: seen("opens"), lambda found: found[0] == "Succeeded")
+    assert seen("ticks")[:2] == ("Suspended", 1), "what is stopped does not see it"
+    run("ticks", ["sh", "-c", script.format("ticks")])
+    yard.until("it goes on to its end", lambda: seen("ticks"), lambda found: found[0] == "Succeeded")
+    yard.until("the history knows", lambda: statuses("ticks"), lambda found: found == ["COMPLETED"])
+    with release.client("held") as client:
+        spec = {"binary": ["sh", "-c", script.format("waits")], "fill": False, "step": "called",
+                "outputs": [{"name": "note", "path": "note"}], "directory": "/tmp"}  # fmt: skip
+        future = client.submit(run_managed, spec)
+        yard.until("it runs", lambda: statuses("called"), lambda found: found == ["RUNNING"])
+        future.stop()
+        yard.until("it is stopped", lambda: statuses("called"), lambda found: found == ["STOPPED"])
+        future.resume()
+        client.submit(os.mknod, "/tmp/waits").result(timeout=WITHIN)
+        assert future.result(timeout=WITHIN).status.name == "COMPLETED"
+    left = yard.until(
+        "what it left is kept",
+        lambda: yard.ask(
+            "select a.name, p.base64 from artefacts a join artefact_parts p using (sha256) join configs c "
+            "on c.id = a.config where c.step = 'called' and a.name = 'note'"
+        ),
+        bool,
+    )
+    assert left == [("note", base64.b64encode(b"kept\n").decode())]
+    release.wait_no_blocks("held")
 
 
 @pytest.mark.parametrize("radio", ["interchange", "udp"])
