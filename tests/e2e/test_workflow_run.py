@@ -1,6 +1,7 @@
 """The examples of workflows by `kubectl apply` on a whole cluster: they complete; one that fails ends a wait, too.
 
-Their workers are of an image with matplotlib and MPI, which knows nothing of Blockyard.
+Their workers are of an image with matplotlib and MPI, which knows nothing of Blockyard. A block has two pods, each on a
+node of its own where there are two, and steps of MPI take both.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from tests.machine import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster, pytest.mark.timeout(900)]
 
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-SPEC = {"workersPerNode": 2, "blocks": {"max": 1}, "strategy": {"idleTimeout": "60s"}}
+SPEC = {"workersPerNode": 2, "nodesPerBlock": 2, "blocks": {"max": 1}, "strategy": {"idleTimeout": "60s"}}
+APART = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+         "labelSelector": {"matchLabels": {"blockyard.dev/pool": "default"}}}  # fmt: skip
 KINDS = ("WorkflowRun", "WorkflowTemplate", "CronWorkflowRun")
 EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.yaml"))
 WITHIN = "--timeout=240s"
@@ -37,7 +40,8 @@ def release(cluster: Cluster) -> Iterator[Release]:
             cluster, deployables.images(cluster.workshop, (deployables.SCIENCE,))[deployables.SCIENCE]
         )
         worker = {"name": "worker", "image": image, "imagePullPolicy": "IfNotPresent", "resources": SMALL}
-        release.apply_pool("default", {**SPEC, "template": {"spec": {"containers": [worker]}}})
+        template = {"spec": {"containers": [worker], "topologySpreadConstraints": [APART]}}
+        release.apply_pool("default", {**SPEC, "template": template})
         yield release
 
 
@@ -77,19 +81,67 @@ def test_each_example_completes(release: Release) -> None:
     release.cluster.run("delete", "cwfr", "--all", within, timeout=60)
 
 
-def test_a_run_that_fails_ends_the_wait_and_one_that_is_wrong_says_where(release: Release) -> None:
-    def apply(name: str, **spec: Any) -> None:
-        release.cluster.apply(
-            {
-                "apiVersion": "blockyard.dev/v1alpha1",
-                "kind": "WorkflowRun",
-                "metadata": {"name": name, "namespace": release.namespace},
-                "spec": spec,
-            }
-        )
+APART_RANKS = """
+import socket, sys, time
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+hosts = world.allgather(socket.gethostname())
+print(world.rank, hosts[world.rank], world.allreduce(world.rank + 1), flush=True)
+time.sleep(float(sys.argv[1]))
+sys.exit(len(set(hosts)) != 2)
+"""
 
-    apply("fails", steps=[{"name": "a", "source": "def main(): raise ValueError('as asked')"}])
-    apply("wrong", steps=[{"name": "a", "function": "m:f", "needs": ["b"]}])
+
+def step_of_mpi(seconds: float) -> Json:
+    """Ranks that fail unless they are in two pods."""
+    command = ["python3", "-c", APART_RANKS, str(seconds)]
+    return {"name": "ranks", "mpi": {"ranks": 4, "nodes": 2, "command": command}, "resources": {"cpu": "100m"}}
+
+
+def test_ranks_of_a_step_are_in_both_pods_of_a_block(release: Release) -> None:
+    apply(release, "ranks", steps=[step_of_mpi(0.0)])
+    wait(release, "ranks")
+    assert status(release, "ranks")["phase"] == "Succeeded", status(release, "ranks")
+
+
+def test_a_step_whose_second_pod_is_deleted_runs_again_in_another_block(release: Release) -> None:
+    """It may not be tried again for its own faults: the loss is none."""
+    apply(release, "bereft", steps=[step_of_mpi(45.0)])
+    of_the_pool = "blockyard.dev/pool=default"
+    within = f"--namespace={release.namespace}"
+
+    def seconds() -> list[str]:
+        running = [one for one in release.pods(of_the_pool) if one["status"]["phase"] == "Running"]
+        return [name for one in running if (name := one["metadata"]["name"]).endswith("-1")]
+
+    def not_yet() -> str | None:
+        """mpirun's daemon is there, and so the ranks are about to be."""
+        look = ("--container=worker", "--", "sh", "-c", "cat /proc/[0-9]*/comm || true")
+        seen = [release.cluster.run("exec", name, within, *look, timeout=60) for name in seconds()]
+        return None if any("orted" in one for one in seen) else str(seen)
+
+    wait_until("ranks run in the second pod", not_yet, 240.0)
+    (second,) = seconds()
+    release.cluster.run("delete", "pod", second, "--grace-period=0", "--force", within, timeout=60)
+    wait(release, "bereft")
+    assert status(release, "bereft")["phase"] == "Succeeded", status(release, "bereft")
+    assert second not in seconds()
+
+
+def apply(release: Release, name: str, **spec: Any) -> None:
+    release.cluster.apply(
+        {
+            "apiVersion": "blockyard.dev/v1alpha1",
+            "kind": "WorkflowRun",
+            "metadata": {"name": name, "namespace": release.namespace},
+            "spec": spec,
+        }
+    )
+
+
+def test_a_run_that_fails_ends_the_wait_and_one_that_is_wrong_says_where(release: Release) -> None:
+    apply(release, "fails", steps=[{"name": "a", "source": "def main(): raise ValueError('as asked')"}])
+    apply(release, "wrong", steps=[{"name": "a", "function": "m:f", "needs": ["b"]}])
     wait(release, "fails")
     wait(release, "wrong")
     assert status(release, "fails")["failures"] == [{"step": "a", "message": "ValueError: as asked"}]
