@@ -10,20 +10,29 @@ import contextlib
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from blockyard.errors import StagingError
-from blockyard.files import settings, urls
+from blockyard.files import settings, telling, urls
 from blockyard.files.cache import Begin, Cache, Held, Part
 from blockyard.files.file import File, Output
 from blockyard.files.port import Found, Refused, Stager, stager_of
+from blockyard.files.telling import Moved
 from blockyard.files.transfers import persistently, slot
 
 T = TypeVar("T")
 
 _MOST_VERIFIED: Final = 4096
+
+
+class Brought(NamedTuple):
+    """Where a file is here, and which way it came: a word of `telling`."""
+
+    path: Path
+    way: str
 
 
 class Staging:
@@ -46,16 +55,18 @@ class Staging:
             raise
         return staged
 
-    def bring(self, file: File, until: contextlib.ExitStack) -> Path:
+    def bring(self, file: File, until: contextlib.ExitStack) -> Brought:
         """One file's path here; what keeps it there is closed with `until`. Raises StagingError."""
 
-        def once() -> Path:
+        def once() -> Brought:
             stager = stager_of(urls.scheme_of(file.url))
             place = stager.place(file.url)
             if place is not None:
-                return self._in_place(stager, file, place)
-            held = self._held(stager, file)
-            return until.enter_context(contextlib.closing(held)).path
+                return Brought(self._in_place(stager, file, place), telling.IN_PLACE)
+            fetched: list[Part] = []
+            held = self._held(stager, file, fetched)
+            path = until.enter_context(contextlib.closing(held)).path
+            return Brought(path, telling.FETCHED if fetched else telling.CACHED)
 
         return self._persistently("stage in", file, once)
 
@@ -90,15 +101,21 @@ class Staging:
             self._verified[file.url] = proof
         return place
 
-    def _held(self, stager: Stager, file: File) -> Held:
+    def _held(self, stager: Stager, file: File, fetched: list[Part]) -> Held:
+        """A copy; what was fetched for it is added to `fetched`."""
+
+        def fetch_as(found: Found, begin: Begin) -> Part:
+            fetched.append(self._fetch(stager, file, found, begin))
+            return fetched[-1]
+
         if file.sha256:
             return self._cache.hold(
                 _key("sha256", file.sha256, file.name),
                 file.name,
-                lambda begin: self._fetch(stager, file, stager.look(file.url), begin),
+                lambda begin: fetch_as(stager.look(file.url), begin),
             )
         found = stager.look(file.url)
-        fetch = functools.partial(self._fetch, stager, file, found)
+        fetch = functools.partial(fetch_as, found)
         if not found.validator:
             return self._cache.hold_once(file.name, fetch)
         return self._cache.hold(_key(file.url, found.validator, str(found.size_bytes)), file.name, fetch)
@@ -135,10 +152,21 @@ class Staged:
     def take_in(self, files: Sequence[File]) -> None:
         """See `Staging.begin`."""
         places: dict[File, Path] = {}
-        for file in files:
-            if file not in places:
-                places[file] = self._place(file) if isinstance(file, Output) else self._staging.bring(file, self._until)
-            file.stage(places[file])
+        moved: list[Moved] = []
+        try:
+            for file in files:
+                if file not in places:
+                    places[file] = self._place(file) if isinstance(file, Output) else self._bring(file, moved)
+                file.stage(places[file])
+        finally:
+            telling.tell(moved)
+
+    def _bring(self, file: File, moved: list[Moved]) -> Path:
+        began = time.monotonic()
+        path, way = self._staging.bring(file, self._until)
+        seconds = time.monotonic() - began
+        moved.append(Moved("input", file.url, path.stat().st_size, file.sha256, way, seconds))
+        return path
 
     def _place(self, output: Output) -> Path:
         """Where an output is to be written: in a folder of its own, since several may have one name."""
@@ -155,8 +183,15 @@ class Staged:
         for output in self._outputs.values():
             if not output.path.is_file():
                 raise StagingError(_not_written(output), urls.shown(output.url))
-        for output in self._outputs.values():
-            self._staging.take_away(output)
+        moved: list[Moved] = []
+        try:
+            for output in self._outputs.values():
+                began, size_bytes = time.monotonic(), output.path.stat().st_size
+                self._staging.take_away(output)
+                seconds = time.monotonic() - began
+                moved.append(Moved("output", output.url, size_bytes, "", telling.STORED, seconds))
+        finally:
+            telling.tell(moved)
 
     def close(self) -> None:
         """Let go of all; idempotent."""

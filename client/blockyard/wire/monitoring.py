@@ -246,8 +246,14 @@ class File(Record, tag=9, frozen=True):
     kind: Name
     """``input``, ``output``, ``stdout`` or ``stderr``."""
     path: Text
+    """Or its URL, without secrets."""
     size_bytes: Count = 0
     at_us: Instant = 0
+    sha256: Name = ""
+    """That it was verified to have."""
+    way: Name = ""
+    """How it was staged: ``fetched``, ``cached`` on the node, used ``in place``, or ``stored``."""
+    took_us: Micros = 0
 
 
 class Event(Record, tag=10, frozen=True):

@@ -118,6 +118,9 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     path: str
     size_bytes: int
+    sha256: str
+    way: str
+    took_us: int
 
 
 class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,7 +307,14 @@ def _files(connection: Connection, number: int) -> list[FileLine]:
     table = tables.files
     query = select(table).where(table.c.task == number).order_by(table.c.epoch, table.c.kind, table.c.path)
     return [
-        FileLine(kind=row.kind, path=row.path, size_bytes=row.size_bytes)
+        FileLine(
+            kind=row.kind,
+            path=row.path,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            way=row.way,
+            took_us=row.took_us,
+        )  # fmt: skip
         for row in connection.execute(query.limit(_MOST))
     ]
 

@@ -145,7 +145,10 @@ def _add_one(rows: Rows, record: AnyRecord) -> None:
             )  # fmt: skip
             rows["blocks"][row[:3]] = row
         case File():
-            row = (signed(record.task), record.epoch, record.kind, record.path, record.size_bytes, record.at_us)
+            row = (
+                signed(record.task), record.epoch, record.kind, record.path, record.size_bytes, record.at_us,
+                record.sha256, record.way, record.took_us,
+            )  # fmt: skip
             rows["files"][row[:4]] = row
         case Config():
             _add_config(rows["configs"], record)

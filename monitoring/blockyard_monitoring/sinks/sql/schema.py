@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from blockyard.errors import ConfigError
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration; a test compares it with the folder."""
 _LOCK: Final = 0x626C6B79
 """Of PostgreSQL's advisory locks: two hubs that start together migrate one after the other."""

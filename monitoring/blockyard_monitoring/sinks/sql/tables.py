@@ -101,7 +101,7 @@ blocks = Table(
 files = Table(
     "files", metadata,
     _number("task", key=True), _number("epoch", key=True), _text("kind", key=True), _text("path", key=True),
-    _number("size_bytes"), _number("at_us"),
+    _number("size_bytes"), _number("at_us"), _text("sha256"), _text("way"), _number("took_us"),
     Index("files_by_path", "path"),
 )  # fmt: skip
 
