@@ -13,6 +13,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from blockyard import futures as futures_of
+from blockyard import saying
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool
 from blockyard.engine import Engine
@@ -125,6 +126,8 @@ class Client(Submitter):
         self._run = run
         self._handle: RunHandle | None = None
         self._folder = system.folder if system is not None else folder
+        if isinstance(engine, RemoteEngine):
+            saying.speak_by(engine)
         self._finalizer = weakref.finalize(self, _abandon, engine, self._below)
         self._finalizer.atexit = False
 
@@ -314,6 +317,7 @@ class Client(Submitter):
             hub.stop()
             raise
         teller.start()
+        saying.speak_by(teller)
         hub.on_stop = teller.close
         return cls(engine, below=hub, run=teller.run_name, folder=hub.folder)
 

@@ -50,6 +50,7 @@ _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
 _LOOK_SECONDS: Final = 0.5
 """How often it is looked, at the interpreter's exit, whether the interchange still answers."""
+_MOST_SAYING: Final = 1_000
 _POOL_SECONDS: Final = 0.1
 """How often the interchange is asked whether it knows a pool by now."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -92,6 +93,7 @@ class RemoteEngine:
         self.room = self._unfinished.room
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
+        self._saying = 0
         self._closed = False
         self._left = False
         self._releases = False
@@ -352,6 +354,20 @@ class RemoteEngine:
         if self._broken is not None:
             raise self._broken
         return self._questions.begin(question)
+
+    def say(self, at_us: int, name: str, text: str) -> bool:
+        """See `saying.Speaker`. No more than 1,000 may be unanswered."""
+        with self._lock:
+            may = self._welcome is not None and self._welcome.monitoring and self._saying < _MOST_SAYING
+            if not may or self._closed or self._broken is not None:
+                return False
+            self._saying += 1
+        self._questions.begin(control.Say(at_us, name, text)).add_done_callback(self._on_said)
+        return True
+
+    def _on_said(self, _: object) -> None:
+        with self._lock:
+            self._saying -= 1
 
     def tell(self, order: control.Question) -> None:
         """Give an order without waiting for its answer; it is given again after a reconnect until it is answered."""

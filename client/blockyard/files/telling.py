@@ -39,7 +39,7 @@ class Moved(NamedTuple):
 
 def tell(moved: Sequence[Moved]) -> None:
     """Tell them. Raises OSError when the worker's manager is gone."""
-    around = this_try.around
+    around = this_try.here()
     if around is None:
         return
     lease, at_us = around.lease(), micros(time.time())

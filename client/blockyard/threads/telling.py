@@ -167,6 +167,10 @@ class Teller(threading.Thread):
         """What a managed task below a try finds around it."""
         return _Seat(self, Lease(self._id(task.number), task.tries))
 
+    def say(self, at_us: int, name: str, text: str) -> bool:
+        """See `saying.Speaker`."""
+        return self.told([said.Event(at_us, name, self._run(), text)])
+
     def told(self, records: Sequence[AnyRecord]) -> bool:
         """Take in records of a task's own; False when there is no room for more that is large."""
         size = sum(map(_bulk, records))

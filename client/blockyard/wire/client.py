@@ -116,6 +116,8 @@ class Welcome(Record, tag=1, frozen=True):
     blob_threshold: int = 64 * 1024
     max_disk: int = 1 << 62
     """Bytes of all bodies, wherever they are kept; `max_bytes` counts those that are not in blobs."""
+    monitoring: bool = False
+    """What happens is told to a hub."""
 
 
 class Accepted(Record, tag=2, frozen=True):

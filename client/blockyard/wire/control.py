@@ -3,6 +3,7 @@
 The command line and the pools' executors use them. Times are UTC seconds, durations seconds.
 """
 
+from blockyard.wire.monitoring import Instant, Name, Text
 from blockyard.wire.records import Function, Group, Printed, Record
 
 
@@ -141,6 +142,14 @@ class Follow(Record, tag=16, frozen=True):
     wait: float = 5.0
 
 
+class Say(Record, tag=17, frozen=True):
+    """Something happened in the program of this client: an `Event` of its run, which may be missed."""
+
+    at_us: Instant
+    name: Name
+    text: Text
+
+
 class SetPool(Record, tag=20, frozen=True):
     """Define a pool, or change it. Only a keeper may say this, and what follows.
 
@@ -266,6 +275,7 @@ Question = (
     | ClearCache
     | HoldTask
     | Follow
+    | Say
     | StartRun
     | Runs
     | Run

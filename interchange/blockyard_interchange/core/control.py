@@ -33,6 +33,7 @@ _MANAGER_SECONDS = 1e-4
 _AnsweredAtOnce = (
     asked.Status | asked.Tasks | asked.Task | asked.Managers | asked.Watch | asked.Drain | asked.BlockGone
     | asked.CancelTasks | asked.Blocks | asked.ReportBlocks | asked.CancelMatching | asked.Cached | asked.ClearCache
+    | asked.Say
 )  # fmt: skip
 
 _decode = msgspec.msgpack.Decoder(asked.Question).decode
@@ -119,6 +120,10 @@ def _answer(state: State, session: Session, question: _AnsweredAtOnce, now: floa
             return caching.listing(state, _named(state, session, question.pool))
         case asked.ClearCache():
             return asked.Done(caching.clear(state, _named(state, session, question.pool), question.function))
+        case asked.Say():
+            if state.notes is not None:
+                state.notes.on_said(session, question, now)
+            return asked.Done(int(state.notes is not None))
         case asked.Watch():
             return _no_pool(state, session, question.pool)
         case _:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from blockyard.ids import NUMBER_BITS, TaskId
 from blockyard.wire import codec, hub
 from blockyard.wire import monitoring as said
-from blockyard.wire.control import BlockReport
+from blockyard.wire.control import BlockReport, Say
 from blockyard.wire.monitoring import MAX_NAME, TryState, clipped, micros
 from blockyard.wire.records import Failure, Group, Outcome, Status
 from blockyard_interchange.core.entries import Noted, NotesConfirmed
@@ -54,7 +54,7 @@ class Notes:
     __slots__ = (
         "_assigned", "_assigned_us", "_gather_seconds", "_manager", "_order", "_submitted_us", "_tries", "confirmed",
         "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing",
-        "passing_bytes", "peer", "queued", "records", "sent", "sent_at", "sent_bytes", "source",
+        "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at", "sent_bytes", "source",
     )  # fmt: skip
 
     def __init__(self, opening: int, offset: float, most_bytes: int) -> None:
@@ -70,7 +70,8 @@ class Notes:
         """Packets of managers that came in this turn and are to be kept in the same way."""
         self.passing: deque[hub.Told] = deque()
         """The same, but nobody keeps them; they wait for a hub as long as they are not too many."""
-        self.passing_bytes = 0
+        self.passing_bytes = self.said = 0
+        """Of them; and how many packets there were of what clients say."""
         self.dropped = 0
         """Packets that were too many, or too large."""
         self.is_lasting = False
@@ -96,8 +97,7 @@ class Notes:
         self._manager: Manager | None = None
         self._tries: list[said.Try] = []
         self._submitted_us = 0
-        self._assigned = -1.0
-        self._assigned_us = 0
+        self._assigned, self._assigned_us = -1.0, 0
 
     @property
     def is_full(self) -> bool:
@@ -208,6 +208,13 @@ class Notes:
         while self.passing_bytes > _MOST_PASSING_BYTES:
             self.passing_bytes -= _size(self.passing.popleft())
             self.dropped += 1
+
+    def on_said(self, session: "Session", say: Say, now: float) -> None:
+        """The program of a client says something, which may be missed."""
+        self.said += 1
+        event = said.Event(say.at_us, say.name, clipped(session.run.name, MAX_NAME), say.text)
+        packet = said.Packet(said.VERSION, f"clients of {self.source}", self.said, self.us(now), [event])
+        self._pass(hub.Told(codec.encode(packet)))
 
     # --- who comes and goes
 

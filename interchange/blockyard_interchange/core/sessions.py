@@ -43,7 +43,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
             wire.Welcome(
                 PROTOCOL_VERSION, session.run.name, session.run.owner == session.id, pools, settings.heartbeat,
                 settings.max_tasks, settings.max_bytes, settings.blobs if near else "", session.accepted,
-                settings.blob_threshold, settings.max_disk,
+                settings.blob_threshold, settings.max_disk, state.notes is not None,
             ),
         )
     )  # fmt: skip

@@ -314,7 +314,7 @@ def _files(connection: Connection, number: int) -> list[FileLine]:
             sha256=row.sha256,
             way=row.way,
             took_us=row.took_us,
-        )  # fmt: skip
+        )
         for row in connection.execute(query.limit(_MOST))
     ]
 

@@ -3,7 +3,7 @@
 import pytest
 
 import blockyard
-from blockyard import this_try
+from blockyard import saying, this_try
 from blockyard.errors import NotSendable
 from blockyard.saying import MOST_OF_TRY
 from blockyard.this_try import Way
@@ -46,8 +46,42 @@ def test_on_threads_each_try_has_a_count_of_its_own(around: Around) -> None:
     assert len(around.told) == 2 * MOST_OF_TRY
 
 
-def test_outside_of_a_task_nobody_is_told() -> None:
+class Client:
+    """A client that keeps what it is to tell, if it can tell it."""
+
+    def __init__(self, *, may: bool = True) -> None:
+        self.may = may
+        self.said: list[tuple[str, str]] = []
+
+    def say(self, at_us: int, name: str, text: str) -> bool:
+        if self.may:
+            self.said.append((name, text))
+        return self.may
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No client of other tests is open."""
+    monkeypatch.setattr(saying, "_speakers", [])
+
+
+def test_outside_of_a_task_and_without_a_client_nobody_is_told() -> None:
     assert not blockyard.event("begun")
+
+
+def test_a_program_speaks_by_the_last_client_that_can_tell_it(around: Around) -> None:
+    clients = [Client(), Client(), Client(may=False)]
+    for client in clients:
+        saying.speak_by(client)
+    around.now = Lease(0, 0)
+    assert blockyard.event("begun", loss=0.5)
+    assert [client.said for client in clients] == [[], [("begun", '{"loss":0.5}')], []]
+    del client, clients[1]
+    assert blockyard.event("gone")
+    assert clients[0].said == [("gone", "")]
+    around.now = Lease(1 << 32, 1)
+    assert blockyard.event("within")
+    assert (clients[0].said, around.told[-1].kind) == ([("gone", "")], "within")
 
 
 def test_each_event_has_an_instant_of_its_own(around: Around) -> None:

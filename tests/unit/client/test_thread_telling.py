@@ -177,3 +177,10 @@ def test_cancelled_late_and_running_tasks(house: House) -> None:
     assert [one.state for one in tries[1]] == [TryState.RUNNING, TryState.DONE]
     assert [one.state for one in tries[2]] == [TryState.TIMEOUT]
     assert [(one.epoch, one.state) for one in tries[3]] == [(0, TryState.CANCELLED)]
+
+
+def test_what_the_program_says_is_told_with_its_run(house: House) -> None:
+    assert house.teller.say(1, "program", "")
+    events = [record for record in house.records() if isinstance(record, Event)]
+    assert [(one.kind, one.subject) for one in events] == [("program", "mine")]
+    assert not house.teller.say(2, "too late", "")

@@ -5,9 +5,10 @@ Out of scope: how the hub stores it (`tests/unit/monitoring`, `tests/integration
 
 import pytest
 
+from blockyard.wire import codec, control
 from blockyard.wire import hub as hub_wire
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.monitoring import VERSION, Needs, Node, Run, Tasks, Tries, Try, TryState
+from blockyard.wire.monitoring import VERSION, Event, Needs, Node, Run, Tasks, Tries, Try, TryState
 from blockyard.wire.records import Status
 from blockyard_interchange.core import entries, timers
 from blockyard_interchange.core.settings import PoolSettings
@@ -288,3 +289,19 @@ def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Ben
         client.call(bodies=[b"b"])
         bench.turn(0.001)
     assert timers.next_wake(bench.state, bench.now) <= 0.015
+
+
+def test_what_a_client_says_is_passed_on_with_its_run_and_not_journaled(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client(run="nightly")
+    bench.turn()
+    before = len(bench.entries)
+    assert client.ask(control.Say(77, "begun", "{}"), control.Done).count == 1
+    (relayed,) = hub.heard(hub_wire.Relayed)
+    (told,) = relayed.packets
+    packet = codec.packet_of_interchange.decode(told.packet)
+    assert (told.pool, packet.number, packet.records) == ("", 1, [Event(77, "begun", "nightly", "{}")])
+    assert len(bench.entries) == before
+
+
+def test_without_monitoring_what_a_client_says_is_heard_by_nobody() -> None:
+    assert Bench().client().ask(control.Say(77, "begun", "{}"), control.Done).count == 0
