@@ -126,6 +126,10 @@ def _of_interchange(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("blockyard_journal_live_bytes", "What the journal must keep, roughly.", figures.live_bytes)
     yield GaugeMetricFamily("blockyard_cached_results", "Results in the cache.", figures.cached_results)
     yield GaugeMetricFamily("blockyard_cached_bytes", "How much of its limit they take.", figures.cached_bytes)
+    yield GaugeMetricFamily(
+        "blockyard_monitoring_unconfirmed_bytes", "History that the hub has not confirmed.", figures.unconfirmed_bytes
+    )
+    yield CounterMetricFamily("blockyard_monitoring_dropped_packets", "Samples dropped.", figures.dropped_packets)
     refused = CounterMetricFamily("blockyard_refused", "What was not taken in, by what it was.", labels=["what"])
     refused.add_metric(["frame"], counters.refused_frames)
     refused.add_metric(["key"], counters.refused_peers)

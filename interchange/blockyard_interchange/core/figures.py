@@ -55,12 +55,17 @@ class Figures(Record, frozen=True):
     """Of the journal, roughly."""
     cached_results: int
     cached_bytes: int
+    unconfirmed_bytes: int
+    """Of the history: what the hub has not confirmed, and is kept for it."""
+    dropped_packets: int
+    """Of samples and events that waited for a hub and were too many, since the interchange began."""
     counters: Counters
     """What belongs to no pool: refusals and repeats, since the interchange began."""
 
 
 def figures(state: State, now: float) -> Figures:
     """Everything at `now`."""
+    notes = state.notes
     return Figures(
         state.opening,
         now - state.began_at,
@@ -71,6 +76,8 @@ def figures(state: State, now: float) -> Figures:
         state.live_bytes,
         len(state.cache.results),
         state.cache.bytes,
+        notes.kept_bytes if notes is not None else 0,
+        notes.dropped if notes is not None else 0,
         _copy(state.counters),
     )
 

@@ -11,6 +11,7 @@ from blockyard.wire import manager as manager_wire
 from blockyard.wire.monitoring import VERSION, Event, Needs, Node, Run, Tasks, Tries, Try, TryState
 from blockyard.wire.records import Status
 from blockyard_interchange.core import entries, timers
+from blockyard_interchange.core.figures import figures
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Hub, a_spec, done, ended, joined, lease
 
@@ -263,7 +264,7 @@ def test_what_nobody_keeps_waits_for_a_hub_within_a_bound_and_is_never_journaled
     (relayed,) = hub.heard(hub_wire.Relayed)
     assert [told.packet[0] for told in relayed.packets] == list(range(20, 40)), "the oldest went"
     assert {told.pool for told in relayed.packets} == {"default"}
-    assert notes.dropped == 20
+    assert figures(bench.state, bench.now).dropped_packets == 20
     manager.say(manager_wire.Told([b"next"]))
     bench.turn()
     (relayed,) = hub.heard(hub_wire.Relayed)

@@ -23,7 +23,7 @@ COMMITS = CommitFigures(Histogram(), 0, is_failing=False)
 
 def figures(opening: int) -> Figures:
     """Figures that can be told from others."""
-    return Figures(opening, 0.0, [], 0, 0, 0, 0, 0, 0, Counters())
+    return Figures(opening, 0.0, [], 0, 0, 0, 0, 0, 0, 0, 0, Counters())
 
 
 @pytest.fixture
