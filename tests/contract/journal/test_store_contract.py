@@ -173,7 +173,7 @@ def test_many_chunks_of_all_sizes_come_back_complete(opened: Opened) -> None:
 def test_the_size_grows_with_what_is_stored(opened: Opened) -> None:
     store = opened()
     before = store.size_bytes()
-    extend(store, bytes(400_000))
+    extend(store, bytes(before + 400_000))  # more than others may have left free in tables that are shared
     assert store.size_bytes() >= before + 300_000
 
 
