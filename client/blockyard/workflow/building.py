@@ -85,6 +85,9 @@ class Workflow:
         self.name = name
         self._spec = Spec(pool=pool, parameters=list(parameters), **fields)
         self._steps: list[Step] = []
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        """Where to go on looking for a free one, by name."""
 
     def step(
         self,
@@ -103,6 +106,7 @@ class Workflow:
         name = step or self._free(_name(what))
         fields = dict(options or {})
         fields["needs"] = [str(one.name) if isinstance(one, StepRef) else one for one in fields.get("needs", ())]
+        self._taken.add(name)
         self._steps.append(Step(name=name, arguments=_plain(arguments), **_kind(what), **fields))
         return StepRef(name)
 
@@ -117,11 +121,10 @@ class Workflow:
         return msgspec.structs.replace(self._spec, steps=list(self._steps))
 
     def _free(self, name: str) -> str:
-        taken = {one.name for one in self._steps}
-        number = 2
-        free = name
-        while free in taken:
+        free, number = name, self._numbers.get(name, 2)
+        while free in self._taken:
             free, number = f"{name}-{number}", number + 1
+        self._numbers[name] = number
         return free
 
 

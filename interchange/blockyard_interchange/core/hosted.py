@@ -31,7 +31,14 @@ Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRu
 MOST_NAME: Final = 320
 _LOOK_SECONDS: Final = 60.0
 _HOLD_SECONDS: Final = 1.0
-_ENDED: Final = frozenset({"Succeeded", "Failed", "Skipped", "Cancelled"})
+_OPEN_WORDS: Final = {
+    TaskState.WAITING: "Waiting",
+    TaskState.QUEUED: "Queued",
+    TaskState.ASSIGNED: "Running",
+    TaskState.DELAYED: "Waiting",
+    TaskState.JOINING: "Running",
+}
+"""States of steps that have not ended."""
 
 
 def answer(state: State, session: Session, question: Question, now: float) -> asked.Answer | Fault:
@@ -124,8 +131,7 @@ def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Se
 def _mark_steps(state: State, found: Hosted, steps: list[asked.StepMark]) -> None:
     """These are its steps from now on; results of tasks that were steps before are not needed any more."""
     before = {mark.task for mark in found.steps.values()} - {mark.task for mark in steps}
-    found.steps = {mark.name: mark for mark in steps}
-    found.seen, found.counts, found.ended_at = {}, {}, 0.0
+    found.mark(steps)
     for name in before:
         task = state.tasks.get(TaskId(name))
         if task is not None and task.outcome is not None:
@@ -144,7 +150,7 @@ def restore(state: State, journaled: Iterable[RunHosted]) -> None:
         session = state.sessions.get(SessionId(entry.session))
         if session is not None:
             found = state.hosted[entry.run] = Hosted(entry.run, session, entry.digest, entry.at)
-            found.steps = {mark.name: mark for mark in entry.steps}
+            found.mark(entry.steps)
             session.is_held, found.programs = entry.held, Programs(entry.programs)
 
 
@@ -240,17 +246,7 @@ def _describe(state: State, found: Hosted, question: asked.Run, now: float) -> a
 
 
 def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
-    """Counts of what ended are kept, so that to ask again and again costs what is left of a run."""
-    counts: dict[str, int] = {}
-    for mark in found.steps.values():
-        if mark.name in found.seen:
-            continue
-        word = _state(state, found, mark)
-        if word in _ENDED:
-            found.seen[mark.name] = word
-            found.counts[word] = found.counts.get(word, 0) + 1
-        else:
-            counts[word] = counts.get(word, 0) + 1
+    counts = _open_counts(state, found)
     phase = "Suspended" if found.session.is_held else "Running"
     if not counts:
         phase = _verdict(found)
@@ -260,6 +256,30 @@ def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
         found.run, phase, found.at, ended_at, counts | found.counts, found.session.next_number,
         found.programs is Programs.STOP, holding.stopped(state, found),
     )  # fmt: skip
+
+
+def _open_counts(state: State, found: Hosted) -> dict[str, int]:
+    """How many steps that have not ended are in which state; notes those that have ended since the last look.
+
+    Costs a look-up for each step that is left: who follows a run of 10^5 steps asks again and again.
+    """
+    tasks, in_state, ended = state.tasks, [0] * len(TaskState), []
+    for name in found.open:
+        task = tasks.get(TaskId(name))
+        if task is None or task.state is TaskState.ENDED:
+            ended.append(name)
+        else:
+            in_state[task.state] += 1
+    for name in ended:
+        mark = found.open.pop(name)
+        word = found.seen[mark.name] = _state(state, found, mark)
+        found.counts[word] = found.counts.get(word, 0) + 1
+    stopped = sum(holding.is_stopped(state, tasks[TaskId(name)]) for name in state.stopped.keys() & found.open.keys())
+    counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
+    for place, count in zip(TaskState, in_state, strict=True):
+        if count:
+            counts[_OPEN_WORDS[place]] = counts.get(_OPEN_WORDS[place], 0) + count
+    return {word: count for word, count in counts.items() if count}
 
 
 def _verdict(found: Hosted) -> str:
@@ -274,14 +294,10 @@ def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
     if task is None:
         return found.seen.get(mark.name, "Failed")  # its pool keeps no journal, and the interchange was restarted
     match task.state:
-        case TaskState.WAITING | TaskState.DELAYED:
-            return "Waiting"
-        case TaskState.QUEUED:
-            return "Queued"
         case TaskState.ENDED:
             return triggers.state_word(triggers.status_of(task))
         case _:
-            return "Stopped" if holding.is_stopped(state, task) else "Running"
+            return "Stopped" if holding.is_stopped(state, task) else _OPEN_WORDS[task.state]
 
 
 def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:

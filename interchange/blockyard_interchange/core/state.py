@@ -7,6 +7,7 @@ A queue may hold a million tasks, so `Task` has only what differs between tasks 
 import enum
 import math
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -121,7 +122,7 @@ class Programs(enum.StrEnum):
 class Hosted:
     """A run that the interchange keeps by itself: a workflow."""
 
-    __slots__ = ("at", "counts", "digest", "ended_at", "programs", "run", "seen", "session", "steps", "unsure")
+    __slots__ = ("at", "counts", "digest", "ended_at", "open", "programs", "run", "seen", "session", "steps", "unsure")
 
     def __init__(self, run: str, session: Session, digest: bytes, at: float) -> None:
         self.run = run
@@ -132,13 +133,21 @@ class Hosted:
         self.ended_at = 0.0
         """Monotonic; 0 until it was seen to have ended."""
         self.steps: dict[str, StepMark] = {}
+        self.open: dict[int, StepMark] = {}
+        """By task, those that were not seen to have ended; the others stay ended."""
         self.seen: dict[str, str] = {}
-        """States of the steps that were seen to have ended: they stay so."""
+        """States of these others."""
         self.counts: dict[str, int] = {}
         """Of these."""
         self.programs = Programs.RUN
         self.unsure: dict[TaskId, int] | None = None
         """With LET_GO: tasks whose programs may be stopped yet, and the epoch of the try; None: not known which."""
+
+    def mark(self, steps: Iterable[StepMark]) -> None:
+        """These are its steps from now on."""
+        self.steps = {one.name: one for one in steps}
+        self.open = {one.task: one for one in self.steps.values()}
+        self.seen, self.counts, self.ended_at = {}, {}, 0.0
 
 
 class FunctionEntry:
