@@ -259,7 +259,7 @@ def _check_sizes(state: State) -> None:
         bodies += size
         in_blobs += blob_bytes(task.body) + (blob_bytes(task.outcome.body) if task.outcome is not None else 0)
         if not task.order.volatile:
-            live += size + OVERHEAD_BYTES * (1 + (task.outcome is not None))
+            live += size + task.order.share + OVERHEAD_BYTES * (1 + (task.outcome is not None))
     live += sum(len(entry.function.body) for entry in state.functions.values())
     live += sum(one.size_bytes for one in state.cache.results.values() if not one.volatile)
     _equal(state.bytes, bodies, "bytes of bodies")

@@ -411,7 +411,7 @@ def free(state: State, task: Task) -> None:
         order.session.blob_bytes -= in_blobs
         state.blob_bytes -= in_blobs
     if not order.volatile:
-        state.live_bytes -= size + 2 * _OVERHEAD_BYTES
+        state.live_bytes -= size + order.share + 2 * _OVERHEAD_BYTES
     if task.flags & Flag.SHADOW:
         release(state, task.needs[0])
     elif type(outcome.body) is not bytes and not task.flags & Flag.CHILD:

@@ -166,7 +166,9 @@ class FunctionEntry:
 class Order:
     """What the tasks of one group share."""
 
-    __slots__ = ("at", "deadline", "entry", "first", "is_ruled", "pool", "session", "slots", "spec", "volatile")
+    __slots__ = (
+        "at", "deadline", "entry", "first", "is_ruled", "pool", "session", "share", "slots", "spec", "volatile",
+    )  # fmt: skip
 
     def __init__(
         self, spec: TaskSpec, session: Session, pool: "Pool", entry: FunctionEntry, slots: int, at: float
@@ -179,6 +181,8 @@ class Order:
         """Workers that one task of this order keeps busy."""
         self.first = 0
         """Number of the first task of its submission."""
+        self.share = 0
+        """A task's share of what the journal keeps of them all, roughly, in bytes."""
         self.at = at
         """UTC of the submission."""
         self.deadline = at + spec.deadline if spec.deadline else 0.0

@@ -12,6 +12,8 @@ from blockyard_interchange.core.state import Flag, Order, Session, State, Task, 
 
 _TICK_SECONDS = 1e-6
 """A little more than the difference of two instants that a float can still tell apart."""
+_GROUP_BYTES = 160
+"""What a group costs in the journal besides its bodies, roughly. Steps of workflows are groups of one."""
 _MOST_REFUSALS = 64
 """Refused submissions of one client that are remembered."""
 
@@ -185,7 +187,8 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
         session.blob_bytes += in_blobs
         state.blob_bytes += in_blobs
     if not order.volatile:
-        state.live_bytes += size + 16 * len(fresh)
+        order.share = _GROUP_BYTES // max(1, len(fresh))
+        state.live_bytes += size + (16 + order.share) * len(fresh)
     if spec.deadline:
         # UTC is all that outlives a restart. If the clock was set back meanwhile, no deadline gets longer than it was.
         _set_deadlines(state, fresh, min(order.deadline - state.wall_offset, now + spec.deadline))
