@@ -91,7 +91,7 @@ def cni(node: Node) -> str:
                     "type": "bridge",
                     "bridge": "cni0",
                     "isGateway": True,
-                    "ipMasq": True,
+                    "ipMasq": False,  # pods reach one another under their own addresses, as Kubernetes promises
                     "hairpinMode": True,
                     "ipam": {
                         "type": "host-local",
