@@ -17,7 +17,7 @@ from tests.simulation import mutations
 from tests.simulation.scenario import play
 
 SHARDS = 2
-SEEDS = {Size.SMALL: 800, Size.FULL: 20_000}
+SEEDS = {Size.SMALL: 2_000, Size.FULL: 20_000}
 MUTATION_SEEDS = 1200
 SOONER = {"accept_any_epoch": 800}
 """Where to begin with what hardly any seed sees; the seeds before follow."""
