@@ -37,12 +37,17 @@ def begin(
 
 def expect(state: State, polls: dict[int, P], poll: P, managers: Collection[Manager]) -> int:
     """The number by which these managers answer a question that is yet to be sent to them."""
-    state.questions += 1
-    # A late answer to a question of an earlier opening must not pass for one to this.
-    number = state.opening << 32 | state.questions
+    number = fresh_number(state)
     poll.waiting = {manager.id for manager in managers}
     polls[number] = poll
     return number
+
+
+def fresh_number(state: State) -> int:
+    """For a question that others shall answer by it."""
+    state.questions += 1
+    # A late answer to a question of an earlier opening must not pass for one to this.
+    return state.opening << 32 | state.questions
 
 
 def heard(polls: dict[int, P], manager: Manager, number: int) -> P | None:

@@ -12,7 +12,7 @@ from blockyard.wire import control as asked
 from blockyard.wire import hub
 from blockyard.wire.client import Reply
 from blockyard.wire.monitoring import VERSION
-from blockyard_interchange.core import rights
+from blockyard_interchange.core import polling, rights
 from blockyard_interchange.core.answering import refuse, reply
 from blockyard_interchange.core.state import Session, Show, State
 
@@ -39,9 +39,7 @@ def ask(state: State, session: Session, number: int, question: asked.Follow, now
             state, session, number, "request", f"events: {_MOST_OF_SESSION} questions of this client are open already"
         )
         return
-    state.questions += 1
-    # A late answer to a question of an earlier opening must not pass for one to this.
-    own = state.opening << 32 | state.questions
+    own = polling.fresh_number(state)
     limit = state.limits.get(session.user)
     message = hub.Show(own, question, session.user, None if limit is None else sorted(limit))
     state.shows[own] = Show(session.id, number, message)
