@@ -293,11 +293,9 @@ def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
     task = state.tasks.get(TaskId(mark.task))
     if task is None:
         return found.seen.get(mark.name, "Failed")  # its pool keeps no journal, and the interchange was restarted
-    match task.state:
-        case TaskState.ENDED:
-            return triggers.state_word(triggers.status_of(task))
-        case _:
-            return "Stopped" if holding.is_stopped(state, task) else _OPEN_WORDS[task.state]
+    if task.state is TaskState.ENDED:
+        return triggers.state_word(triggers.status_of(task))
+    return "Stopped" if holding.is_stopped(state, task) else _OPEN_WORDS[task.state]
 
 
 def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:

@@ -587,13 +587,13 @@ class State:
         self.output_asked: dict[int, OutputAsked] = {}
         """Open questions what a task printed."""
         self.holds_asked: dict[int, HoldAsked] = {}
+        """Open orders to stop programs."""
         self.run_holds: dict[int, HoldAsked] = {}
         """The same for runs: one for each task at a time."""
         self.run_holds_at = 0.0
         """When it is looked next whether all tasks of held runs are stopped."""
         self.stopped: dict[TaskId, int] = {}
         """Tasks whose programs are known to be stopped, and the epoch of the try."""
-        """Open orders to stop programs."""
         self.questions = 0
         """How many of them, of orders and of `shows` there have been."""
         self.shows: dict[int, Show] = {}
