@@ -244,7 +244,7 @@ class _Steps:
             broken = broken or bool(own)
             yield from own
         if not broken:
-            cycle = graph.cycle({step.name: graph.needs_of(step) for step in self._spec.steps})
+            cycle = graph.cycle({step.name: graph.needs_of(step, graph.results_of(step)) for step in self._spec.steps})
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
@@ -336,9 +336,10 @@ class _Steps:
     def _trigger_faults(self, path: str, step: Step) -> Iterator[Fault]:
         if step.trigger is Rule.ALL_SUCCESS:
             return
-        if not graph.needs_of(step):
+        given = graph.results_of(step)
+        if not graph.needs_of(step, given):
             yield Fault(f"{path}.trigger", f"{step.trigger} has nothing to wait for; name steps in needs")
-        elif step.trigger is Rule.ALL_FAILED and (given := graph.results_of(step)):
+        elif step.trigger is Rule.ALL_FAILED and given:
             yield Fault(
                 f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
             )

@@ -84,11 +84,14 @@ class _Compiler:
         self._tasks = done
         self._next = first
         self._groups: list[Group] = []
+        self._given: dict[str, list[str]] = {}
+        """By step, those whose results it is given."""
 
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
         steps = {step.name: step for step in spec.steps}
-        needs = {name: graph.needs_of(step) for name, step in steps.items()}
+        self._given = {name: graph.results_of(step) for name, step in steps.items()}
+        needs = {name: graph.needs_of(step, self._given[name]) for name, step in steps.items()}
         needed = {name for of in needs.values() for name in of}
         for name in graph.in_order(needs):
             if steps[name].cache:
@@ -98,7 +101,7 @@ class _Compiler:
         marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
         if spec.on_exit is not None:
             step = spec.on_exit
-            given = graph.results_of(step)
+            given = self._given[step.name] = graph.results_of(step)
             others = [name for name in steps if name not in given]
             if step.name not in self._tasks:
                 self._add(step, [*given, *others], Trigger.ALWAYS)
@@ -115,7 +118,7 @@ class _Compiler:
             number,
             [packed_plan(self._plan(step))],
             [[self._tasks[name] for name in needs]] if needs else [],
-            memos=[[self._memos[name] for name in (step.name, *graph.results_of(step))]] if step.cache else [],
+            memos=[[self._memos[name] for name in (step.name, *self._given[step.name])]] if step.cache else [],
         )
         self._groups.append(group)
 
@@ -170,7 +173,7 @@ class _Compiler:
             arguments=found["arguments"],
             environment={name: as_text(one) for name, one in found["environment"].items()},
             outputs=list(step.outputs),
-            inputs=graph.results_of(step),
+            inputs=self._given[step.name],
             sweep=found["sweep"],
         )
 

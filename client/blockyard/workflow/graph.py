@@ -41,10 +41,10 @@ def results_of(step: Step) -> list[str]:
     return list(dict.fromkeys(one.step for one in references_of(step) if one.root == "steps"))
 
 
-def needs_of(step: Step) -> list[str]:
-    """All steps that a step waits for: those whose results it is given come first."""
+def needs_of(step: Step, given: Sequence[str]) -> list[str]:
+    """All steps that a step waits for. `given`: its `results_of`, which come first."""
     seen = expressions.steps_in(step.when) if step.when else []
-    return list(dict.fromkeys([*results_of(step), *step.needs, *seen]))
+    return list(dict.fromkeys([*given, *step.needs, *seen]))
 
 
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
