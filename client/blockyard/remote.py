@@ -505,7 +505,7 @@ class RemoteEngine:
             "cannot be shared; open a new client in the child, or fork before there is one"
         )
         self._lock = threading.Lock()
-        self._unfinished.after_fork_in_child(self._lock)
+        self.room.after_fork_in_child(self._lock)
         self.home.after_fork_in_child()
         self.home.on_wait = self._raise_broken
         self.home.on_cancel = self.home.on_collect = _nothing

@@ -38,7 +38,6 @@ class Unfinished:
         """Tasks of other clients of the run that were collected or cancelled here."""
         self._names: dict[int, str] = {}
         """Of tasks of hosted runs that are being asked about."""
-        self.lock = lock
         self.room = Room(lock, self._futures, self._unseen, on_full=on_full)
 
     def __len__(self) -> int:
@@ -106,7 +105,7 @@ class Unfinished:
         if self.room.counts_bytes:
             self.room.free(outcome.task for outcome in outcomes)
         if self._unseen:
-            with self.lock:
+            with self.room.lock:
                 for outcome in outcomes:
                     if outcome.task in self._unseen:
                         self.room.take(outcome.task, outcome.body)
@@ -154,7 +153,7 @@ class Unfinished:
 
     def give_up(self) -> list[TaskFuture[Any]]:
         """All futures there are; from now on there are none."""
-        with self.lock:
+        with self.room.lock:
             futures = list(self._futures.values())
             self._futures.clear()
         self.room.look_again()
@@ -183,8 +182,3 @@ class Unfinished:
     def futures(self) -> list[TaskFuture[Any]]:
         """Theirs."""
         return list(self._futures.values())
-
-    def after_fork_in_child(self, lock: threading.Lock) -> None:
-        """Somebody else may hold the lock there."""
-        self.lock = lock
-        self.room.after_fork_in_child(lock)
