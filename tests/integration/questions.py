@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from blockyard import Client
 from blockyard.remote import RemoteEngine
 from blockyard.wire import control
+from tests.integration.processes import House
 
 
 def engine_of(client: Client) -> RemoteEngine:
@@ -23,6 +24,14 @@ def ending_what_runs(client: Client, pool: str = "default") -> Iterator[Client]:
     finally:
         for future in engine_of(client).tasks(pool).values():
             future.cancel()
+
+
+@contextlib.contextmanager
+def block_of_two_managers(house: House, workers: int) -> Iterator[Client]:
+    """A local system with one such block, so many workers on each; nothing is left of it afterwards."""
+    with Client.local(workers=workers, nodes_per_block=2, folder=house.folder) as client, ending_what_runs(client):
+        yield client
+    house.wait_until_empty()
 
 
 def status_of(client: Client) -> control.StatusIs:

@@ -21,7 +21,7 @@ from blockyard.wire.records import Part
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.managed.test_keepers import state_of
 from tests.integration.processes import WITHIN, House, wait_until
-from tests.integration.questions import ending_what_runs
+from tests.integration.questions import block_of_two_managers
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,9 +34,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[Client]:
     """A block of two managers."""
-    with Client.local(workers=2, nodes_per_block=2, folder=house.folder) as one, ending_what_runs(one):
+    with block_of_two_managers(house, workers=2) as one:
         yield one
-    house.wait_until_empty()
 
 
 def submit(client: Client, spec: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from blockyard.cli.exits import Exit
 from blockyard.workflow.programs import ProgramResult
 from tests.integration.managed.test_attacks import alive, wait_until_gone
 from tests.integration.processes import WITHIN, House, kill, wait_until
-from tests.integration.questions import ending_what_runs
+from tests.integration.questions import block_of_two_managers
 
 pytestmark = [pytest.mark.needs_mpi, pytest.mark.timeout(300)]
 
@@ -75,9 +75,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[Client]:
     """A block of two managers, which is lost as a whole and made anew."""
-    with Client.local(workers=1, nodes_per_block=2, folder=house.folder) as one, ending_what_runs(one):
+    with block_of_two_managers(house, workers=1) as one:
         yield one
-    house.wait_until_empty()
 
 
 def test_a_step_whose_second_manager_is_killed_runs_again_on_another_block(
