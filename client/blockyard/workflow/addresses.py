@@ -12,7 +12,7 @@ import msgspec
 
 from blockyard.files import urls
 from blockyard.workflow.reading import Fault
-from blockyard.workflow.references import PATTERN
+from blockyard.workflow.references import PATTERN, may_hold
 
 _KEYS: Final = ({"file"}, {"file", "sha256"}, {"output"})
 
@@ -56,7 +56,7 @@ def files_in(value: Any, path: str = "") -> Iterator[tuple[str, Named]]:
 
 def file_faults(arguments: Any, path: str, stagers: Stagers) -> Iterator[Fault]:
     """What is wrong with the addresses, as far as that can be seen before their references are filled in."""
-    for where, file in files_in(arguments, path):
+    for where, file in files_in(arguments, path) if may_hold(b"://", arguments) else ():
         reason = urls.fault(PATTERN.sub("x", file.url))
         if not reason and "${{" not in file.url.partition("://")[0]:
             reason = urls.scheme_fault(file.url, stagers, writes=file.writes)

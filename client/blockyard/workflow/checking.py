@@ -10,7 +10,7 @@ import ast
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -239,12 +239,16 @@ class _Steps:
             yield from self._exit_faults(exits)
         yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
         broken = False
+        needs: dict[str, Sequence[str]] = {}
         for path, step in every:
-            own = list(self._step_faults(path, step))
-            broken = broken or bool(own)
-            yield from own
+            given = graph.results_of(step)
+            if step is not exits:
+                needs[step.name] = graph.needs_of(step, given)
+            for fault in self._step_faults(path, step, given):
+                broken = True
+                yield fault
         if not broken:
-            cycle = graph.cycle({step.name: graph.needs_of(step, graph.results_of(step)) for step in self._spec.steps})
+            cycle = graph.cycle(needs)
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
@@ -258,9 +262,11 @@ class _Steps:
         if step.cache:
             yield Fault("spec.onExit.cache", "an exit step always runs")
 
-    def _step_faults(self, path: str, step: Step) -> Iterator[Fault]:
+    def _step_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
+        """`given`: the steps whose results it is given."""
         yield from _kind_faults(path, step)
-        yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
+        if step.arguments:
+            yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
         yield from _amount_faults(path, step)
         yield from self._need_faults(path, step)
         yield from self._reference_faults(path, step)
@@ -268,9 +274,11 @@ class _Steps:
             yield from _sweep_faults(f"{path}.sweep", step.sweep)
             if step.outputs:
                 yield Fault(f"{path}.outputs", "a sweep has many results; let a step behind it declare what it found")
-        yield from self._condition_faults(path, step)
-        yield from self._trigger_faults(path, step)
-        yield from self._cache_faults(path, step)
+        if step.when:
+            yield from self._condition_faults(path, step)
+        if step.trigger is not Rule.ALL_SUCCESS:
+            yield from self._trigger_faults(path, step, given)
+        yield from self._cache_faults(path, step, given)
 
     def _need_faults(self, path: str, step: Step) -> Iterator[Fault]:
         for place, name in enumerate(step.needs):
@@ -315,8 +323,6 @@ class _Steps:
         return ""
 
     def _condition_faults(self, path: str, step: Step) -> Iterator[Fault]:
-        if not step.when:
-            return
         if reason := expressions.fault(step.when):
             yield Fault(f"{path}.when", reason.removeprefix("condition: "))
             return
@@ -333,10 +339,7 @@ class _Steps:
             if output not in known:
                 yield Fault(f"{path}.when", f"step {name!r} declares no output {output!r}{nearest(output, known)}")
 
-    def _trigger_faults(self, path: str, step: Step) -> Iterator[Fault]:
-        if step.trigger is Rule.ALL_SUCCESS:
-            return
-        given = graph.results_of(step)
+    def _trigger_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         if not graph.needs_of(step, given):
             yield Fault(f"{path}.trigger", f"{step.trigger} has nothing to wait for; name steps in needs")
         elif step.trigger is Rule.ALL_FAILED and given:
@@ -344,18 +347,18 @@ class _Steps:
                 f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
             )
 
-    def _cache_faults(self, path: str, step: Step) -> Iterator[Fault]:
+    def _cache_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         if not step.cache:
             if step.cache_version:
                 yield Fault(f"{path}.cacheVersion", "counts for cached steps; say cache: true, or leave this out")
             return
-        given = [name for name in graph.results_of(step) if name in self._by_name]
-        for name in given:
+        known = [name for name in given if name in self._by_name]
+        for name in known:
             if not self._by_name[name].cache:
                 yield Fault(f"{path}.cache", f"it is given the result of {name!r}; say cache: true there, too")
         if any(file.writes for _, file in files_in(step.arguments)):
             yield Fault(f"{path}.cache", "what is found writes no file, and this step has an output in its arguments")
-        if given and step.trigger is not Rule.ALL_SUCCESS:
+        if known and step.trigger is not Rule.ALL_SUCCESS:
             yield Fault(f"{path}.cache", f"with {step.trigger} it may run without the results by which it is known")
 
 
@@ -373,7 +376,7 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
     if len(said) != 1:
         found = " and ".join(said) or "none of them"
         yield Fault(path, f"has {found}; say exactly one of {', '.join(_KINDS)}")
-    if step.function is not None and not _FUNCTION.fullmatch(step.function):
+    if step.function is not None and not _is_import_path(step.function):
         yield Fault(f"{path}.function", f"{step.function!r} is no import path; write package.module:name")
     if step.source is not None and (reason := source_fault(step.source)):
         yield Fault(f"{path}.source", reason)
@@ -389,6 +392,11 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
     for name in step.arguments if said and said[0] in ("function", "source") else ():
         if not str(name).isidentifier():
             yield Fault(f"{path}.arguments.{name}", "is no name of a function's argument")
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_import_path(text: str) -> bool:
+    return _FUNCTION.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from blockyard.ids import hosted_session, task_id
 from blockyard.kube.quantities import amount, seconds
 from blockyard.memo_digest import digest
 from blockyard.wire.control import StartRun, StepMark
-from blockyard.wire.records import Condition, Function, Group, TaskSpec, Trigger
+from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
 from blockyard.workflow.plans import Plan, packed_plan, runner
 from blockyard.workflow.references import Reference, as_text, filled, walk
@@ -32,6 +32,7 @@ _TRIGGERS: Final = {
     Rule.ALWAYS: Trigger.ALWAYS,
 }
 _PARAMS: Final = frozenset({"params"})
+_encode = msgspec.json.encode
 _ordered = msgspec.json.Encoder(order="deterministic")
 
 QueueOf = Callable[[str], str]
@@ -84,6 +85,8 @@ class _Compiler:
         self._tasks = done
         self._next = first
         self._groups: list[Group] = []
+        self._specs: dict[bytes, TaskSpec] = {}
+        """By kind of steps."""
         self._given: dict[str, list[str]] = {}
         """By step, those whose results it is given."""
 
@@ -93,34 +96,47 @@ class _Compiler:
         self._given = {name: graph.results_of(step) for name, step in steps.items()}
         needs = {name: graph.needs_of(step, self._given[name]) for name, step in steps.items()}
         needed = {name for of in needs.values() for name in of}
-        for name in graph.in_order(needs):
-            if steps[name].cache:
-                self._memos[name] = self._memo(steps[name])
-            if name not in self._tasks:
-                self._add(steps[name], needs[name], _TRIGGERS[steps[name].trigger])
+        kinds = {name: self._kind(step, step.trigger, needs[name]) for name, step in steps.items()}
+        for names in graph.batches(needs, kinds):
+            batch = [steps[name] for name in names]
+            self._memos |= {step.name: self._memo(step) for step in batch if step.cache}
+            self._add(kinds[names[0]], [step for step in batch if step.name not in self._tasks], needs)
         marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
         if spec.on_exit is not None:
             step = spec.on_exit
             given = self._given[step.name] = graph.results_of(step)
             others = [name for name in steps if name not in given]
             if step.name not in self._tasks:
-                self._add(step, [*given, *others], Trigger.ALWAYS)
+                exit_needs = [*given, *others]
+                self._add(self._kind(step, Rule.ALWAYS, exit_needs), [step], {step.name: exit_needs})
             marks.append(StepMark(step.name, self._tasks[step.name], decides=True, is_exit=True))
         digest = hashlib.blake2b(msgspec.json.encode(without_orders(spec)), digest_size=16).digest()
         return StartRun(self._run, digest, [self._function], self._groups, marks, spec.suspend, again)
 
-    def _add(self, step: Step, needs: Sequence[str], trigger: Trigger) -> None:
-        number = self._next
-        self._next += 1
-        self._tasks[step.name] = task_id(self._session, number)
-        group = Group(
-            self._task_spec(step, needs, trigger),
-            number,
-            [packed_plan(self._plan(step))],
-            [[self._tasks[name] for name in needs]] if needs else [],
-            memos=[[self._memos[name] for name in (step.name, *self._given[step.name])]] if step.cache else [],
-        )
-        self._groups.append(group)
+    def _add(self, kind: bytes, steps: Sequence[Step], needs: Mapping[str, Sequence[str]]) -> None:
+        """Add steps of one kind as one group."""
+        if not steps:
+            return
+        tasks, first = self._tasks, self._next
+        self._next += len(steps)
+        tasks.update(zip([step.name for step in steps], range(task_id(self._session, first), 1 << 63), strict=False))
+        behind = [[tasks[name] for name in needs[step.name]] for step in steps]
+        memos = [[self._memos[name] for name in (step.name, *self._given[step.name])] for step in steps if step.cache]
+        bodies: list[Body] = [packed_plan(self._plan(step)) for step in steps]
+        self._groups.append(Group(self._specs[kind], first, bodies, behind if any(behind) else [], memos=memos))
+
+    def _kind(self, step: Step, trigger: Rule, needs: Sequence[str]) -> bytes:
+        """What steps have in common that become one group; the spec of their tasks is made with the first of them."""
+        is_exit, condition = step is self._spec.on_exit, (step.when, needs) if step.when else ()
+        kind = _encode(
+            (
+                step.function, step.pool, step.priority, step.retry, step.timeout, step.resources, step.mpi,
+                step.idempotent, step.cache, trigger, _own_name(step), condition, is_exit,
+            )
+        )  # fmt: skip
+        if kind not in self._specs:
+            self._specs[kind] = self._task_spec(step, needs, _TRIGGERS[trigger])
+        return kind
 
     def _memo(self, step: Step) -> bytes:
         """What its result is known by: what it does, and with the results of which steps; nothing of this run."""
@@ -135,7 +151,7 @@ class _Compiler:
         return TaskSpec(
             self._function.id,
             self._queue_of(step.pool or self._spec.pool),
-            step.name,
+            _own_name(step),
             step.priority,
             step.retry.limit,
             seconds(step.retry.backoff),
@@ -154,14 +170,14 @@ class _Compiler:
         )
 
     def _plan(self, step: Step) -> Plan:
-        sweep = {} if step.sweep is None else msgspec.to_builtins(step.sweep)
-        texts = {
+        found: dict[str, Any] = {
             "arguments": step.arguments,
             "binary": step.mpi.command if step.mpi is not None else step.binary or [],
             "environment": step.environment,
-            "sweep": sweep,
+            "sweep": {} if step.sweep is None else msgspec.to_builtins(step.sweep),
         }
-        found = filled(texts, self._parameter, _PARAMS)
+        if self._parameters:
+            found = filled(found, self._parameter, _PARAMS)
         return Plan(
             step=step.name,
             run=self._run,
@@ -172,7 +188,7 @@ class _Compiler:
             ranks=step.mpi.ranks if step.mpi is not None else 0,
             arguments=found["arguments"],
             environment={name: as_text(one) for name, one in found["environment"].items()},
-            outputs=list(step.outputs),
+            outputs=step.outputs,
             inputs=self._given[step.name],
             sweep=found["sweep"],
         )
@@ -182,6 +198,11 @@ class _Compiler:
             return walk(self._parameters, reference.path, "params")
         except LookupError as error:
             raise ConfigError(f"${{{{ {reference} }}}}: {error}") from error
+
+
+def _own_name(step: Step) -> str:
+    """Parts of a sweep have the name that its spec says; the interchange knows the others' names by their marks."""
+    return step.name if step.sweep is not None else ""
 
 
 def without_orders(spec: Workflow) -> Workflow:

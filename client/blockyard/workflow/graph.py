@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from blockyard.workflow import expressions
-from blockyard.workflow.references import PATTERN, BadReference, Reference, parse, texts
+from blockyard.workflow.references import OPENING, PATTERN, BadReference, Reference, may_hold, parse, texts
 from blockyard.workflow.spec import Step
+
+K = TypeVar("K", bound=Hashable)
+
+
+def refers(step: Step) -> bool:
+    """Whether any of its texts may have a reference in it."""
+    return may_hold(OPENING, (step.arguments, step.binary, step.environment, step.mpi, step.sweep))
 
 
 def texts_of(step: Step) -> Iterator[tuple[str, str]]:
     """All texts of a step that may have references in them, with their paths below it."""
+    if not refers(step):
+        return
     for field, value in (("arguments", step.arguments), ("binary", step.binary), ("environment", step.environment)):
         if value:  # of 10^5 steps, most have but one of these
             yield from texts(value, field)
@@ -43,6 +54,8 @@ def results_of(step: Step) -> list[str]:
 
 def needs_of(step: Step, given: Sequence[str]) -> list[str]:
     """All steps that a step waits for. `given`: its `results_of`, which come first."""
+    if not given and not step.when:
+        return step.needs
     seen = expressions.steps_in(step.when) if step.when else []
     return list(dict.fromkeys([*given, *step.needs, *seen]))
 
@@ -50,7 +63,10 @@ def needs_of(step: Step, given: Sequence[str]) -> list[str]:
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     """The names along a cycle, the first one at its end again; empty when there is none."""
     done: set[str] = set()
-    for start in needs:
+    for start, behind in needs.items():
+        if done.issuperset(behind):  # as it is throughout where each step stands below those that it needs
+            done.add(start)
+            continue
         path: list[str] = []
         on_path: set[str] = set()
         stack: list[tuple[str, int]] = [(start, 0)]
@@ -73,16 +89,35 @@ def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def in_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names, each after all that it needs, otherwise as they stand. There must be no cycle."""
-    done: dict[str, None] = {}
-    for start in needs:
-        stack = [start]
-        while stack:
-            name = stack[-1]
-            left = [other for other in needs.get(name, ()) if other not in done] if name not in done else []
-            if left:
-                stack += reversed(left)
-            else:
-                done[stack.pop()] = None
-    return list(done)
+def batches(needs: Mapping[str, Sequence[str]], kinds: Mapping[str, K]) -> Iterator[list[str]]:
+    """The names, each after all that it needs, in lists of one kind: each as long as it can be made at its turn.
+
+    There must be no cycle. Otherwise they keep their order.
+    """
+    left = {name: len(behind) for name, behind in needs.items()}
+    followers: dict[str, list[str]] = {}
+    for name, behind in needs.items():
+        for other in behind:
+            followers.setdefault(other, []).append(name)
+    ready: dict[K, list[str]] = {}
+    turns: deque[K] = deque()
+
+    def make_ready(name: str) -> None:
+        kind = kinds[name]
+        if kind not in ready:
+            ready[kind] = []
+            turns.append(kind)
+        ready[kind].append(name)
+
+    for name, count in left.items():
+        if not count:
+            make_ready(name)
+    while turns:
+        batch = ready[turns[0]]
+        for name in batch:  # which grows meanwhile
+            for other in followers.get(name, ()):
+                left[other] -= 1
+                if not left[other]:
+                    make_ready(other)
+        del ready[turns.popleft()]
+        yield batch

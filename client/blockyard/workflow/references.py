@@ -14,6 +14,8 @@ import msgspec
 PATTERN: Final = re.compile(r"\$\{\{((?:(?!\}\}).)*)\}\}", re.DOTALL)
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
 ROOTS: Final = ("params", "steps", "item", "arguments")
+OPENING: Final = b"${{"
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -51,6 +53,14 @@ def parse(text: str) -> Reference:
     if root == "steps" and path[1] == "outputs" and len(path) < 3:
         raise BadReference(f"${{{{{text}}}}} names no output")
     return Reference(root, tuple(path))
+
+
+def may_hold(mark: bytes, value: Any) -> bool:
+    """Whether these characters may stand in some text of a value. Quick, so that most values need no further look."""
+    try:
+        return mark in _encode(value)
+    except (TypeError, ValueError, OverflowError):  # what JSON cannot say is looked through
+        return True
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

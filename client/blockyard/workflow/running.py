@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from blockyard.collecting import uncollected
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.files.port import schemes
 from blockyard.futures import TaskFuture
@@ -152,8 +153,9 @@ def start(
 
     `pool`: what a workflow calls 'default'.
     """
-    found = checked(spec, name, arguments)
-    order = compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
+    with uncollected():
+        found = checked(spec, name, arguments)
+        order = compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
     engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)
 
@@ -164,7 +166,8 @@ def _queues(pool: str) -> Callable[[str], str]:
 
 def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool: str = "default") -> WorkflowRun:
     """Run again what has not succeeded of a run that has ended, on the results of what has. Raises BlockyardError."""
-    found = checked(spec, name, None)
+    with uncollected():
+        found = checked(spec, name, None)
     seen = engine.ask(control.Run(name, ["Succeeded"], _MOST_STEPS), control.RunIs, 60.0)
     if seen.line.phase in GOES_ON:
         raise ConfigError(f"run {name!r} is {seen.line.phase}; wait for its end, or cancel it")
@@ -172,8 +175,10 @@ def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool
     if found.on_exit is not None:
         kept.pop(found.on_exit.name, None)
     if len(kept) < len(found.steps):
-        order = compile_run(
-            found, name, queue_of=_queues(pool), content_of=content_of_module, done=kept, first=seen.line.next_number
-        )
+        with uncollected():
+            order = compile_run(
+                found, name, queue_of=_queues(pool), content_of=content_of_module, done=kept,
+                first=seen.line.next_number,
+            )  # fmt: skip
         engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)

@@ -29,8 +29,9 @@ _decode = msgspec.json.Decoder(Plan).decode
 _read = functools.lru_cache(maxsize=64)(_decode)
 
 
-def run_step(encoded: bytes, *inputs: Any) -> Any:
-    """Run a step. `inputs`: the results of the steps that the plan names; None for one that did not succeed."""
+def run_step(encoded: str | bytes, *inputs: Any) -> Any:
+    """Run a step. `encoded`: its plan, as JSON. `inputs`: the results of the steps that this names, in order; None for
+    one that did not succeed."""
     plan = _read(encoded)
     results = dict(zip(plan.inputs, inputs, strict=True))
     if not plan.sweep:

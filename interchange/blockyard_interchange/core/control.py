@@ -225,7 +225,7 @@ def _line(task: Task) -> asked.TaskLine:
     order = task.order
     return asked.TaskLine(
         task.id,
-        order.spec.name or order.entry.function.name,
+        task.label,
         order.pool.name,
         order.session.run.name,
         task.state.name,

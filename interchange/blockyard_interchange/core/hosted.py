@@ -88,10 +88,12 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     if found is None:
         found = state.hosted[order.run] = Hosted(order.run, session, order.digest, at)
         session.is_held = order.held
+    former = found.steps.values()
+    found.mark(order.steps)
     made = submit.add(state, session, order.groups, at, now)
     submit.journal(state, session, order.groups, at)
     functions.forget_unused(state, [function.id for function in order.functions])
-    _mark_steps(state, found, order.steps)
+    _free_former(state, found, former)
     _journal(state, found)
     return asked.Done(len(made))
 
@@ -128,11 +130,9 @@ def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Se
     return session
 
 
-def _mark_steps(state: State, found: Hosted, steps: list[asked.StepMark]) -> None:
-    """These are its steps from now on; results of tasks that were steps before are not needed any more."""
-    before = {mark.task for mark in found.steps.values()} - {mark.task for mark in steps}
-    found.mark(steps)
-    for name in before:
+def _free_former(state: State, found: Hosted, former: Iterable[asked.StepMark]) -> None:
+    """Results of tasks that were steps before, and are none now, are not needed any more."""
+    for name in {mark.task for mark in former} - {mark.task for mark in found.steps.values()}:
         task = state.tasks.get(TaskId(name))
         if task is not None and task.outcome is not None:
             outcomes.free(state, task)

@@ -115,17 +115,21 @@ class Notes:
     # --- tasks and tries
 
     def on_submitted(self, session: "Session", group: Group, order: "Order", parent: int) -> None:
-        """Tasks were taken in, as one group."""
+        """Tasks were taken in, as one group; those with a name of their own are told one by one."""
         spec, function = group.spec, order.entry.function
         first = session.id << NUMBER_BITS | group.first
-        texts = [clipped(text, MAX_NAME) for text in (session.run.name, spec.pool, function.name, spec.name)]
+        texts = [clipped(text, MAX_NAME) for text in (session.run.name, spec.pool, function.name)]
         tags = [clipped(tag, MAX_NAME) for tag in spec.tags[:64]]
-        self.records.append(
+        tasks = range(first, first + len(group.bodies))
+        stretches = [(task, 1) for task in tasks] if first in session.names else [(first, len(tasks))]
+        self.records += [
             said.Tasks(
-                first, len(group.bodies), session.id, texts[0], texts[1], texts[2], function.id[:64], micros(order.at),
-                texts[3], tags, spec.priority, spec.retries, micros(spec.timeout), parent,
+                task, count, session.id, texts[0], texts[1], texts[2], function.id[:64], micros(order.at),
+                clipped(spec.name or session.names.get(task, ""), MAX_NAME), tags, spec.priority, spec.retries,
+                micros(spec.timeout), parent,
             )
-        )  # fmt: skip
+            for task, count in stretches
+        ]  # fmt: skip
         self.is_lasting |= not order.volatile
         if group.needs:
             self.records += _edges(first, group.needs)
@@ -157,8 +161,9 @@ class Notes:
         """`what`: the state, whether it is the task's last, whether it is a try at all."""
         state, is_last, is_try = what
         order, manager = task.order, task.manager
-        if order is not self._order or manager is not self._manager or len(self._tries) >= _MOST_TRIES:
-            self._open(order, manager, now)
+        is_full = len(self._tries) >= _MOST_TRIES
+        if order is not self._order or manager is not self._manager or is_full or order.session.names:
+            self._open(task, now)
         queued = self.queued.pop(task.id, 0.0) if self.queued else 0.0
         since = task.since if is_try else 0.0
         if since != self._assigned:
@@ -174,14 +179,15 @@ class Notes:
             )  # fmt: skip
         self._tries.append(one)
 
-    def _open(self, order: "Order", manager: "Manager | None", now: float) -> None:
-        """Begin a record for tries of this order that this manager ran."""
+    def _open(self, task: "Task", now: float) -> None:
+        """Begin a record for tries of one submission that one manager ran: those of this task."""
+        order, manager = task.order, task.manager
         self._order, self._manager, self._tries = order, manager, []
         self._submitted_us = micros(order.at)
         session, pool = order.session, order.pool
         at = (pool.name, manager.id, manager.block, manager.node) if manager is not None else (pool.name, "", "", "")
         names = [clipped(name, MAX_NAME) for name in at]
-        first = session.id << NUMBER_BITS | order.first
+        first = task.id if session.names else session.id << NUMBER_BITS | order.first
         self.records.append(said.Tries(first, names[0], names[1], names[2], names[3], self.us(now), self._tries))
         self.is_lasting |= not order.volatile
 

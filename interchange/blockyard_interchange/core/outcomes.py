@@ -342,8 +342,7 @@ def _skip(state: State, task: Task, why: str, now: float) -> None:
 def follow(state: State, task: Task, ended: Task, now: float) -> None:
     """End a task as one that it needs has ended: skipped, or not run for a failure."""
     if ended.outcome is not None and ended.outcome.status is Status.SKIPPED:
-        name = ended.order.spec.name or task_name(ended.id)
-        _skip(state, task, f"{name}, which it needs, was", now)
+        _skip(state, task, f"{ended.own_name or task_name(ended.id)}, which it needs, was", now)
     else:
         fail_dependent(state, task, first_cause(ended), now)
 
@@ -356,8 +355,7 @@ def first_cause(task: Task) -> Failure:
     if outcome.status is Status.DEPENDENCY and outcome.failure is not None:
         return outcome.failure
     failure = outcome.failure or Failure(outcome.status.name.lower())
-    name = task.order.spec.name or task.order.entry.function.name
-    message = f"task {task_name(task.id)} ({name}) ended first: {failure.message}"
+    message = f"task {task_name(task.id)} ({task.label}) ended first: {failure.message}"
     return Failure(message, failure.types, failure.evidence, task.id)
 
 

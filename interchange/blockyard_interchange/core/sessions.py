@@ -243,7 +243,7 @@ def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
         if task.order.session.run is run and task.order.session is not session and not task.flags & Flag.COLLECTED
     ]
     tasks = rights.visible(state, session, tasks)
-    names = [task.order.spec.name or task.order.entry.function.name for task in tasks]
+    names = [task.label for task in tasks]
     state.effects.after_clients.append(
         (session.peer, wire.Attached(message.number, [task.id for task in tasks], names))
     )

@@ -47,9 +47,8 @@ class Session:
 
     __slots__ = (
         "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "hosted", "id",
-        "is_held", "keep",
-        "last_seen", "name", "near", "next_number", "out", "peer", "python", "refusals", "run", "said_bye", "tasks",
-        "token", "user",
+        "is_held", "keep", "last_seen", "name", "names", "near", "next_number", "out", "peer", "python", "refusals",
+        "run", "said_bye", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -88,6 +87,8 @@ class Session:
         """It stands for a run of the interchange's own, and no client ever connects to it."""
         self.is_held = False
         """Nothing more of it is handed out."""
+        self.names: dict[int, str] = {}
+        """Of a hosted run, its steps' by task: many of them share one spec, which has no name then."""
         self.refusals: dict[int, tuple[str, str]] = {}
         """Number to (kind, sentence) of its last refused submissions; said again when it comes back."""
 
@@ -146,6 +147,7 @@ class Hosted:
     def mark(self, steps: Iterable[StepMark]) -> None:
         """These are its steps from now on."""
         self.steps = {one.name: one for one in steps}
+        self.session.names |= {one.task: one.name for one in self.steps.values()}
         self.open = {one.task: one for one in self.steps.values()}
         self.seen, self.counts, self.ended_at = {}, {}, 0.0
 
@@ -222,6 +224,16 @@ class Task:
         """That has it; once it ended the one that had its last try, None when there was none or it is not known."""
         self.outcome: Outcome | None = None
         self.flags = 0
+
+    @property
+    def own_name(self) -> str:
+        """What whoever submitted it calls it; '' for nothing."""
+        return self.order.spec.name or self.order.session.names.get(self.id, "")
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.own_name or self.order.entry.function.name
 
 
 class Flag:

@@ -9,6 +9,7 @@ from blockyard.ids import hosted_session
 from blockyard.wire import client as wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
+from blockyard.wire.monitoring import Tasks
 from blockyard.wire.records import Group, Lease, Status, Trigger
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Programs
@@ -61,6 +62,28 @@ def test_a_run_goes_on_when_who_started_it_has_gone_and_is_there_to_be_asked_abo
     line = other.ask(control.Run(RUN), control.RunIs).line
     assert (line.phase, line.counts) == ("Succeeded", {"Succeeded": 2})
     assert bench.task(number(1)).outcome is not None
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_steps_of_one_group_have_their_own_names(restart: bool) -> None:
+    bench = Bench(monitoring=True)
+    client, hub = bench.client(), bench.hub()
+    group = Group(a_spec(), 0, [b"x", b"y"], [[], [number(0)]])
+    marks = [control.StepMark(name, number(place)) for place, name in enumerate("ab")]
+    client.ask(control.StartRun(RUN, b"1", [a_function()], [group], marks), control.Done)
+    bench.turn(0.02)
+    told = [(one.first, one.count, one.name) for one in hub.records(Tasks)]
+    assert told == [(number(0), 1, "a"), (number(1), 1, "b")]
+    if restart:
+        bench.restart()
+        client = bench.client(2)
+    assert [line.name for line in client.ask(control.Tasks(), control.TasksAre).tasks] == ["a", "b"]
+    manager = bench.manager()
+    bench.turn()
+    manager.report(ended(manager.assigned()[0], Status.RAISED))
+    bench.turn()
+    failure = client.ask(control.Task(number(1)), control.TaskIs).sentences
+    assert any("(a) ended first" in sentence for sentence in failure)
 
 
 def test_to_start_it_again_changes_nothing_and_another_of_its_name_is_refused() -> None:

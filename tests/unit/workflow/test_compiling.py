@@ -1,0 +1,61 @@
+"""Steps as tasks: those of one kind are one group, each behind all that it needs."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockyard.wire.control import StartRun
+from blockyard.workflow import graph
+from blockyard.workflow.compiling import compile_run
+from blockyard.workflow.spec import Workflow
+
+
+def compiled(*steps: dict[str, Any], **done: int) -> StartRun:
+    spec = msgspec.convert({"steps": [{"function": "a.b:c", **step} for step in steps]}, Workflow)
+    return compile_run(spec, "r", done=done or None, first=len(done))
+
+
+def names(order: StartRun) -> list[list[str]]:
+    """The steps of each group."""
+    of = {mark.task & 0xFFFFFFFF: mark.name for mark in order.steps}
+    return [[of[group.first + place] for place in range(len(group.bodies))] for group in order.groups]
+
+
+def test_chains_of_like_steps_are_one_group_for_each_kind() -> None:
+    rows: list[list[dict[str, Any]]] = [
+        [{"name": f"load{n}"}, {"name": f"fit{n}", "function": "a.b:d", "needs": [f"load{n}"]}, {"name": f"x{n}"}]
+        for n in range(3)
+    ]
+    order = compiled(*(step for row in rows for step in row))
+    assert names(order) == [["load0", "x0", "load1", "x1", "load2", "x2"], ["fit0", "fit1", "fit2"]]
+    assert [[need & 0xFFFFFFFF for need in needs] for needs in order.groups[1].needs] == [[0], [2], [4]]
+    assert order.groups[0].needs == []
+
+
+def test_a_step_with_options_of_its_own_has_a_group_of_its_own() -> None:
+    options: list[dict[str, Any]] = [
+        {"timeout": "3s"}, {"retry": {"limit": 2}}, {"priority": 1}, {"pool": "p"}, {"idempotent": False},
+        {"resources": {"cpu": "1"}}, {"sweep": {"range": 2}},
+        {"needs": ["s"], "when": "true"}, {"needs": ["s"], "trigger": "AnySuccess"},
+    ]  # fmt: skip
+    order = compiled({"name": "s"}, *({"name": f"s{place}", **one} for place, one in enumerate(options)), {"name": "t"})
+    assert names(order) == [["s", "t"], *([f"s{place}"] for place in range(len(options)))]
+    assert order.groups[1].spec.timeout == 3.0
+
+
+def test_what_has_succeeded_is_left_out_and_needed_all_the_same() -> None:
+    order = compiled({"name": "a"}, {"name": "b", "needs": ["a"]}, {"name": "c"}, a=7)
+    assert [(group.first, len(group.bodies), group.needs) for group in order.groups] == [(1, 2, [[], [7]])]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 30), max_size=4, unique=True)), max_size=30))
+def test_each_name_stands_once_in_a_batch_of_its_kind_behind_its_needs(drawn: list[tuple[int, list[int]]]) -> None:
+    kinds = {str(number): kind for number, (kind, _) in enumerate(drawn)}
+    needs = {str(number): [str(one) for one in before if one < number] for number, (_, before) in enumerate(drawn)}
+    found = list(graph.batches(needs, kinds))
+    order = [name for batch in found for name in batch]
+    assert sorted(order) == sorted(needs)
+    assert all(order.index(one) < order.index(name) for name in needs for one in needs[name])
+    assert all(len({kinds[name] for name in batch}) == 1 for batch in found)
