@@ -13,6 +13,11 @@ from concurrent.futures import BrokenExecutor
 class BlockyardError(Exception):
     """Base of all errors of Blockyard; catch it to catch every one of them."""
 
+    @property
+    def retry_names(self) -> tuple[str, ...]:
+        """Words beside its class that `retry_on` knows it by."""
+        return ()
+
 
 # --- the caller's side: something asked for cannot be done -----------------------------------------------------------
 

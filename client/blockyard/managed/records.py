@@ -166,6 +166,12 @@ class ManagedTaskFailed(BlockyardError):
         self.reason = reason
         self.exit_code = exit_code
 
+    @property
+    def retry_names(self) -> tuple[str, ...]:
+        """Its reason, such as 'ExitCode', 'SIGSEGV', 'OutputMissing', and 'ExitCode75' for that code alone."""
+        code = (f"ExitCode{self.exit_code}",) if self.reason == "ExitCode" else ()
+        return (self.reason, *code) if self.reason else ()
+
     def __str__(self) -> str:
         return str(self.args[0])
 

@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Final
 
-from blockyard.errors import NotLoadable, NotSendable, RemoteError, RemoteTraceback
+from blockyard.errors import BlockyardError, NotLoadable, NotSendable, RemoteError, RemoteTraceback
 from blockyard.parts import Packed, packed_bytes
 from blockyard.payload.layout import Buffer
 from blockyard.payload.values import PROTOCOL, dump_value, load_value
@@ -28,7 +28,8 @@ class ErrorRecord:
     """An exception ready to be sent.
 
     `body` is for `load_error`; `type_names` are ``module.Qualname`` along the MRO, most special first, but for
-    `object`; `summary` is one line for headers, tables and the message of a `DependencyError`.
+    `object`, and then the error's own `retry_names`; `summary` is one line for headers, tables and the message of
+    a `DependencyError`.
     """
 
     body: bytes
@@ -48,7 +49,8 @@ def type_names(kind: type) -> tuple[str, ...]:
 
 def dump_error(error: BaseException) -> ErrorRecord:
     """Pack an exception with its traceback as text; never raises for what the exception is made of."""
-    names = type_names(type(error))
+    more = error.retry_names if isinstance(error, BlockyardError) else ()
+    names = (*type_names(type(error)), *more)
     shown = _text(error)
     trace = _shorten("".join(traceback.format_exception(error)))
     packed, reason = _packed_exception(error)

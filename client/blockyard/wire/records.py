@@ -131,7 +131,8 @@ class Failure(Record, frozen=True):
 
     message: str
     types: list[str] = []
-    """Qualified names ('module.Class') of the exception along its MRO; what `retry_on` is compared with."""
+    """Qualified names ('module.Class') of the exception along its MRO, then its `retry_names`; what `retry_on` is
+    compared with."""
     evidence: str = ""
     """What was seen: exit code, signal, peak memory and limit, tail of the output."""
     task: int = 0

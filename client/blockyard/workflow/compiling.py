@@ -155,7 +155,7 @@ class _Compiler:
             step.priority,
             step.retry.limit,
             seconds(step.retry.backoff),
-            tuple(step.retry.on),
+            tuple(step.retry.causes),
             seconds(step.timeout) if step.timeout else 0.0,
             deadline,
             float(amount(resources.cpu))

@@ -97,8 +97,9 @@ class Retry(Record, frozen=True):
     limit: Annotated[int, Meta(ge=0, le=1000)] = 0
     backoff: Span = "0s"
     """Before the first of them; doubles each time."""
-    on: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=32)] = []
-    """Exceptions to try again on, by qualified or bare name; empty: all."""
+    causes: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=32)] = []
+    """To try again on; empty: all. Exceptions by qualified or bare name, 'TaskTimeout' and 'OutOfMemory' for limits; of
+    programs 'ExitCode', 'ExitCode75', 'SIGSEGV' and other reasons of a managed task."""
 
 
 class Resources(Record, frozen=True):

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from typing import Final
 
 from blockyard.ids import TaskId, inner_session, task_name
 from blockyard.wire import manager as wire
@@ -120,11 +121,18 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
             finish(state, task, outcome, now)
 
 
+_LIMITS: Final = {
+    Status.TIMEOUT: ("blockyard.errors.TaskTimeout",),
+    Status.OUT_OF_MEMORY: ("blockyard.errors.OutOfMemory",),
+}
+"""What its future raises for a try that was ended for its limits, and so has raised nothing itself."""
+
+
 def _may_retry(task: Task, outcome: Outcome) -> bool:
     wanted = task.order.spec.retry_on
     if not wanted:
         return True
-    types = outcome.failure.types if outcome.failure else []
+    types = (*(outcome.failure.types if outcome.failure else ()), *_LIMITS.get(outcome.status, ()))
     return any(name in wanted or name.rpartition(".")[2] in wanted for name in types)
 
 

@@ -183,6 +183,27 @@ def test_a_suspended_runs_programs_are_stopped_and_go_on_with_it(
         run.succeed(60)
 
 
+def test_a_program_is_tried_again_by_cause(tmp_path: Path) -> None:
+    def counting(name: str, end: str) -> list[str]:
+        return ["sh", "-c", f"echo x >> {tmp_path}/{name}; {end}"]
+
+    def step(name: str, end: str, *causes: str) -> dict[str, object]:
+        return {"name": name, "binary": counting(name, end), "retry": {"limit": 1, "causes": list(causes)}}
+
+    spec = {
+        "steps": [
+            step("code", "exit 75", "ExitCode75"),
+            step("another", "exit 3", "ExitCode75"),
+            step("killed", "kill -SEGV $$", "ExitCode", "SIGSEGV"),
+            step("slow", "exec sleep 60", "TaskTimeout") | {"timeout": "3s"},  # its program has begun by then
+        ]
+    }
+    with Client.local(workers=4) as client:
+        assert client.run(spec, name="causes").wait(100) == "Failed"
+    tries = {name: len((tmp_path / name).read_text().split()) for name in ("code", "another", "killed", "slow")}
+    assert tries == {"code": 2, "another": 1, "killed": 2, "slow": 2}
+
+
 def test_a_managed_task_is_a_step_by_its_name() -> None:
     spec = {
         "steps": [

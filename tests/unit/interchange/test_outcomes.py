@@ -113,6 +113,23 @@ def test_retry_on_compares_names_along_the_exceptions_classes(
     assert bool(client.outcomes()) is not is_retried
 
 
+@pytest.mark.parametrize(
+    "status, name", [(Status.TIMEOUT, "TaskTimeout"), (Status.OUT_OF_MEMORY, "blockyard.errors.OutOfMemory")]
+)
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_limit_that_ended_a_try_is_known_by_what_its_future_raises(
+    status: Status, name: str, *, is_wanted: bool
+) -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(a_spec(retries=1, retry_on=(name if is_wanted else "KeyError",)))
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(ended(one, status))
+    bench.turn()
+    assert bool(manager.assigned()) is is_wanted
+
+
 def test_back_off_doubles_and_the_last_failure_is_the_users() -> None:
     bench = Bench()
     client, manager = bench.client(), bench.manager()
