@@ -98,6 +98,12 @@ class Environment:
     def __init__(self) -> None:
         self._layers: list[_Update | _Script] = []
 
+    def copy(self) -> Environment:
+        """Another one with these layers, and those that it is given."""
+        found = Environment()
+        found._layers = list(self._layers)
+        return found
+
     def update(self, values: MoreValues, mode: Mode = "prepend", path_variables: Iterable[str] = ()) -> None:
         """Another layer. Raises ConfigError naming what is wrong with it."""
         if mode not in get_args(Mode):

@@ -121,9 +121,13 @@ class BaseExecutor(ABC):
         self.run, self.step = run, step
         self.spec: dict[str, Any] = {}
         """For the record: what asked for it, without secrets."""
-        self._directory, self._folder, self._code = os.fspath(directory), os.fspath(folder), code
+        self.parameters_schema: dict[str, Any] = {}
+        """For the record: the JSON schema of its parameters, where a model says what they are."""
+        self._directory, self._folder, self.code = os.fspath(directory), os.fspath(folder), code
         self._environment = Environment()
         self._hooks = Hooks()
+        self._given: dict[str, Any] | None = None
+        """The parameters before a tasklet changed them; None while none has."""
         self._tasklets: list[Tasklet] = []
         self._busy = threading.Lock()
         self._requests: deque[tuple[Request, str]] = deque()
@@ -132,6 +136,9 @@ class BaseExecutor(ABC):
         self.add_default_hooks()
 
     def _reset(self) -> None:
+        if self._given is not None:
+            self.parameters, self._given = self._given, None
+        self._variables: list[MoreValues] = []
         self.course = Course()
         self.result = TaskResult(task_name=self.task)
         self.communicators: list[Communicator] = []
@@ -296,7 +303,10 @@ class BaseExecutor(ABC):
     def pre_task(self) -> None:
         """Work out the environment and run what comes before. What it raises fails the task."""
         self.run_tasklets("before")
-        self.environment = self._environment.resolve({**os.environ, **self._own_variables()})
+        environment = self._environment.copy()
+        for variables in self._variables:
+            environment.update(variables)
+        self.environment = environment.resolve({**os.environ, **self._own_variables()})
         self.emit(Point.ENV_READY)
 
     def _own_variables(self) -> dict[str, str]:
@@ -423,13 +433,16 @@ class BaseExecutor(ABC):
         self.result = msgspec.structs.replace(self.result, **changes)
 
     def run_tasklets(self, when: WhenTasklet) -> None:
-        """Run those of this time. Raises TaskletFailed for one with ``on_error="fail"``."""
+        """Run those of this time; what they change is this execution's. Raises TaskletFailed for one with
+        ``on_error="fail"``."""
         for tasklet in self._tasklets:
             if tasklet.when == when:
                 changes = changes_of(tasklet, self.parameters, self.failures)
                 if changes.environment:
-                    self._environment.update(changes.environment)
-                self.parameters.update(changes.parameters)
+                    self._variables.append(changes.environment)
+                if changes.parameters:
+                    self._given = self.parameters if self._given is None else self._given
+                    self.parameters = {**self.parameters, **changes.parameters}
                 if changes.has_payload:
                     self.set_result(payload=changes.payload)
                 if changes.has_summary:
@@ -464,7 +477,7 @@ class BaseExecutor(ABC):
 
     def _code_version(self) -> CodeVersion:
         """Of `code`. An override may know better."""
-        return code_version(self._code) if self._code else CodeVersion()
+        return code_version(self.code) if self.code else CodeVersion()
 
     def _store_start(self) -> None:
         variables = os.environ
@@ -478,6 +491,7 @@ class BaseExecutor(ABC):
             command=list(self._command.argv),
             directory=self.directory,
             parameters=self._plain_parameters(),
+            parameters_schema=self.parameters_schema,
             environment=self.environment.for_record(),
             communicators=[str(one) for one in self.communicators],
             code=self._code_version(),

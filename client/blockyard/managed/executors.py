@@ -71,8 +71,8 @@ class Executor(BaseExecutor):
         # What was imported once is run as it was then, whatever has become of the files.
         name = handover.reference(self._target)
         importer = launch.who_imported(name.partition(":")[0]) if name else os.getpid()
-        if self._code and not self._python and importer:
-            return code_version_once(self._code, importer)
+        if self.code and not self._python and importer:
+            return code_version_once(self.code, importer)
         return super()._code_version()
 
     def submit_cmd(self) -> Command:
@@ -116,6 +116,10 @@ class BinaryExecutor(BaseExecutor):
             parameters = self._model.values()
         others["outputs"] = (*others.get("outputs", ()), *_result_of(self._model))
         super().__init__(task, communicators, parameters=parameters, **others)
+        if self._model is not None:
+            from blockyard.managed import models  # pydantic is there, since a model is
+
+            self.parameters_schema = models.schema(self._model.__class__)
 
     def submit_cmd(self) -> Command:
         if self._model is not None:

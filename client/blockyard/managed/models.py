@@ -12,10 +12,12 @@ Only this module imports pydantic, and only who gives a model imports this one.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from blockyard.errors import ConfigError
 from blockyard.managed.argv import Argument, arguments, word
@@ -105,9 +107,13 @@ def command(model: TaskParameters, values: Mapping[str, Any], words: Sequence[st
     return [*program, *arguments(written)]
 
 
+@functools.lru_cache(maxsize=256)
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model as JSON schema, for editors and for the record."""
-    return model.model_json_schema()
+    """The model as JSON schema, for editors and for the record; empty for one with types that JSON has no word for."""
+    try:
+        return model.model_json_schema()
+    except PydanticInvalidForJsonSchema:
+        return {}
 
 
 def described(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:

@@ -76,6 +76,10 @@ class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
                 made = Executor(self.target, name=self.name, parameters=values, **settings)
             else:
                 made = self.kind(self.name, parameters=values, **settings)
+        if self.parameters is not None and not made.parameters_schema:
+            from blockyard.managed import models
+
+            made.parameters_schema = models.schema(self.parameters)
         if self.configure is not None:
             self.configure(made)
         return made

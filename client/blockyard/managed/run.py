@@ -53,6 +53,8 @@ class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Shell scripts whose environment it gets, in this order, before `environment`."""
     directory: str = ""
     """Where it works; '' for the caller's own folder."""
+    code: str = ""
+    """The folder whose commit and changes are recorded; '' for that of `function`."""
     folder: str = ""
     """Where record, streams and artefacts stay; '' for nowhere, unless it leaves artefacts."""
     stdin: str = ""
@@ -138,6 +140,8 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
             parameters=spec.parameters, policy=policy,
             **common,
         )  # fmt: skip
+    if spec.code:
+        executor.code = spec.code
     for script in spec.source:
         executor.shell_source(script)
     if spec.environment:

@@ -1,6 +1,7 @@
 """Executors with real processes: what comes of a task, what is recorded, and that nothing stays behind."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -221,6 +222,16 @@ def test_tasklets_change_what_runs_and_may_fail_it() -> None:
     assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
 
 
+def test_what_a_tasklet_changes_is_of_that_execution_alone() -> None:
+    executor = BinaryExecutor("t", ["bash", "-c", "echo ${GREETING-none} {{ who }}"], parameters={"who": "x"})
+    is_first = iter((True, False))
+    executor.add_tasklet(
+        lambda: TaskletChanges(environment={"GREETING": "hi"}, parameters={"who": "y"}) if next(is_first) else None,
+        when="before",
+    )
+    assert [executor.execute_task().stdout for _ in range(2)] == ["hi y\n", "none x\n"]
+
+
 def test_sinks_get_the_result_and_one_that_fails_harms_nothing() -> None:
     seen: list[Any] = []
 
@@ -245,6 +256,17 @@ def test_the_record_is_there_while_the_task_runs_and_complete_at_its_end(tmp_pat
     assert (during.id, during.status, during.command) == (after.id, "RUNNING", ["cat", "record.json"])
     assert after == found.record
     assert (tmp_path / "stdout").read_text() == found.stdout
+
+
+def test_the_commit_of_a_programs_code_is_recorded_where_it_is_said() -> None:
+    found = run_managed({"binary": ["true"], "code": str(ROOT / "tests")})
+    assert found.record.code.git_sha == git("rev-parse", "HEAD")
+    assert found.record.spec["code"] == str(ROOT / "tests")
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def test_stop_and_continue_hold_the_whole_tree() -> None:

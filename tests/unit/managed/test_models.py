@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from blockyard.errors import ConfigError
-from blockyard.managed import models
+from blockyard.managed import BinaryExecutor, models, registry
 from blockyard.managed.argv import Argument
 from blockyard.managed.models import BinaryParameters
 from blockyard.managed.templates import Template, render
@@ -59,3 +59,14 @@ def test_parameters_never_change() -> None:
 def test_a_template_with_a_fault_is_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         render(text, {"run": [1]}, "t.cfg")
+
+
+class Odd(models.TaskParameters):
+    place: Template
+
+
+def test_a_schema_is_for_the_record_and_what_has_none_is_no_fault() -> None:
+    assert set(models.schema(Strict)["properties"]) == {"threshold", "name"}
+    assert models.schema(Odd) == {}
+    declared = registry.ManagedTask(name="strict", kind=BinaryExecutor, parameters=Strict, settings={"command": ["x"]})
+    assert declared.executor({"threshold": 1}).parameters_schema == models.schema(Strict)
