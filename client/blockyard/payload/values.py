@@ -7,7 +7,7 @@ list ``[args, kwargs]``. Functions are not part of a call; see `functions`.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import cloudpickle
@@ -26,6 +26,8 @@ _dumps = pickle.dumps
 _loads = pickle.loads
 _registered_by_value = cloudpickle.list_registry_pickle_by_value
 _SCALARS: Final = frozenset({int, float, str, bool, complex, type(None)})
+_FLAT_ENTRIES: Final = 64
+"""Of containers that are looked through for what cannot simply be pickled."""
 _NO_DEPENDENCIES: Final[tuple[Any, ...]] = ()
 
 
@@ -45,6 +47,20 @@ def _out_of_band(value: object) -> object:
     if (type(value) is bytes or type(value) is bytearray) and len(value) >= INLINE_BYTES:
         return _OutOfBand(value)
     return value
+
+
+def _is_flat(value: object) -> bool:
+    """Whether this is a small container of scalars, or a few bytes, of which plain pickle makes what is wanted."""
+    kind = type(value)
+    if kind is dict:
+        return len(value) <= _FLAT_ENTRIES and _are_scalars(value) and _are_scalars(value.values())  # type: ignore[arg-type, attr-defined]
+    if kind is list or kind is tuple:
+        return len(value) <= _FLAT_ENTRIES and _are_scalars(value)  # type: ignore[arg-type]
+    return kind is bytes and len(value) < INLINE_BYTES  # type: ignore[arg-type]
+
+
+def _are_scalars(values: Iterable[object]) -> bool:
+    return _SCALARS.issuperset(map(type, values))
 
 
 def _roots_of_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Root]:
@@ -124,7 +140,7 @@ def dump_call(
     """
     if not kwargs:
         for argument in args:
-            if type(argument) not in _SCALARS:
+            if type(argument) not in _SCALARS and not _is_flat(argument):
                 break
         else:
             return _dumps(args, PROTOCOL), _NO_DEPENDENCIES
@@ -140,7 +156,7 @@ def dump_call(
 
 def dump_items(items: Sequence[Any], home: object | None = None) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
     """Pack one call ``f(item)`` per item; return the payloads in order and, by index, the dependencies found."""
-    if _SCALARS.issuperset(map(type, items)):
+    if _are_scalars(items):
         return [_dumps((item,), PROTOCOL) for item in items], {}
     packed: list[Packed] = []
     found: dict[int, Sequence[Any]] = {}

@@ -170,6 +170,9 @@ class TaskSpec(Record, frozen=True):
     tags: tuple[str, ...] = ()
     trigger: Trigger = Trigger.ALL_SUCCESS
     condition: Condition | None = None
+    uses: int = -1
+    """How many of the results that they need their calls are given: the first ones; -1: all. For the rest they only
+    wait."""
 
 
 class Group(Record, frozen=True):

@@ -131,7 +131,7 @@ class _Compiler:
         kind = _encode(
             (
                 step.function, step.pool, step.priority, step.retry, step.timeout, step.resources, step.mpi,
-                step.idempotent, step.cache, trigger, _own_name(step), condition, is_exit,
+                step.idempotent, step.cache, trigger, _own_name(step), condition, is_exit, len(self._given[step.name]),
             )
         )  # fmt: skip
         if kind not in self._specs:
@@ -167,6 +167,7 @@ class _Compiler:
             idempotent=step.idempotent,
             trigger=trigger,
             condition=Condition(step.when, list(needs), self._encoded) if step.when else None,
+            uses=len(self._given[step.name]),
         )
 
     def _plan(self, step: Step) -> Plan:

@@ -44,7 +44,7 @@ class _Marker:
 
 def packed_plan(plan: Plan) -> bytes:
     """The arguments of `steps.run_step` for this plan: itself, and a place for each input."""
-    packed, _ = dump_call((msgspec.json.encode(plan).decode(), *(_Marker() for _ in plan.inputs)), {})
+    packed, _ = dump_call((msgspec.json.encode(plan), *(_Marker() for _ in plan.inputs)), {})
     return packed_bytes(packed)
 
 

@@ -5,6 +5,7 @@ A text that is one reference becomes the value itself; inside a longer text it b
 but a path of names: what is to be computed is computed in a step.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -37,6 +38,7 @@ class BadReference(ValueError):
     """What stands between the braces is none."""
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Reference:
     """Read what stands between ``${{`` and ``}}``. Raises BadReference."""
     root, *path = text.strip().split(".")
@@ -93,12 +95,17 @@ def filled(value: Any, look_up: Callable[[Reference], Any], only: frozenset[str]
     return value
 
 
+@functools.lru_cache(maxsize=4096)
+def _whole(text: str) -> Reference | None:
+    """The reference that a text is and nothing else. Raises BadReference."""
+    found = PATTERN.fullmatch(text)
+    return parse(found[1]) if found is not None else None
+
+
 def _filled_text(text: str, look_up: Callable[[Reference], Any], only: frozenset[str]) -> Any:
     if "${{" not in text:
         return text
-    whole = PATTERN.fullmatch(text)
-    if whole is not None:
-        reference = parse(whole[1])
+    if (reference := _whole(text)) is not None:
         return look_up(reference) if reference.root in only else text
 
     def replace(match: re.Match[str]) -> str:

@@ -27,6 +27,8 @@ A = TypeVar("A", bound=control.Answer)
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 _MOST_STEPS: Final = 1_000_000
+_OPEN: Final = ("Waiting", "Queued", "Running", "Stopped")
+"""States of steps that have not ended."""
 GOES_ON: Final = frozenset({"Running", "Suspended"})
 
 
@@ -62,7 +64,7 @@ class WorkflowRun:
         Raises TimeoutError, naming what is still open.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_PAUSE
+        pause, left = _FIRST_PAUSE, 0
         while True:
             seen = self.status(limit=0 if on_look is None else 50)
             if on_look is not None:
@@ -72,8 +74,9 @@ class WorkflowRun:
             if end is not None and time.monotonic() > end:
                 counts = ", ".join(f"{count} {state}" for state, count in sorted(seen.line.counts.items()))
                 raise TimeoutError(f"run {self.name!r} is {seen.line.phase} after {timeout:g} s: {counts}")
+            before, left = left, sum(seen.line.counts.get(word, 0) for word in _OPEN)
+            pause = next_pause(pause, before - left, left)
             time.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 1.5)
 
     def succeed(self, timeout: float | None = None) -> WorkflowRun:
         """Wait until it has succeeded. Raises RunFailed with the first failures, TimeoutError."""
@@ -116,6 +119,15 @@ class WorkflowRun:
     def forget(self) -> None:
         """Free it and its results; its name may be used again. Raises BlockyardError while it goes on."""
         self._engine.ask(control.ForgetRun(self.name), control.Done)
+
+
+def next_pause(pause: float, ended: int, left: int) -> float:
+    """Seconds until a run is looked at again. `pause`: before this look; `ended`: steps that have since the last.
+
+    Half of what those that are left will take at this rate; longer each time while none ends.
+    """
+    wanted = pause * left / ended / 2 if ended > 0 else pause * 1.5
+    return min(_LONGEST_PAUSE, max(_FIRST_PAUSE, wanted))
 
 
 def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tuple[Workflow | Mapping[str, Any], str]:

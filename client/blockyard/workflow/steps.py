@@ -12,6 +12,7 @@ import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -21,47 +22,57 @@ from blockyard.errors import ConfigError
 from blockyard.joining import Call, Join
 from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
-from blockyard.workflow.references import Reference, as_text, filled, walk
+from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
 from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 
 _BEFORE_FILES: Final = frozenset({"steps", "item"})
-_decode = msgspec.json.Decoder(Plan).decode
-_read = functools.lru_cache(maxsize=64)(_decode)
+_read = msgspec.json.Decoder(Plan).decode
+_read_again = functools.lru_cache(maxsize=64)(_read)
+"""For the plan that all items of a sweep have."""
+
+Given = Mapping[str, Any]
+"""By reference to another step, what it comes to."""
 
 
-def run_step(encoded: str | bytes, *inputs: Any) -> Any:
-    """Run a step. `encoded`: its plan, as JSON. `inputs`: the results of the steps that this names, in order; None for
-    one that did not succeed."""
+def run_step(encoded: bytes, *inputs: Any) -> Any:
+    """Run a step. `inputs`: the results of the steps that the plan names; None for one that did not succeed."""
     plan = _read(encoded)
     results = dict(zip(plan.inputs, inputs, strict=True))
+    given = _given(plan, results) if results else {}
     if not plan.sweep:
-        return _run(plan, results, None)
-    part = msgspec.structs.replace(plan, sweep={}, inputs=[])
-    body = msgspec.json.encode(part)
-    arguments = functools.partial(_arguments, plan, results)
-    return Join(tuple(Call(run_item, (body, item, arguments(item)), {}) for item in _items(plan, results)), whole=True)
+        return _called(plan, _filled(plan, given, None) if OPENING in encoded else _texts(plan))
+    part = msgspec.json.encode(msgspec.structs.replace(plan, sweep={}, inputs=[]))
+    run_part, rest = functools.partial(run_item, part), (given,) if given else ()
+    return Join(tuple(Call(run_part, (item, *rest), {}) for item in _items(plan, results)), whole=True)
 
 
-def run_item(encoded: bytes, item: Any, given: Mapping[str, Any]) -> Any:
-    """Run a step for one item of its sweep. `given`: its arguments, filled in as far as they are of other steps."""
-    return _called(_read(encoded), given, item)
+def run_item(encoded: bytes, item: Any, given: Given = MappingProxyType({})) -> Any:
+    """Run a step for one item of its sweep."""
+    plan = _read_again(encoded)
+    return _called(plan, _filled(plan, given, item))
 
 
-def _run(plan: Plan, results: Mapping[str, Any], item: Any) -> Any:
-    return _called(plan, _arguments(plan, results, item), item)
+def _texts(plan: Plan) -> dict[str, Any]:
+    return {"arguments": plan.arguments, "binary": plan.binary, "environment": plan.environment}
 
 
-def _arguments(plan: Plan, results: Mapping[str, Any], item: Any) -> dict[str, Any]:
+def _given(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
+    """What the references to other steps come to, which is the same for all items of a sweep."""
+    return {str(one): _looked_up(one, results) for one in found_in(_texts(plan)) if one.root == "steps"}
+
+
+def _looked_up(reference: Reference, results: Mapping[str, Any]) -> Any:
+    step, what, *path = reference.path
+    return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
+
+
+def _filled(plan: Plan, given: Given, item: Any) -> dict[str, Any]:
     """What the plan's texts come to for one item."""
 
     def look_up(reference: Reference) -> Any:
-        if reference.root == "item":
-            return walk(item, reference.path, "item")
-        step, what, *path = reference.path
-        return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
+        return walk(item, reference.path, "item") if reference.root == "item" else given[str(reference)]
 
-    texts = {"arguments": plan.arguments, "binary": plan.binary, "environment": plan.environment}
-    found: dict[str, Any] = filled(texts, look_up, _BEFORE_FILES)
+    found: dict[str, Any] = filled(_texts(plan), look_up, _BEFORE_FILES)
     return found
 
 
@@ -70,7 +81,8 @@ def _of(result: Any, what: str) -> Any:
     return result.outputs if what == "outputs" and hasattr(result, "outputs") else result
 
 
-def _called(plan: Plan, given: Mapping[str, Any], item: Any) -> Any:
+def _called(plan: Plan, given: Mapping[str, Any]) -> Any:
+    """`given`: the plan's texts, filled in."""
     value = with_files(functools.partial(_with_arguments, plan, given), given["arguments"])
     if not plan.outputs:
         return value
@@ -95,6 +107,7 @@ def _with_arguments(plan: Plan, given: Mapping[str, Any], arguments: dict[str, A
     return programs.run_program(plan, [with_arguments(as_text(one), arguments) for one in given["binary"]], environment)
 
 
+@functools.lru_cache(maxsize=256)
 def _imported(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     found: Any = importlib.import_module(module)
@@ -120,11 +133,7 @@ def _compiled(source: str) -> Callable[..., Any]:
 
 
 def _items(plan: Plan, results: Mapping[str, Any]) -> Iterator[Any]:
-    def look_up(reference: Reference) -> Any:
-        step, what, *path = reference.path
-        return walk(_of(results[step], what), tuple(path), f"steps.{step}.{what}")
-
-    ((kind, given),) = filled(plan.sweep, look_up).items()
+    ((kind, given),) = filled(plan.sweep, functools.partial(_looked_up, results=results)).items()
     match kind:
         case "range":
             yield from range(given)

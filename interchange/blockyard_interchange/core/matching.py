@@ -221,17 +221,18 @@ def send_function(state: State, manager: Manager, order: Order) -> None:
 
 
 def needs_of(task: Task) -> list[Need]:
-    """The results that a task waits for, or where they will be made; where it does not wait for all, None instead."""
-    if task.order.is_ruled:
-        return [
-            Need(need.id, need.outcome.body)
-            if need.outcome is not None and need.outcome.status is Status.DONE
-            else Need(need.id, NONE_BODY)
-            for need in task.needs
-        ]
-    return [
+    """The results that a task is given, or where they will be made; where it does not wait for all, None instead.
+
+    Behind them, what else its manager must see end before it.
+    """
+    uses = task.order.spec.uses if task.order.spec.uses >= 0 else len(task.needs)
+    missing = NONE_BODY if task.order.is_ruled else None
+    given = [
         Need(need.id, need.outcome.body)
         if need.outcome is not None and need.outcome.status is Status.DONE
-        else Need(need.id)
-        for need in task.needs
+        else Need(need.id, missing)
+        for need in task.needs[:uses]
     ]
+    if task.order.is_ruled or uses >= len(task.needs):
+        return given
+    return given + [Need(need.id) for need in task.needs[uses:] if need.outcome is None]

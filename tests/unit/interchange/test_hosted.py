@@ -10,7 +10,7 @@ from blockyard.wire import client as wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.monitoring import Tasks
-from blockyard.wire.records import Group, Lease, Status, Trigger
+from blockyard.wire.records import Group, Lease, Need, Status, Trigger
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.state import Programs
 from tests.unit.interchange.builders import Bench, Client, Manager, a_function, a_spec, done, ended, joined
@@ -84,6 +84,34 @@ def test_steps_of_one_group_have_their_own_names(restart: bool) -> None:
     bench.turn()
     failure = client.ask(control.Task(number(1)), control.TaskIs).sentences
     assert any("(a) ended first" in sentence for sentence in failure)
+
+
+def test_a_step_is_given_the_results_that_it_uses_and_only_waits_for_the_others() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    needs = [number(0), number(1)]
+    groups = [Group(a_spec(), 0, [b"x", b"y"]), Group(a_spec(uses=1), 2, [b"z"], [needs])]
+    marks = [control.StepMark(name, number(place)) for place, name in enumerate("abc")]
+    client.ask(control.StartRun(RUN, b"1", [a_function()], groups, marks), control.Done)
+    bench.turn()
+    first, second = manager.assigned()
+    manager.report(done(first, b"first"))
+    bench.turn()
+    manager.report(done(second, b"second"))
+    bench.turn()
+    (third,) = manager.assigned()
+    assert third.needs == [Need(number(0), b"first")]
+
+
+def test_a_step_behind_one_that_its_manager_holds_is_told_to_wait_for_it() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    groups = [Group(a_spec(), 0, [b"x"]), Group(a_spec(uses=0), 1, [b"y"], [[number(0)]])]
+    marks = [control.StepMark(name, number(place)) for place, name in enumerate("ab")]
+    client.ask(control.StartRun(RUN, b"1", [a_function()], groups, marks), control.Done)
+    bench.turn()
+    _, second = manager.assigned()
+    assert second.needs == [Need(number(0))]
 
 
 def test_to_start_it_again_changes_nothing_and_another_of_its_name_is_refused() -> None:

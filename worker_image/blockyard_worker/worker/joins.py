@@ -1,5 +1,6 @@
 """What a task that returned `blockyard.join(…)` leaves to be done, as groups of calls and the functions they name."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,5 +34,7 @@ def calls_of(join: Join, parent: TaskSpec, python: str, keep: Callable[[Packed],
 
 
 def _name(function: Callable[..., Any]) -> str:
+    if isinstance(function, functools.partial):
+        return _name(function.func)
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", type(function).__qualname__)
     return f"{module}.{name}" if module else name
