@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
+from blockyard import pace
 from blockyard.radios import Arrival
 from blockyard.wire.monitoring import DROPPABLE, AnyRecord, Needs, Resources, Tries, WorkerTasks
 from blockyard_monitoring.counts import Counts, RadioCounts
@@ -21,6 +22,7 @@ MOST_PARTS: Final = 400_000
 """Tries, samples and other parts that may wait for one sink."""
 _ENOUGH_PARTS: Final = 10_000
 """With so many, the next batch does not wait."""
+_AT_ONCE: Final = pace.Limits()
 
 
 def parts(record: AnyRecord) -> int:
@@ -54,13 +56,13 @@ class Feed:
     """One sink's queue."""
 
     def __init__(
-        self, bus: "Bus", name: str, *, must_not_miss: bool, most_parts: int, gather_seconds: float = 0.0
+        self, bus: "Bus", name: str, *, must_not_miss: bool, most_parts: int, limits: pace.Limits = _AT_ONCE
     ) -> None:
-        """`gather_seconds`: from one batch to the next; what comes alone is taken at once."""
+        """`limits`: of its batches' pace; what comes alone is taken at once."""
         self.name = name
         self.must_not_miss = must_not_miss
         self.most_parts = most_parts
-        self._gather_seconds = gather_seconds
+        self._pace = pace.Pace(limits)
         self._taken_at = -math.inf
         self.dropped: Counter[str] = Counter()
         """Records that did not fit, by their kind."""
@@ -99,7 +101,7 @@ class Feed:
         """What waits, at most so many parts and one packet at least; waits so long for it. Empty: nothing came."""
         with self._lock:
             self._came.wait_for(lambda: self._entries or self._is_closed, timeout)
-            left = self._taken_at + self._gather_seconds - time.monotonic()
+            left = self._taken_at + self._pace.seconds - time.monotonic()
             if self._entries and left > 0:
                 self._came.wait_for(lambda: self._untaken >= _ENOUGH_PARTS or self._is_closed, left)
             self._taken_at = time.monotonic()
@@ -110,6 +112,7 @@ class Feed:
                 taken.append(entry)
                 size += entry.parts
             self._untaken -= size
+            self._pace.went(len(taken))
             return taken
 
     def done(self, entries: list[Entry]) -> None:
@@ -149,10 +152,10 @@ class Bus:
         self._counts = Counts()
 
     def feed(
-        self, name: str, *, must_not_miss: bool, most_parts: int = MOST_PARTS, gather_seconds: float = 0.0
+        self, name: str, *, must_not_miss: bool, most_parts: int = MOST_PARTS, limits: pace.Limits = _AT_ONCE
     ) -> Feed:
         """A queue for one more sink."""
-        made = Feed(self, name, must_not_miss=must_not_miss, most_parts=most_parts, gather_seconds=gather_seconds)
+        made = Feed(self, name, must_not_miss=must_not_miss, most_parts=most_parts, limits=limits)
         with self.lock:
             self._feeds.append(made)
         return made

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from blockyard import pace
 from blockyard.radios import RadioConfig, RadioReceiver
 from blockyard_monitoring.bus import Bus
 from blockyard_monitoring.figures import HubFigures, ShowsHub, SinkFigures
@@ -16,10 +17,10 @@ from blockyard_monitoring.stream_link import StreamLink
 _log = logging.getLogger(__name__)
 
 _END_SECONDS: Final = 20.0
-_STORE_SECONDS: Final = 0.15
-"""From one batch that is stored to the next: a commit for a few rows costs as much as one for many."""
-_SHOW_SECONDS: Final = 0.015
-"""The same where it is only shown."""
+_STORED: Final = pace.Limits(least=0.05, most=0.15, crowd=16)
+"""How batches follow one another, counted in packets: a commit for a few rows costs as much as one for many."""
+_SHOWN: Final = pace.Limits(least=0.005, most=0.1, crowd=8)
+"""The same where they are only shown."""
 
 
 class Hub:
@@ -41,8 +42,8 @@ class Hub:
         label = f"{kind}-{others + 1}" if others else kind
         if isinstance(sink, ShowsHub):
             sink.attach(self.figures)
-        gather = _STORE_SECONDS if sink.must_not_miss else _SHOW_SECONDS
-        feed = self.bus.feed(label, must_not_miss=sink.must_not_miss, gather_seconds=gather)
+        limits = _STORED if sink.must_not_miss else _SHOWN
+        feed = self.bus.feed(label, must_not_miss=sink.must_not_miss, limits=limits)
         runner = Runner(label, sink, feed)
         self.runners.append(runner)
         runner.start()

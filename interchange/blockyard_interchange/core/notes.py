@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from blockyard import pace
 from blockyard.ids import NUMBER_BITS, TaskId
 from blockyard.wire import codec, hub
 from blockyard.wire import monitoring as said
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
     from blockyard_interchange.core.state import Manager, Order, Session, State, Task
 
-_GATHER_SECONDS: Final = 0.015
-"""From one frame to the hub to the next: what comes alone goes at once, what comes in crowds goes together."""
-_MOST_GATHER_SECONDS: Final = 0.1
-"""The same when a crowd lasts; each frame costs both sides about as much as ten tasks."""
-_CROWD: Final = 4
-"""Packets of one frame, after which the next one waits longer."""
+_PACE: Final = pace.Limits(least=0.005, most=0.1, crowd=4)
+"""Of frames to the hub, counted in packets; each frame costs both sides about as much as ten tasks."""
 _FRAME_BYTES: Final = 256 * 1024
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 """Sent and not confirmed; the rest waits here."""
@@ -52,8 +49,8 @@ class Notes:
     """What was not told yet, and what was not confirmed yet."""
 
     __slots__ = (
-        "_assigned", "_assigned_us", "_gather_seconds", "_manager", "_order", "_submitted_us", "_tries", "confirmed",
-        "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing",
+        "_assigned", "_assigned_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "confirmed", "dropped",
+        "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing",
         "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at", "sent_bytes", "source",
     )  # fmt: skip
 
@@ -92,7 +89,7 @@ class Notes:
         """When what is unsent shall go, if it is not much before."""
         self.queued: dict[TaskId, float] = {}
         """Since when tasks that were assigned have been queued, where that was not at their submission."""
-        self._gather_seconds = _GATHER_SECONDS
+        self._pace = pace.Pace(_PACE)
         self._order: Order | None = None
         self._manager: Manager | None = None
         self._tries: list[said.Try] = []
@@ -289,8 +286,7 @@ class Notes:
         if self.passing:
             self._pass_on(effects)
         if self.peer and (now >= self.due_at or self.kept_bytes - self.sent_bytes > _FRAME_BYTES):
-            is_crowd = self.number - self.sent >= _CROWD
-            self._gather_seconds = min(2 * self._gather_seconds, _MOST_GATHER_SECONDS) if is_crowd else _GATHER_SECONDS
+            self._pace.went(self.number - self.sent)
             self.sent_at = now
             self._send(effects)
 
@@ -300,7 +296,7 @@ class Notes:
         self.kept_bytes += _size(told)
         if self.is_lasting:
             effects.entries.append(Noted(self.number, told))
-        self.due_at = min(self.due_at, max(now, self.sent_at + self._gather_seconds))
+        self.due_at = min(self.due_at, max(now, self.sent_at + self._pace.seconds))
 
     def _send(self, effects: "Effects") -> None:
         last, size = self.sent, 0

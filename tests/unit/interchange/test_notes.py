@@ -244,8 +244,8 @@ def test_what_comes_alone_is_told_at_once_and_what_follows_soon_goes_together(be
         client.call(bodies=[b"b"])
         bench.turn(0.001)
     assert not hub.records(Tasks)
-    assert timers.next_wake(bench.state, bench.now) <= 0.015
-    bench.turn(0.015)
+    assert timers.next_wake(bench.state, bench.now) <= 0.005
+    bench.turn(0.005)
     assert len(hub.records(Tasks)) == 3
 
 
@@ -289,7 +289,7 @@ def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Ben
     for _ in range(3):
         client.call(bodies=[b"b"])
         bench.turn(0.001)
-    assert timers.next_wake(bench.state, bench.now) <= 0.015
+    assert timers.next_wake(bench.state, bench.now) <= 0.005
 
 
 def test_what_a_client_says_is_passed_on_with_its_run_and_not_journaled(bench: Bench) -> None:

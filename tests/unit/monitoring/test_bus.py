@@ -2,6 +2,7 @@
 
 import pytest
 
+from blockyard.pace import Limits
 from blockyard_monitoring.bus import Bus
 from tests.unit.monitoring.messages import a_sample, an_arrival, some_tries
 
@@ -100,7 +101,7 @@ def test_refusals_are_counted_by_reason(bus: Bus) -> None:
 
 
 def test_a_batch_waits_after_the_last_one_but_not_when_there_is_enough_or_it_is_the_end(bus: Bus) -> None:
-    feed = bus.feed("sql", must_not_miss=True, gather_seconds=3600.0)
+    feed = bus.feed("sql", must_not_miss=True, limits=Limits(least=3600.0, most=3600.0))
     bus.put(an_arrival(some_tries(), number=1))
     assert len(feed.take(0.0)) == 1, "what comes alone is taken at once"
     bus.put(an_arrival(some_tries(), number=2))
