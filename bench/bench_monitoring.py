@@ -1,6 +1,7 @@
 """What does monitoring cost: all of it on, history to PostgreSQL on the same cores, beside ours without it?
 
-CPU is that of our processes until the history is whole; PostgreSQL's own is shown apart. `added_cpu_us` is taken
+A process follows everything over ZeroMQ meanwhile. CPU is that of our processes until the history is whole;
+PostgreSQL's own is shown apart, and so is that of the follower, which is a user's program. `added_cpu_us` is taken
 against our unmonitored figure of the same round, which is measured right before.
 """
 
@@ -11,7 +12,7 @@ from contextlib import closing
 
 import psycopg
 
-from bench import engines, harness, process_tree
+from bench import engines, follower, harness, process_tree
 from blockyard.monitoring import Monitoring
 from tests.fixtures.postgres import Postgres, running_postgres
 
@@ -37,21 +38,35 @@ def monitored(server: Postgres, tasks: int, function: Function) -> harness.Figur
     server.run("DROP DATABASE IF EXISTS history")
     server.run("CREATE DATABASE history")
     url = server.url.rpartition("/")[0] + "/history"
-    with engines.blockyard(monitoring=Monitoring(database=url)) as client:
-        wait_for(url, WARMING)
-        theirs, cpu = process_tree.cpu_seconds(server.pid), process_tree.cpu_seconds(os.getpid())
+    apart: list[int] = [server.pid]
+
+    def used() -> list[float]:
+        """CPU seconds of everything, of PostgreSQL, of the follower."""
+        return [process_tree.cpu_seconds(pid) for pid in (os.getpid(), *apart)]
+
+    with (
+        engines.blockyard(monitoring=Monitoring(database=url)) as client,
+        follower.following(client) as following,
+    ):
+        apart.append(following.pid)
+        before = WARMING + following.tasks
+        wait_for(url, before)
+        spent = used()
         began = time.perf_counter()
         results = [done.result() for done in client.submit_many(function, range(tasks))]
         wall = time.perf_counter() - began
         checked(results, tasks)
-        wait_for(url, WARMING + tasks)
+        wait_for(url, before + tasks)
         behind = time.perf_counter() - began - wall
-        theirs = process_tree.cpu_seconds(server.pid) - theirs
-        ours = process_tree.cpu_seconds(os.getpid()) - cpu - theirs
+        everything, postgres, followed = (
+            (now - then) / tasks * 1e6 for now, then in zip(used(), spent, strict=True)
+        )  # fmt: skip
     return {
         "rate_per_s": tasks / wall,
-        "cpu_us": ours / tasks * 1e6,
-        "postgres_cpu_us": theirs / tasks * 1e6,
+        "cpu_us": everything - postgres - followed,
+        "postgres_cpu_us": postgres,
+        "follower_cpu_us": followed,
+        "follower_saw": following.saw.get(follower.TRIES, 0) / tasks,
         "history_behind_s": behind,
     }
 
