@@ -171,10 +171,10 @@ class Cache:
         return {key}
 
     def _see_template(self, template: Template, *, deleted: bool) -> set[Key]:
-        """Concerns the runs that take their steps from it."""
+        """Concerns the runs that take steps from it, maybe by way of another template."""
         meta = template.meta
         _keep(self.templates, Key("template", meta.namespace, meta.name), template, deleted=deleted)
-        return {key for key, run in self.runs.items() if run.template == meta.name and key.namespace == meta.namespace}
+        return {key for key, run in self.runs.items() if key.namespace == meta.namespace and run.has_templates}
 
     def _see_block(self, block: Block, *, deleted: bool) -> set[Key]:
         key = Key("block", block.meta.namespace, block.meta.name)

@@ -46,7 +46,7 @@ class Observer:
         self._terms = terms
         self._pod_groups = pod_groups
         self._hub = hub
-        self._runs: dict[tuple[str, int, int], Checked] = {}
+        self._runs: dict[tuple[str, int, int, int], Checked] = {}
         self._crons: dict[tuple[str, int], CheckedCron] = {}
         self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
         self.secrets: dict[str, PoolKeys] = {}
@@ -111,12 +111,14 @@ class Observer:
         return CronWorld(cron=cron, checked=checked, runs=self._cache.runs_of(cron))
 
     def _checked(self, run: Run) -> Checked:
-        """What is wrong with a run, looked at once for each form of it and of its template."""
+        """What is wrong with a run, looked at once for each form of it and of the templates of its namespace."""
         names = {
-            key.name: one for key, one in self._cache.templates.items() if key.namespace == run.meta.namespace
-        }  # fmt: skip
-        template = names.get(run.template)
-        form = (run.meta.uid, run.meta.generation, template.meta.version if template is not None else 0)
+            key.name: one
+            for key, one in (self._cache.templates.items() if run.has_templates else ())
+            if key.namespace == run.meta.namespace
+        }
+        newest = max((one.meta.version for one in names.values()), default=0)
+        form = (run.meta.uid, run.meta.generation, len(names), newest)  # one that is deleted makes them fewer
         found = self._runs.get(form)
         if found is None:
             templates = {name: one.spec for name, one in names.items()}

@@ -43,7 +43,9 @@ from blockyard.workflow.spec import (
 
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_KINDS: Final = ("function", "source", "binary", "mpi", "task")
+_KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
+_OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
+"""What a step that is a template may say; the rest is its steps' to say."""
 _OWN: Final = (
     "suspend", "suspendRunning", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey"
 )  # fmt: skip
@@ -227,6 +229,11 @@ class _Steps:
         self._stagers = stagers
         self._parameters = [one.name for one in spec.parameters]
         self._by_name: Mapping[str, Step] = {step.name: step for step in spec.steps}
+        self._nests = tuple(f"{step.name}-" for step in spec.steps if step.template is not None)
+        """How the names of steps begin that templates bring: whether they are there is `nesting`'s to say."""
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._by_name or name.startswith(self._nests)
 
     def faults(self) -> Iterator[Fault]:
         """All of them."""
@@ -261,10 +268,14 @@ class _Steps:
             yield Fault("spec.onExit.sweep", "an exit step runs once")
         if step.cache:
             yield Fault("spec.onExit.cache", "an exit step always runs")
+        if step.template is not None:
+            yield Fault("spec.onExit.template", "an exit step is one step")
 
     def _step_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         """`given`: the steps whose results it is given."""
         yield from _kind_faults(path, step)
+        if step.template is not None:
+            yield from _template_faults(path, step)
         if step.arguments:
             yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
         yield from _amount_faults(path, step)
@@ -284,7 +295,7 @@ class _Steps:
         for place, name in enumerate(step.needs):
             if name == step.name:
                 yield Fault(f"{path}.needs[{place}]", "a step cannot wait for itself")
-            elif name not in self._by_name:
+            elif not self._is_known(name):
                 yield Fault(f"{path}.needs[{place}]", f"there is no step {name!r}{nearest(name, self._by_name)}")
             elif name in step.needs[:place]:
                 yield Fault(f"{path}.needs[{place}]", f"{name!r} stands there before")
@@ -316,11 +327,16 @@ class _Steps:
                 return f"there is no argument {found.path[0]!r}{nearest(found.path[0], step.arguments)}"
         elif found.step == step.name:
             return "a step cannot have its own result"
-        elif found.step not in self._by_name:
+        elif not self._is_known(found.step):
             return f"there is no step {found.step!r}{nearest(found.step, self._by_name)}"
-        elif found.path[1] == "outputs" and found.path[2] not in (known := self._by_name[found.step].outputs):
+        elif found.path[1] == "outputs" and found.path[2] not in (known := self._outputs(found.step, found.path[2])):
             return f"step {found.step!r} declares no output {found.path[2]!r}{nearest(found.path[2], known)}"
         return ""
+
+    def _outputs(self, name: str, wanted: str) -> list[str]:
+        """What a step declares; that of a template, or of none, is another's matter."""
+        step = self._by_name.get(name)
+        return [wanted] if step is None or step.template is not None else step.outputs
 
     def _condition_faults(self, path: str, step: Step) -> Iterator[Fault]:
         if reason := expressions.fault(step.when):
@@ -329,13 +345,13 @@ class _Steps:
         for name in expressions.steps_in(step.when):
             if name == step.name:
                 yield Fault(f"{path}.when", "a step cannot see its own end")
-            elif name not in self._by_name:
+            elif not self._is_known(name):
                 yield Fault(f"{path}.when", f"there is no step {name!r}{nearest(name, self._by_name)}")
         for name in expressions.parameters_in(step.when):
             if name not in self._parameters:
                 yield Fault(f"{path}.when", f"there is no parameter {name!r}{nearest(name, self._parameters)}")
         for name, output in expressions.outputs_in(step.when):
-            known = self._by_name[name].outputs if name in self._by_name else [output]
+            known = self._outputs(name, output)
             if output not in known:
                 yield Fault(f"{path}.when", f"step {name!r} declares no output {output!r}{nearest(output, known)}")
 
@@ -397,6 +413,12 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
 @functools.lru_cache(maxsize=1024)
 def _is_import_path(text: str) -> bool:
     return _FUNCTION.fullmatch(text) is not None
+
+
+def _template_faults(path: str, step: Step) -> Iterator[Fault]:
+    plain = msgspec.to_builtins(step)
+    for name in plain.keys() - _OF_TEMPLATES - set(_KINDS):
+        yield Fault(f"{path}.{name}", "is its steps' to say; leave it out")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ import functools
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -50,9 +50,13 @@ _FUNCTIONS: Final = frozenset(
 )
 """That conditions may call: each takes no longer than its arguments are long."""
 _VARIABLES: Final = frozenset({"params", "steps"})
-_STEP: Final = re.compile(r"""\bsteps\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])""")
-_OUTPUT: Final = re.compile(_STEP.pattern + r"\s*\.\s*outputs\s*\.\s*([A-Za-z_]\w*)")
-_PARAMETER: Final = re.compile(r"\bparams\s*\.\s*([A-Za-z_]\w*)")
+_TEXT: Final = r"""|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
+"""Last in each, so that what stands in a text is no name."""
+_AFTER: Final = r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
+_STEP: Final = re.compile(rf"\bsteps{_AFTER}{_TEXT}")
+_OUTPUT: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*outputs\s*\.\s*([A-Za-z_]\w*){_TEXT}")
+_PARAMETER: Final = re.compile(rf"\bparams{_AFTER}{_TEXT}")
+_EITHER: Final = re.compile(rf"\bsteps{_AFTER}|\bparams{_AFTER}{_TEXT}")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -111,19 +115,37 @@ def holds(expression: str, parameters: bytes, steps: Mapping[str, Step]) -> bool
 
 def steps_in(expression: str) -> list[str]:
     """The steps that a condition refers to, in order of first appearance."""
-    found = ("".join(match.groups(default="")) for match in _STEP.finditer(expression))
-    return list(dict.fromkeys(found))
+    return _found(_STEP, expression)
 
 
 def parameters_in(expression: str) -> list[str]:
     """The parameters that a condition refers to."""
-    return list(dict.fromkeys(match[1] for match in _PARAMETER.finditer(expression)))
+    return _found(_PARAMETER, expression)
 
 
 def outputs_in(expression: str) -> list[tuple[str, str]]:
     """(step, output) of the outputs that a condition refers to."""
-    found = (("".join(match.groups(default="")[:3]), match[4]) for match in _OUTPUT.finditer(expression))
+    found = (("".join(match.groups(default="")[:3]), match[4]) for match in _OUTPUT.finditer(expression) if match[4])
     return list(dict.fromkeys(found))
+
+
+def rewritten(expression: str, parameter: Callable[[str], str], step: Callable[[str], str]) -> str:
+    """A condition with other text in the place of its parameters, and other names in the place of its steps'."""
+
+    def replace(match: re.Match[str]) -> str:
+        groups = match.groups(default="")
+        if name := "".join(groups[:3]):
+            return f'steps["{step(name)}"]'
+        if name := "".join(groups[3:]):
+            return parameter(name)
+        return match[0]  # a text
+
+    return _EITHER.sub(replace, expression)
+
+
+def _found(pattern: re.Pattern[str], expression: str) -> list[str]:
+    names = ("".join(match.groups(default="")) for match in pattern.finditer(expression))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _outputs(step: Step) -> object:

@@ -11,6 +11,7 @@ from blockyard import yaml_text
 from blockyard.errors import ConfigError
 from blockyard.files import port
 from blockyard.workflow.checking import check_document, merged
+from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import RUN_KIND, TEMPLATE_KIND, Document, Workflow
 
@@ -67,6 +68,9 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
         spec: Workflow | None = document.spec
         if document.kind != TEMPLATE_KIND and document.spec.template_ref is not None:
             spec, wrong = merged(document.spec, templates, port.schemes)
+            faults += wrong
+        if document.kind != TEMPLATE_KIND and spec is not None:
+            spec, wrong = expanded(spec, templates, port.schemes)
             faults += wrong
         if spec is not None:
             whole.append(msgspec.structs.replace(document, spec=spec))

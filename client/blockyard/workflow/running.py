@@ -19,6 +19,7 @@ from blockyard.workflow import building
 from blockyard.workflow.checking import check_spec
 from blockyard.workflow.compiling import compile_run
 from blockyard.workflow.files import Invalid, read_run
+from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import nearest
 from blockyard.workflow.spec import Workflow
 
@@ -148,6 +149,8 @@ def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[st
     if arguments:
         plain["arguments"] = {**plain.get("arguments", {}), **arguments}
     found, faults = check_spec(plain, schemes)
+    if found is not None:
+        found, faults = expanded(found, {}, schemes)
     if found is None:
         raise Invalid(f"workflow {name!r}", faults)
     return found

@@ -150,13 +150,14 @@ class Sweep(Record, frozen=True):
 
 
 class Step(Record, frozen=True):
-    """One step, which becomes a task of the run. One of function, source, binary, mpi, task says what it does."""
+    """One step, which becomes a task of the run. One of function, source, binary, mpi, task, template says what it
+    does."""
 
     RULES: ClassVar = (
         {
             "rule": "(has(self.__function__) ? 1 : 0) + (has(self.source) ? 1 : 0) + (has(self.binary) ? 1 : 0)"
-            " + (has(self.mpi) ? 1 : 0) + (has(self.task) ? 1 : 0) == 1",
-            "message": "say exactly one of function, source, binary, mpi, task",
+            " + (has(self.mpi) ? 1 : 0) + (has(self.task) ? 1 : 0) + (has(self.template) ? 1 : 0) == 1",
+            "message": "say exactly one of function, source, binary, mpi, task, template",
         },
     )
 
@@ -170,8 +171,10 @@ class Step(Record, frozen=True):
     mpi: Mpi | None = None
     task: Annotated[str, Meta(max_length=256)] | None = None
     """Name of a managed task."""
+    template: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    """A WorkflowTemplate of the same namespace, or of the same file, whose steps stand in for this one."""
     arguments: Values = {}
-    """Of the function or task, by name; of a program, what ``${{ arguments.NAME }}`` in its words stands for."""
+    """By name, of function, task or template; of a program, what ``${{ arguments.NAME }}`` in its words stands for."""
     environment: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=256)] = {}
     """For programs."""
     needs: Annotated[list[Word], Meta(max_length=MOST_STEPS)] = []

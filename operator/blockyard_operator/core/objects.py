@@ -138,6 +138,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         found = self.spec.get("templateRef")
         return str(found.get("name", "")) if isinstance(found, dict) else ""
 
+    @property
+    def has_templates(self) -> bool:
+        """Whether what it is depends on WorkflowTemplates."""
+        steps = self.spec.get("steps")
+        steps = steps if isinstance(steps, list) else []
+        return bool(self.template) or any(isinstance(one, dict) and "template" in one for one in steps)
+
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
     """A WorkflowTemplate, as it came."""

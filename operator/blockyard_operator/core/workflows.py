@@ -15,6 +15,7 @@ import msgspec
 from blockyard.kube.times import instant, text
 from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_spec, concurrency_faults, merged
+from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import Concurrency, Workflow
 from blockyard_operator.core import plan as do
@@ -80,6 +81,8 @@ def check(
         faults = concurrency_faults(found, owned=owned)
     if found is not None and not faults and found.template_ref is not None:
         found, faults = merged(found, templates, stagers)
+    if found is not None and not faults:
+        found, faults = expanded(found, templates, stagers)
     if faults:
         found = None
     if found is None:

@@ -183,6 +183,41 @@ def test_a_suspended_runs_programs_are_stopped_and_go_on_with_it(
         run.succeed(60)
 
 
+def test_a_step_may_be_a_template_of_the_same_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nested.yaml"
+    path.write_text("""
+apiVersion: blockyard.dev/v1alpha1
+kind: WorkflowTemplate
+metadata: {name: scale}
+spec:
+  parameters: [{name: values, type: list}, {name: by, type: integer, default: 10}]
+  steps:
+    - name: each
+      source: "def main(x, by): return x * by"
+      arguments: {x: "${{ item }}", by: "${{ params.by }}"}
+      sweep: {from: "${{ params.values }}"}
+    - {name: total, source: "def main(values): return {'sum': sum(values)}", outputs: [sum],
+       arguments: {values: "${{ steps.each.result }}"}}
+---
+apiVersion: blockyard.dev/v1alpha1
+kind: WorkflowRun
+metadata: {name: nested}
+spec:
+  steps:
+    - {name: load, source: "def main(): return [1, 2]"}
+    - {name: tens, template: scale, arguments: {values: "${{ steps.load.result }}"}}
+    - {name: fives, template: scale, arguments: {values: [1, "${{ steps.tens.outputs.sum }}"], by: 5}}
+    - {name: say, binary: [echo, "it is ${{ steps.fives.result.sum }}"], when: "steps.fives.outputs.sum > 100"}
+""")
+    assert rim.run(["lint", str(path)]) == Exit.DONE
+    assert rim.run(["run", str(path), "--workers", "2", "-o", "json"]) == Exit.DONE
+    view = msgspec.json.decode(capsys.readouterr().out.partition("order\n")[2])
+    states = {one["step"]: one["state"] for one in view["steps"]}
+    assert states == dict.fromkeys(("load", "tens-each", "tens-total", "fives-each", "fives-total", "say"), "Succeeded")
+    outputs = {one["step"]: one["outputs"] for one in view["steps"] if one["outputs"]}
+    assert outputs == {"tens-total": {"sum": 30}, "fives-total": {"sum": 155}}
+
+
 def test_a_program_is_tried_again_by_cause(tmp_path: Path) -> None:
     def counting(name: str, end: str) -> list[str]:
         return ["sh", "-c", f"echo x >> {tmp_path}/{name}; {end}"]

@@ -118,6 +118,17 @@ def test_a_template_of_the_namespace_gives_the_steps() -> None:
     assert "takes its steps from another" in chained.faults[0].reason
 
 
+def test_a_step_that_is_a_template_has_its_steps_from_there_and_waits_for_it() -> None:
+    spec = {"steps": [{"name": "a", "template": "t"}, {"name": "b", "function": "m:f", "needs": ["a"]}]}
+    found = check(spec, {"t": SPEC})
+    assert found.spec is not None
+    assert [(one.name, one.needs) for one in found.spec.steps] == [("a-a", []), ("b", ["a-a"])]
+    (fault,) = check(spec, {}).faults
+    assert (fault.path, fault.reason) == ("spec.steps[0].template", "there is no template 't'; there are none")
+    assert run_of(spec).has_templates
+    assert not run_of().has_templates
+
+
 def test_suspend_and_cancel_are_carried_on_until_they_show() -> None:
     running = RunView(at=NOW, line=line())
     held = reconcile_run(world(run_of({**SPEC, "suspend": True}), running), NOW)

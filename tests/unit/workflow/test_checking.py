@@ -251,6 +251,7 @@ MUTANTS: list[tuple[str, Any, str, str]] = [
     ("spec.steps.1.when", "param.n > 1", f"{FIT}.when", "no variable 'param'"),
     ("spec.steps.1.when", "now() > 1", f"{FIT}.when", "no function 'now'"),
     ("spec.steps.1.when", "params.m > 1", f"{FIT}.when", "there is no parameter 'm'"),
+    ("spec.steps.1.when", "params['m'] > 1", f"{FIT}.when", "there is no parameter 'm'"),
     ("spec.steps.1.when", "steps.laod.state == 'Failed'", f"{FIT}.when", "did you mean 'load'"),
     ("spec.steps.1.when", "steps['laod'].state == 'Failed'", f"{FIT}.when", "did you mean 'load'"),
     ("spec.steps.1.when", "steps.fit.state == 'Failed'", f"{FIT}.when", "its own end"),
@@ -324,6 +325,10 @@ def test_the_base_is_in_order() -> None:
     assert faults == []
     assert document is not None
     assert len(document.spec.steps) == 4
+
+
+def test_what_stands_in_a_text_of_a_condition_is_no_name() -> None:
+    assert check_document(mutant("spec.steps.1.when", "params.mode != 'params.m steps.laod.outputs.x'"))[1] == []
 
 
 def test_there_are_enough_mutants_and_no_two_are_the_same() -> None:
