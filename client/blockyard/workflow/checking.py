@@ -47,9 +47,10 @@ _KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
 _OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
 """What a step that is a template may say; the rest is its steps' to say."""
 _OWN: Final = (
-    "suspend", "suspendRunning", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey"
+    "suspend", "suspendRunning", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey", "pool",
+    "activeDeadlineSeconds",
 )  # fmt: skip
-"""Of a run with a template these fields are its own."""
+"""Of a run with a template these fields are its own, where it says them."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
 _PYTHON: Final = {
     Kind.STRING: (str,),
@@ -152,13 +153,17 @@ def _read_many(steps: list[object], faults: list[Fault]) -> list[Step]:
 def faults_of(spec: Workflow, stagers: Stagers = no_others, *, needs_arguments: bool = True) -> list[Fault]:
     """What is wrong with a spec whose fields have the right types."""
     if spec.template_ref is not None:
-        taken = [name for name in ("steps", "parameters", "onExit") if getattr(spec, _snake(name))]
+        taken = [name for name in ("steps", "parameters", "onExit", "code") if getattr(spec, _snake(name))]
         return [Fault(f"spec.{name}", "comes from the template; leave it out, or templateRef") for name in taken]
     if not spec.steps:
         return [Fault("spec.steps", "is empty; a workflow has at least one step, or a templateRef")]
     if len(spec.steps) > MOST_LOCAL_STEPS:
         return [Fault("spec.steps", f"has {len(spec.steps)} steps, at most {MOST_LOCAL_STEPS} are taken; use a sweep")]
-    return [*_parameter_faults(spec, needs_arguments=needs_arguments), *_Steps(spec, stagers).faults()]
+    return [
+        *_parameter_faults(spec, needs_arguments=needs_arguments),
+        *_code_faults(spec, stagers),
+        *_Steps(spec, stagers).faults(),
+    ]
 
 
 def merged(
@@ -216,6 +221,25 @@ def value_fault(parameter: Parameter, value: Any) -> str:
     if parameter.choices and value not in parameter.choices:
         return f"{value!r:.60} is none of {', '.join(map(repr, parameter.choices))}"
     return ""
+
+
+# --- code
+
+
+def _code_faults(spec: Workflow, stagers: Stagers) -> Iterator[Fault]:
+    for place, one in enumerate(spec.code):
+        path = f"spec.code[{place}]"
+        name = one.file.partition("?")[0].rpartition("/")[2]
+        if "://" not in one.file:
+            yield Fault(f"{path}.file", f"{one.file!r} is no address; write file:///path, or another scheme's")
+        elif not name.endswith((".whl", ".zip")):
+            yield Fault(f"{path}.file", f"{name!r} is no wheel")
+        elif name.endswith(".whl") and not name.endswith("-none-any.whl"):
+            yield Fault(f"{path}.file", f"{name!r} holds compiled code; put that into the image of the workers")
+        yield from file_faults({"file": one.file}, path, stagers)
+    without = [place for place, one in enumerate(spec.code) if not one.sha256]
+    if without and any(step.cache for step in spec.steps):
+        yield Fault(f"spec.code[{without[0]}].sha256", "is required: results of steps with cache: true are known by it")
 
 
 # --- steps

@@ -19,7 +19,7 @@ from blockyard.memo_digest import digest
 from blockyard.wire.control import StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
-from blockyard.workflow.plans import Plan, packed_plan, runner
+from blockyard.workflow.plans import Code, Plan, packed_plan, runner
 from blockyard.workflow.references import Reference, as_text, filled, walk
 from blockyard.workflow.spec import Concurrency, Rule, Step, Workflow
 
@@ -81,6 +81,7 @@ class _Compiler:
         self._session = hosted_session(run)
         self._parameters = parameters_of(spec)
         self._encoded = msgspec.json.encode(self._parameters)
+        self._code = [Code(one.file, one.sha256.lower()) for one in spec.code]
         self._function: Function = runner()
         self._tasks = done
         self._next = first
@@ -191,6 +192,7 @@ class _Compiler:
             environment={name: as_text(one) for name, one in found["environment"].items()},
             outputs=step.outputs,
             inputs=self._given[step.name],
+            code=self._code if step.function or step.source else [],
             sweep=found["sweep"],
         )
 

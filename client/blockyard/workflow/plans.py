@@ -10,6 +10,13 @@ from blockyard.payload import dump_call, dump_function, function_id, packed_byte
 from blockyard.wire.records import Function
 
 
+class Code(msgspec.Struct, frozen=True):
+    """A wheel that functions are imported from."""
+
+    file: str
+    sha256: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step, its parameters filled in; what refers to other steps and to items is still to be."""
 
@@ -26,6 +33,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: list[str] = []
     inputs: list[str] = []
     """Steps whose results are given, in this order."""
+    code: list[Code] = []
+    """For `function` and `source`."""
     sweep: dict[str, Any] = {}
     """One of list, product, zip, range, from; empty: it runs once."""
 

@@ -218,6 +218,15 @@ class Concurrency(StrEnum):
     """It has the other one cancelled, and waits for its end."""
 
 
+class Code(Record, frozen=True):
+    """A wheel without compiled code, which the functions of the steps may be in, or import."""
+
+    file: Annotated[str, Meta(max_length=2048)]
+    """Its address, as of any file: ``https://…``, ``s3://…``, ``pvc://CLAIM/…``, ``file:///…``."""
+    sha256: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{64})?$", max_length=64)] = ""
+    """Of its content: it is verified, and a node that has it asks nobody for it."""
+
+
 class Workflow(Record, frozen=True):
     """Steps, and what a run of them is given."""
 
@@ -227,7 +236,9 @@ class Workflow(Record, frozen=True):
     arguments: Values = {}
     """Values of parameters."""
     template_ref: Reference | None = None
-    """Take everything but `arguments` and `suspend` from there."""
+    """Take steps, parameters, code and exit step from there, and what else is not said here."""
+    code: Annotated[list[Code], Meta(max_length=16)] = []
+    """What workers import from before what they have themselves."""
     steps: Annotated[list[Step], Meta(max_length=MOST_STEPS)] = []
     on_exit: Step | None = None
     """Runs when all others have ended, however, of a cancelled run too."""

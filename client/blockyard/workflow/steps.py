@@ -23,6 +23,7 @@ from blockyard.joining import Call, Join
 from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
+from blockyard.workflow.step_code import with_code
 from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 
 _BEFORE_FILES: Final = frozenset({"steps", "item"})
@@ -83,7 +84,8 @@ def _of(result: Any, what: str) -> Any:
 
 def _called(plan: Plan, given: Mapping[str, Any]) -> Any:
     """`given`: the plan's texts, filled in."""
-    value = with_files(functools.partial(_with_arguments, plan, given), given["arguments"])
+    call = functools.partial(with_files, functools.partial(_with_arguments, plan, given), given["arguments"])
+    value = with_code(plan.code, call, _import_anew)
     if not plan.outputs:
         return value
     if isinstance(value, programs.ProgramResult):
@@ -130,6 +132,11 @@ def _compiled(source: str) -> Callable[..., Any]:
     if not callable(main):
         raise ConfigError(f"source: main is a {type(main).__name__}, and no function")
     return main  # type: ignore[no-any-return]  # as above
+
+
+def _import_anew() -> None:
+    _imported.cache_clear()
+    _compiled.cache_clear()
 
 
 def _items(plan: Plan, results: Mapping[str, Any]) -> Iterator[Any]:

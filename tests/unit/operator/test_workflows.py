@@ -113,6 +113,9 @@ def test_a_template_of_the_namespace_gives_the_steps() -> None:
     found = check({"templateRef": {"name": "t"}, "suspend": True}, {"t": SPEC})
     assert found.spec is not None
     assert (found.spec.pool, found.spec.suspend, len(found.spec.steps)) == ("cpu", True, 1)
+    other = check({"templateRef": {"name": "t"}, "pool": "gpu", "activeDeadlineSeconds": 60}, {"t": SPEC})
+    assert other.spec is not None
+    assert (other.spec.pool, other.spec.active_deadline_seconds) == ("gpu", 60)
     assert "did you mean 't'" in check({"templateRef": {"name": "tt"}}, {"t": SPEC}).faults[0].reason
     chained = check({"templateRef": {"name": "u"}}, {"t": SPEC, "u": {"templateRef": {"name": "t"}}})
     assert "takes its steps from another" in chained.faults[0].reason

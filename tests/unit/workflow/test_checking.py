@@ -89,6 +89,13 @@ MUTANTS: list[tuple[str, Any, str, str]] = [
     ("spec.templateRef", {"name": ""}, "spec.templateRef.name", ">= 1"),
     ("spec.templateRef", {"nam": "t"}, "spec.templateRef.nam", "did you mean 'name'"),
     ("spec.templateRef", "t", "spec.templateRef", "expected an object"),
+    # --- code
+    ("spec.code", [{"fiel": "s3://b/x.whl"}], "spec.code[0].fiel", "did you mean 'file'"),
+    ("spec.code", [{"file": "x-1-py3-none-any.whl"}], "spec.code[0].file", "is no address"),
+    ("spec.code", [{"file": "s3://b/x.tar.gz"}], "spec.code[0].file", "is no wheel"),
+    ("spec.code", [{"file": "s3://b/x-1-cp312-cp312-linux_x86_64.whl"}], "spec.code[0].file", "compiled code"),
+    ("spec.code", [{"file": "s4://b/x-1-py3-none-any.whl"}], "spec.code[0].file", "no stager for s4://"),
+    ("spec.code", [{"file": "s3://b/x.zip", "sha256": "a"}], "spec.code[0].sha256", "regex"),
     # --- parameters
     ("spec.parameters", {"n": 3}, "spec.parameters", "array"),
     ("spec.parameters.0.name", GONE, "spec.parameters[0].name", "is required"),
