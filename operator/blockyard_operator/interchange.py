@@ -8,6 +8,7 @@ journal, knows nothing of them; announcing what is known changes nothing there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS: Final = 5.0
 """An interchange that has said nothing for so long is silent; it answers a ping every second."""
 LOOK_SECONDS: Final = 0.5
+ANSWER_SECONDS: Final = 10.0
+"""Within so long it says how a pool stands that it was told of, or something is amiss."""
 _MOST_FAILURES: Final = 10
 """Steps that failed that are shown in a status."""
 _MOST_RUNS: Final = 100_000
@@ -67,6 +70,8 @@ class Interchange:
         self._settings = settings
         self._views: dict[str, QueueView] = {}
         self._pools: dict[str, control.SetPool] = {}
+        self._told_at: dict[str, float] = {}
+        """When pools were told of; epoch seconds."""
         self._known: set[str] = set()
         """Pools that the interchange has confirmed."""
         self._watches: dict[str, int] = {}
@@ -81,6 +86,7 @@ class Interchange:
         """Runs that it was told to start, and of which it has said nothing since."""
         self._numbers = itertools.count(1)
         self._silent = True
+        self._heard = asyncio.Event()
         self._broken = ""
         self._loop = asyncio.get_running_loop()
         self._link = self._connect()
@@ -99,6 +105,12 @@ class Interchange:
             self._looker.cancel()
         self._link.stop(linger=0.2)
 
+    async def wait_heard(self) -> None:
+        """Wait for its first word, as long as it takes until it counts as silent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENT_SECONDS):
+                await self._heard.wait()
+
     @property
     def connected(self) -> bool:
         """Whether the interchange answers."""
@@ -107,6 +119,10 @@ class Interchange:
     def view(self, queue: str) -> QueueView | None:
         """What it last said of a pool; None while it is silent, or has not said anything yet."""
         return None if self._silent else self._views.get(queue)
+
+    def answer_due(self, queue: str) -> float:
+        """Until when (epoch seconds) it may yet say how a pool stands; 0 when it was not told of it."""
+        return self._told_at[queue] + ANSWER_SECONDS if queue in self._told_at else 0.0
 
     def is_announced(self, queue: str) -> bool:
         """Whether it has confirmed a pool and its keys as they are now."""
@@ -127,6 +143,7 @@ class Interchange:
         if self._pools.pop(queue, None) is None:
             return
         self._known.discard(queue)
+        self._told_at.pop(queue, None)
         self._views.pop(queue, None)
         self._unwatch(queue)
         self._remove(queue)
@@ -239,6 +256,8 @@ class Interchange:
         return Link(self._settings, SessionCore(hello), self._answers, self._failed)
 
     def _define(self, order: control.SetPool) -> None:
+        self._told_at[order.pool] = time.time()
+
         def confirmed(answer: control.Answer) -> None:
             if self._pools.get(order.pool) != order:
                 return
@@ -265,7 +284,8 @@ class Interchange:
 
     def _demanded(self, answer: control.Answer) -> None:
         if isinstance(answer, control.Demand):
-            before, view = self._views.get(answer.pool), view_of(answer, time.time())
+            before, now = self._views.get(answer.pool), time.time()
+            view = view_of(answer, now, since=before.since if before is not None else now)
             self._views[answer.pool] = view
             self._on_news(compare(answer.pool, before, view))
 
@@ -344,6 +364,8 @@ class Interchange:
             log.warning("the interchange is silent; blocks are held as they are")
             self._views.clear()
             self._runs.clear()
+        else:
+            self._heard.set()
         self._on_news(News())
 
     # --- in the link's thread -----------------------------------------------------------------------------------------
@@ -376,8 +398,8 @@ def _outline(load: Load | None) -> object:
     return load.managers, load.workers, load.draining, load.idle_since is None, load.done > 0
 
 
-def view_of(answer: control.Demand, now: float) -> QueueView:
-    """The wire's demand in epoch seconds. `now`: of the same clock."""
+def view_of(answer: control.Demand, now: float, since: float) -> QueueView:
+    """The wire's demand in epoch seconds. `now`, `since`: of the same clock."""
     shift = now - answer.at
     loads = {
         load.block: Load(
@@ -390,4 +412,4 @@ def view_of(answer: control.Demand, now: float) -> QueueView:
         )
         for load in answer.blocks
     }
-    return QueueView(demand=demand_of(answer, now), loads=loads)
+    return QueueView(demand=demand_of(answer, now), loads=loads, since=since)

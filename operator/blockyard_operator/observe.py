@@ -73,6 +73,7 @@ class Observer:
             slots=slots,
             has_secret=found is not None and found.rotation == pool.rotation,
             announced=self._interchange.is_announced(pool.queue),
+            answer_due=self._interchange.answer_due(pool.queue),
             radio=self._hub.view(pool.queue) if self._hub is not None else None,
             held_radio=found.radio if found is not None else None,
         )

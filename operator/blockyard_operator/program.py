@@ -139,6 +139,7 @@ class Operator:
             resync = Resync(api, self._cache, settings.namespaces, self._metrics, self._changed)
             began = time.monotonic()
             count = await resync.wait_until_whole()
+            await interchange.wait_heard()  # else every status would say for a moment that it is silent
             self._whole = True
             log.info("the cache is whole", extra={"objects": count, "seconds": round(time.monotonic() - began, 3)})
             self._changed(set(self._cache.keys()))

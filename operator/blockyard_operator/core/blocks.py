@@ -64,6 +64,15 @@ class BlockWorld(msgspec.Struct, frozen=True, kw_only=True):
         found = self.queue.loads.get(self.block.meta.name) if self.queue else None
         return found if found is not None and found.managers > 0 else None
 
+    @property
+    def last_load(self) -> Load | None:
+        """The same, and while nothing is known what was said last: a silent interchange has not lost its managers."""
+        status = self.block.status
+        if self.queue is not None or not status.managers:
+            return self.load
+        workers = status.workers
+        return Load(managers=status.managers, workers=workers.busy + workers.idle, busy=workers.busy)
+
 
 def reconcile_block(world: BlockWorld, now: float) -> do.Plan:
     """Decide. Once the plan is carried out and seen, the same question has an empty answer."""
@@ -110,9 +119,9 @@ def _look(world: BlockWorld, before: JobStatus, now: float) -> _Sight:
     if registered_at is None and load is not None:
         registered_at = now
     silent_since = instant(status.silent_since)
-    if load is not None or world.queue is None or job.state is not JobState.RUNNING:
+    if load is not None or job.state is not JobState.RUNNING:
         silent_since = None
-    elif silent_since is None:
+    elif silent_since is None and world.queue is not None:
         silent_since = now
     worked = load is not None and registered_at is not None and now - registered_at >= PROOF_SECONDS
     sight = _Sight(
@@ -162,7 +171,7 @@ def _give_up(world: BlockWorld, sight: _Sight, now: float) -> _Sight:
     if ending is None:
         return sight
     drain_by = now
-    if world.load is not None:
+    if world.last_load is not None:
         drain_by = now + seconds(world.block.spec.drain_timeout)
         drain_by = drain_by if latest is None else min(drain_by, latest)
     return msgspec.structs.replace(sight, ending=ending, drain_by=drain_by)
@@ -198,8 +207,8 @@ def _due(world: BlockWorld, sight: _Sight) -> _Due:
     if job.state is JobState.PENDING and job.started_at is None:
         since = max([world.block.meta.created_at, *_left_queue(world)])
         pending = since + seconds(spec.pending_deadline)
-    if sight.silent_since is not None:
-        silent = sight.silent_since + seconds(spec.register_timeout)
+    if sight.silent_since is not None and world.queue is not None:
+        silent = max(sight.silent_since, world.queue.since) + seconds(spec.register_timeout)
     if spec.walltime is not None and job.started_at is not None:
         walltime = job.started_at + seconds(spec.walltime) - seconds(spec.drain_timeout)
     return _Due(pending, silent, walltime)
@@ -342,7 +351,7 @@ def _refuse(world: BlockWorld, reason: str, message: str, now: float) -> do.Plan
 
 def _write(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
     """The new status, if it is new; and whoever asks the interchange shall hear of the state."""
-    block, load = world.block, world.load
+    block, load = world.block, world.last_load
     running = sum(pod.phase == "Running" for pod in world.pods)
     job = written(sight.job, block.status.job_status)
     over = sight.job.terminal

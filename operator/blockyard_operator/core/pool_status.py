@@ -110,8 +110,8 @@ def _accepted(world: PoolWorld) -> Said:
 def _template(world: PoolWorld) -> Said:
     if world.problem:
         return Said("TemplateValid", FALSE, "TemplateInvalid", world.problem)
-    check = world.check
-    if check is None or check.hash != world.hash:
+    check = world.verdict
+    if check is None:
         return Said("TemplateValid", UNKNOWN, "Checking", "the pods have not been checked yet")
     if check.problem:
         return Said("TemplateValid", FALSE, check.reason or "TemplateInvalid", check.problem)

@@ -11,15 +11,16 @@ from blockyard_operator.core.objects import Block, Pool
 from blockyard_operator.core.radio import RadioChoice
 from blockyard_operator.core.view import HeldRadio, QueueView, RadioView, TemplateCheck
 from blockyard_operator.resources.block import EndingName
+from blockyard_operator.resources.shape import ConditionStatus
 
 
 class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a pool. `hash`: of its present form. `slots`: workers of each pod.
 
     `queue`: what the interchange says of it; None while it says nothing. `announced`: the interchange was told of the
-    pool and its key. `radio`: what the hub says; None when the release has none. `held_radio`: what the Secret has;
-    None before that is known. `problem`: why its pods cannot even be written down, as (field and sentence), '' when
-    they can.
+    pool and its key. `answer_due`: until then it may yet say how a pool stands that it was told of (epoch seconds).
+    `radio`: what the hub says; None when the release has none. `held_radio`: what the Secret has; None before that is
+    known. `problem`: why its pods cannot even be written down, as (field and sentence), '' when they can.
     """
 
     pool: Pool
@@ -32,8 +33,18 @@ class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     has_secret: bool = False
     announced: bool = False
+    answer_due: float = 0.0
     radio: RadioView | None = None
     held_radio: HeldRadio | None = None
+
+    @property
+    def verdict(self) -> TemplateCheck | None:
+        """Of a dry run of the present form; of one that passed under an earlier leader the status tells."""
+        if self.check is not None and self.check.hash == self.hash:
+            return self.check
+        status = self.pool.status
+        passed = any(one.type == "TemplateValid" and one.status is ConditionStatus.TRUE for one in status.conditions)
+        return TemplateCheck(hash=self.hash) if passed and status.template_hash == self.hash else None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

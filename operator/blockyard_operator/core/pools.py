@@ -57,6 +57,9 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
     effects = [*_prepare(world), *radio.effects, *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
     if choice.allowed.given_up and world.queue is not None and world.queue.demand.outstanding > 0:
         effects.append(do.FailTasks(pool.queue, choice.allowed.message))
+    wake_at = earliest(choice.wake_at, radio.wake_at)
+    if _has_yet_to_hear(world, now):
+        return do.Plan(effects=tuple(effects), wake_at=earliest(wake_at, world.answer_due or None))
     status, told = status_of_pool(world, living, ended, choice, now)
     if status != pool.status:
         calm = msgspec.structs.replace(
@@ -65,7 +68,15 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
         )  # fmt: skip
         effects.append(do.WritePoolStatus(pool.meta, status, urgent=calm != pool.status))
         effects += told
-    return do.Plan(effects=tuple(effects), wake_at=earliest(choice.wake_at, radio.wake_at))
+    return do.Plan(effects=tuple(effects), wake_at=wake_at)
+
+
+def _has_yet_to_hear(world: PoolWorld, now: float) -> bool:
+    """A new leader, or one that has just been let in again, will know in a moment: the status stands meanwhile."""
+    pool, refused = world.pool, world.pool.unreadable or world.problem
+    told = pool.status.observed_generation == pool.meta.generation
+    waits = world.connected and world.queue is None and (not world.has_secret or now < world.answer_due)
+    return told and waits and not refused
 
 
 def _split(blocks: Sequence[Block]) -> tuple[list[Block], list[Block]]:
@@ -131,8 +142,8 @@ class _Allowed(NamedTuple):
 
 
 def _is_ready(world: PoolWorld) -> bool:
-    checked = world.check is not None and world.check.hash == world.hash and not world.check.problem
-    return checked and world.has_secret and world.announced
+    checked = world.verdict
+    return checked is not None and not checked.problem and world.has_secret and world.announced
 
 
 def _limited(
@@ -189,7 +200,7 @@ def _prepare(world: PoolWorld) -> Sequence[do.Effect]:
     effects: list[do.Effect] = []
     if not world.has_secret:
         effects.append(do.MakeSecret(world.pool.meta, "WorkerPool"))
-    if world.check is None or world.check.hash != world.hash:
+    if world.verdict is None:
         effects.append(do.CheckTemplate(world.pool.meta, world.hash))
     return effects
 

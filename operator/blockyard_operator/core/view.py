@@ -25,10 +25,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the interchange says of one of its pools; instants are epoch seconds. `loads` by the blocks' names there."""
+    """What the interchange says of one of its pools; instants are epoch seconds. `loads` by the blocks' names there.
+
+    `since`: it has said something of the pool all the time from then on.
+    """
 
     demand: Demand
     loads: Mapping[str, Load] = {}
+    since: float = 0.0
 
 
 class RadioView(msgspec.Struct, frozen=True, kw_only=True):

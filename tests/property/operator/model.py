@@ -43,7 +43,10 @@ class Memory(msgspec.Struct):
     ghosts: dict[str, Pod] = {}
     refusals: dict[str, Refusal] = {}
     secrets: set[str] = set()
-    announced: set[str] = set()
+    asked: dict[str, float] = {}
+    """Pools of which the interchange was told, and when."""
+    heard: dict[str, float] = {}
+    """Those of which it says how they stand, and since when."""
 
 
 class Model:
@@ -129,12 +132,13 @@ class Model:
             pool=pool,
             hash=current,
             blocks=tuple(block for block in blocks if block.meta.owner == pool.meta.uid),
-            queue=self._queue(),
+            queue=self._queue(name),
             connected=self.connected,
+            answer_due=self.memory.asked.get(name, self.now) + 10,
             check=self.memory.checks.get(current),
             slots=pool.spec.workers_per_node or 1,
             has_secret=name in self.memory.secrets,
-            announced=True,
+            announced=name in self.memory.heard,
         )
 
     def block_world(self, name: str) -> BlockWorld:
@@ -144,8 +148,9 @@ class Model:
         return BlockWorld(
             block=block,
             pods=tuple({**mine, **ghosts}.values()),
-            queue=self._queue(),
+            queue=self._queue(block.spec.pool),
             refusal=self.memory.refusals.get(name),
+            announced=block.spec.pool in self.memory.heard,
             has_service=name in self.services,
         )
 
@@ -168,8 +173,8 @@ class Model:
         found = next(one for one in self.pool(name).status.conditions if one.type == kind)
         return found.status.value, found.reason
 
-    def _queue(self) -> QueueView | None:
-        if not self.connected:
+    def _queue(self, pool: str) -> QueueView | None:
+        if not self.connected or pool not in self.memory.heard:
             return None
         loads = {}
         for name, managers in self.managers.items():
@@ -188,7 +193,7 @@ class Model:
                 for name, load in loads.items()
             ),
         )  # fmt: skip
-        return QueueView(demand=demand, loads=loads)
+        return QueueView(demand=demand, loads=loads, since=self.memory.heard[pool])
 
     # --- carrying out -----------------------------------------------------------------------------------------------
 
@@ -224,6 +229,7 @@ class Model:
             case do.MakeSecret(owner=owner):
                 self.secrets.add(owner.name)
                 self.memory.secrets.add(owner.name)
+                self.memory.asked[owner.name] = self.now
             case do.CheckTemplate(hash=of):
                 self.memory.checks[of] = TemplateCheck(hash=of, problem=self.problem)
             case do.DrainManagers(block=name):
@@ -267,12 +273,21 @@ class Model:
     # --- kubelets, managers, garbage collection -----------------------------------------------------------------------
 
     def _live(self) -> None:
+        self._answer()
         uids = {raw["metadata"]["uid"] for raw in (*self.pools.values(), *self.blocks.values())}
         self.blocks = {name: raw for name, raw in self.blocks.items() if _owner(raw) in uids or not _owner(raw)}
         for name, raw in list(self.pods.items()):
             if _owner(raw) not in uids:
                 self._delete_pod(name)
             self._age(name, raw)
+
+    def _answer(self) -> None:
+        """The interchange is heard of every pool that it was told of, or, while it is silent, of none."""
+        if not self.connected:
+            self.memory.heard.clear()
+            return
+        for name in self.memory.asked:
+            self.memory.heard.setdefault(name, self.now)
 
     def _age(self, name: str, raw: Raw) -> None:
         status, block = raw["status"], raw["metadata"]["labels"][manifest.BLOCK_LABEL]

@@ -10,7 +10,7 @@ import pytest
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.objects import Block
 from blockyard_operator.core.view import Refusal
-from tests.property.operator.model import Model
+from tests.property.operator.model import Memory, Model
 
 
 def started(**spec: Any) -> Model:
@@ -360,3 +360,45 @@ def test_a_paused_rollout_waits() -> None:
     model.edit_pool(rollout={})
     model.run(60)
     assert {block.meta.name for block in model.living()}.isdisjoint(old)
+
+
+# --- a new leader -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_leader_writes_nothing_where_nothing_has_changed() -> None:
+    model = started(blocks={"min": 2}, registerTimeout="24h")
+    model.run(40)
+    written, dry_runs = model.writes, len(made(model, do.CheckTemplate))
+    model.memory = Memory()
+    model.run(40)
+    assert model.writes == written
+    assert len(made(model, do.CheckTemplate)) == dry_runs, "the pods of this template were accepted"
+
+
+def test_blocks_without_managers_are_given_up_under_a_new_leader_too() -> None:
+    model = Model(lambda name: "mute")
+    model.add_pool(blocks={"min": 2}, registerTimeout="100s", errorPolicy={"unprovedBlocks": 9})
+    model.run(60)
+    before = [block.status.silent_since for block in model.living()]
+    assert len(before) == 2
+    assert None not in before
+    written = model.writes
+    model.memory = Memory()
+    model.run(60)
+    assert [block.status.silent_since for block in model.living()] == before, "they get the whole time once more"
+    assert model.writes == written
+    model.run(60)
+    assert states(model).count("MISSING") == 2
+
+
+def test_the_managers_of_blocks_are_believed_in_while_the_interchange_is_silent() -> None:
+    model = started(blocks={"min": 2})
+    model.connected = False
+    model.run(30)
+    assert [block.status.managers for block in model.living()] == [1, 1]
+    assert model.pool().status.blocks.ready == 2
+    model.edit_pool(suspend=True)
+    model.run(3)
+    assert len(model.living()) == 2, "they get the time for what they run"
+    model.run(60)
+    assert model.living() == []
