@@ -21,7 +21,9 @@ from blockyard_operator.metrics import Metrics
 log = logging.getLogger(__name__)
 
 KINDS: Final = (POOL, BLOCK, RUN, CRON, TEMPLATE, POD)
-LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.02
+LONGEST_LOOK: Final = 0.5
+"""Between two looks whether the cache is whole, each of which goes over all objects of a kind."""
 
 
 class Resync:
@@ -44,10 +46,11 @@ class Resync:
     async def wait_until_whole(self) -> int:
         """Wait until the watches have brought everything there was at this call; returns how many objects."""
         expected = {kind: _versions((await self._list(kind))[0]) for kind in KINDS}
-        missing = expected
-        while any(missing.values()):
-            await asyncio.sleep(LOOK_SECONDS)
-            missing = {kind: self._behind(kind, versions) for kind, versions in missing.items() if versions}
+        for kind, versions in expected.items():
+            pause = LOOK_SECONDS
+            while self._cache.behind(kind, versions):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOOK)
         return sum(map(len, expected.values()))
 
     async def look_through(self) -> None:
@@ -64,9 +67,6 @@ class Resync:
             self._on_change(lost)
             for one in stale:
                 await self._fetch(kind, one)
-
-    def _behind(self, kind: Kind, versions: dict[str, int]) -> dict[str, int]:
-        return {uid: versions[uid] for uid in self._cache.behind(kind, versions)}
 
     async def _fetch(self, kind: Kind, listed: Object) -> None:
         meta = listed["metadata"]

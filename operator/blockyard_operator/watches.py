@@ -96,9 +96,24 @@ class Watches:
             self._on_event(kind, event["object"], event["type"] == "DELETED")
 
 
+class _NoEssence(kopf.DiffBaseStorage):
+    """What an object essentially was and is: kopf asks at each event, and copies it twice; no handler of ours does."""
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Nothing."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
+        """Nothing."""
+        return kopf.BodyEssence()
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing."""
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoEssence()
     settings.scanning.disabled = True  # else it lists definitions and namespaces, for which it needs rights
     settings.networking.request_timeout = 30
     settings.watching.chunk_size = CHUNK
