@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.cluster import control_plane
 from tests.cluster.building import Workshop
-from tests.cluster.cluster import ClusterRunner
+from tests.cluster.cluster import ClusterRefused, ClusterRunner
 from tests.cluster.control_plane import is_ready
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.layout import layout_of
@@ -149,10 +149,14 @@ def cluster_for_tests(workshop: Workshop, checkout: Path) -> Iterator[Cluster]:
     if given and Path(given) != runner.layout.kubeconfig:
         yield GivenCluster(workshop, Path(given), own=False)
         return
-    made = runner.up()
-    runner.renew_volumes()  # tests before this one may have used them
+    made, keep = not runner.is_up(), os.environ.get("BLOCKYARD_KEEP_CLUSTER")
     try:
+        made = runner.up()
+        runner.renew_volumes()  # tests before this one may have used them
         yield OwnCluster(runner)
+    except ClusterRefused:
+        made = False  # another's, or none at all
+        raise
     finally:
-        if made and not os.environ.get("BLOCKYARD_KEEP_CLUSTER"):
+        if made and not keep:
             runner.down()

@@ -1,13 +1,19 @@
 """The cluster that other tests stand on: its nodes, pods, names, Services, volumes, and what breaks on demand."""
 
 import json
+import os
 import textwrap
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from tests.cluster.access import Cluster, OwnCluster
+from tests.cluster.access import Cluster, OwnCluster, cluster_for_tests
 from tests.cluster.kubectl import Json
+from tests.cluster.layout import layout_of
+from tests.cluster.nodes import NodeRunner
+from tests.cluster.remains import find
+from tests.cluster.shell import CommandFailed
 from tests.cluster.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs_cluster]
@@ -188,6 +194,24 @@ def test_a_killed_node_loses_its_pods_and_comes_back(
     with own_cluster.killed("node2"):
         own_cluster.wait_nodes("node1", lost="node2")
     assert run_pod(own_cluster, namespace, python_image, "again", "print('well')", nodeName="node2") == "well\n"
+
+
+def test_a_cluster_that_fails_while_it_starts_leaves_nothing(
+    own_cluster: OwnCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(node: NodeRunner) -> None:
+        raise CommandFailed(f"{node} has no kubelet today")
+
+    for name in ("KUBECONFIG", "BLOCKYARD_KEEP_CLUSTER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(NodeRunner, "start_kubelet", broken)
+    with (
+        pytest.raises(CommandFailed, match="no kubelet today"),
+        cluster_for_tests(own_cluster.workshop, tmp_path),
+    ):
+        pass
+    remains = find(layout_of(tmp_path, os.environ))
+    assert not remains, str(remains)
 
 
 def _service(namespace: str) -> Json:
