@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard.kube.kinds import BLOCK, CRON, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
 from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
-from blockyard.workflow.compiling import compile_run
+from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard_operator import keys
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
@@ -122,7 +123,7 @@ class Applier:
                 return await self._status(key, CRON, cron, status, urgent=True)
             case do.DeleteRun(run=run):
                 await rim.api.delete(RUN, run.namespace, run.name, uid=run.uid)
-            case do.StartRun() | do.AskRun() | do.HoldRun() | do.EndRun():
+            case do.StartRun() | do.RetryRun() | do.AskRun() | do.HoldRun() | do.EndRun():
                 self._order_run(effect)
             case do.Tell():
                 await self._tell(effect)
@@ -149,13 +150,16 @@ class Applier:
             case do.AskRadio() | do.ShutRadio():
                 self._ask_hub(effect)
 
-    def _order_run(self, effect: do.StartRun | do.AskRun | do.HoldRun | do.EndRun) -> None:
+    def _order_run(self, effect: do.StartRun | do.RetryRun | do.AskRun | do.HoldRun | do.EndRun) -> None:
         """The same of runs; their answers bring their key back."""
         line = self._rim.interchange
         match effect:
             case do.StartRun(run=run, name=name, spec=spec):
                 order = compile_run(spec, name, queue_of=lambda pool: f"{run.namespace}.{pool}")
                 line.start_run(order, (run.namespace, run.name))
+            case do.RetryRun(run=run, name=name, spec=spec, attempt=attempt):
+                again = partial(compile_again, spec, queue_of=lambda pool: f"{run.namespace}.{pool}")
+                line.retry_run(name, again, attempt, (run.namespace, run.name))
             case do.AskRun(run=run, name=name):
                 line.ask_run(name, (run.namespace, run.name))
             case do.HoldRun(name=name, held=held, running=running):

@@ -28,7 +28,9 @@ from blockyard.session.core import Answers
 from blockyard.wire import client as wire
 from blockyard.wire import control
 from blockyard.wire.records import PROTOCOL_VERSION
+from blockyard.workflow.spec import MOST_LOCAL_STEPS
 from blockyard_operator.core.view import FailedStep, Load, QueueView, RunView
+from blockyard_operator.core.workflows import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +198,8 @@ class Interchange:
             before = self._runs.get(name)
             if isinstance(answer, control.RunIs):
                 failed = tuple(FailedStep(one.name, one.message) for one in answer.steps)
-                self._runs[name] = RunView(at=time.time(), line=answer.line, failures=failed)
+                attempt = before.attempt if before is not None else 0
+                self._runs[name] = RunView(at=time.time(), line=answer.line, failures=failed, attempt=attempt)
             else:
                 refusal = before.refusal if before is not None else ""
                 self._runs[name] = RunView(
@@ -217,6 +220,35 @@ class Interchange:
             self._on_news(News(run=about))
 
         self._ask(order, lambda _: self.ask_run(order.run, about), refused)
+
+    def retry_run(
+        self, name: str, again: Callable[[control.RunIs], control.StartRun | None], attempt: int, about: tuple[str, str]
+    ) -> None:
+        """Have it run again what has not succeeded of a run that has ended. `again`: the order, from how it stands."""
+        if name in self._starting:
+            return
+        self._starting.add(name)
+
+        def given(_: control.Answer | None = None) -> None:
+            if (before := self._runs.get(name)) is not None:
+                self._runs[name] = msgspec.structs.replace(before, attempt=attempt, refusal="")
+            self.ask_run(name, about)
+
+        def refused(sentence: str) -> None:
+            self._starting.discard(name)
+            if (before := self._runs.get(name)) is not None:
+                self._runs[name] = msgspec.structs.replace(before, at=time.time(), refusal=sentence)
+            self._on_news(News(run=about))
+
+        def seen(answer: control.Answer) -> None:
+            if not isinstance(answer, control.RunIs) or answer.line.phase not in ENDED:
+                self.ask_run(name, about)  # another one was faster, or it was forgotten
+            elif (order := again(answer)) is not None:
+                self._ask(order, given, refused)
+            else:
+                given()
+
+        self._ask(control.Run(name, ["Succeeded"], MOST_LOCAL_STEPS), seen, refused)
 
     def hold_run(self, name: str, *, held: bool, running: bool) -> None:
         """Hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""

@@ -47,8 +47,8 @@ _KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
 _OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
 """What a step that is a template may say; the rest is its steps' to say."""
 _OWN: Final = (
-    "suspend", "suspendRunning", "cancel", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey", "pool",
-    "activeDeadlineSeconds",
+    "suspend", "suspendRunning", "cancel", "attempt", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey",
+    "pool", "activeDeadlineSeconds",
 )  # fmt: skip
 """Of a run with a template these fields are its own, where it says them."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")

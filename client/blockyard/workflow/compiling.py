@@ -16,7 +16,7 @@ from blockyard.errors import ConfigError
 from blockyard.ids import hosted_session, task_id
 from blockyard.kube.quantities import amount, seconds
 from blockyard.memo_digest import digest
-from blockyard.wire.control import StartRun, StepMark
+from blockyard.wire.control import RunIs, StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
 from blockyard.workflow.plans import Code, Plan, packed_plan, runner
@@ -61,6 +61,22 @@ def compile_run(
     new one.
     """
     return _Compiler(spec, run, queue_of, content_of, dict(done or {}), first).order(again=done is not None)
+
+
+def compile_again(
+    spec: Workflow, seen: RunIs, *, queue_of: QueueOf = str, content_of: ContentOf = unknown_content
+) -> StartRun | None:
+    """The order that runs again what has not succeeded of a run, and its exit step; None when all has.
+
+    `seen`: how it stands, with all steps that have succeeded.
+    """
+    done = {one.name: one.task for one in seen.steps if one.state == "Succeeded"}
+    if spec.on_exit is not None:
+        done.pop(spec.on_exit.name, None)
+    if len(done) == len(spec.steps):
+        return None
+    run, first = seen.line.run, seen.line.next_number
+    return compile_run(spec, run, queue_of=queue_of, content_of=content_of, done=done, first=first)
 
 
 def parameters_of(spec: Workflow) -> dict[str, Any]:
@@ -215,6 +231,7 @@ def without_orders(spec: Workflow) -> Workflow:
         suspend=False,
         suspend_running=False,
         cancel=False,
+        attempt=1,
         ttl_seconds_after_finished=None,
         concurrency_policy=Concurrency.ALLOW,
         concurrency_key="",

@@ -17,7 +17,7 @@ from blockyard.memo_code import content_of_module
 from blockyard.wire import control
 from blockyard.workflow import building
 from blockyard.workflow.checking import check_spec
-from blockyard.workflow.compiling import compile_run
+from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard.workflow.files import Invalid, read_run
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import nearest
@@ -186,14 +186,8 @@ def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool
     seen = engine.ask(control.Run(name, ["Succeeded"], _MOST_STEPS), control.RunIs, 60.0)
     if seen.line.phase in GOES_ON:
         raise ConfigError(f"run {name!r} is {seen.line.phase}; wait for its end, or cancel it")
-    kept = {one.name: one.task for one in seen.steps}
-    if found.on_exit is not None:
-        kept.pop(found.on_exit.name, None)
-    if len(kept) < len(found.steps):
-        with uncollected():
-            order = compile_run(
-                found, name, queue_of=_queues(pool), content_of=content_of_module, done=kept,
-                first=seen.line.next_number,
-            )  # fmt: skip
+    with uncollected():
+        order = compile_again(found, seen, queue_of=_queues(pool), content_of=content_of_module)
+    if order is not None:
         engine.ask(order, control.Done, 600.0)
     return WorkflowRun(engine, name)

@@ -252,6 +252,8 @@ class Workflow(Record, frozen=True):
     """While it is suspended, its running programs (`binary`, `mpi`, `task`) are stopped; functions go on."""
     cancel: bool = False
     """End the run. This cannot be taken back."""
+    attempt: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """In a cluster: raised when the run has ended, what has not succeeded runs again, on the results of what has."""
     concurrency_policy: Concurrency = Concurrency.ALLOW
     """In a cluster: what this run does while another one of its key has not ended."""
     concurrency_key: Annotated[str, Meta(max_length=253)] = ""

@@ -168,6 +168,15 @@ class AskRun(msgspec.Struct, frozen=True):
     name: str
 
 
+class RetryRun(msgspec.Struct, frozen=True):
+    """Have the interchange run again what has not succeeded of a run that has ended."""
+
+    run: Meta
+    name: str
+    spec: Workflow
+    attempt: int
+
+
 class HoldRun(msgspec.Struct, frozen=True):
     """Have the interchange hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""
 
@@ -239,6 +248,7 @@ Effect: TypeAlias = (
     | FailTasks
     | StartRun
     | AskRun
+    | RetryRun
     | HoldRun
     | EndRun
     | DeleteRun

@@ -72,10 +72,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the interchange said of a run. `line` None: it does not know it. `refusal`: why it would not start it."""
+    """What the interchange said of a run. `line` None: it does not know it. `refusal`: why it would not start it.
+
+    `attempt`: the last one that it was given since the operator began.
+    """
 
     at: float
     line: RunLine | None = None
+    attempt: int = 0
     failures: tuple[FailedStep, ...] = ()
     refusal: str = ""
 

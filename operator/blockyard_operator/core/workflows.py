@@ -101,10 +101,9 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
     run, status = world.run, world.run.status
     if run.meta.deleting:
         return do.Plan()
-    if status.phase in ENDED:
+    attempt, spec, view = _attempt_wanted(run), world.checked.spec, world.view
+    if status.phase in ENDED and (not attempt or spec is None or (view is not None and view.line is None)):
         return _after(world, now)
-    spec = world.checked.spec
-    view = world.view
     is_known = view is not None and view.line is not None
     if spec is None and not is_known:
         reason = "; ".join(map(str, world.checked.faults))
@@ -120,7 +119,18 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
         if view.refusal and now - view.at < AGAIN_SECONDS:
             return _write(world, _Seen("Pending", "Refused", view.refusal), now, wake_at=view.at + AGAIN_SECONDS)
         return do.Plan(effects=(do.StartRun(run.meta, run.name, spec),))
+    if attempt and spec is not None and view.line.phase in ENDED and view.attempt < attempt:
+        if view.refusal and now - view.at < AGAIN_SECONDS:
+            return do.Plan(wake_at=view.at + AGAIN_SECONDS)
+        return do.Plan(effects=(do.RetryRun(run.meta, run.name, spec, attempt),))
     return _follow(world, view, now)
+
+
+def _attempt_wanted(run: Run) -> int:
+    """The attempt that `spec.attempt` asks for and that has not begun; 0 for none. What succeeded needs no other."""
+    wanted = run.spec.get("attempt")
+    is_open = run.status.phase in ("Failed", "Cancelled") and not run.spec.get("cancel")
+    return wanted if is_open and isinstance(wanted, int) and wanted > max(run.status.attempt, 1) else 0
 
 
 def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
@@ -209,6 +219,7 @@ def _write(world: RunWorld, seen: _Seen, now: float, wake_at: float | None = Non
         phase=seen.phase,
         run=run.name if seen.phase != "Invalid" else "",
         observed_generation=run.meta.generation,
+        attempt=max(before.attempt, seen.view.attempt if seen.view is not None else 0),
         started_at=before.started_at or (text(line.at) if line is not None else None),
         completed_at=text(now) if has_ended else None,
         steps=_counts(line.counts) if line is not None else before.steps,

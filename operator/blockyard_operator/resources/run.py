@@ -42,6 +42,8 @@ class RunStatus(Record, frozen=True):
     run: Annotated[str, Meta(max_length=320)] = ""
     """Its name to the interchange."""
     observed_generation: int = 0
+    attempt: int = 0
+    """The last one that was begun by `spec.attempt`; 0: only the first."""
     started_at: Time | None = None
     completed_at: Time | None = None
     steps: StepCounts = StepCounts()

@@ -1,8 +1,10 @@
 """The operator's line to a real interchange: pools announced, demand pushed, orders carried out, restarts outlived."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from blockyard import Client
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 from blockyard.wire import control
+from blockyard.workflow.checking import check_spec
+from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.interchange import News as Item
 from tests.integration.processes import WITHIN
@@ -111,6 +115,44 @@ def test_pools_that_nobody_wants_any_more_are_swept_away(tmp_path: Path) -> None
         client = await asyncio.to_thread(served.client)
         await until_unknown(client, "ns.stray")
         assert (await asyncio.to_thread(defined, client)) == {"ns.kept"}
+
+    tell(tmp_path, story)
+
+
+def test_what_has_failed_of_a_run_is_run_again_and_what_has_succeeded_is_not(tmp_path: Path) -> None:
+    once = f"def main():\n    open({str(tmp_path / 'once')!r}, 'a').write('x')\n"
+    broken = f"def main():\n    open({str(tmp_path / 'mended')!r}).close()\n"
+    steps = [{"name": "once", "source": once}, {"name": "broken", "source": broken, "needs": ["once"]}]
+    spec, faults = check_spec({"pool": "ns.cpu", "steps": steps})
+    assert spec is not None, faults
+    about, again = ("ns", "flow"), partial(compile_again, spec)
+
+    async def story(line: Interchange, news: News, served: House) -> None:
+        served.start().wait_ready()
+        keys = KeyPair.new()
+        line.announce(control.SetPool("ns.cpu", [keys.public], workers=1))
+        await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
+        served.manager("ns.cpu", keys)
+        line.start_run(compile_run(spec, "flow"), about)
+        await until_phase(line, news, "Failed")
+        (tmp_path / "mended").touch()
+        line.retry_run("flow", again, 2, about)
+        line.retry_run("flow", again, 2, about)  # said twice, as what decides does when it hears nothing
+        await until_phase(line, news, "Succeeded")
+        view = line.run("flow")
+        assert view is not None
+        assert (view.attempt, (tmp_path / "once").read_text()) == (2, "x")
+
+    async def until_phase(line: Interchange, news: News, phase: str) -> None:
+        def phase_of() -> str:
+            view = line.run("flow")
+            return view.line.phase if view is not None and view.line is not None else ""
+
+        async with asyncio.timeout(WITHIN):
+            while phase_of() != phase:
+                line.ask_run("flow", about)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.get(), 0.2)
 
     tell(tmp_path, story)
 

@@ -144,6 +144,33 @@ def test_suspend_and_cancel_are_carried_on_until_they_show() -> None:
     assert do.EndRun("lab.flow.01234567") in ended.effects
 
 
+def test_a_raised_attempt_runs_again_what_has_not_succeeded_and_only_once() -> None:
+    def plan(attempt: int, view: RunView | None, status: RunStatus, **spec: Any) -> do.Plan:
+        return reconcile_run(world(run_of({**SPEC, "attempt": attempt, **spec}, status), view), NOW)
+
+    failed, ended = RunStatus(phase="Failed"), RunView(at=NOW, line=line("Failed", Failed=1))
+    assert plan(1, ended, failed).effects == ()
+    (ask,) = plan(2, None, failed).effects
+    assert isinstance(ask, do.AskRun)
+    (again,) = plan(2, ended, failed).effects
+    assert isinstance(again, do.RetryRun)
+    assert (again.name, again.attempt) == ("lab.flow.01234567", 2)
+    begun = msgspec.structs.replace(ended, line=line(), attempt=2)
+    status = written(plan(2, begun, failed))
+    assert (status.phase, status.attempt, status.completed_at) == ("Running", 2, None)
+    assert conditions(status)["Complete"] == "False"
+    at_once = msgspec.structs.replace(ended, attempt=2)
+    status = written(plan(2, at_once, failed))
+    assert (status.phase, status.attempt) == ("Failed", 2)
+    assert plan(2, at_once, status).effects == ()
+    refused = msgspec.structs.replace(ended, refusal="no such pool")
+    waits = plan(2, refused, failed)
+    assert (waits.effects, waits.wake_at) == ((), NOW + 5)
+    assert plan(2, ended, RunStatus(phase="Succeeded")).effects == ()
+    assert plan(2, ended, failed, cancel=True).effects == ()
+    assert plan(2, RunView(at=NOW), failed).effects == (), "the interchange has forgotten it"
+
+
 def test_running_programs_are_held_with_it_until_that_shows_and_the_counts_are_written() -> None:
     name, spec = "lab.flow.01234567", {**SPEC, "suspend": True, "suspendRunning": True}
 
