@@ -20,10 +20,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty database."""
     if request.param == "sqlite":
         return SqliteDatabase(tmp_path / "history.db")
-    server: Postgres = request.getfixturevalue("postgres")
+    found: PostgresDatabase = request.getfixturevalue("history")
+    return found
+
+
+@pytest.fixture
+def history(postgres: Postgres) -> PostgresDatabase:
+    """An empty database of PostgreSQL."""
     name = f"history_{next(_numbers)}"
-    server.run(f"CREATE DATABASE {name}")
-    return PostgresDatabase(server.url.rpartition("/")[0] + f"/{name}")
+    postgres.run(f"CREATE DATABASE {name}")
+    return PostgresDatabase(postgres.url.rpartition("/")[0] + f"/{name}")
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 A submission goes as a whole, once all of its tasks ended before the limit. It is noted in the table `leaving` first,
 and then its tasks go slice by slice; whoever goes on after a crash finds it there. What has not ended stays, whatever
-its age, and so do blocks and managers that may still be there. Samples and log lines go by their own time.
+its age, and so do blocks and managers that may still be there. Samples and log lines go by their own time; where their
+table has partitions, those go whole.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from blockyard.blocks.states import MEANINGS_OF_ENDS
+from blockyard_monitoring.sinks.sql import partitions
 
 SLICE_TASKS: Final = 5000
 """Tasks whose rows go in one step; of samples and other single rows, as many rows."""
@@ -21,8 +23,8 @@ _OF_TASKS: Final = ("samples", "worker_tasks", "files", "configs", "artefacts", 
 _ENDS: Final = ", ".join(f"'{state.name}'" for state in MEANINGS_OF_ENDS)
 
 _BY_TIME: Final = {
-    "samples": "(task, epoch, at_us) IN (SELECT task, epoch, at_us FROM samples WHERE at_us < :limit LIMIT :most)",
-    "events": "(at_us, kind, subject) IN (SELECT at_us, kind, subject FROM events WHERE at_us < :limit LIMIT :most)",
+    "samples": "(task, epoch, at_us) IN (SELECT task, epoch, at_us FROM {table} WHERE at_us < :limit LIMIT :most)",
+    "events": "(at_us, kind, subject) IN (SELECT at_us, kind, subject FROM {table} WHERE at_us < :limit LIMIT :most)",
     "quarantine": "(source, number) IN (SELECT source, number FROM quarantine WHERE at_us < :limit LIMIT :most)",
     "artefact_parts": """
 (sha256, part) IN (SELECT p.sha256, p.part FROM artefact_parts p WHERE p.at_us < :limit
@@ -74,8 +76,12 @@ class Expiry:
 
     def _steps(self, connection: Connection, limit_us: int) -> Iterator[Counter[str]]:
         yield from self._leave(connection)
+        has_partitions = connection.dialect.name == "postgresql"
+        if has_partitions:
+            yield partitions.drop_before(connection, limit_us)
         for table in ("samples", "events", "quarantine", "blocks", "nodes"):
-            yield from self._by_time(connection, table, limit_us)
+            is_partitioned = has_partitions and table in partitions.PARTITIONED
+            yield from self._by_time(connection, table, limit_us, partitions.rest(table) if is_partitioned else table)
         at, first = -1, 0
         while page := _ask(connection, _OLD, limit=limit_us, at=at, first=first, page=_PAGE):
             going = [found for found, _, goes in page if goes]
@@ -87,8 +93,10 @@ class Expiry:
         for table in ("artefact_parts", "sessions"):
             yield from self._by_time(connection, table, limit_us)
 
-    def _by_time(self, connection: Connection, table: str, limit_us: int) -> Iterator[Counter[str]]:
-        while count := _do(connection, f"DELETE FROM {table} WHERE {_BY_TIME[table]}", limit=limit_us, most=self._most):
+    def _by_time(self, connection: Connection, table: str, limit_us: int, where: str = "") -> Iterator[Counter[str]]:
+        """`where`: the part of the table that is looked into; '': all of it."""
+        sql = f"DELETE FROM {where or table} WHERE {_BY_TIME[table].format(table=where or table)}"
+        while count := _do(connection, sql, limit=limit_us, most=self._most):
             yield Counter({table: count})
 
     def _leave(self, connection: Connection) -> Iterator[Counter[str]]:

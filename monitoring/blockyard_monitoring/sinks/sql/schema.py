@@ -7,10 +7,10 @@ from sqlalchemy import Connection, inspect, text
 
 from blockyard.errors import ConfigError
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration; a test compares it with the folder."""
 _LOCK: Final = 0x626C6B79
-"""Of PostgreSQL's advisory locks: two hubs that start together migrate one after the other."""
+"""Of PostgreSQL's advisory locks: two hubs that start together change tables one after the other."""
 
 
 def revision(connection: Connection) -> str:
@@ -21,13 +21,18 @@ def revision(connection: Connection) -> str:
     return str(found) if found is not None else ""
 
 
+def be_alone(connection: Connection) -> None:
+    """In PostgreSQL: no other hub changes tables while this transaction lasts."""
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+
+
 def upgrade(connection: Connection, to: str = HEAD) -> None:
     """Make or change tables and views, in one transaction.
 
     Raises ConfigError when the database's schema is newer than this program, and so not known to it.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        be_alone(connection)
     found = revision(connection)
     if found == to:
         connection.commit()

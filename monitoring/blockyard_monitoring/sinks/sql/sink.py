@@ -16,7 +16,7 @@ from blockyard.radios import Arrival
 from blockyard.wire.monitoring import AnyRecord, Tries, WorkerTasks, micros
 from blockyard_monitoring.clocks import Clocks
 from blockyard_monitoring.sinks.port import SinkUnavailable
-from blockyard_monitoring.sinks.sql import postgres, schema, sqlite
+from blockyard_monitoring.sinks.sql import partitions, postgres, schema, sqlite
 from blockyard_monitoring.sinks.sql.expiry import Expiry
 from blockyard_monitoring.sinks.sql.rows import Rows
 
@@ -24,7 +24,6 @@ _DIALECTS: Final = ("sqlite", "postgresql")
 _AWAY: Final = ("08", "53", "55P03", "57", "25006", "40")
 """SQLSTATE classes that are not the rows' fault: connection, resources, lock, operator, read-only, rollback."""
 _SHOWN: Final = 4000
-_DAY_US: Final = 86_400_000_000
 _MOST_DAYS: Final = 36_500
 _SWEEP_SECONDS: Final = 600.0
 """From the end of one sweep through what is old to the next."""
@@ -52,8 +51,9 @@ class SqlSink:
         self._url = url_of(url)
         self._engine: Engine | None = None
         self._connection: Connection | None = None
-        self._keep_us = int(keep_days * _DAY_US)
+        self._keep_us = int(keep_days * partitions.DAY_US)
         self._expiry = Expiry()
+        self._make_room_at = 0.0
         self._clocks = Clocks()
         self._writer = postgres.Writer() if self._dialect == "postgresql" else sqlite.Writer()
 
@@ -81,6 +81,8 @@ class SqlSink:
         """Let a little of what is old go; returns seconds until it wants to be called again."""
         if not self._keep_us:
             return _SWEEP_SECONDS
+        if self._dialect == "postgresql" and time.monotonic() >= self._make_room_at:
+            self._told(self._look_ahead)
         try:
             gone = self._told(self._expire)
         except BaseException:
@@ -112,6 +114,8 @@ class SqlSink:
                 schema.upgrade(connection)
                 if self._dialect == "postgresql":
                     postgres.prepare(connection)
+                    with connection.begin():
+                        self._make_room(connection)
             except BaseException:
                 connection.invalidate()
                 connection.close()
@@ -130,6 +134,17 @@ class SqlSink:
     def _expire(self) -> "Counter[str] | None":
         with self._transaction() as connection:
             return self._expiry.step(connection, micros(time.time()) - self._keep_us)
+
+    def _look_ahead(self) -> None:
+        with self._transaction() as connection:
+            self._make_room(connection)
+
+    def _make_room(self, connection: Connection) -> None:
+        """For rows of the next days, whose partitions go whole."""
+        if self._keep_us:
+            schema.be_alone(connection)
+            partitions.make_ahead(connection, self._keep_us, micros(time.time()))
+        self._make_room_at = time.monotonic() + _SWEEP_SECONDS
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
