@@ -41,9 +41,9 @@ from blockyard.workflow.spec import (
     Workflow,
 )
 
-_FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
+FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
 _OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
 """What a step that is a template may say; the rest is its steps' to say."""
 _OWN: Final = (
@@ -77,7 +77,7 @@ def check_document(document: object, stagers: Stagers = no_others) -> tuple[Docu
     metadata = document.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
     name = names.get("name") or names.get("generateName")
-    if not isinstance(name, str) or not _OBJECT_NAME.fullmatch(name.rstrip("-")) or len(name) > 50:
+    if not isinstance(name, str) or not OBJECT_NAME.fullmatch(name.rstrip("-")) or len(name) > 50:
         found = f"is {name!r}" if name else "is required"
         faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
     if document.get("kind") == CRON_KIND:
@@ -412,10 +412,10 @@ def _item_fault(sweep: Sweep, found: Reference) -> str:
 
 
 def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
-    said = [name for name in _KINDS if getattr(step, name) is not None]
+    said = [name for name in KINDS if getattr(step, name) is not None]
     if len(said) != 1:
         found = " and ".join(said) or "none of them"
-        yield Fault(path, f"has {found}; say exactly one of {', '.join(_KINDS)}")
+        yield Fault(path, f"has {found}; say exactly one of {', '.join(KINDS)}")
     if step.function is not None and not _is_import_path(step.function):
         yield Fault(f"{path}.function", f"{step.function!r} is no import path; write package.module:name")
     if step.source is not None and (reason := source_fault(step.source)):
@@ -436,12 +436,12 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
 
 @functools.lru_cache(maxsize=1024)
 def _is_import_path(text: str) -> bool:
-    return _FUNCTION.fullmatch(text) is not None
+    return FUNCTION.fullmatch(text) is not None
 
 
 def _template_faults(path: str, step: Step) -> Iterator[Fault]:
     plain = msgspec.to_builtins(step)
-    for name in plain.keys() - _OF_TEMPLATES - set(_KINDS):
+    for name in plain.keys() - _OF_TEMPLATES - set(KINDS):
         yield Fault(f"{path}.{name}", "is its steps' to say; leave it out")
 
 

@@ -1,17 +1,45 @@
-"""A JSON schema of workflow files, for editors: made from the records, so it says what `checking` says of types."""
+"""A JSON schema of workflow files, for editors: made from the records, so it says what `checking` says of types, and
+of what a schema can say besides. Names and references are `blockyard lint`'s alone to judge.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from blockyard.workflow.checking import FUNCTION, KINDS, OBJECT_NAME
+from blockyard.workflow.references import PATTERN
 from blockyard.workflow.spec import API_VERSION, CRON_KIND, RUN_KIND, TEMPLATE_KIND, Cron, Workflow
+
+_COLUMNS: Final = {"minProperties": 1, "additionalProperties": {"type": "array", "minItems": 1}}
+
+
+def _tighten(parts: dict[str, Any]) -> None:
+    """What `checking` asks of a part as a whole."""
+    parts["Step"]["oneOf"] = [_has(kind) for kind in KINDS]
+    parts["Step"]["properties"]["function"]["anyOf"][0]["pattern"] = f"^{FUNCTION.pattern}$"
+    sweep = parts["Sweep"]
+    sweep["oneOf"] = [_has(kind) for kind in sweep["properties"]]
+    for name in ("product", "zip"):
+        sweep["properties"][name]["anyOf"][0] |= _COLUMNS
+    sweep["properties"]["from"]["anyOf"][0]["pattern"] = f"^{PATTERN.pattern}$"
+    has_steps = {"required": ["steps"], "properties": {"steps": {"minItems": 1}}}
+    parts["Workflow"]["anyOf"] = [_has("templateRef"), has_steps]
+    none = {"type": "null"}
+    never = {"needs": {"maxItems": 0}, "sweep": none, "template": none}
+    parts["Workflow"]["properties"]["onExit"]["allOf"] = [{"properties": never}]
+
+
+def _has(name: str) -> dict[str, Any]:
+    """That a field is there; null is as good as none."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
 def json_schema() -> dict[str, Any]:
     """Of a WorkflowRun, WorkflowTemplate or CronWorkflowRun."""
     (spec, cron), parts = msgspec.json.schema_components([Workflow, Cron], ref_template="#/$defs/{name}")
+    _tighten(parts)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Blockyard workflow",
@@ -22,7 +50,8 @@ def json_schema() -> dict[str, Any]:
             "kind": {"enum": [RUN_KIND, TEMPLATE_KIND, CRON_KIND]},
             "metadata": {
                 "type": "object",
-                "properties": {"name": {"type": "string", "maxLength": 50}},
+                "anyOf": [{"required": ["name"]}, {"required": ["generateName"]}],
+                "properties": {"name": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME.pattern}-*$"}},
             },
             "spec": {},
             "status": {"type": "object"},

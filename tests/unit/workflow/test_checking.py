@@ -1,6 +1,7 @@
 """Malformed workflows: each is refused with the path and the reason, and all faults are said at once."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from blockyard.workflow import files
-from blockyard.workflow.checking import check_document, check_spec
+from blockyard.workflow.checking import KINDS, check_document, check_spec
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schema import json_schema
 from blockyard.workflow.spec import Workflow
@@ -423,4 +424,7 @@ def test_the_schema_has_each_field_of_a_workflow() -> None:
     assert set(schema["$defs"]["Workflow"]["properties"]) == {
         field.encode_name for field in msgspec.structs.fields(Workflow)
     }
+    assert [one["required"] for one in schema["$defs"]["Step"]["oneOf"]] == [[kind] for kind in KINDS]
+    assert schema["$defs"]["Workflow"]["anyOf"][1]["properties"]["steps"] == {"minItems": 1}
+    assert re.fullmatch(schema["properties"]["metadata"]["properties"]["name"]["pattern"], "grid-2")
     assert set(schema["$defs"]["Sweep"]["properties"]) == {"list", "product", "zip", "range", "from"}
