@@ -7,7 +7,6 @@ import pytest
 
 from blockyard_interchange.settings import ProcessSettings
 from blockyard_operator.settings import PREFIX, Settings, read_settings
-from tests.chart import rendering
 from tests.chart.rendering import CASES, NAMESPACE, RELEASE, containers, objects, of_kind, pod_specs
 
 pytestmark = [pytest.mark.needs_api_server]
@@ -247,7 +246,3 @@ def test_all_of_it_is_in_the_releases_namespace_or_watched() -> None:
     for case in CASES:
         places = {one["metadata"].get("namespace") for one in objects(case)}
         assert places <= {None, NAMESPACE, "team-a", "team-b"}
-
-
-def test_the_notes_name_the_next_command() -> None:
-    assert "WorkerPool" in (rendering.CHART / "templates" / "NOTES.txt").read_text()
