@@ -115,7 +115,7 @@ class Election:
             await asyncio.sleep(self._terms.renew if self.leads else self._terms.retry)
             if self._over:
                 return
-            if not await self._try() and (self._seen is None or self._seen.holder != self._terms.identity):
+            if not await self._try_in_time() and (self._seen is None or self._seen.holder != self._terms.identity):
                 break
             if not self.leads:
                 break
