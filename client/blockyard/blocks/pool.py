@@ -55,7 +55,7 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
         in the arithmetic of scaling, and a manager then has one worker.
     nodes_per_block: managers that are started, drained and lost together.
     min_blocks, init_blocks, max_blocks: bounds of scaling, and how many are started at once when the pool opens.
-    warm_blocks: blocks kept beyond demand while there is any.
+    warm_blocks: idle blocks kept beyond what demand uses, be it nothing; by strategy "auto".
     parallelism: slots wanted for each slot's worth of tasks, 0 to 1.
     idle_timeout: seconds that a block may be idle; 30 since a block here costs a fraction of a second to start again.
     start_cost: seconds until a new block works; less waiting work than that is not worth one.

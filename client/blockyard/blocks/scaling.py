@@ -94,7 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     `slots_per_block`: workers per node times nodes per block, above 0. `parallelism`, 0 to 1: slots wanted for each
     slot's worth of tasks; with 0 one block serves any number of them. `idle_timeout`: seconds that a block may be
-    idle. `warm_blocks`: blocks kept beyond demand, while there is any block to be warm beside. `start_cost`: seconds
+    idle. `warm_blocks`: idle blocks kept beyond what demand uses, be it nothing. `start_cost`: seconds
     until a new block works; less waiting work than that is not worth one. `hysteresis`: spare blocks that are kept
     once they are there, as a share of those needed; whole ones only, so small pools keep none.
     """
@@ -149,12 +149,12 @@ def auto(demand: Demand, blocks: Sequence[BlockView], policy: Policy, now: float
     """
     supply = [block for block in blocks if block.supplies]
     lower, wake_at = _worthwhile(demand, policy, now)
-    lower = _bounded(lower + (policy.warm_blocks if lower else 0), policy)
+    lower = _bounded(lower + policy.warm_blocks, policy)
     if lower > len(supply):
         grown = _grow(blocks, lower - len(supply), policy, _why_grow(demand, lower, policy))
         return msgspec.structs.replace(grown, wake_at=wake_at)
     upper = max(needed_blocks(demand, policy), floor(_share(demand, policy) * (1.0 + policy.hysteresis)))
-    upper = max(lower, _bounded(upper + (policy.warm_blocks if upper else 0), policy))
+    upper = max(lower, _bounded(upper + policy.warm_blocks, policy))
     shrunk = _shrink(supply, upper, policy, now, together=False)
     return msgspec.structs.replace(shrunk, wake_at=earliest(shrunk.wake_at, wake_at))
 
@@ -197,13 +197,14 @@ def _worthwhile(demand: Demand, policy: Policy, now: float) -> tuple[int, float 
     needed = needed_blocks(demand, policy)
     if needed <= 1 or demand.task_seconds is None or demand.oldest_since is None or policy.start_cost <= 0:
         return needed, None
-    if now - demand.oldest_since >= policy.start_cost:
+    due = demand.oldest_since + policy.start_cost
+    if now >= due:
         return needed, None
     work_seconds = demand.queued_slots * demand.task_seconds
     worth = work_seconds / (policy.slots_per_block * policy.start_cost)
     if worth >= needed:
         return needed, None
-    return max(1, floor(worth)), demand.oldest_since + policy.start_cost
+    return max(1, floor(worth)), due
 
 
 def _share(demand: Demand, policy: Policy) -> float:
@@ -258,5 +259,5 @@ def _victim_order(block: BlockView) -> tuple[int, float, float]:
 
 def _why_grow(demand: Demand, target: int, policy: Policy) -> str:
     if demand.slots <= 0:
-        return f"the minimum is {policy.min_blocks}"
+        return f"{target} block(s) are kept without any task"
     return f"tasks want {demand.slots:g} slots, {target} block(s) have {target * policy.slots_per_block:g}"

@@ -29,7 +29,7 @@ class Blocks(Record, frozen=True):
     min: Count = 0
     init: Annotated[Count, Meta(description="Started at once when the pool is made; default: min.")] | None = None
     max: Annotated[int, Meta(ge=1, le=100_000)] = 10
-    warm: Annotated[Count, Meta(description="Kept beyond demand, while there is any demand.")] = 0
+    warm: Annotated[Count, Meta(description="Idle ones kept beyond what demand uses, be it nothing.")] = 0
     replicas: Annotated[Count, Meta(description="Set (kubectl scale): exactly so many; unset: by demand.")] | None = (
         None
     )

@@ -98,9 +98,10 @@ def test_blocks_needed_for_a_demand(
         (auto, demand(0), [idle("a", 31), idle("b", 45), idle("c", 40)], {"min_blocks": 1}, 0, ["b", "c"]),
         (auto, demand(0), [], {"min_blocks": 1}, 1, []),
         (auto, demand(9), [busy("a", 2), busy("b", 1)], {"max_blocks": 1}, 0, ["b"]),
-        # auto, warm: blocks beyond demand while there is any
+        # auto, warm: idle blocks beyond what demand uses, be it nothing
         (auto, demand(1), [], {"warm_blocks": 1}, 2, []),
-        (auto, demand(0), [], {"warm_blocks": 1}, 0, []),
+        (auto, demand(0), [], {"warm_blocks": 1}, 1, []),
+        (auto, demand(0), [idle("a", 99), idle("b", 98)], {"warm_blocks": 1}, 0, ["a"]),
         (auto, demand(0, 1), [busy("a"), idle("b", 99), idle("c", 98)], {"warm_blocks": 1}, 0, ["b"]),
     ],
 )
