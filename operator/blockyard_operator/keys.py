@@ -67,6 +67,14 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
         await api.apply(SECRET, _secret(f"{release}-keys", namespace, data), manager=MANAGER)
     pairs = {name: _pair(data, f"{name}.key", f"Secret {namespace}/{release}-keys") for name in _PAIRS}
     keys = ReleaseKeys(**pairs)
+    await keep(api, release, namespace, endpoints, keys)
+    return keys
+
+
+async def keep(api: Api, release: str, namespace: str, endpoints: Endpoints, keys: ReleaseKeys) -> None:
+    """See that the release's Secrets say what they shall; one that was deleted is made again, with the same keys."""
+    own = {f"{name}.key": getattr(keys, name).to_text() for name in _PAIRS}
+    await _once(api, _secret(f"{release}-keys", namespace, own))
     ring = {
         "clients.key": keys.clients.to_text(),
         "managers.key": keys.managers.to_text(),
@@ -86,7 +94,6 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
     }
     await _kept(api, _secret(f"{release}-interchange-keys", namespace, ring))
     await _kept(api, _secret(f"{release}-client", namespace, client))
-    return keys
 
 
 class PoolKeys(msgspec.Struct, frozen=True):
@@ -109,6 +116,17 @@ class PoolPlace(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     endpoint: str
     server_key: bytes
+
+
+async def has_pool_secret(api: Api, owner: Meta) -> bool:
+    """Whether the Secret of a pool, or of a block on its own, is there."""
+    try:
+        await api.get(SECRET, owner.namespace, secret_name(owner.name))
+    except ApiError as error:
+        if error.not_found:
+            return False
+        raise
+    return True
 
 
 async def pool_keys(api: Api, place: PoolPlace, rotation: str, radio: HeldRadio | None = None) -> PoolKeys:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from blockyard.blocks.states import JobState
 from blockyard.files.port import schemes
 from blockyard.kube import manifest
+from blockyard.kube.api import Api
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
 from blockyard.workflow.spec import Concurrency
@@ -19,7 +20,7 @@ from blockyard_operator.core.pool_world import PoolWorld
 from blockyard_operator.core.workflows import Checked, Rival, RunWorld, check, has_started, is_over
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
-from blockyard_operator.keys import PoolKeys
+from blockyard_operator.keys import PoolKeys, has_pool_secret
 
 FORMS: Final = 4096
 """Objects of each kind whose form is remembered."""
@@ -76,6 +77,7 @@ class Observer:
             answer_due=self._interchange.answer_due(pool.queue),
             radio=self._hub.view(pool.queue) if self._hub is not None else None,
             held_radio=found.radio if found is not None else None,
+            refusal=self._cache.refusals.get(key),
         )
 
     def run(self, key: Key) -> RunWorld | None:
@@ -144,6 +146,16 @@ class Observer:
             has_group=key in self._cache.groups,
             wants_group=self._pod_groups,
         )
+
+    async def lost_secrets(self, api: Api) -> set[Key]:
+        """Whose Secret was deleted by somebody: it is made again, with a new key. Raises ApiError, ApiUnreachable."""
+        owners = [(key, one.meta) for table in (self._cache.pools, self._cache.blocks) for key, one in table.items()]
+        lost = {
+            key: meta.uid for key, meta in owners if meta.uid in self.secrets and not await has_pool_secret(api, meta)
+        }
+        for uid in lost.values():
+            self.secrets.pop(uid, None)
+        return set(lost)
 
     def _announce(self, queue: str, uid: str, workers: int, nodes: int, *, rotating: bool = False) -> None:
         """Keep the interchange's idea of a pool as it should be; nothing is said when it is.

@@ -145,7 +145,7 @@ class Operator:
             self._changed(set(self._cache.keys()))
             interchange.sweep(self._is_stray)
             interchange.sweep_runs(self._is_stray_run)
-            group.create_task(self._resync(resync))
+            group.create_task(self._resync(resync, rim, found))
             group.create_task(_fatal(self._ended.wait(), "the watches ended"))
             for _ in range(settings.concurrency):
                 group.create_task(reconciler.run())
@@ -160,10 +160,9 @@ class Operator:
         return hub
 
     async def _release_keys(self, api: Api, namespace: str) -> keys.ReleaseKeys:
-        endpoints = keys.Endpoints(clients=self._settings.clients_endpoint, managers=self._settings.managers_endpoint)
         while True:
             try:
-                return await keys.release_keys(api, self._settings.release, namespace, endpoints)
+                return await keys.release_keys(api, self._settings.release, namespace, self._endpoints)
             except (ApiError, ApiUnreachable) as error:
                 log.warning("the release's keys could not be seen to: %s", error)
                 await asyncio.sleep(KEYS_PAUSE)
@@ -215,15 +214,17 @@ class Operator:
             interchange.sweep_runs(self._is_stray_run)
             asyncio.get_running_loop().call_later(RUN_ENDS_SECONDS, interchange.sweep_runs, self._is_stray_run)
 
-    async def _resync(self, resync: Resync) -> None:
+    async def _resync(self, resync: Resync, rim: Rim, found: keys.ReleaseKeys) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             if self._interchange is not None:
                 self._interchange.sweep_runs(self._is_stray_run)
             try:
                 await resync.look_through()
+                await keys.keep(rim.api, self._settings.release, rim.namespace, self._endpoints, found)
+                self._changed(await rim.observer.lost_secrets(rim.api))
             except (ApiError, ApiUnreachable) as error:
-                log.warning("the cache could not be held against the lists: %s", error)
+                log.warning("the cache could not be held against what there is: %s", error)
 
     # --- news -------------------------------------------------------------------------------------------------------
 
@@ -298,6 +299,10 @@ class Operator:
         )
 
     # --- settings ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _endpoints(self) -> keys.Endpoints:
+        return keys.Endpoints(clients=self._settings.clients_endpoint, managers=self._settings.managers_endpoint)
 
     @property
     def _identity(self) -> str:

@@ -1,0 +1,130 @@
+"""Keys: made once, made again when somebody deletes their Secret, and a pool's made anew on request."""
+
+import asyncio
+import base64
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+from blockyard.blocks.scaling import Demand
+from blockyard.kube.kinds import BLOCK, POOL, SECRET
+from blockyard.transport import KeyPair
+from blockyard.wire import control
+from blockyard_operator import keys
+from blockyard_operator.cache import Cache, Key
+from blockyard_operator.core.manifests import Terms
+from blockyard_operator.core.objects import ROTATE, Meta, template_hash
+from blockyard_operator.core.view import QueueView
+from blockyard_operator.observe import Observer
+from blockyard_operator.resources.pool import PoolSpec
+from tests.unit.operator.shelf import Shelf
+
+POOL_META = Meta(namespace="n", name="p", uid="pool-uid")
+PLACE = keys.PoolPlace(owner=POOL_META, kind="WorkerPool", queue="n.p", endpoint="tcp://i:5556", server_key=b"s" * 40)
+ENDPOINTS = keys.Endpoints(clients="tcp://i:5555", managers="tcp://i:5556")
+TERMS = Terms(image="worker:1")
+
+T = TypeVar("T")
+
+
+def done(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def text(shelf: Shelf, name: str, field: str, namespace: str = "n") -> str:
+    return base64.b64decode(shelf.objects["Secret", namespace, name]["data"][field]).decode()
+
+
+def pool_keys(shelf: Shelf, rotation: str) -> keys.PoolKeys:
+    return done(keys.pool_keys(cast("Any", shelf), PLACE, rotation))
+
+
+def test_a_pools_key_is_made_once_and_anew_for_each_new_word() -> None:
+    shelf = Shelf()
+    first = pool_keys(shelf, "")
+    assert pool_keys(shelf, "") == first
+    assert len(shelf.writes) == 1, "nothing is written when nothing changes"
+    second = pool_keys(shelf, "monday")
+    assert (second.public != first.public, second.previous) == (True, first.public)
+    assert pool_keys(shelf, "monday") == second
+    assert KeyPair.from_text(text(shelf, "p-worker", "pool.key"), "it").public == second.public
+    third = pool_keys(shelf, "tuesday")
+    assert (third.previous, third.rotation) == (second.public, "tuesday")
+
+
+class Line:
+    """The interchange, as an observer sees it."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.orders: list[control.SetPool] = []
+
+    def announce(self, order: control.SetPool) -> None:
+        self.orders.append(order)
+
+    def view(self, queue: str) -> QueueView:
+        return QueueView(demand=Demand())
+
+    def is_announced(self, queue: str) -> bool:
+        return True
+
+
+def test_the_key_before_is_good_while_blocks_that_have_it_live() -> None:
+    line, cache = Line(), Cache()
+    observer = Observer(cache, cast("Any", line), TERMS, pod_groups=False)
+    meta: dict[str, Any] = {"name": "p", "namespace": "n", "uid": "pool-uid", "annotations": {ROTATE: "monday"}}
+    cache.see(POOL, {"metadata": {**meta, "resourceVersion": "1"}, "spec": {}})
+    old = {"blockyard.dev/template-hash": template_hash(PoolSpec(), TERMS.image)}
+    block = {"name": "p-a", "namespace": "n", "uid": "b", "labels": old, "resourceVersion": "2",
+             "ownerReferences": [{"uid": "pool-uid", "controller": True}]}  # fmt: skip
+    cache.see(BLOCK, {"metadata": block, "spec": {"pool": "p"}})
+    observer.secrets["pool-uid"] = keys.PoolKeys(b"new", b"old", "monday")
+    world = observer.pool(Key("pool", "n", "p"))
+    assert world is not None
+    assert world.hash != old["blockyard.dev/template-hash"], "blocks with the old key are rolled out"
+    assert line.orders[-1].public_keys == [b"new", b"old"]
+    cache.see(BLOCK, {"metadata": block | {"resourceVersion": "3"}, "spec": {"pool": "p"}}, deleted=True)
+    observer.pool(Key("pool", "n", "p"))
+    assert line.orders[-1].public_keys == [b"new"]
+
+
+def test_a_releases_secrets_are_made_again_with_the_same_keys() -> None:
+    shelf = Shelf()
+    api: Any = shelf
+    found = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    before = {name: shelf.objects["Secret", "n", name]["data"] for name in ("r-keys", "r-interchange-keys", "r-client")}
+    count = len(shelf.writes)
+    done(keys.keep(api, "r", "n", ENDPOINTS, found))
+    assert len(shelf.writes) == count
+    for name in before:
+        shelf.delete(SECRET, "n", name)
+    done(keys.keep(api, "r", "n", ENDPOINTS, found))
+    assert {name: shelf.objects["Secret", "n", name]["data"] for name in before} == before
+
+
+def test_a_clients_key_that_is_taken_out_is_replaced_and_no_other() -> None:
+    shelf = Shelf()
+    api: Any = shelf
+    first = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    del shelf.objects["Secret", "n", "r-keys"]["data"]["client.key"]
+    second = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    assert (second.client == first.client, second.clients == first.clients) == (False, True)
+    assert second.client.public.decode() in text(shelf, "r-interchange-keys", "client-default.pub")
+    assert text(shelf, "r-client", "client.key") == second.client.to_text()
+
+
+def test_a_pool_whose_secret_was_deleted_is_seen_to() -> None:
+    shelf, cache = Shelf(), Cache()
+    api: Any = shelf
+    observer = Observer(cache, cast("Any", Line()), TERMS, pod_groups=False)
+    cache.see(
+        POOL, {"metadata": {"name": "p", "namespace": "n", "uid": "pool-uid", "resourceVersion": "1"}, "spec": {}}
+    )
+    observer.secrets["pool-uid"] = pool_keys(shelf, "")
+    assert done(observer.lost_secrets(api)) == set()
+    shelf.delete(SECRET, "n", "p-worker")
+    key = Key("pool", "n", "p")
+    assert done(observer.lost_secrets(api)) == {key}
+    world = observer.pool(key)
+    assert world is not None
+    assert not world.has_secret
