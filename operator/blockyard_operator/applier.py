@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -90,7 +90,7 @@ class Applier:
         rim = self._rim
         match effect:
             case do.CreateBlock(manifest=made):
-                await self._create(BLOCK, made)
+                return await self._granted(key, self._create(BLOCK, made))
             case do.DrainBlock(block=block, ending=ending):
                 notes = {"uid": block.uid, "annotations": {ENDING: ending}}
                 await self._patch(BLOCK, block, {"metadata": notes, "spec": {"drain": True}})
@@ -99,16 +99,16 @@ class Applier:
             case do.CreatePod(block=block, index=index):
                 return await self._create_pod(key, block, index)
             case do.CreateService(block=block):
-                await self._create_service(key)
+                return await self._granted(key, self._create_service(key))
             case do.CreatePodGroup(block=block):
-                await self._create_group(key, block)
+                return await self._granted(key, self._create_group(key, block))
             case do.DeletePod(namespace=namespace, name=name, uid=uid):
                 await rim.api.delete(POD, namespace, name, uid=uid)
             case do.MarkEvictable(namespace=namespace, name=name, uid=uid, evictable=evictable):
                 notes = {"uid": uid, "annotations": {manifest.SAFE_TO_EVICT: "true" if evictable else "false"}}
                 await self._patch(POD, Meta(namespace=namespace, name=name, uid=uid), {"metadata": notes})
             case do.MakeSecret(owner=owner, kind=kind, radio=radio):
-                await self._make_secret(owner, kind, radio)
+                return await self._granted(key, self._make_secret(owner, kind, radio))
             case do.CheckTemplate(pool=pool, hash=of):
                 return await self._check(key, pool, of)
             case do.WriteBlockStatus(block=block, status=status, urgent=urgent):
@@ -224,6 +224,17 @@ class Applier:
         self._take(POD, answer)
         return True
 
+    async def _granted(self, key: Key, making: Awaitable[None]) -> bool:
+        """Make something; that the API server will not have it is noted for the next reconcile. Raises what passes."""
+        try:
+            await making
+        except ApiError as error:
+            if error.transient:
+                raise
+            return self._refused(key, self._read(key, error, {"spec": {}}))
+        self._rim.cache.refusals.pop(key, None)
+        return True
+
     def _read(self, key: Key, error: ApiError, made: dict[str, Any]) -> Refusal:
         fields = [(cause.field, cause.message) for cause in error.causes]
         if not fields and error.code == 400:
@@ -232,7 +243,9 @@ class Applier:
         return read_refusal(error.code, error.reason, error.message, fields, time.time(), before)
 
     def _refused(self, key: Key, refusal: Refusal) -> bool:
-        log.warning("a pod was refused: %s", refusal.message, extra={"object": "/".join(key), "reason": refusal.reason})
+        log.warning(
+            "refused by the API server: %s", refusal.message, extra={"object": "/".join(key), "reason": refusal.reason}
+        )
         self._rim.metrics.refusals.labels(refusal.reason).inc()
         self._rim.cache.refusals[key] = refusal
         self._on_change({key})
@@ -291,7 +304,7 @@ class Applier:
         pool = self._rim.cache.pools.get(key)
         if pool is None or pool.meta.uid != meta.uid:
             return False
-        check = TemplateCheck(hash=of)
+        check = TemplateCheck(hash=of, at=time.time())
         sample = manifest.pod(sample_of(pool, self._rim.terms), 0)
         try:
             await self._rim.api.create(POD, sample, dry_run=True)
@@ -301,7 +314,7 @@ class Applier:
             refusal = self._read(key, error, sample)
             if refusal.reason in LASTING:
                 where = "spec.template." if refusal.message.startswith("spec.") else "spec.template: "
-                check = TemplateCheck(hash=of, problem=f"{where}{refusal.message}", reason=refusal.reason)
+                check = msgspec.structs.replace(check, problem=f"{where}{refusal.message}", reason=refusal.reason)
         self._rim.cache.checks[meta.uid] = check
         self._on_change({key})
         return True

@@ -57,7 +57,7 @@ class Cache:
         self.checks: dict[str, TemplateCheck] = {}
         """By the pool's uid."""
         self.refusals: dict[Key, Refusal] = {}
-        """By block."""
+        """By block, or pool: what the API server would not make of it."""
         self.services: set[Key] = set()
         self.groups: set[Key] = set()
         """Blocks whose Service, or PodGroup, was made."""
@@ -142,6 +142,7 @@ class Cache:
                 del self.pools[key]
             self._pool_of.pop(pool.meta.uid, None)
             self.checks.pop(pool.meta.uid, None)
+            self.refusals.pop(key, None)
         else:
             self.pools[key] = pool
             self._pool_of[pool.meta.uid] = key

@@ -99,6 +99,7 @@ class _Sight(msgspec.Struct, frozen=True, kw_only=True):
 
     job: JobStatus
     created: bool
+    released_at: float | None
     registered_at: float | None
     silent_since: float | None
     proved: bool
@@ -115,6 +116,7 @@ def _look(world: BlockWorld, before: JobStatus, now: float) -> _Sight:
     status, load = world.block.status, world.load
     created = status.pods.created or len(_present(world)) == world.block.spec.nodes
     speaker, job = _state(world, before, now, created=created)
+    released = before.state is JobState.HELD and job.state is JobState.PENDING
     registered_at = instant(status.registered_at)
     if registered_at is None and load is not None:
         registered_at = now
@@ -127,6 +129,7 @@ def _look(world: BlockWorld, before: JobStatus, now: float) -> _Sight:
     sight = _Sight(
         job=job,
         created=created,
+        released_at=now if released else instant(status.released_at),
         registered_at=registered_at,
         silent_since=silent_since,
         proved=status.proved or worked or (load is not None and load.done > 0),
@@ -205,21 +208,12 @@ def _due(world: BlockWorld, sight: _Sight) -> _Due:
     spec, job = world.block.spec, sight.job
     pending = silent = walltime = None
     if job.state is JobState.PENDING and job.started_at is None:
-        since = max([world.block.meta.created_at, *_left_queue(world)])
-        pending = since + seconds(spec.pending_deadline)
+        pending = (sight.released_at or world.block.meta.created_at) + seconds(spec.pending_deadline)
     if sight.silent_since is not None and world.queue is not None:
         silent = max(sight.silent_since, world.queue.since) + seconds(spec.register_timeout)
     if spec.walltime is not None and job.started_at is not None:
         walltime = job.started_at + seconds(spec.walltime) - seconds(spec.drain_timeout)
     return _Due(pending, silent, walltime)
-
-
-def _left_queue(world: BlockWorld) -> list[float]:
-    """When pods that had waited in a queue were let go: the scheduler's first word about them."""
-    if world.block.spec.queue_name is None:
-        return []
-    found = (pod.condition("PodScheduled") for pod in world.pods)
-    return [one.since for one in found if one is not None and one.since is not None]
 
 
 def _judge(world: BlockWorld, sight: _Sight, now: float) -> _Sight:
@@ -344,8 +338,9 @@ def _refuse(world: BlockWorld, reason: str, message: str, now: float) -> do.Plan
         return do.Plan()
     end = JobStatus(state=JobState.FAILED, reason=reason, message=message, ended_at=now)
     nothing = _Sight(
-        job=end, created=False, registered_at=None, silent_since=None, proved=False, ending=None, drain_by=None
-    )
+        job=end, created=False, released_at=None, registered_at=None, silent_since=None, proved=False, ending=None,
+        drain_by=None,
+    )  # fmt: skip
     return do.Plan(effects=tuple(_write(world, nothing, now)))
 
 
@@ -361,6 +356,7 @@ def _write(world: BlockWorld, sight: _Sight, now: float) -> Sequence[do.Effect]:
         pods=PodCounts(wanted=block.spec.nodes, created=sight.created, running=0 if over else running),
         managers=load.managers if load and not over else 0,
         workers=BlockWorkers(load.busy, load.workers - load.busy) if load and not over else BlockWorkers(),
+        released_at=None if sight.released_at is None else text(sight.released_at),
         registered_at=None if sight.registered_at is None else text(sight.registered_at),
         silent_since=None if sight.silent_since is None or over else text(sight.silent_since),
         proved=sight.proved,

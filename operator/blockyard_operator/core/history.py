@@ -94,7 +94,7 @@ def _paced(
     policy: ErrorPolicy, verdict: Verdict, blocks: Sequence[Block], history: History, now: float, nodes: int
 ) -> Allowance:
     streak = history.bad_streak()
-    if history.good and not streak:
+    if history.good and not streak and not any(_is_hasty(block, now) for block in blocks):
         return Allowance(count=_MANY)
     unproved = [block for block in blocks if not block.status.proved and not _ended(block)]
     limit = policy.unproved_blocks
@@ -115,6 +115,12 @@ def _paced(
 
 
 _MANY: Final = 1_000_000
+
+
+def _is_hasty(block: Block, now: float) -> bool:
+    """Whether it has just failed at its start, and a rule says that this means nothing: it costs a pod all the same."""
+    ignored = block.status.action is FailureAction.IGNORE and not block.status.proved
+    return ignored and block.meta.created_at > now - MINUTE
 
 
 def _ended(block: Block) -> bool:

@@ -88,8 +88,10 @@ def _conditions(world: PoolWorld, counts: BlockCounts, choice: Choice, failure: 
     accepted, template = _accepted(world), _template(world)
     connected = _connected(world, counts)
     degraded = _degraded(choice, failure)
+    limits = _limits(world, choice)
     problems = (
         [Said("Ready", FALSE, "Suspended", "spec.suspend is set; tasks wait")] if world.pool.spec.suspend else [],
+        [limits] if world.refusal is not None and limits.reason == world.refusal.reason and not counts.ready else [],
         [one for one in (accepted, template, connected) if one.status is not TRUE],
         [degraded] if degraded.status is TRUE else [],
         [_starting(world, counts)] if counts.desired > 0 and counts.ready == 0 else [],
@@ -97,8 +99,9 @@ def _conditions(world: PoolWorld, counts: BlockCounts, choice: Choice, failure: 
     first = next((found[0] for found in problems if found), None)
     well = Said("Ready", TRUE, "Ready" if counts.ready else "Idle")
     ready = well if first is None else Said("Ready", FALSE, first.reason, first.message)
-    progressing, limits = _progressing(world, counts, choice), _limits(world, choice)
-    return [ready, accepted, template, connected, progressing, degraded, limits, choice.radio.said]
+    return [
+        ready, accepted, template, connected, _progressing(world, counts, choice), degraded, limits, choice.radio.said,
+    ]  # fmt: skip
 
 
 def _accepted(world: PoolWorld) -> Said:
@@ -157,11 +160,17 @@ def _progressing(world: PoolWorld, counts: BlockCounts, choice: Choice) -> Said:
 
 
 def _limits(world: PoolWorld, choice: Choice) -> Said:
+    blocks, refusal = world.pool.spec.blocks, world.refusal
+    if refusal is not None and not world.has_secret:
+        return Said("ScalingLimited", TRUE, refusal.reason, f"the pool's Secret: {refusal.message}")
     if choice.limited:
+        bound = f"max={blocks.max}" if blocks.replicas is None else f"replicas={blocks.replicas}"
         texts = {
-            "AtMaximum": f"demand asks for more than blocks.max={world.pool.spec.blocks.max}",
+            "AtMaximum": f"demand asks for more than blocks.{bound}",
             "Preparing": "the pool's key and pods are being prepared",
         }
+        if refusal is not None:
+            texts[refusal.reason] = f"a WorkerBlock: {refusal.message}"
         return Said("ScalingLimited", TRUE, choice.limited, texts.get(choice.limited, choice.allowed.message))
     return Said("ScalingLimited", FALSE, "NotLimited")
 

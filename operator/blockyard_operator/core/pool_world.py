@@ -9,7 +9,7 @@ from blockyard.kube.quantities import seconds
 from blockyard_operator.core.history import Allowance
 from blockyard_operator.core.objects import Block, Pool
 from blockyard_operator.core.radio import RadioChoice
-from blockyard_operator.core.view import HeldRadio, QueueView, RadioView, TemplateCheck
+from blockyard_operator.core.view import HeldRadio, QueueView, RadioView, Refusal, TemplateCheck
 from blockyard_operator.resources.block import EndingName
 from blockyard_operator.resources.shape import ConditionStatus
 
@@ -21,6 +21,7 @@ class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     pool and its key. `answer_due`: until then it may yet say how a pool stands that it was told of (epoch seconds).
     `radio`: what the hub says; None when the release has none. `held_radio`: what the Secret has; None before that is
     known. `problem`: why its pods cannot even be written down, as (field and sentence), '' when they can.
+    `refusal`: why its Secret, or one of its blocks, could not be made, the last time that it was tried.
     """
 
     pool: Pool
@@ -36,6 +37,7 @@ class PoolWorld(msgspec.Struct, frozen=True, kw_only=True):
     answer_due: float = 0.0
     radio: RadioView | None = None
     held_radio: HeldRadio | None = None
+    refusal: Refusal | None = None
 
     @property
     def verdict(self) -> TemplateCheck | None:

@@ -42,6 +42,8 @@ KEPT_BAD: Final = 16
 """So many blocks that failed are kept for the error policy and for people: its threshold is no higher."""
 KEPT: Final = 3
 """And so many of those that ended otherwise."""
+CHECK_AGAIN: Final = 60.0
+"""Seconds after which a template that was refused is held against the API server again."""
 CREATIONS: Final = 50
 """Blocks made in one pass; the next pass makes more."""
 
@@ -54,10 +56,10 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
     living, ended = _split(world.blocks)
     radio = decide_radio(world, now)
     choice = msgspec.structs.replace(_choose(world, living, ended, radio, now), radio=radio)
-    effects = [*_prepare(world), *radio.effects, *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
+    effects = [*_prepare(world, now), *radio.effects, *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
     if choice.allowed.given_up and world.queue is not None and world.queue.demand.outstanding > 0:
         effects.append(do.FailTasks(pool.queue, choice.allowed.message))
-    wake_at = earliest(choice.wake_at, radio.wake_at)
+    wake_at = earliest(choice.wake_at, radio.wake_at, *_tried_again(world, now))
     if _has_yet_to_hear(world, now):
         return do.Plan(effects=tuple(effects), wake_at=earliest(wake_at, world.answer_due or None))
     status, told = status_of_pool(world, living, ended, choice, now)
@@ -75,8 +77,17 @@ def _has_yet_to_hear(world: PoolWorld, now: float) -> bool:
     """A new leader, or one that has just been let in again, will know in a moment: the status stands meanwhile."""
     pool, refused = world.pool, world.pool.unreadable or world.problem
     told = pool.status.observed_generation == pool.meta.generation
-    waits = world.connected and world.queue is None and (not world.has_secret or now < world.answer_due)
+    waits = (
+        world.connected and world.queue is None and (not (world.has_secret or world.refusal) or now < world.answer_due)
+    )
     return told and waits and not refused
+
+
+def _tried_again(world: PoolWorld, now: float) -> Sequence[float]:
+    """When what was refused is tried again: what refuses it is not in the pool, and may have changed."""
+    verdict, refusal = world.verdict, world.refusal
+    dues = [verdict.at + CHECK_AGAIN] if verdict is not None and verdict.problem else []
+    return [due for due in (*dues, *([refusal.retry_at] if refusal is not None else ())) if due > now]
 
 
 def _split(blocks: Sequence[Block]) -> tuple[list[Block], list[Block]]:
@@ -106,7 +117,9 @@ def _choose(
     visible = [block for block in living if not pairs.hides(block)]
     decision = _decide(world, [_view(block, world.queue) for block in visible], now)
     step = next_step(pairs, living, decision.start, spec.rollout)
-    return _limited(world, living, pairs, step, decision, _Allowed(allowed, _is_ready(world) and radio.ready))
+    refusal = world.refusal if world.refusal is not None and now < world.refusal.retry_at else None
+    may = _Allowed(allowed, _is_ready(world) and radio.ready, refusal.reason if refusal is not None else "")
+    return _limited(world, living, pairs, step, decision, may)
 
 
 def _decide(world: PoolWorld, views: Sequence[BlockView], now: float) -> Decision:
@@ -135,10 +148,11 @@ def _view(block: Block, queue: QueueView) -> BlockView:
 
 
 class _Allowed(NamedTuple):
-    """By the error policy, and by what must be there before the first block."""
+    """By the error policy, by what must be there before the first block, and by what the API server would not make."""
 
     by_policy: Allowance
     ready: bool
+    refused: str
 
 
 def _is_ready(world: PoolWorld) -> bool:
@@ -150,7 +164,7 @@ def _limited(
     world: PoolWorld, living: Sequence[Block], pairs: Pairs, step: Step, decision: Decision, may: _Allowed
 ) -> Choice:
     """What of the wishes may be done now: no block before its pods were checked, none beyond what is allowed."""
-    allowed, ready = may
+    allowed, ready, refused = may
     named = {block.meta.name: block for block in living}
     drain = {str(name): EndingName.SCALE_IN for name in decision.drain}
     drain |= {block.meta.name: EndingName.ROLLOUT for block in step.drain if block.meta.name not in drain}
@@ -159,13 +173,13 @@ def _limited(
         for name, ending in drain.items()
         if ending is EndingName.SCALE_IN and (heir := pairs.replacements.get(name)) is not None
     }
-    may_start = allowed.count if ready else 0
+    may_start = allowed.count if ready and not refused else 0
     start = min(decision.start, may_start, CREATIONS)
     replace = tuple(step.replace[: max(0, min(may_start, CREATIONS) - start)])
     staying = sum(not block.spec.drain and block.meta.name not in drain and not pairs.hides(block) for block in living)
     limited = ""
     if decision.start > start:
-        limited = allowed.reason if ready and decision.start > allowed.count else "" if ready else "Preparing"
+        limited = refused or ("Preparing" if not ready else allowed.reason if decision.start > allowed.count else "")
     elif _at_maximum(world, staying + start):
         limited = "AtMaximum"
     return Choice(
@@ -193,14 +207,15 @@ _UNBOUNDED: Final = 10_000_000
 # --- doing ------------------------------------------------------------------------------------------------------------
 
 
-def _prepare(world: PoolWorld) -> Sequence[do.Effect]:
+def _prepare(world: PoolWorld, now: float) -> Sequence[do.Effect]:
     """What a pool needs before its first block: a key, and pods that the API server would take."""
     if world.pool.unreadable or world.problem:
         return ()
     effects: list[do.Effect] = []
-    if not world.has_secret:
+    if not world.has_secret and (world.refusal is None or now >= world.refusal.retry_at):
         effects.append(do.MakeSecret(world.pool.meta, "WorkerPool"))
-    if world.verdict is None:
+    verdict = world.verdict
+    if verdict is None or (verdict.problem and now >= verdict.at + CHECK_AGAIN):
         effects.append(do.CheckTemplate(world.pool.meta, world.hash))
     return effects
 

@@ -58,11 +58,12 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "ScalingLimited": {
         "NotLimited": "",
-        "AtMaximum": "demand asks for more than `spec.blocks.max`",
+        "AtMaximum": "demand asks for more than `spec.blocks.max`, or `replicas` where that is set",
         "Preparing": "key and dry run are yet to be made",
         "BlocksUnproved": "no block of this form has proved itself yet; a few are tried at a time",
         "BlocksFailing": "blocks fail, and a pause is kept",
         "GivenUp": "the error policy gave the pool up",
+        "…": "why the API server would not make the pool's Secret, or a WorkerBlock: QuotaExceeded, …",
     },
     "Monitored": {
         "Monitored": "",

@@ -73,7 +73,7 @@ def _condition(old: Condition | None, said: Said, generation: int, now: float) -
     return Condition(
         type=said.type,
         status=said.status,
-        reason=said.reason,
+        reason=said.reason[:64],
         message=said.message[:1024],
         observed_generation=generation,
         last_transition_time=old.last_transition_time if same and old is not None else text(now),

@@ -62,7 +62,7 @@ class HeldRadio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The API server would not make a pod or Service of a block. `lasting`: no repetition will help."""
+    """The API server would not make something of a block, or of a pool. `lasting`: no repetition will help."""
 
     reason: str
     message: str
@@ -92,8 +92,9 @@ class FailedStep(msgspec.Struct, frozen=True):
 
 
 class TemplateCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dry run said of a pool's pods. `problem` names the field; '' when they were accepted."""
+    """What a dry run said of a pool's pods. `problem` names the field; '' when they were accepted. `at`: when."""
 
     hash: str
     problem: str = ""
     reason: str = ""
+    at: float = 0.0

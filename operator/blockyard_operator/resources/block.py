@@ -116,6 +116,8 @@ class BlockStatus(Record, frozen=True):
     pods: PodCounts = PodCounts()
     managers: int = 0
     workers: BlockWorkers = BlockWorkers()
+    released_at: Time | None = None
+    """When its pods were let out of a queue."""
     registered_at: Time | None = None
     """When its first manager registered."""
     silent_since: Time | None = None

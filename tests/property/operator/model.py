@@ -30,6 +30,7 @@ from blockyard_operator.resources.shape import builtins
 Raw = dict[str, Any]
 TERMS = Terms(image="worker:1")
 START = 1_800_000_000.0
+_UNPLACED = {"gated": "SchedulingGated", "unschedulable": "Unschedulable"}
 
 
 class Crash(Exception):
@@ -50,13 +51,18 @@ class Memory(msgspec.Struct):
 
 
 class Model:
-    """`fate` says what a pod does once it may start: 'runs', 'waits', or the exit code that it ends with."""
+    """`fate` says what a pod does once it may start: 'runs', 'waits', or the exit code that it ends with.
+
+    'gated': a queue holds it; 'unschedulable': no node has room. The scheduler's condition is False all the while.
+    """
 
     def __init__(self, fate: Callable[[str], str] = lambda name: "runs") -> None:
         self.now = START
         self.fate = fate
         self.refuse: Callable[[str], Refusal | None] = lambda pod: None
         self.problem = ""
+        self.refuse_of_pool: type[do.Effect] | None = None
+        """Effects of this kind, of a pool, exceed a quota."""
         self.pools: dict[str, Raw] = {}
         self.blocks: dict[str, Raw] = {}
         self.pods: dict[str, Raw] = {}
@@ -139,6 +145,7 @@ class Model:
             slots=pool.spec.workers_per_node or 1,
             has_secret=name in self.memory.secrets,
             announced=name in self.memory.heard,
+            refusal=self.memory.refusals.get(name),
         )
 
     def block_world(self, name: str) -> BlockWorld:
@@ -200,12 +207,21 @@ class Model:
     def _carry_out(self, plan: do.Plan) -> None:
         for effect in plan.effects:
             self.effects.append(effect)
-            go_on = self._apply(effect)
+            refused = self.refuse_of_pool is not None and isinstance(effect, self.refuse_of_pool)
+            go_on = self._exceed() if refused else self._apply(effect)
             if self.crash_after is not None and len(self.effects) > self.crash_after:
                 self.crash_after = None
                 raise Crash
             if not go_on:
                 return
+
+    def _exceed(self) -> bool:
+        before = self.memory.refusals.get("p")
+        pause = 5.0 if before is None else min(60.0, 2.0 * (before.retry_at - before.at))
+        self.memory.refusals["p"] = Refusal(
+            reason="QuotaExceeded", message="no", at=self.now, lasting=False, retry_at=self.now + pause
+        )
+        return False
 
     def _apply(self, effect: do.Effect) -> bool:  # noqa: C901 - one flat case for each effect
         match effect:
@@ -231,7 +247,7 @@ class Model:
                 self.memory.secrets.add(owner.name)
                 self.memory.asked[owner.name] = self.now
             case do.CheckTemplate(hash=of):
-                self.memory.checks[of] = TemplateCheck(hash=of, problem=self.problem)
+                self.memory.checks[of] = TemplateCheck(hash=of, problem=self.problem, at=self.now)
             case do.DrainManagers(block=name):
                 self.draining.add(name)
             case do.FailTasks():
@@ -297,6 +313,9 @@ class Model:
         elif deleting:
             self._end(status, 0)  # SIGTERM: hands back and leaves
             self._leave(block, name)
+        elif status["phase"] == "Pending" and self.fate(name) in _UNPLACED:
+            detail = {"reason": _UNPLACED[self.fate(name)], "lastTransitionTime": raw["metadata"]["creationTimestamp"]}
+            status["conditions"] = [{"type": "PodScheduled", "status": "False", **detail}]
         elif status["phase"] == "Pending" and self.fate(name) != "waits":
             raw["status"] = {"phase": "Running", "containerStatuses": [_running(self.now)]}
         elif status["phase"] == "Running":

@@ -68,6 +68,9 @@ class Line:
     def is_announced(self, queue: str) -> bool:
         return True
 
+    def answer_due(self, queue: str) -> float:
+        return 0.0
+
 
 def test_the_key_before_is_good_while_blocks_that_have_it_live() -> None:
     line, cache = Line(), Cache()

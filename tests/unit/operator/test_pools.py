@@ -94,6 +94,40 @@ def test_a_template_that_is_refused_makes_no_block() -> None:
     assert len(model.living()) == 1
 
 
+def test_a_template_that_was_refused_is_tried_again_for_what_refuses_it_may_change() -> None:
+    model = Model()
+    model.problem = "spec.template: violates PodSecurity"
+    model.add_pool(blocks={"min": 1})
+    model.run(30)
+    assert len(made(model, do.CheckTemplate)) == 1
+    model.problem = ""  # the namespace lets them in now; nothing of the pool has changed
+    model.run(120)
+    assert model.condition("TemplateValid") == ("True", "DryRunPassed")
+    assert len(model.living()) == 1
+
+
+def test_what_a_fixed_number_limits_is_said_of_it() -> None:
+    model = started(blocks={"replicas": 1, "max": 9})
+    model.queued = 5
+    model.run(10)
+    limited = next(one for one in model.pool().status.conditions if one.type == "ScalingLimited")
+    assert (limited.reason, limited.message) == ("AtMaximum", "demand asks for more than blocks.replicas=1")
+
+
+@pytest.mark.parametrize("effect", [do.CreateBlock, do.MakeSecret])
+def test_an_object_that_the_api_server_will_not_have_is_a_condition_and_waits(effect: type[do.Effect]) -> None:
+    model = Model()
+    model.refuse_of_pool = effect
+    model.add_pool(blocks={"min": 1})
+    model.run(30)
+    assert model.condition("ScalingLimited") == ("True", "QuotaExceeded")
+    assert model.condition("Ready") == ("False", "QuotaExceeded")
+    assert 1 < len(made(model, effect)) < 10, "again, after pauses"
+    model.refuse_of_pool = None
+    model.run(20)
+    assert model.condition("Ready") == ("True", "Ready")
+
+
 def test_suspend_drains_everything_and_resume_brings_it_back() -> None:
     model = started(blocks={"min": 2})
     model.edit_pool(suspend=True)
@@ -121,6 +155,22 @@ def test_blocks_that_fail_at_their_start_are_never_a_storm(wanted: int) -> None:
     failure = model.pool().status.last_failure
     assert failure is not None
     assert "exit code 1" in failure.message
+
+
+def test_failures_that_are_to_be_ignored_are_no_storm_either() -> None:
+    model = Model()
+    rule = {"action": "Ignore", "onExitCodes": {"values": [3]}}
+    model.add_pool(blocks={"replicas": 2}, errorPolicy={"podsPerMinute": 12}, podFailureRules=[rule])
+    model.run(10)
+    assert model.pool().status.proved
+    model.fate = lambda name: "3"
+    model.run(130)
+    at = model.pod_times
+    assert max(sum(begin <= one < begin + 60 for one in at) for begin in at) <= 12 + 2
+    assert model.condition("Degraded") == ("False", "AsExpected")
+    model.fate = lambda name: "runs"
+    model.run(90)
+    assert len(model.living()) == 2
 
 
 def test_a_breaker_closes_by_itself_when_the_cause_is_gone() -> None:
@@ -222,6 +272,20 @@ def test_a_block_that_does_not_start_in_time_has_failed_and_says_what_it_waited_
     block = only(model)
     assert end_of(block) == ("FAILED", "PendingDeadline")
     assert list(model.all_pods()) == [], "its pod is gone"
+
+
+def test_time_in_a_queue_is_not_counted() -> None:
+    """The scheduler's condition stays False when a gate is lifted, so the time in it is that of the pod's creation."""
+    model = Model(lambda name: "gated")
+    model.add_pool(blocks={"replicas": 1}, pendingDeadline="30s", errorPolicy={"threshold": 1, "pause": "600s"})
+    model.run(100)
+    assert only(model).state == "HELD"
+    model.fate = lambda name: "unschedulable"
+    model.run(25)
+    assert only(model).state == "PENDING"
+    model.memory = type(model.memory)()  # another leader
+    model.run(20)
+    assert end_of(only(model)) == ("FAILED", "PendingDeadline")
 
 
 def test_a_block_whose_managers_do_not_come_is_missing() -> None:
