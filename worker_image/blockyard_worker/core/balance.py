@@ -1,6 +1,5 @@
 """Takes tries back from workers that are busy with something long, and from busy ones when others have nothing."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from blockyard_worker.core import effects, outcomes
@@ -30,19 +29,17 @@ def on_watch(state: State, worker: Worker, seen: Now | None, now: float) -> None
 
 
 def balance(state: State) -> None:
-    """When somebody has nothing to do and nothing waits, take half of the waiting work of the busiest."""
-    if state.ready or not any(worker.is_free() for worker in state.workers.values()):
-        return
-    victims = [worker for worker in state.workers.values() if _is_victim(worker)]
-    if victims:
+    """Nothing waits: when somebody has nothing to do, take half of the waiting work of the busiest."""
+    victims = [worker for worker in state.workers.values() if len(worker.sent) > 1 and _is_victim(worker)]
+    if victims and any(worker.is_free() for worker in state.workers.values()):
         victim = max(victims, key=lambda worker: worker.expected)
         state.effects.append(effects.Steal(victim.number, (len(victim.sent) + 1) // 2))
 
 
 def _is_victim(worker: Worker) -> bool:
-    waits = worker.expected * (1 - 1 / len(worker.sent)) if worker.sent else 0.0
-    can_give = len(worker.sent) > 1 and not worker.stealing and not worker.is_bare
-    return worker.phase is Phase.READY and can_give and waits >= WORTHWHILE_SECONDS
+    """Of one that has several tries: whether it can give some, and whether that is worth it."""
+    can_give = worker.phase is Phase.READY and not worker.stealing and not worker.is_bare
+    return can_give and worker.expected * (1 - 1 / len(worker.sent)) >= WORTHWHILE_SECONDS
 
 
 def on_stolen(state: State, worker: Worker, count: int) -> None:
@@ -65,10 +62,3 @@ def on_idle(worker: Worker, frame: int) -> None:
     """A worker has dropped what was taken back from it; it may be given work again once it saw every frame."""
     if frame == worker.frames:
         worker.stealing = False
-
-
-def watched(state: State, now: float, seen: Mapping[int, Now | None]) -> None:
-    """Look at all workers whose time has come."""
-    for worker in state.workers.values():
-        if worker.watch_at is not None and worker.watch_at <= now:
-            on_watch(state, worker, seen.get(worker.number), now)

@@ -84,13 +84,17 @@ class Manager:
                 look = seen.get(worker.number)
                 ending.look_for_timeouts(state, worker, look, now, seen)
                 ending.advance(state, worker, look, now)
-        holding.tick(state, now, seen)
-        balance.watched(state, now, seen)
+            if worker.watch_at is not None and worker.watch_at <= now:
+                balance.on_watch(state, worker, seen.get(worker.number), now)
+        if state.holds:
+            holding.tick(state, now, seen)
         link.tick(state, now, seen)
         reports.retire_worn_out(state, too_big, now)
         reports.keep_staffed(state, now)
-        feed(state, now)
-        balance.balance(state)
+        if state.ready:
+            feed(state, now)
+        if not state.ready:
+            balance.balance(state)
         outcomes.flush(state, now)
 
     def next_tick(self, now: float, seen: Seen) -> float:

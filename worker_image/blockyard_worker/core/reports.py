@@ -183,6 +183,8 @@ def keep_staffed(state: State, now: float) -> None:
     if state.has_left or state.is_draining or now < state.start_at:
         return
     staffed = {worker.place for worker in state.workers.values() if worker.phase is not Phase.RETIRING}
+    if len(staffed) == state.policy.capacity.workers:
+        return
     for place in range(state.policy.capacity.workers):
         if place not in staffed:
             number = state.next_worker = state.next_worker + 1
@@ -197,7 +199,8 @@ def retire_worn_out(state: State, too_big: frozenset[int], now: float) -> None:
         if worker.retire_by is not None and now >= worker.retire_by:
             worker.retire_by = None
             state.effects.append(effects.EndTree(worker.number, kill=True))
-        if worker.is_free() and (worker.number in too_big or (limit and worker.tries_done >= limit)):
+        is_worn_out = worker.number in too_big or (limit and worker.tries_done >= limit)
+        if is_worn_out and worker.is_free():
             worker.phase = Phase.RETIRING
             worker.retire_by = now + EXIT_SECONDS
             state.effects.append(effects.RetireWorker(worker.number))

@@ -32,8 +32,9 @@ class Child:
         self.peak_bytes = 0
         self.accelerators = ""
         """Names of those that are its own, with commas between."""
+        self.backlog = bytearray()
+        """What the socket did not take yet."""
         self._frames = FrameBuffer()
-        self._backlog = bytearray()
 
     def now(self) -> Now | None:
         """What it does."""
@@ -41,20 +42,20 @@ class Child:
 
     def send(self, record: ToWorker) -> None:
         """Send a record; what the socket does not take now is kept for `send_more`."""
-        self._backlog += pipe.frame(record)
+        self.backlog += pipe.frame(record)
         self.send_more()
 
     def send_more(self) -> bool:
         """Send what is left over; False when there is still something."""
-        while self._backlog:
+        while self.backlog:
             try:
-                sent = self.link.send(self._backlog)
+                sent = self.link.send(self.backlog)
             except BlockingIOError:
                 return False
             except (BrokenPipeError, ConnectionResetError):
-                self._backlog.clear()  # it is dead or dying; what it had is dealt with when its end is known
+                self.backlog.clear()  # it is dead or dying; what it had is dealt with when its end is known
                 return True
-            del self._backlog[:sent]
+            del self.backlog[:sent]
         return True
 
     def receive(self, *, to_end: bool = False) -> list[FromWorker]:

@@ -132,8 +132,9 @@ class Loop:
         due = self._core.next_tick(now, self._seen)
         if self._settings.memory_period and self._watches_memory():
             due = min(due, self._memory_at)
-        if not all(child.send_more() for child in self._children.values()):
-            due = min(due, now + RETRY_SECONDS)
+        for child in self._children.values():
+            if child.backlog and not child.send_more():
+                due = min(due, now + RETRY_SECONDS)
         if self._unsent:
             due = min(due, now + (RETRY_SECONDS if now < self._retry_fast_until else SLOW_RETRY_SECONDS))
         return max(0.0, due - now)
