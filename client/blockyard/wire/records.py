@@ -114,6 +114,12 @@ class Trigger(enum.IntEnum):
     """All ended and none failed: some may have been skipped."""
     ALWAYS = 5
     """All ended, however."""
+    NONE_FAILED_ANY_SUCCESS = 6
+    """All ended, none failed, and one succeeded at least; it is skipped when all were."""
+    ALL_SKIPPED = 7
+    """All were skipped; it is skipped when one was not."""
+    NONE_SKIPPED = 8
+    """All ended, and none was skipped: some may have failed."""
 
 
 class Condition(Record, frozen=True):

@@ -382,7 +382,7 @@ class _Steps:
     def _trigger_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         if not graph.needs_of(step, given):
             yield Fault(f"{path}.trigger", f"{step.trigger} has nothing to wait for; name steps in needs")
-        elif step.trigger is Rule.ALL_FAILED and given:
+        elif step.trigger in {Rule.ALL_FAILED, Rule.ALL_SKIPPED} and given:
             yield Fault(
                 f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
             )

@@ -29,6 +29,9 @@ _TRIGGERS: Final = {
     Rule.ANY_FAILED: Trigger.ANY_FAILED,
     Rule.ALL_FAILED: Trigger.ALL_FAILED,
     Rule.NONE_FAILED: Trigger.NONE_FAILED,
+    Rule.NONE_FAILED_ANY_SUCCESS: Trigger.NONE_FAILED_ANY_SUCCESS,
+    Rule.ALL_SKIPPED: Trigger.ALL_SKIPPED,
+    Rule.NONE_SKIPPED: Trigger.NONE_SKIPPED,
     Rule.ALWAYS: Trigger.ALWAYS,
 }
 _PARAMS: Final = frozenset({"params"})

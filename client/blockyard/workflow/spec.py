@@ -88,6 +88,9 @@ class Rule(StrEnum):
     ANY_FAILED = "AnyFailed"
     ALL_FAILED = "AllFailed"
     NONE_FAILED = "NoneFailed"
+    NONE_FAILED_ANY_SUCCESS = "NoneFailedAnySuccess"
+    ALL_SKIPPED = "AllSkipped"
+    NONE_SKIPPED = "NoneSkipped"
     ALWAYS = "Always"
 
 

@@ -79,6 +79,26 @@ def _none_failed(seen: _Seen) -> Verdict:
     return Verdict.WAIT if seen.open else Verdict.RUN
 
 
+def _none_failed_any_success(seen: _Seen) -> Verdict:
+    if seen.failed:
+        return Verdict.FAIL
+    if seen.open:
+        return Verdict.WAIT
+    return Verdict.RUN if seen.succeeded else Verdict.SKIP
+
+
+def _all_skipped(seen: _Seen) -> Verdict:
+    if seen.succeeded or seen.failed:
+        return Verdict.SKIP
+    return Verdict.WAIT if seen.open else Verdict.RUN
+
+
+def _none_skipped(seen: _Seen) -> Verdict:
+    if seen.skipped:
+        return Verdict.SKIP
+    return Verdict.WAIT if seen.open else Verdict.RUN
+
+
 def _always(seen: _Seen) -> Verdict:
     return Verdict.WAIT if seen.open else Verdict.RUN
 
@@ -90,6 +110,9 @@ _RULES: dict[Trigger, Callable[[_Seen], Verdict]] = {
     Trigger.ALL_FAILED: _all_failed,
     Trigger.NONE_FAILED: _none_failed,
     Trigger.ALWAYS: _always,
+    Trigger.NONE_FAILED_ANY_SUCCESS: _none_failed_any_success,
+    Trigger.ALL_SKIPPED: _all_skipped,
+    Trigger.NONE_SKIPPED: _none_skipped,
 }
 
 

@@ -34,6 +34,16 @@ TABLE = [
     (Trigger.NONE_FAILED, [OPEN, RAISED], Verdict.FAIL),
     (Trigger.ALWAYS, [RAISED, OPEN], Verdict.WAIT),
     (Trigger.ALWAYS, [RAISED, SKIPPED], Verdict.RUN),
+    (Trigger.NONE_FAILED_ANY_SUCCESS, [OPEN, DONE], Verdict.WAIT),
+    (Trigger.NONE_FAILED_ANY_SUCCESS, [SKIPPED, DONE], Verdict.RUN),
+    (Trigger.NONE_FAILED_ANY_SUCCESS, [SKIPPED, SKIPPED], Verdict.SKIP),
+    (Trigger.NONE_FAILED_ANY_SUCCESS, [OPEN, RAISED], Verdict.FAIL),
+    (Trigger.ALL_SKIPPED, [OPEN, SKIPPED], Verdict.WAIT),
+    (Trigger.ALL_SKIPPED, [SKIPPED, SKIPPED], Verdict.RUN),
+    (Trigger.ALL_SKIPPED, [OPEN, RAISED], Verdict.SKIP),
+    (Trigger.NONE_SKIPPED, [OPEN, RAISED], Verdict.WAIT),
+    (Trigger.NONE_SKIPPED, [DONE, RAISED], Verdict.RUN),
+    (Trigger.NONE_SKIPPED, [OPEN, SKIPPED], Verdict.SKIP),
 ]
 
 

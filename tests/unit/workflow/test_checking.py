@@ -12,7 +12,7 @@ from blockyard.workflow import files
 from blockyard.workflow.checking import KINDS, check_document, check_spec
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schema import json_schema
-from blockyard.workflow.spec import Workflow
+from blockyard.workflow.spec import Rule, Workflow
 
 BASE: dict[str, Any] = {
     "apiVersion": "blockyard.dev/v1alpha1",
@@ -194,8 +194,9 @@ MUTANTS: list[tuple[str, Any, str, str]] = [
     ("spec.steps.3.trigger", "any", f"{DONE}.trigger", "there are"),
     ("spec.steps.3.trigger", None, f"{DONE}.trigger", "none of them"),
     *(("spec.steps.0.trigger", one, f"{LOAD}.trigger", "nothing to wait for")
-      for one in ("AnySuccess", "AnyFailed", "AllFailed", "NoneFailed", "Always")),
+      for one in Rule if one is not Rule.ALL_SUCCESS),
     ("spec.steps.2.trigger", "AllFailed", f"{SAY}.trigger", "never runs with the result of 'load'"),
+    ("spec.steps.2.trigger", "AllSkipped", f"{SAY}.trigger", "never runs with the result of 'load'"),
     ("spec.onExit.needs", ["load"], "spec.onExit.needs", "waits for all other steps"),
     ("spec.onExit.trigger", "Always", "spec.onExit.trigger", "always runs"),
     ("spec.onExit.sweep", {"range": 2}, "spec.onExit.sweep", "runs once"),
