@@ -112,9 +112,10 @@ _HISTORY: Final = Row(
             asks=(
                 Sql(
                     """
-SELECT c.relname AS table, greatest(c.reltuples, 0)::bigint AS "rows, about", pg_table_size(c.oid) AS data,
-  pg_indexes_size(c.oid) AS indexes
-FROM pg_class c WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' ORDER BY data DESC
+SELECT coalesce(p.relname, c.relname) AS table, sum(greatest(c.reltuples, 0))::bigint AS "rows, about",
+  sum(pg_table_size(c.oid))::bigint AS data, sum(pg_indexes_size(c.oid))::bigint AS indexes
+FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
+WHERE c.relnamespace = to_regnamespace('public') AND c.relkind = 'r' GROUP BY 1 ORDER BY data DESC
 """
                 ),
             ),
