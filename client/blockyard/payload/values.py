@@ -156,7 +156,7 @@ def dump_call(
 
 def dump_items(items: Sequence[Any], home: object | None = None) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
     """Pack one call ``f(item)`` per item; return the payloads in order and, by index, the dependencies found."""
-    if _are_scalars(items):
+    if _are_scalars(items) or all(map(_is_flat, items)):
         return [_dumps((item,), PROTOCOL) for item in items], {}
     packed: list[Packed] = []
     found: dict[int, Sequence[Any]] = {}

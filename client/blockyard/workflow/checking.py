@@ -35,6 +35,7 @@ from blockyard.workflow.spec import (
     Kind,
     Metadata,
     Parameter,
+    Resources,
     Rule,
     Step,
     Sweep,
@@ -43,6 +44,7 @@ from blockyard.workflow.spec import (
 
 FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_NO_RESOURCES: Final = Resources()
 KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
 _OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
 """What a step that is a template may say; the rest is its steps' to say."""
@@ -272,10 +274,14 @@ class _Steps:
         broken = False
         needs: dict[str, Sequence[str]] = {}
         for path, step in every:
-            given = graph.results_of(step)
+            refers = graph.refers(step)
+            given = graph.results_of(step) if refers else ()
             if step is not exits:
                 needs[step.name] = graph.needs_of(step, given)
             for fault in self._step_faults(path, step, given):
+                broken = True
+                yield fault
+            for fault in self._reference_faults(path, step) if refers else ():
                 broken = True
                 yield fault
         if not broken:
@@ -302,9 +308,10 @@ class _Steps:
             yield from _template_faults(path, step)
         if step.arguments:
             yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
-        yield from _amount_faults(path, step)
-        yield from self._need_faults(path, step)
-        yield from self._reference_faults(path, step)
+        if step.resources != _NO_RESOURCES or step.mpi is not None:
+            yield from _amount_faults(path, step)
+        if step.needs:
+            yield from self._need_faults(path, step)
         if step.sweep is not None:
             yield from _sweep_faults(f"{path}.sweep", step.sweep)
             if step.outputs:
@@ -313,7 +320,8 @@ class _Steps:
             yield from self._condition_faults(path, step)
         if step.trigger is not Rule.ALL_SUCCESS:
             yield from self._trigger_faults(path, step, given)
-        yield from self._cache_faults(path, step, given)
+        if step.cache or step.cache_version:
+            yield from self._cache_faults(path, step, given)
 
     def _need_faults(self, path: str, step: Step) -> Iterator[Fault]:
         for place, name in enumerate(step.needs):

@@ -19,7 +19,7 @@ from blockyard.memo_digest import digest
 from blockyard.wire.control import RunIs, StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
-from blockyard.workflow.plans import Code, Plan, packed_plan, runner
+from blockyard.workflow.plans import Code, Plan, packed_plans, runner
 from blockyard.workflow.references import Reference, as_text, filled, walk
 from blockyard.workflow.spec import Concurrency, Rule, Step, Workflow
 
@@ -139,10 +139,10 @@ class _Compiler:
             return
         tasks, first = self._tasks, self._next
         self._next += len(steps)
-        tasks.update(zip([step.name for step in steps], range(task_id(self._session, first), 1 << 63), strict=False))
+        tasks.update((step.name, task) for task, step in enumerate(steps, task_id(self._session, first)))
         behind = [[tasks[name] for name in needs[step.name]] for step in steps]
         memos = [[self._memos[name] for name in (step.name, *self._given[step.name])] for step in steps if step.cache]
-        bodies: list[Body] = [packed_plan(self._plan(step)) for step in steps]
+        bodies: list[Body] = [*packed_plans([self._plan(step) for step in steps])]
         self._groups.append(Group(self._specs[kind], first, bodies, behind if any(behind) else [], memos=memos))
 
     def _kind(self, step: Step, trigger: Rule, needs: Sequence[str]) -> bytes:
@@ -191,29 +191,28 @@ class _Compiler:
         )
 
     def _plan(self, step: Step) -> Plan:
-        found: dict[str, Any] = {
-            "arguments": step.arguments,
-            "binary": step.mpi.command if step.mpi is not None else step.binary or [],
-            "environment": step.environment,
-            "sweep": {} if step.sweep is None else msgspec.to_builtins(step.sweep),
-        }
-        if self._parameters:
-            found = filled(found, self._parameter, _PARAMS)
-        return Plan(
+        plan = Plan(
             step=step.name,
             run=self._run,
             function=step.function or "",
             source=step.source or "",
-            binary=[as_text(one) for one in found["binary"]],
+            binary=step.mpi.command if step.mpi is not None else step.binary or [],
             task=step.task or "",
             ranks=step.mpi.ranks if step.mpi is not None else 0,
-            arguments=found["arguments"],
-            environment={name: as_text(one) for name, one in found["environment"].items()},
+            arguments=step.arguments,
+            environment=step.environment,
             outputs=step.outputs,
             inputs=self._given[step.name],
             code=self._code if step.function or step.source else [],
-            sweep=found["sweep"],
+            sweep=msgspec.to_builtins(step.sweep) if step.sweep is not None else {},
         )
+        if not self._parameters or not graph.refers(step):
+            return plan
+        texts = {name: getattr(plan, name) for name in ("arguments", "binary", "environment", "sweep")}
+        found = filled(texts, self._parameter, _PARAMS)
+        found["binary"] = [as_text(one) for one in found["binary"]]
+        found["environment"] = {name: as_text(one) for name, one in found["environment"].items()}
+        return msgspec.structs.replace(plan, **found)
 
     def _parameter(self, reference: Reference) -> Any:
         try:

@@ -20,8 +20,6 @@ def refers(step: Step) -> bool:
 
 def texts_of(step: Step) -> Iterator[tuple[str, str]]:
     """All texts of a step that may have references in them, with their paths below it."""
-    if not refers(step):
-        return
     for field, value in (("arguments", step.arguments), ("binary", step.binary), ("environment", step.environment)):
         if value:  # of 10^5 steps, most have but one of these
             yield from texts(value, field)
@@ -49,6 +47,8 @@ def references_of(step: Step) -> list[Reference]:
 
 def results_of(step: Step) -> list[str]:
     """The steps whose results a step is given, in order of first appearance."""
+    if not refers(step):
+        return []
     return list(dict.fromkeys(one.step for one in references_of(step) if one.root == "steps"))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from blockyard.payload import dump_call, dump_function, function_id, packed_bytes, reduce_dependency
+from blockyard.payload import dump_call, dump_function, dump_items, function_id, packed_bytes, reduce_dependency
 from blockyard.wire.records import Function
 
 
@@ -51,10 +52,13 @@ class _Marker:
         return reduce_dependency(self)
 
 
-def packed_plan(plan: Plan) -> bytes:
-    """The arguments of `steps.run_step` for this plan: itself, and a place for each input."""
-    packed, _ = dump_call((msgspec.json.encode(plan), *(_Marker() for _ in plan.inputs)), {})
-    return packed_bytes(packed)
+def packed_plans(plans: Sequence[Plan]) -> list[bytes]:
+    """For each plan the arguments of `steps.run_step`: itself, and a place for each input."""
+    encoded = [msgspec.json.encode(plan) for plan in plans]
+    if not any(plan.inputs for plan in plans):
+        return list(map(packed_bytes, dump_items(encoded)[0]))
+    calls = [(one, *(_Marker() for _ in plan.inputs)) for one, plan in zip(encoded, plans, strict=True)]
+    return [packed_bytes(dump_call(call, {})[0]) for call in calls]
 
 
 def runner() -> Function:

@@ -5,6 +5,7 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 `triggers` and `outcomes`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -263,9 +264,10 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
 
     Costs a look-up for each step that is left: who follows a run of 10^5 steps asks again and again.
     """
-    tasks, in_state, ended = state.tasks, [0] * len(TaskState), []
+    tasks, ended = state.tasks, []
+    in_state: defaultdict[TaskState, int] = defaultdict(int)
     for name in found.open:
-        task = tasks.get(TaskId(name))
+        task = tasks.get(name)
         if task is None or task.state is TaskState.ENDED:
             ended.append(name)
         else:
@@ -274,11 +276,10 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
         mark = found.open.pop(name)
         word = found.seen[mark.name] = _state(state, found, mark)
         found.counts[word] = found.counts.get(word, 0) + 1
-    stopped = sum(holding.is_stopped(state, tasks[TaskId(name)]) for name in state.stopped.keys() & found.open.keys())
+    stopped = sum(holding.is_stopped(state, tasks[name]) for name in state.stopped if name in found.open)
     counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
-    for place, count in zip(TaskState, in_state, strict=True):
-        if count:
-            counts[_OPEN_WORDS[place]] = counts.get(_OPEN_WORDS[place], 0) + count
+    for place, count in in_state.items():
+        counts[_OPEN_WORDS[place]] = counts.get(_OPEN_WORDS[place], 0) + count
     return {word: count for word, count in counts.items() if count}
 
 

@@ -69,6 +69,8 @@ class _Dealer:
         self._last: dict[ManagerId, Order] = {}
         self._held: dict[ManagerId, list[wire.AssignGroup]] = {}
         """The same for tasks that must not be handed out before the journal knows it."""
+        self._ahead: dict[int, int] = {}
+        """By the identity of an order, how many of its tasks a worker may hold beyond the one it runs."""
         self._timed: Order | None = None
         self._waited = 0
         """Tasks of this order handed out now that waited since their submission: they are timed together."""
@@ -115,18 +117,14 @@ class _Dealer:
 
     def _fill(self, manager: Manager, share: int, *, only_idle: bool) -> None:
         """Give a manager at most `share` tasks; it leaves `roomy` when it can take no more."""
-        pool, state = self._pool, self._state
-        depth: dict[int, int] = {}
+        pool = self._pool
         aside: list[Task] = []
         while share and len(aside) <= _MOST_ASIDE:
             task = pool.queue.take(is_queued)
             if task is None:
                 break
             order = task.order
-            room = depth.get(id(order))
-            if room is None:
-                room = depth[id(order)] = manager.workers * (1 + (0 if only_idle else ahead(state, order)))
-            if manager.load >= room:
+            if manager.load >= (manager.workers if only_idle else self._room(manager, order)):
                 aside.append(task)
                 if not only_idle:
                     pool.roomy.pop(manager.id, None)
@@ -146,19 +144,26 @@ class _Dealer:
             follower = task.dependents[0]
             if (
                 len(task.dependents) > 1
-                or manager.load >= manager.workers * (1 + ahead(self._state, follower.order))
+                or manager.load >= self._room(manager, follower.order)
                 or follower.state is not TaskState.WAITING
                 or follower.flags & _STAYS
                 or follower.order.is_ruled
                 or follower.order.slots > 1
                 or follower.order.pool is not manager.pool
                 or not follower.order.spec.idempotent
-                or any(need.outcome is None and need.manager is not manager for need in follower.needs)
+                or (follower.waiting > 1 and not _is_all_with(manager, follower))
             ):
                 return
             follower.since = self._now  # it never waited for a worker
             self._assign(manager, follower)
             task = follower
+
+    def _room(self, manager: Manager, order: Order) -> int:
+        """How many workers' worth of tasks a manager may hold, this order's among them."""
+        deep = self._ahead.get(id(order))
+        if deep is None:
+            deep = self._ahead[id(order)] = ahead(self._state, order)
+        return manager.workers * (1 + deep)
 
     def _time_waits(self, following: Order | None) -> None:
         order = self._timed
@@ -184,13 +189,14 @@ class _Dealer:
         manager.load += order.slots
         if manager.load >= manager.workers:
             manager.pool.idle.pop(manager.id, None)
-        send_function(state, manager, order)
         assigned = Assigned(task.id, task.epoch, task.body, needs_of(task) if task.needs else [])
+        if self._last.get(manager.id) is order:
+            self._groups[manager.id][-1].tasks.append(assigned)
+            return
+        send_function(state, manager, order)
         if not order.spec.idempotent:
             state.given.append(Lease(task.id, task.epoch))
             self._held.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
-        elif self._last.get(manager.id) is order:
-            self._groups[manager.id][-1].tasks.append(assigned)
         else:
             self._last[manager.id] = order
             self._groups.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
@@ -201,6 +207,11 @@ def _bytes(body: Body | None, *, near: bool) -> int:
     if type(body) is bytes:
         return len(body)
     return 0 if body is None or (near and type(body) is Blob) else body_bytes(body)
+
+
+def _is_all_with(manager: Manager, task: Task) -> bool:
+    """Whether a manager holds all that a task waits for."""
+    return all(need.outcome is not None or need.manager is manager for need in task.needs)
 
 
 def _share(manager: Manager) -> float:

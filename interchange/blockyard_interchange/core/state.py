@@ -134,7 +134,7 @@ class Hosted:
         self.ended_at = 0.0
         """Monotonic; 0 until it was seen to have ended."""
         self.steps: dict[str, StepMark] = {}
-        self.open: dict[int, StepMark] = {}
+        self.open: dict[TaskId, StepMark] = {}
         """By task, those that were not seen to have ended; the others stay ended."""
         self.seen: dict[str, str] = {}
         """States of these others."""
@@ -148,7 +148,7 @@ class Hosted:
         """These are its steps from now on."""
         self.steps = {one.name: one for one in steps}
         self.session.names |= {one.task: one.name for one in self.steps.values()}
-        self.open = {one.task: one for one in self.steps.values()}
+        self.open = {TaskId(one.task): one for one in self.steps.values()}
         self.seen, self.counts, self.ended_at = {}, {}, 0.0
 
 

@@ -11,7 +11,7 @@ from blockyard.workflow.running import next_pause
         (0.1, 100, 400, 0.2),  # at this rate 0.4 s are left
         (0.1, 100, 10, 0.02),
         (0.1, 100, 0, 0.02),
-        (0.1, 1, 100_000, 0.5),
+        (0.1, 1, 100_000, 2.0),
         (0.1, 0, 5, 0.15),
         (0.1, -5, 5, 0.15),  # the first look: nothing to compare with
         (0.5, 0, 5, 0.5),
