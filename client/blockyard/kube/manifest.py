@@ -137,6 +137,7 @@ def _metadata(block: Block, index: int, given: Mapping[str, Any]) -> Object:
     annotations = {SAFE_TO_EVICT: "false", **(given.get("annotations") or {})}
     if block.queue and block.nodes > 1:
         annotations["kueue.x-k8s.io/pod-group-total-count"] = str(block.nodes)
+        annotations["kueue.x-k8s.io/retriable-in-group"] = "false"  # else quota is kept for a replacement
     labels = {
         **{key: text for key, text in (given.get("labels") or {}).items() if not key.startswith(PREFIX)},
         **_labels(block),

@@ -107,6 +107,7 @@ def test_a_queue_gets_one_group_for_each_block_of_several_pods() -> None:
     assert "kueue.x-k8s.io/pod-group-name" not in single["metadata"]["labels"]
     assert gang["metadata"]["labels"]["kueue.x-k8s.io/pod-group-name"] == "p-abcde"
     assert gang["metadata"]["annotations"]["kueue.x-k8s.io/pod-group-total-count"] == "3"
+    assert gang["metadata"]["annotations"]["kueue.x-k8s.io/retriable-in-group"] == "false", "its pods are made once"
 
 
 def test_walltime_and_drain_become_deadline_and_grace() -> None:
