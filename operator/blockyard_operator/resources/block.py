@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from blockyard.blocks.states import JobState
-from blockyard_operator.resources.fields import Duration, Name, Record, Sentence, Time, Word, rule
+from blockyard_operator.resources.fields import Duration, Name, Record, Sentence, Time, Word, fixed, rule
 from blockyard_operator.resources.shape import Conditions, FailureAction, FailureRule, Launcher, PodTemplate, WorkerSize
 
 
 class BlockSpec(Record, frozen=True):
-    """What to make. Nothing but `drain` can be changed: another block is another object."""
+    """What to make. Nothing of its pods can be changed, but that it is drained: another block is another object."""
 
     RULES: ClassVar = (
         rule(
@@ -25,10 +25,16 @@ class BlockSpec(Record, frozen=True):
         rule("self.nodes == oldSelf.nodes", "nodes is immutable; make a new block", ".nodes"),
         rule("self.pool == oldSelf.pool", "pool is immutable; make a new block", ".pool"),
         rule("self.template == oldSelf.template", "template is immutable; make a new block", ".template"),
-        rule(
-            "has(self.walltime) == has(oldSelf.walltime) && (!has(self.walltime) || self.walltime == oldSelf.walltime)",
-            "walltime is immutable; make a new block",
-            ".walltime",
+        *(
+            fixed(name, "make a new block")
+            for name in (
+                "workersPerNode",
+                "worker",
+                "workerInit",
+                "walltime",
+                "queueName",
+                "priorityClassName",
+            )
         ),
         rule(
             "!has(self.walltime) || duration(self.walltime) > duration(self.drainTimeout)",

@@ -26,6 +26,12 @@ def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
     return {"rule": expression, "message": message} | ({"fieldPath": field} if field else {})
 
 
+def fixed(field: str, otherwise: str) -> dict[str, str]:
+    """A CEL rule that an optional field is never changed, set or taken away; `otherwise`: what to do instead."""
+    same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+    return rule(same, f"{field} is immutable: {otherwise}", f".{field}")
+
+
 Duration: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
 """A time span as Kubernetes writes it: '90s', '1h30m'."""
 

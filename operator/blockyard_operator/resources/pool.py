@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from blockyard_operator.resources.fields import Duration, Name, Open, Record, Sentence, Share, Time, Word, rule
+from blockyard_operator.resources.fields import Duration, Name, Open, Record, Sentence, Share, Time, Word, fixed, rule
 from blockyard_operator.resources.shape import Conditions, FailureRule, Launcher, PodTemplate, WorkerSize
 
 Count = Annotated[int, Meta(ge=0, le=100_000)]
@@ -136,11 +136,7 @@ class PoolSpec(Record, frozen=True):
             "pendingDeadline is no time",
             ".pendingDeadline",
         ),
-        rule(
-            "has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)",
-            "queueName is immutable: queued blocks belong to their queue",
-            ".queueName",
-        ),
+        fixed("queueName", "queued blocks belong to their queue"),
     )
 
     template: PodTemplate = PodTemplate()

@@ -70,7 +70,19 @@ def test_a_queue_cannot_be_changed(server: ApiServer) -> None:
         patch(server, "wp", made, {"queueName": None})
 
 
-@pytest.mark.parametrize("change", [{"nodes": 2}, {"pool": "other"}, {"walltime": "2h"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": 2},
+        {"pool": "other"},
+        {"walltime": "2h"},
+        {"workersPerNode": 2},
+        {"worker": {"cores": 1}},
+        {"workerInit": "a:b"},
+        {"queueName": "q"},
+        {"priorityClassName": "high"},
+    ],
+)
 def test_a_block_cannot_be_changed_but_drained(server: ApiServer, change: dict[str, Any]) -> None:
     made = server.apply(pool({"pool": "p"}, "WorkerBlock"))["metadata"]["name"]
     with pytest.raises(CommandFailed, match="immutable"):
