@@ -6,12 +6,12 @@ lost, sends again after the next handshake (`Hello`, `Join`).
 
 import contextlib
 import os
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from blockyard.transport.keys import KeyPair
 from blockyard.wire.codec import MAX_FRAME_BYTES
@@ -34,6 +34,7 @@ _NOBLOCK, _MORE_NOBLOCK = int(zmq.NOBLOCK), int(zmq.SNDMORE | zmq.NOBLOCK)
 """As plain integers: to combine members of an enumeration costs more than to send."""
 _LOOK_EVERY = 8
 """After frames that came alone, one in so many is followed by the question whether another waits."""
+_EVENT = struct.Struct("=Hi")
 _ZERO_COPY_BYTES = 64 * 1024
 """Below this, copying a frame is cheaper than keeping track of who still uses it (pyzmq's own threshold)."""
 
@@ -133,7 +134,8 @@ class Dealer:
     def _connect_if_given_up(self, now: float) -> None:
         # Of each connection that ends libzmq says so, and next that it will try again, if it will.
         while self._monitor.poll(0):
-            ended = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+            event, _ = _next_event(self._monitor)
+            ended = event == zmq.EVENT_DISCONNECTED
             self._again_at = now + _REFUSED_SECONDS if ended else 0.0
         if self._again_at and now >= self._again_at:
             self._again_at = 0.0
@@ -279,11 +281,11 @@ class Connections:
     def are_open(self) -> bool:
         """Whether there are any. What came over those that are gone can be received by then."""
         while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)
-            if event["event"] == zmq.EVENT_ACCEPTED:
-                self._open.add(int(event["value"]))
+            event, descriptor = _next_event(self._monitor)
+            if event == zmq.EVENT_ACCEPTED:
+                self._open.add(descriptor)
             else:
-                self._open.discard(int(event["value"]))
+                self._open.discard(descriptor)
         return bool(self._open)
 
     def close(self) -> None:
@@ -314,6 +316,13 @@ class Poller:
         """Wait at most `timeout` seconds (None: for ever) and return what is readable."""
         milliseconds = None if timeout is None else max(0, -int(-timeout * 1000 // 1))
         return [self._named[raw] for raw, _ in self._poller.poll(milliseconds)]
+
+
+def _next_event(monitor: "zmq.Socket[bytes]") -> tuple[int, int]:
+    """The next event and its value, as zmq_socket_monitor(3) lays them out; pyzmq's own reader imports asyncio."""
+    told, _endpoint = monitor.recv_multipart()
+    event, value = _EVENT.unpack(told)
+    return event, value
 
 
 def _limit(socket: "zmq.Socket[bytes]") -> None:
