@@ -33,7 +33,8 @@ PATIENCE_SECONDS = 60.0
 DATABASE_MS, STREAM_MS = 200.0, 20.0
 ZMQ, HTTP = "zmq", "http"
 EVENT, TASK = "event", "task"
-_TIMES = {"Event": "at_us", "Tries": "at_us"}
+RECORDS = ["Event", "Tries"]
+"""Of these kinds; both bear their time as `at_us`."""
 
 
 class Sight(NamedTuple):
@@ -51,10 +52,9 @@ class Followers:
         assert client.folder is not None, "a local system has a folder"
         self.sights: queue.SimpleQueue[Sight] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
-        kinds = list(_TIMES)
         self._streams = {
-            ZMQ: client.events(kinds=kinds),
-            HTTP: follow_http(Where(client.folder / STREAM_SOCKET), kinds=kinds),
+            ZMQ: client.events(kinds=RECORDS),
+            HTTP: follow_http(Where(client.folder / STREAM_SOCKET), kinds=RECORDS),
         }
 
     async def _follow(self) -> None:
@@ -64,7 +64,7 @@ class Followers:
 
     async def _look(self, door: str, stream: AsyncIterator[dict[str, Any]]) -> None:
         async for event in stream:
-            self.sights.put(Sight(door, event[_TIMES[event["record"]]] / 1e6, time.time()))
+            self.sights.put(Sight(door, event["at_us"] / 1e6, time.time()))
 
     @contextmanager
     def running(self) -> Iterator[None]:
