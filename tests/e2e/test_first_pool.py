@@ -53,10 +53,14 @@ def test_tasks_from_outside_run_on_blocks_that_come_and_go(release: Release, siz
     release.wait_no_blocks("default")
 
 
-def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release, python_image: str) -> None:
-    """The base of our images: Debian's Python and nothing of Blockyard."""
+def _apply_foreign(release: Release, python_image: str) -> None:
+    """A pool of the base of our images: Debian's Python and nothing of Blockyard."""
     containers = [{"name": "worker", "image": python_image, "imagePullPolicy": "IfNotPresent", "resources": SMALL}]
     release.apply_pool("foreign", {**SPEC, "template": {"spec": {"containers": containers}}})
+
+
+def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release, python_image: str) -> None:
+    _apply_foreign(release, python_image)
 
     def where_from() -> dict[str, Any]:  # a function within one travels by value: pods do not have this module
         import os
@@ -75,9 +79,11 @@ def test_a_foreign_image_runs_tasks_with_its_own_python(release: Release, python
 @pytest.mark.scale
 @pytest.mark.parametrize("pool, ratio", [("default", 1.5), ("foreign", 2.2)])
 def test_a_first_task_takes_little_longer_than_a_bare_pod(
-    release: Release, size: Size, pool: str, ratio: float
+    release: Release, python_image: str, size: Size, pool: str, ratio: float
 ) -> None:
     """Side by side, the pool being empty: our image, and one that the worker's code is brought to."""
+    if pool == "foreign":
+        _apply_foreign(release, python_image)
     spec = release.pool(pool)["spec"]["template"]["spec"]["containers"][0]
     worker = release.cluster.json("get", "deployment", f"--namespace={release.namespace}", f"{release.name}-operator")
     env = worker["spec"]["template"]["spec"]["containers"][0]["env"]
