@@ -20,17 +20,18 @@ import msgspec
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.faults import ApiError, ApiUnreachable
-from blockyard.kube.kinds import BLOCK, CRON, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
+from blockyard.kube.kinds import BLOCK, CONFIG_MAP, CRON, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
 from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
 from blockyard.workflow.compiling import compile_again, compile_run
+from blockyard.workflow.sources import ConfigMap
 from blockyard_operator import keys
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import ENDING, Meta
 from blockyard_operator.core.refusals import LASTING, read_refusal
-from blockyard_operator.core.view import HeldRadio, Refusal, TemplateCheck
+from blockyard_operator.core.view import HeldRadio, MapsRead, Refusal, TemplateCheck
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.metrics import Metrics
@@ -123,6 +124,8 @@ class Applier:
                 return await self._status(key, CRON, cron, status, urgent=True)
             case do.DeleteRun(run=run):
                 await rim.api.delete(RUN, run.namespace, run.name, uid=run.uid)
+            case do.ReadConfigMaps(run=run, names=names):
+                await self._read_maps(key, run, names)
             case do.StartRun() | do.RetryRun() | do.AskRun() | do.HoldRun() | do.EndRun():
                 self._order_run(effect)
             case do.Tell():
@@ -318,6 +321,30 @@ class Applier:
         self._rim.cache.checks[meta.uid] = check
         self._on_change({key})
         return True
+
+    async def _read_maps(self, key: Key, meta: Meta, names: tuple[str, ...]) -> None:
+        """What a run's ConfigMaps hold; that one is not there, or not ours to read, is noted for the next reconcile."""
+        cache = self._rim.cache
+        before = cache.maps.get(meta.uid)
+        found = {name: await self._read_map(meta.namespace, name) for name in names}
+        run = cache.runs.get(key)
+        if run is None or run.meta.uid != meta.uid:
+            return
+        tries = before.tries + 1 if before is not None else 1
+        maps = {**before.maps, **found} if before is not None else found
+        cache.maps[meta.uid] = MapsRead(maps=maps, at=time.time(), tries=tries)
+        self._on_change({key})
+
+    async def _read_map(self, namespace: str, name: str) -> ConfigMap:
+        try:
+            answer = await self._rim.api.get(CONFIG_MAP, namespace, name)
+        except ApiError as error:
+            if error.transient:
+                raise
+            if error.not_found:
+                return ConfigMap(problem=f"there is no ConfigMap {name!r} in namespace {namespace!r}")
+            return ConfigMap(problem=f"ConfigMap {name!r} cannot be read: {error.message}")
+        return ConfigMap(answer.get("data") or {})
 
     # --- status and events ------------------------------------------------------------------------------------------
 

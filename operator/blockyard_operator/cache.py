@@ -26,7 +26,7 @@ from blockyard_operator.core.objects import (
     read_run,
     read_template,
 )
-from blockyard_operator.core.view import Refusal, TemplateCheck
+from blockyard_operator.core.view import MapsRead, Refusal, TemplateCheck
 from blockyard_operator.core.workflows import is_over
 
 BURIED: Final = 20_000
@@ -56,6 +56,8 @@ class Cache:
         self._cron_of: dict[str, Key] = {}
         self.checks: dict[str, TemplateCheck] = {}
         """By the pool's uid."""
+        self.maps: dict[str, MapsRead] = {}
+        """By the run's uid, until it has started."""
         self.refusals: dict[Key, Refusal] = {}
         """By block, or pool: what the API server would not make of it."""
         self.services: set[Key] = set()
@@ -154,6 +156,8 @@ class Cache:
         before = self.runs.get(key)
         _keep(self.runs, key, run, deleted=deleted)
         now = self.runs.get(key)
+        if before is not None and (now is None or now.meta.uid != before.meta.uid):
+            self.maps.pop(before.meta.uid, None)
         for one in (before, now):
             if one is not None:
                 _file(self._groups, one.group, key, there=one is now)

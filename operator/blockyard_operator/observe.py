@@ -10,6 +10,7 @@ from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
+from blockyard.workflow.sources import unread
 from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import BlockWorld
@@ -17,7 +18,7 @@ from blockyard_operator.core.crons import CheckedCron, CronWorld, read_cron_spec
 from blockyard_operator.core.manifests import Terms, sample_of
 from blockyard_operator.core.objects import Meta, Pool, Run, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
-from blockyard_operator.core.workflows import Checked, Rival, RunWorld, check, has_started, is_over
+from blockyard_operator.core.workflows import Checked, Rival, RunWorld, attempt_wanted, check, has_started, is_over
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.keys import PoolKeys, has_pool_secret
@@ -47,7 +48,7 @@ class Observer:
         self._terms = terms
         self._pod_groups = pod_groups
         self._hub = hub
-        self._runs: dict[tuple[str, int, int, int], Checked] = {}
+        self._runs: dict[tuple[str, int, int, int, float], Checked] = {}
         self._crons: dict[tuple[str, int], CheckedCron] = {}
         self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
         self.secrets: dict[str, PoolKeys] = {}
@@ -85,11 +86,15 @@ class Observer:
         run = self._cache.runs.get(key)
         if run is None:
             return None
+        view = self._interchange.run(run.name)
+        if has_started(run, view) and not attempt_wanted(run):
+            self._cache.maps.pop(run.meta.uid, None)
         return RunWorld(
             run=run,
             checked=self._checked(run),
             connected=self._interchange.connected,
-            view=self._interchange.run(run.name),
+            view=view,
+            maps=self._cache.maps.get(run.meta.uid),
             rivals=tuple(filter(None, map(self._rival, self._cache.group_of(run)))),
         )
 
@@ -121,11 +126,15 @@ class Observer:
             if key.namespace == run.meta.namespace
         }
         newest = max((one.meta.version for one in names.values()), default=0)
-        form = (run.meta.uid, run.meta.generation, len(names), newest)  # one that is deleted makes them fewer
+        read = self._cache.maps.get(run.meta.uid)
+        at = read.at if read is not None else 0.0
+        form = (run.meta.uid, run.meta.generation, len(names), newest, at)  # one that is deleted makes them fewer
         found = self._runs.get(form)
         if found is None:
             templates = {name: one.spec for name, one in names.items()}
-            found = _remember(self._runs, form, check(run.spec, templates, schemes, owned=bool(run.meta.owner)))
+            look = read.maps.get if read is not None else unread
+            found = check(run.spec, templates, schemes, look, owned=bool(run.meta.owner))
+            _remember(self._runs, form, found)
         return found
 
     def block(self, key: Key) -> BlockWorld | None:

@@ -165,6 +165,7 @@ def test_the_operators_rights_are_used_and_suffice(release: Release) -> None:
         ("blockyard.dev", "workflowruns", "delete"),  # when the time of one is over
         ("blockyard.dev", "workflowruns/status", "patch"),  # as in `test_workflow_run`
         ("blockyard.dev", "workflowruns", "create"),
+        ("", "configmaps", "get"),  # when a step's source is in one
         ("blockyard.dev", "cronworkflowruns", "get"),
         ("blockyard.dev", "cronworkflowruns/status", "patch"),
         ("", "pods", "get"),

@@ -37,6 +37,7 @@ from blockyard.workflow.spec import (
     Parameter,
     Resources,
     Rule,
+    Source,
     Step,
     Sweep,
     Workflow,
@@ -426,8 +427,8 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
         yield Fault(path, f"has {found}; say exactly one of {', '.join(KINDS)}")
     if step.function is not None and not _is_import_path(step.function):
         yield Fault(f"{path}.function", f"{step.function!r} is no import path; write package.module:name")
-    if step.source is not None and (reason := source_fault(step.source)):
-        yield Fault(f"{path}.source", reason)
+    if step.source is not None:
+        yield from _source_faults(f"{path}.source", step.source)
     for name in ("binary",) if step.binary is not None else ():
         if not step.binary or not step.binary[0].strip():
             yield Fault(f"{path}.{name}[0]", "names no program")
@@ -451,6 +452,18 @@ def _template_faults(path: str, step: Step) -> Iterator[Fault]:
     plain = msgspec.to_builtins(step)
     for name in plain.keys() - _OF_TEMPLATES - set(KINDS):
         yield Fault(f"{path}.{name}", "is its steps' to say; leave it out")
+
+
+def _source_faults(path: str, source: str | Source) -> Iterator[Fault]:
+    if isinstance(source, Source):
+        if (source.inline is None) == (source.config_map is None):
+            found = "neither" if source.inline is None else "both"
+            yield Fault(path, f"has {found}; say exactly one of inline, configMap")
+        if source.inline is None:
+            return
+        path, source = f"{path}.inline", source.inline
+    if reason := source_fault(source):
+        yield Fault(path, reason)
 
 
 @functools.lru_cache(maxsize=1024)

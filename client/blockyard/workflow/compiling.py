@@ -21,6 +21,7 @@ from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, T
 from blockyard.workflow import graph
 from blockyard.workflow.plans import Code, Plan, packed_plans, runner
 from blockyard.workflow.references import Reference, as_text, filled, walk
+from blockyard.workflow.sources import text_of
 from blockyard.workflow.spec import Concurrency, Rule, Step, Workflow
 
 _TRIGGERS: Final = {
@@ -195,7 +196,7 @@ class _Compiler:
             step=step.name,
             run=self._run,
             function=step.function or "",
-            source=step.source or "",
+            source=text_of(step),
             binary=step.mpi.command if step.mpi is not None else step.binary or [],
             task=step.task or "",
             ranks=step.mpi.ranks if step.mpi is not None else 0,

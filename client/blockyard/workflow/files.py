@@ -13,6 +13,7 @@ from blockyard.files import port
 from blockyard.workflow.checking import check_document, merged
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
+from blockyard.workflow.sources import Look, unread, without_cluster
 from blockyard.workflow.spec import RUN_KIND, TEMPLATE_KIND, Document, Workflow
 
 
@@ -49,8 +50,8 @@ def load(path: Path) -> list[Any]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def check(path: Path) -> tuple[list[Document], list[Fault]]:
-    """The objects of a file, and all that is wrong with them."""
+def check(path: Path, look: Look = unread) -> tuple[list[Document], list[Fault]]:
+    """The objects of a file, and all that is wrong with them. `look`: what ConfigMaps hold that steps name."""
     documents: list[Document] = []
     faults: list[Fault] = []
     found = load(path)
@@ -70,7 +71,7 @@ def check(path: Path) -> tuple[list[Document], list[Fault]]:
             spec, wrong = merged(document.spec, templates, port.schemes)
             faults += wrong
         if document.kind != TEMPLATE_KIND and spec is not None:
-            spec, wrong = expanded(spec, templates, port.schemes)
+            spec, wrong = expanded(spec, templates, port.schemes, look)
             faults += wrong
         if spec is not None:
             whole.append(msgspec.structs.replace(document, spec=spec))
@@ -82,7 +83,7 @@ def read_run(path: Path) -> Document:
 
     Raises Invalid with all faults, ConfigError.
     """
-    documents, faults = check(path)
+    documents, faults = check(path, without_cluster)
     if faults:
         raise Invalid(str(path), faults)
     runs = [one for one in documents if one.kind != TEMPLATE_KIND]

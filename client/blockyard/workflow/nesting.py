@@ -18,6 +18,7 @@ from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_spec, faults_of, value_fault
 from blockyard.workflow.reading import Fault, nearest
 from blockyard.workflow.references import PATTERN, Reference, as_text, filled, parse, texts, walk
+from blockyard.workflow.sources import Look, filled_in, unread
 from blockyard.workflow.spec import MOST_LOCAL_STEPS, Parameter, Rule, Step, Sweep, Workflow
 
 _SCOPE: Final = frozenset({"params", "steps"})
@@ -37,10 +38,16 @@ class _Bad(Exception):
         self.reason = reason
 
 
-def expanded(spec: Workflow, templates: Templates, stagers: Stagers = no_others) -> tuple[Workflow | None, list[Fault]]:
-    """A spec that has passed `checking`, with steps in the place of its templates, and what is wrong with the two."""
+def expanded(
+    spec: Workflow, templates: Templates, stagers: Stagers = no_others, look: Look = unread
+) -> tuple[Workflow | None, list[Fault]]:
+    """A spec that has passed `checking`, with steps in the place of its templates, and what is wrong with the two.
+
+    `look`: what ConfigMaps hold that its steps, and those of its templates, name.
+    """
     if all(step.template is None for step in spec.steps):
-        return spec, []
+        plain, unfilled = filled_in(spec, look)
+        return (None if unfilled else plain), unfilled
     steps: list[Step] = []
     origins: list[tuple[int, str]] = []
     """Of each: the place of the step that it was or came from, and its own name in a template."""
@@ -79,8 +86,8 @@ def expanded(spec: Workflow, templates: Templates, stagers: Stagers = no_others)
         faults.append(Fault(f"spec.onExit.{bad.field}", bad.reason))
     if faults:
         return None, faults
-    whole = msgspec.structs.replace(spec, steps=made, on_exit=on_exit)
-    faults = [_placed(fault, origins) for fault in sorted(faults_of(whole, stagers))]
+    whole, unfilled = filled_in(msgspec.structs.replace(spec, steps=made, on_exit=on_exit), look)
+    faults = [_placed(fault, origins) for fault in sorted([*unfilled, *faults_of(whole, stagers)])]
     return (None if faults else whole), faults
 
 

@@ -69,6 +69,8 @@ def _any(value: object, kind: types.Type, path: str, faults: list[Fault]) -> Non
         case types.UnionType() if (inner := _only(kind)) is not None:
             if value is not None:
                 _any(value, inner, path, faults)
+        case types.UnionType() if (parts := _text_or_record(kind)) is not None:
+            _any(value, parts[isinstance(value, dict)], path, faults)
         case types.StructType():
             _struct(value, kind, path, faults)
         case types.ListType() if isinstance(value, list):
@@ -91,6 +93,13 @@ def _only(kind: types.UnionType) -> types.Type | None:
     """What an optional type is when it is there; None when it may be several things."""
     inner = [one for one in kind.types if not isinstance(one, types.NoneType)]
     return inner[0] if len(inner) == 1 else None
+
+
+def _text_or_record(kind: types.UnionType) -> tuple[types.StrType, types.StructType] | None:
+    match kind.types:
+        case (types.StrType() as text, types.StructType() as record):
+            return text, record
+    return None
 
 
 def _length(value: list[Any], kind: types.ListType, path: str, faults: list[Fault]) -> None:

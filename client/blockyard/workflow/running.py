@@ -21,6 +21,7 @@ from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard.workflow.files import Invalid, read_run
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import nearest
+from blockyard.workflow.sources import without_cluster
 from blockyard.workflow.spec import Workflow
 
 A = TypeVar("A", bound=control.Answer)
@@ -153,7 +154,7 @@ def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[st
         plain["arguments"] = {**plain.get("arguments", {}), **arguments}
     found, faults = check_spec(plain, schemes)
     if found is not None:
-        found, faults = expanded(found, {}, schemes)
+        found, faults = expanded(found, {}, schemes, without_cluster)
     if found is None:
         raise Invalid(f"workflow {name!r}", faults)
     return found

@@ -19,6 +19,7 @@ def _tighten(parts: dict[str, Any]) -> None:
     """What `checking` asks of a part as a whole."""
     parts["Step"]["oneOf"] = [_has(kind) for kind in KINDS]
     parts["Step"]["properties"]["function"]["anyOf"][0]["pattern"] = f"^{FUNCTION.pattern}$"
+    parts["Source"]["oneOf"] = [_has(kind) for kind in parts["Source"]["properties"]]
     sweep = parts["Sweep"]
     sweep["oneOf"] = [_has(kind) for kind in sweep["properties"]]
     for name in ("product", "zip"):

@@ -152,14 +152,34 @@ class Sweep(Record, frozen=True):
     """A reference to a list: ``${{ steps.a.result }}``, ``${{ params.files }}``."""
 
 
+class MapKey(Record, frozen=True):
+    """One text of a ConfigMap of the run's namespace."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    key: Annotated[str, Meta(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+
+
+SourceText: TypeAlias = Annotated[str, Meta(max_length=128 * 1024)]
+
+
+class Source(Record, frozen=True):
+    """Where Python stands: exactly one of these. `sources` puts the text in the place of it."""
+
+    inline: SourceText | None = None
+    config_map: MapKey | None = None
+    """In a cluster: what it holds when the run starts."""
+
+
 class Step(Record, frozen=True):
     """One step, which becomes a task of the run. One of function, source, binary, mpi, task, template says what it
     does."""
 
+    # A field that is one of two types has none in a structural schema, and rules do not see it: of `source`, and of a
+    # step that is nothing, `checking` speaks.
     RULES: ClassVar = (
         {
-            "rule": "(has(self.__function__) ? 1 : 0) + (has(self.source) ? 1 : 0) + (has(self.binary) ? 1 : 0)"
-            " + (has(self.mpi) ? 1 : 0) + (has(self.task) ? 1 : 0) + (has(self.template) ? 1 : 0) == 1",
+            "rule": "(has(self.__function__) ? 1 : 0) + (has(self.binary) ? 1 : 0) + (has(self.mpi) ? 1 : 0)"
+            " + (has(self.task) ? 1 : 0) + (has(self.template) ? 1 : 0) <= 1",
             "message": "say exactly one of function, source, binary, mpi, task, template",
         },
     )
@@ -167,8 +187,8 @@ class Step(Record, frozen=True):
     name: Word
     function: Annotated[str, Meta(max_length=512)] | None = None
     """'package.module:name', which workers can import."""
-    source: Annotated[str, Meta(max_length=128 * 1024)] | None = None
-    """Python that defines a function `main`."""
+    source: Annotated[SourceText | Source, Meta(extra_json_schema=_ANY)] | None = None
+    """Python that defines a function `main`: the text, or an object of `inline` or `configMap` (`name`, `key`)."""
     binary: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=256)] | None = None
     """A program and its arguments; no shell."""
     mpi: Mpi | None = None

@@ -153,6 +153,13 @@ class WritePoolStatus(msgspec.Struct, frozen=True):
     urgent: bool = True
 
 
+class ReadConfigMaps(msgspec.Struct, frozen=True):
+    """Read, for a run, ConfigMaps of its namespace."""
+
+    run: Meta
+    names: tuple[str, ...]
+
+
 class StartRun(msgspec.Struct, frozen=True):
     """Have the interchange start a run, of this name there, from this spec."""
 
@@ -246,6 +253,7 @@ Effect: TypeAlias = (
     | SayGone
     | ReportBlock
     | FailTasks
+    | ReadConfigMaps
     | StartRun
     | AskRun
     | RetryRun

@@ -8,6 +8,7 @@ import msgspec
 
 from blockyard.blocks.scaling import Demand
 from blockyard.wire.control import RunLine
+from blockyard.workflow.sources import ConfigMap
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +70,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     lasting: bool
     retry_at: float = 0.0
+
+
+class MapsRead(msgspec.Struct, frozen=True, kw_only=True):
+    """ConfigMaps that a run takes text from, as they were read for it `at` (epoch), and how often they were."""
+
+    maps: Mapping[str, ConfigMap]
+    at: float
+    tries: int = 1
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,26 +17,30 @@ from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_spec, concurrency_faults, merged
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
+from blockyard.workflow.sources import Look, to_read, unread
 from blockyard.workflow.spec import Concurrency, Workflow
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.objects import Run
 from blockyard_operator.core.standing import Said, conditions, truth
-from blockyard_operator.core.view import RunView
+from blockyard_operator.core.view import MapsRead, RunView
 from blockyard_operator.resources.run import MOST_FAILURES, RunStatus, StepCounts, StepFailure
 from blockyard_operator.resources.shape import Condition
 
 LOOK_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 5.0
 """Until a run that was refused is started again: its pool may come."""
+LONGEST_AGAIN_SECONDS: Final = 300.0
+"""Until ConfigMaps are read again that were missing, the first time after `AGAIN_SECONDS`."""
 ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled", "Skipped"})
 _POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A run's spec with its template's steps, or what is wrong with it."""
+    """A run's spec with its template's steps, or what is wrong with it. `unread`: ConfigMaps that are to be read."""
 
     spec: Workflow | None
     faults: tuple[Fault, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class Rival(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +53,13 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunWorld(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reconcile sees. `view`: what the interchange said last; None while it has not."""
+    """What a reconcile sees. `view`: what the interchange said last; None while it has not. `maps`: what was read."""
 
     run: Run
     checked: Checked
     connected: bool
     view: RunView | None = None
+    maps: MapsRead | None = None
     rivals: tuple[Rival, ...] = ()
 
 
@@ -72,17 +77,21 @@ def check(
     spec: Mapping[str, Any],
     templates: Mapping[str, Mapping[str, Any]],
     stagers: Stagers = no_others,
+    look: Look = unread,
     *,
     owned: bool = False,
 ) -> Checked:
-    """Read a WorkflowRun's spec. `templates`: specs of the WorkflowTemplates of its namespace, by name."""
+    """Read a WorkflowRun's spec. `templates`: specs of the WorkflowTemplates of its namespace, by name.
+
+    `look`: its ConfigMaps, as far as they were read.
+    """
     found, faults = check_spec(dict(spec), stagers)
     if found is not None:
         faults = concurrency_faults(found, owned=owned)
     if found is not None and not faults and found.template_ref is not None:
         found, faults = merged(found, templates, stagers)
     if found is not None and not faults:
-        found, faults = expanded(found, templates, stagers)
+        found, faults = expanded(found, templates, stagers, look)
     if faults:
         found = None
     if found is None:
@@ -93,7 +102,7 @@ def check(
         for path, pool in pools
         if pool and not _POOL.fullmatch(pool)
     ]
-    return Checked(None if strange else found, tuple(strange))
+    return Checked(None, tuple(strange)) if strange else Checked(found, unread=to_read(found))
 
 
 def reconcile_run(world: RunWorld, now: float) -> do.Plan:
@@ -101,32 +110,60 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
     run, status = world.run, world.run.status
     if run.meta.deleting:
         return do.Plan()
-    attempt, spec, view = _attempt_wanted(run), world.checked.spec, world.view
+    attempt, spec, view = attempt_wanted(run), world.checked.spec, world.view
+    if attempt and spec is None and world.maps is not None:
+        return _read_again(world.maps, run, now)
     if status.phase in ENDED and (not attempt or spec is None or (view is not None and view.line is None)):
         return _after(world, now)
     is_known = view is not None and view.line is not None
     if spec is None and not is_known:
         reason = "; ".join(map(str, world.checked.faults))
-        return _write(world, _Seen("Invalid", "Invalid", reason), now)
+        again = do.Plan() if world.maps is None else _read_again(world.maps, run, now)
+        written = _write(world, _Seen("Invalid", "Invalid", reason), now)
+        return do.Plan(effects=(*written.effects, *again.effects), wake_at=again.wake_at)
     if not world.connected:
         return _write(world, _Seen(status.phase or "Pending", "InterchangeSilent", "the interchange is silent"), now)
     if view is None:
         return do.Plan(effects=(do.AskRun(run.meta, run.name),))
     if view.line is None:
         assert spec is not None
-        if (held := _held_back(world, spec.concurrency_policy)) is not None:
-            return _write(world, held, now)
-        if view.refusal and now - view.at < AGAIN_SECONDS:
-            return _write(world, _Seen("Pending", "Refused", view.refusal), now, wake_at=view.at + AGAIN_SECONDS)
-        return do.Plan(effects=(do.StartRun(run.meta, run.name, spec),))
+        return _begin(world, spec, view, now)
     if attempt and spec is not None and view.line.phase in ENDED and view.attempt < attempt:
-        if view.refusal and now - view.at < AGAIN_SECONDS:
-            return do.Plan(wake_at=view.at + AGAIN_SECONDS)
-        return do.Plan(effects=(do.RetryRun(run.meta, run.name, spec, attempt),))
+        return _begin_again(world, spec, view, attempt, now)
     return _follow(world, view, now)
 
 
-def _attempt_wanted(run: Run) -> int:
+def _begin(world: RunWorld, spec: Workflow, view: RunView, now: float) -> do.Plan:
+    """The interchange does not know it: start it, unless something is to be waited for."""
+    run = world.run
+    if (held := _held_back(world, spec.concurrency_policy)) is not None:
+        return _write(world, held, now)
+    if world.checked.unread:
+        return do.Plan(effects=(do.ReadConfigMaps(run.meta, world.checked.unread),))
+    if view.refusal and now - view.at < AGAIN_SECONDS:
+        return _write(world, _Seen("Pending", "Refused", view.refusal), now, wake_at=view.at + AGAIN_SECONDS)
+    return do.Plan(effects=(do.StartRun(run.meta, run.name, spec),))
+
+
+def _begin_again(world: RunWorld, spec: Workflow, view: RunView, attempt: int, now: float) -> do.Plan:
+    """It has ended, and is to run again."""
+    run = world.run
+    if world.checked.unread:
+        return do.Plan(effects=(do.ReadConfigMaps(run.meta, world.checked.unread),))
+    if view.refusal and now - view.at < AGAIN_SECONDS:
+        return do.Plan(wake_at=view.at + AGAIN_SECONDS)
+    return do.Plan(effects=(do.RetryRun(run.meta, run.name, spec, attempt),))
+
+
+def _read_again(maps: MapsRead, run: Run, now: float) -> do.Plan:
+    """What a run's ConfigMaps held is not in order, and nobody tells when it is: read them again, ever more seldom."""
+    due = maps.at + min(LONGEST_AGAIN_SECONDS, AGAIN_SECONDS * 2.0 ** min(maps.tries - 1, 30))
+    if now < due:
+        return do.Plan(wake_at=due)
+    return do.Plan(effects=(do.ReadConfigMaps(run.meta, tuple(sorted(maps.maps))),))
+
+
+def attempt_wanted(run: Run) -> int:
     """The attempt that `spec.attempt` asks for and that has not begun; 0 for none. What succeeded needs no other."""
     wanted = run.spec.get("attempt")
     is_open = run.status.phase in ("Failed", "Cancelled") and not run.spec.get("cancel")

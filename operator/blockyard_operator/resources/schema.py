@@ -79,11 +79,11 @@ def _type(kind: types.Type) -> Schema:  # noqa: C901 - one flat case for each ki
 
 
 def _union(kind: types.UnionType) -> Schema:
-    """An optional field is simply not required; text or number is Kubernetes' int-or-string."""
+    """An optional field is simply not required; text or number is Kubernetes' int-or-string, text or object anything."""
     inner = [one for one in kind.types if not isinstance(one, types.NoneType)]
     if len(inner) == 1:
         return _type(inner[0])
-    if all(isinstance(one, types.StrType | types.IntType) for one in inner):
+    if all(isinstance(one, types.StrType | types.IntType | types.StructType) for one in inner):
         return {}
     raise TypeError(f"{kind!r}: a resource must not hold a union of these")
 

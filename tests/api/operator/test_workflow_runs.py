@@ -90,6 +90,33 @@ def test_a_run_goes_on_with_the_operator_stopped_and_can_be_cancelled(release: R
     assert (status["phase"], status["steps"]["succeeded"], status["steps"]["cancelled"]) == ("Cancelled", 1, 1)
 
 
+def test_code_in_a_config_map_is_read_when_the_run_starts_and_waited_for(release: Release, runner: PodRunner) -> None:
+    ready(release)
+
+    def run(name: str, config_map: str, key: str = "main.py") -> None:
+        source = {"configMap": {"name": config_map, "key": key}}
+        step = {"name": "a", "source": source, "arguments": {"n": 3}, "outputs": ["n"]}
+        release.apply("WorkflowRun", name, pool="cpu", steps=[step])
+
+    def accepted(name: str) -> tuple[str, str]:
+        found = (release.find("wfr", name) or {}).get("status", {}).get("conditions", [])
+        return next(((one["status"], one.get("message", "")) for one in found if one["type"] == "Accepted"), ("", ""))
+
+    run("early", "code")
+    missing = "spec.steps[0].source.configMap.name: there is no ConfigMap 'code'"
+    release.until("it waits", lambda: accepted("early"), lambda seen: seen[0] == "False" and missing in seen[1])
+    release.run("create", "configmap", "code", "--from-literal=main.py=def main(n): return {'n': n * 2}")
+    run("late", "code")
+    run("keyless", "code", "mian.py")
+    release.run("wait", "--for=condition=Complete", "wfr/late", "--timeout=120s")
+    assert (phase(release, "late"), accepted("late")[0]) == ("Succeeded", "True")
+    wanted = "spec.steps[0].source.configMap.key: ConfigMap 'code' has no key 'mian.py'; did you mean 'main.py'?"
+    release.until("it says which keys there are", lambda: accepted("keyless"), lambda seen: wanted in seen[1])
+    release.until("it is found", lambda: phase(release, "early"), lambda seen: seen == "Succeeded", within=120.0)
+    with pytest.raises(CommandFailed, match="say exactly one of function"):
+        release.apply("WorkflowRun", "x", steps=[{"name": "a", "binary": ["x"], "task": "y"}])
+
+
 def test_a_schedule_makes_runs_and_those_of_one_key_replace_one_another(release: Release, runner: PodRunner) -> None:
     """The only wait is for the turn of a minute; what a schedule says otherwise is seen in virtual time."""
     ready(release)
