@@ -176,10 +176,10 @@ def merged(
     name = spec.template_ref.name if spec.template_ref is not None else ""
     if name not in templates:
         return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
-    own = msgspec.to_builtins(spec)
-    taken = {key: own[key] for key in _OWN if key in own}
+    own, unsaid = msgspec.to_builtins(spec), Workflow()
+    taken = {key: own[key] for key in _OWN if getattr(spec, _snake(key)) != getattr(unsaid, _snake(key))}
     found = templates[name]
-    arguments = {**found.get("arguments", {}), **own.get("arguments", {})}
+    arguments = {**found.get("arguments", {}), **spec.arguments}
     whole, faults = check_spec({**found, **taken, "arguments": arguments}, stagers)
     if whole is not None and whole.template_ref is not None:
         return None, [Fault("spec.templateRef.name", f"template {name!r} takes its steps from another; name that")]

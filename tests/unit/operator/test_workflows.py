@@ -116,6 +116,10 @@ def test_a_template_of_the_namespace_gives_the_steps() -> None:
     other = check({"templateRef": {"name": "t"}, "pool": "gpu", "activeDeadlineSeconds": 60}, {"t": SPEC})
     assert other.spec is not None
     assert (other.spec.pool, other.spec.active_deadline_seconds) == ("gpu", 60)
+    filled_in = msgspec.json.decode('{"templateRef": {"name": "t"}, "pool": "default"}')  # from the schema
+    of_template = check(filled_in, {"t": SPEC}).spec
+    assert of_template is not None
+    assert of_template.pool == "cpu"
     assert "did you mean 't'" in check({"templateRef": {"name": "tt"}}, {"t": SPEC}).faults[0].reason
     chained = check({"templateRef": {"name": "u"}}, {"t": SPEC, "u": {"templateRef": {"name": "t"}}})
     assert "takes its steps from another" in chained.faults[0].reason
