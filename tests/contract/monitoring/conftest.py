@@ -20,12 +20,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty database."""
     if request.param == "sqlite":
         return SqliteDatabase(tmp_path / "history.db")
-    found: PostgresDatabase = request.getfixturevalue("history")
+    found: PostgresDatabase = request.getfixturevalue("postgresql")
     return found
 
 
 @pytest.fixture
-def history(postgres: Postgres) -> PostgresDatabase:
+def postgresql(postgres: Postgres) -> PostgresDatabase:
     """An empty database of PostgreSQL."""
     name = f"history_{next(_numbers)}"
     postgres.run(f"CREATE DATABASE {name}")

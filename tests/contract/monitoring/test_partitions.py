@@ -25,28 +25,28 @@ KEPT = 5 * DAY_US
 
 
 @contextmanager
-def connected(history: PostgresDatabase) -> Iterator[Connection]:
+def connected(postgresql: PostgresDatabase) -> Iterator[Connection]:
     """One transaction."""
-    engine = create_engine(history.url.replace("postgresql://", "postgresql+psycopg://"))
+    engine = create_engine(postgresql.url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
         yield connection
     engine.dispose()
 
 
 @pytest.fixture
-def days(history: PostgresDatabase) -> PostgresDatabase:
+def days(postgresql: PostgresDatabase) -> PostgresDatabase:
     """With the tables, and partitions from `MIDNIGHT` on: as a hub of that day has made them."""
-    sink = SqlSink(history.url)
+    sink = SqlSink(postgresql.url)
     sink.start()
     sink.close()
-    with connected(history) as connection:
+    with connected(postgresql) as connection:
         partitions.make_ahead(connection, KEPT, AT)
-    return history
+    return postgresql
 
 
-def write(history: PostgresDatabase, *instants: int) -> None:
+def write(postgresql: PostgresDatabase, *instants: int) -> None:
     """A sample and a log line of each."""
-    sink = SqlSink(history.url)
+    sink = SqlSink(postgresql.url)
     sink.start()
     for number, at_us in enumerate(instants, 1):
         sample = a_sample(number, at_us)
@@ -54,13 +54,13 @@ def write(history: PostgresDatabase, *instants: int) -> None:
     sink.close()
 
 
-def where(history: PostgresDatabase, table: str) -> dict[str, int]:
+def where(postgresql: PostgresDatabase, table: str) -> dict[str, int]:
     """Rows by partition."""
-    return dict(history.ask(f"SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1"))
+    return dict(postgresql.ask(f"SELECT tableoid::regclass::text, count(*) FROM {table} GROUP BY 1"))
 
 
-def bounds(history: PostgresDatabase, table: str) -> list[tuple[int, int]]:
-    with connected(history) as connection:
+def bounds(postgresql: PostgresDatabase, table: str) -> list[tuple[int, int]]:
+    with connected(postgresql) as connection:
         return sorted((one.begin_us, one.end_us) for one in partitions.found(connection, table))
 
 
@@ -96,13 +96,13 @@ def test_much_that_is_kept_makes_few_and_wide_partitions(days: PostgresDatabase)
     assert end - begin == 100 * DAY_US
 
 
-def test_a_day_that_has_rows_in_the_rest_is_left_there(history: PostgresDatabase) -> None:
-    write(history, AT)
-    with connected(history) as connection:
+def test_a_day_that_has_rows_in_the_rest_is_left_there(postgresql: PostgresDatabase) -> None:
+    write(postgresql, AT)
+    with connected(postgresql) as connection:
         partitions.make_ahead(connection, KEPT, AT)
-    write(history, AT + 1)
-    assert where(history, "samples") == {"samples_rest": 2}
-    assert bounds(history, "samples")[0][0] == MIDNIGHT + DAY_US
+    write(postgresql, AT + 1)
+    assert where(postgresql, "samples") == {"samples_rest": 2}
+    assert bounds(postgresql, "samples")[0][0] == MIDNIGHT + DAY_US
 
 
 def test_days_that_are_old_go_whole_and_a_day_that_is_partly_old_stays(days: PostgresDatabase) -> None:
@@ -114,33 +114,33 @@ def test_days_that_are_old_go_whole_and_a_day_that_is_partly_old_stays(days: Pos
     assert gone["events"] >= 1, "those of the rest are counted one by one"
 
 
-def test_a_hub_with_a_policy_makes_partitions_before_it_writes(history: PostgresDatabase) -> None:
+def test_a_hub_with_a_policy_makes_partitions_before_it_writes(postgresql: PostgresDatabase) -> None:
     now = int(time.time() * 1e6)
-    sink = SqlSink(history.url, keep_days=5)
+    sink = SqlSink(postgresql.url, keep_days=5)
     sink.start()
     sink.write([an_arrival(a_sample(1, now))])
     sink.close()
-    (name,) = where(history, "samples")
+    (name,) = where(postgresql, "samples")
     assert name != "samples_rest"
-    without = SqlSink(history.url)
+    without = SqlSink(postgresql.url)
     without.start()
-    before = bounds(history, "samples")
+    before = bounds(postgresql, "samples")
     without.close()
-    assert bounds(history, "samples") == before
+    assert bounds(postgresql, "samples") == before
 
 
-def test_who_might_read_before_an_upgrade_may_read_after_it(history: PostgresDatabase) -> None:
-    with connected(history) as connection:
+def test_who_might_read_before_an_upgrade_may_read_after_it(postgresql: PostgresDatabase) -> None:
+    with connected(postgresql) as connection:
         schema.upgrade(connection, "0005")
-    history.do("DROP ROLE IF EXISTS reader_of_history")
-    history.do("CREATE ROLE reader_of_history")
-    history.do('GRANT SELECT ON samples, events, "orphans" TO reader_of_history')
-    write(history, AT)
+    postgresql.do("DROP ROLE IF EXISTS reader_of_history")
+    postgresql.do("CREATE ROLE reader_of_history")
+    postgresql.do('GRANT SELECT ON samples, events, "orphans" TO reader_of_history')
+    write(postgresql, AT)
     ask = "SELECT has_table_privilege('reader_of_history', '{}', 'SELECT')"
     for table in ("samples", "events", "orphans"):
-        assert history.ask(ask.format(table)) == [(True,)]
-    history.do("REVOKE ALL ON samples, events, orphans, samples_rest, events_rest FROM reader_of_history")
-    history.do("DROP ROLE reader_of_history")
+        assert postgresql.ask(ask.format(table)) == [(True,)]
+    postgresql.do("REVOKE ALL ON samples, events, orphans, samples_rest, events_rest FROM reader_of_history")
+    postgresql.do("DROP ROLE reader_of_history")
 
 
 def test_rows_of_all_partitions_go_down_into_one_table_and_up_again(days: PostgresDatabase) -> None:
