@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -48,12 +48,32 @@ def expanded(
     if all(step.template is None for step in spec.steps):
         plain, unfilled = filled_in(spec, look)
         return (None if unfilled else plain), unfilled
-    steps: list[Step] = []
-    origins: list[tuple[int, str]] = []
-    """Of each: the place of the step that it was or came from, and its own name in a template."""
-    last: dict[str, list[str]] = {}
-    """Of each template step those that nothing of it waits for."""
     faults: list[Fault] = []
+    steps, origins, last = _laid_out(spec, templates, stagers, faults)
+    if not faults and len(steps) > MOST_LOCAL_STEPS:
+        reason = f"has {len(steps)} steps with those of templates, at most {MOST_LOCAL_STEPS}"
+        faults.append(Fault("spec.steps", reason))
+    if faults:
+        return None, faults
+    pointed = _all_pointed(spec, steps, origins, last, faults)
+    if faults:
+        return None, faults
+    whole, unfilled = filled_in(pointed, look)
+    faults = [_placed(fault, origins) for fault in sorted([*unfilled, *faults_of(whole, stagers)])]
+    return (None if faults else whole), faults
+
+
+_Origin: TypeAlias = tuple[int, str]
+"""The place of the step that a step was or came from, and its own name in a template, '' of none."""
+
+
+def _laid_out(
+    spec: Workflow, templates: Templates, stagers: Stagers, faults: list[Fault]
+) -> tuple[list[Step], list[_Origin], dict[str, list[str]]]:
+    """All steps, where each comes from, and of each template step those that nothing of it waits for."""
+    steps: list[Step] = []
+    origins: list[_Origin] = []
+    last: dict[str, list[str]] = {}
     for place, step in enumerate(spec.steps):
         if step.template is None:
             steps.append(step)
@@ -67,12 +87,13 @@ def expanded(
         last[step.name] = _last(inner)
         steps += inner
         origins += [(place, one.name.removeprefix(f"{step.name}-")) for one in inner]
-    if faults:
-        return None, faults
-    if len(steps) > MOST_LOCAL_STEPS:
-        return None, [
-            Fault("spec.steps", f"has {len(steps)} steps with those of templates, at most {MOST_LOCAL_STEPS}")
-        ]
+    return steps, origins, last
+
+
+def _all_pointed(
+    spec: Workflow, steps: list[Step], origins: list[_Origin], last: Mapping[str, list[str]], faults: list[Fault]
+) -> Workflow:
+    """The spec with these steps, which refer to the last steps of templates where they referred to those."""
     made: list[Step] = []
     for step, (place, _) in zip(steps, origins, strict=True):
         try:
@@ -84,11 +105,7 @@ def expanded(
         on_exit = None if on_exit is None else _pointed(on_exit, last)
     except _Bad as bad:
         faults.append(Fault(f"spec.onExit.{bad.field}", bad.reason))
-    if faults:
-        return None, faults
-    whole, unfilled = filled_in(msgspec.structs.replace(spec, steps=made, on_exit=on_exit), look)
-    faults = [_placed(fault, origins) for fault in sorted([*unfilled, *faults_of(whole, stagers)])]
-    return (None if faults else whole), faults
+    return msgspec.structs.replace(spec, steps=made, on_exit=on_exit)
 
 
 def _placed(fault: Fault, origins: list[tuple[int, str]]) -> Fault:
@@ -242,9 +259,8 @@ def _rewritten(
     """A step with other references in its texts and in its condition."""
     plain = {"arguments": step.arguments, "binary": step.binary, "environment": step.environment}
     found = filled(plain, reference, _SCOPE)
-    texts_of = ("binary", "environment")
     changes: dict[str, Any] = {"arguments": found["arguments"]}
-    for field in texts_of:
+    for field in ("binary", "environment"):
         if found[field]:
             changes[field] = _as_texts(found[field])
     if step.mpi is not None:
