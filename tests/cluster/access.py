@@ -149,7 +149,7 @@ def cluster_for_tests(workshop: Workshop, checkout: Path) -> Iterator[Cluster]:
     if given and Path(given) != runner.layout.kubeconfig:
         yield GivenCluster(workshop, Path(given), own=False)
         return
-    made, keep = not runner.is_up(), os.environ.get("BLOCKYARD_KEEP_CLUSTER")
+    made, keep = True, os.environ.get("BLOCKYARD_KEEP_CLUSTER")  # one that fails while it starts is ours, too
     try:
         made = runner.up()
         runner.renew_volumes()  # tests before this one may have used them
