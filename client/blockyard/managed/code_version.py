@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -12,16 +15,36 @@ from blockyard.managed.records import CodeVersion
 MOST_DIFF: Final = 200_000
 """Letters of a diff that are kept."""
 _SECONDS: Final = 10.0
+_PLAIN: Final = ("--no-color", "--no-ext-diff", "--no-textconv")
 
 
 def code_version(folder: str) -> CodeVersion:
     """Of the repository that `folder` is in; empty when it is in none, or git is not installed."""
     top = _top(os.path.abspath(folder))
-    sha = _git(top, "rev-parse", "HEAD") if top else ""
+    if not top:
+        return CodeVersion(folder=folder)
+    # Beside each other, for a program waits for both.
+    asked = [_ask(top, "rev-parse", "HEAD"), _ask(top, "diff", "HEAD", *_PLAIN)]
+    sha, diff = (_said(one) for one in asked)
     if not sha:
         return CodeVersion(folder=folder)
-    diff = _git(top, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
     return CodeVersion(folder=top, git_sha=sha.strip(), git_diff=diff[:MOST_DIFF], is_clipped=len(diff) > MOST_DIFF)
+
+
+def folder_of_program(words: Sequence[str], directory: str, path: str) -> str:
+    """The folder of the first word of a command that names a file or folder in a repository; '' when none does.
+
+    So it is the program's own, or else that of the script which it is given. `directory`: where it works; `path`: its
+    PATH. A link leads to what it names: the interpreter of a virtual environment is not the code of the repository.
+    """
+    program = words[0] if words else ""
+    if program and os.sep not in program:
+        program = shutil.which(program, path=path) or ""
+    folders: dict[str, None] = {}
+    for word in (program, *words[1:]):
+        if word and (found := _named_by(os.path.join(directory, word))):
+            folders[found] = None
+    return next((folder for folder in folders if _top(folder)), "")
 
 
 @lru_cache(maxsize=256)
@@ -30,7 +53,16 @@ def code_version_once(folder: str, importer: int) -> CodeVersion:
     return code_version(folder)
 
 
-@lru_cache(maxsize=256)
+def _named_by(path: str) -> str:
+    """The folder that this is, or is in; '' when there is no such thing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # a word may be anything: too long, with a NUL
+        return ""
+    found = os.path.realpath(path)
+    return found if stat.S_ISDIR(mode) else os.path.dirname(found)
+
+
 def _top(folder: str) -> str:
     """Without starting git where there is nothing for it."""
     while folder != os.path.dirname(folder):
@@ -40,14 +72,26 @@ def _top(folder: str) -> str:
     return ""
 
 
-def _git(folder: str, *arguments: str) -> str:
+def _ask(folder: str, *arguments: str) -> subprocess.Popen[bytes] | None:
     # A repository's own settings must not make git start programs of its choice.
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", folder, *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_SECONDS
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
+        return None
+
+
+def _said(asked: subprocess.Popen[bytes] | None) -> str:
+    """What it prints; '' when it fails, or takes too long."""
+    if asked is None:
         return ""
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+    with asked:
+        try:
+            printed, _ = asked.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            return ""
+    return printed.decode(errors="replace") if asked.returncode == 0 else ""

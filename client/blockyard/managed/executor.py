@@ -39,7 +39,7 @@ from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import artefacts, course, default_hooks, launch, outputs, supervision, telling
 from blockyard.managed.capture import Stream
-from blockyard.managed.code_version import code_version
+from blockyard.managed.code_version import code_version, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved
@@ -106,8 +106,9 @@ class BaseExecutor(ABC):
 
         `directory`: where the task works; '' for this process's own. `folder`: where record, streams and artefacts go;
         '' for one that is removed at the end, unless the task leaves artefacts. `echo`: print what the task prints.
-        `code`: the folder whose commit is recorded. `sinks`: functions that get the executor when its task has ended,
-        or names of entry points of the group ``blockyard.result_sinks``.
+        `code`: the folder whose commit is recorded; '' for that of the function, or of what the program's words name.
+        `sinks`: functions that get the executor when its task has ended, or names of entry points of the group
+        ``blockyard.result_sinks``.
         """
         if not task:
             raise ConfigError("executor: task=''; give the task a name")
@@ -478,6 +479,15 @@ class BaseExecutor(ABC):
     def _code_version(self) -> CodeVersion:
         """Of `code`. An override may know better."""
         return code_version(self.code) if self.code else CodeVersion()
+
+    def _code_of_program(self, words: Sequence[str]) -> CodeVersion:
+        """Of `code`, or else of what the program's words name, or of the folder that it was told to work in."""
+        if self.code:
+            return code_version(self.code)
+        path = self.environment.variables.get("PATH", os.defpath)
+        folder = folder_of_program(words, self.directory, path) or self._directory
+        found = code_version(folder) if folder else CodeVersion()
+        return found if found.git_sha else CodeVersion()
 
     def _store_start(self) -> None:
         variables = os.environ

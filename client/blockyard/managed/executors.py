@@ -121,6 +121,9 @@ class BinaryExecutor(BaseExecutor):
 
             self.parameters_schema = models.schema(self._model.__class__)
 
+    def _code_version(self) -> CodeVersion:
+        return self._code_of_program(self._command.argv)
+
     def submit_cmd(self) -> Command:
         if self._model is not None:
             from blockyard.managed import models  # pydantic is there, since a model is
@@ -171,6 +174,7 @@ class MPIExecutor(BaseExecutor):
         self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
         self.speaks = not command
         others.setdefault("policy", Policy(needs_result=not command))
+        others.setdefault("code", "" if command else _folder_of(task))
         self._host = host
         self._leading: Leading | None = None
         self._is_bereft = False
@@ -222,10 +226,17 @@ class MPIExecutor(BaseExecutor):
     def submit_cmd(self) -> Command:
         launcher = self._launcher or (_mpirun(), *self._where(), *self._flags())
         if self._words:
-            words = filled(self._words, self.parameters) if self._fill else list(self._words)
+            words = self._program()
         else:
             words = python_command(self._target, self._plain_parameters(), self.make_folder(), self._python)
         return Command((*launcher, *words))
+
+    def _code_version(self) -> CodeVersion:
+        # Not its command's, which begins with the launcher's words; '' when it came to none.
+        return self._code_of_program(self._program() if self._command.argv else ())
+
+    def _program(self) -> list[str]:
+        return filled(self._words, self.parameters) if self._fill else list(self._words)
 
     def module_path(self) -> str:
         return super().module_path() if self._python or self._words else module_path()

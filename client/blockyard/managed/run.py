@@ -54,7 +54,8 @@ class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     directory: str = ""
     """Where it works; '' for the caller's own folder."""
     code: str = ""
-    """The folder whose commit and changes are recorded; '' for that of `function`."""
+    """The folder whose commit and changes are recorded; '' for that of `function`, of the first word of `binary` that
+    names something in a repository, or else `directory`."""
     folder: str = ""
     """Where record, streams and artefacts stay; '' for nowhere, unless it leaves artefacts."""
     stdin: str = ""

@@ -20,6 +20,7 @@ from blockyard.managed import (
     HookEvent,
     ManagedResult,
     ManagedTaskFailed,
+    MPIExecutor,
     Output,
     PipeCommunicator,
     Point,
@@ -31,6 +32,7 @@ from blockyard.managed import (
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
+from tests import repositories
 from tests.integration.managed import jobs
 from tests.machine import ROOT
 
@@ -262,6 +264,22 @@ def test_the_commit_of_a_programs_code_is_recorded_where_it_is_said() -> None:
     found = run_managed({"binary": ["true"], "code": str(ROOT / "tests")})
     assert found.record.code.git_sha == git("rev-parse", "HEAD")
     assert found.record.spec["code"] == str(ROOT / "tests")
+
+
+def test_a_programs_code_is_where_its_words_lie_or_where_it_works(tmp_path: Path) -> None:
+    script = tmp_path / "look.sh"
+    sha = repositories.make(script)
+    by_launcher = MPIExecutor("look", 1, command=[script], launcher=["env"])  # which takes the place of mpirun
+    for executor in (
+        BinaryExecutor("look", [script]),
+        BinaryExecutor("look", ["sh", "-c", ". ./look.sh"], directory=tmp_path),
+        by_launcher,
+    ):
+        found = executor.execute_task().check()
+        assert (found.stdout, found.record.code.git_sha) == ("two\n", sha)
+    assert not BinaryExecutor("look", ["true"]).execute_task().record.code.git_sha
+    refused = BinaryExecutor("look", ["{{ x }}"]).execute_task()
+    assert (refused.reason, refused.record.code.git_sha) == ("Unknown", "")
 
 
 def git(*words: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from blockyard import Client
 from blockyard.managed import run_managed
+from tests import repositories
 from tests.integration.processes import WITHIN, House, kill, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -112,3 +113,19 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
     )
     assert found[0][1] > found[1][1]
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
+
+
+@pytest.mark.parametrize("kind", ["binary", pytest.param("mpi", marks=pytest.mark.needs_mpi)])
+def test_a_steps_program_is_recorded_with_commit_and_changes_of_its_code(
+    kind: str, client: Client, house: House, tmp_path: Path
+) -> None:
+    """The program is in no repository, and the step works in a folder of its own; the script that it runs is in one."""
+    script = tmp_path / "look.sh"
+    sha = repositories.make(script)
+    words = ["sh", str(script)]
+    what: dict[str, Any] = {"binary": words} if kind == "binary" else {"mpi": {"command": words, "ranks": 1}}
+    client.run({"steps": [{"name": kind, **what}]}, name=f"code-{kind}").succeed(WITHIN)
+    rows = wait_until("its record is told", lambda: asked(house, "record", kind), bool)
+    code = json.loads(rows[0][0])["code"]
+    assert (code["folder"], code["git_sha"]) == (str(tmp_path), sha)
+    assert "-echo one\n+echo two\n" in code["git_diff"]
