@@ -200,6 +200,13 @@ class BrokenBlockyard(BlockyardError, BrokenExecutor):
     """The client cannot go on: interchange gone for good, pool failed, or used after a fork. Open a new client."""
 
 
+class PoolFailed(BrokenBlockyard):
+    """A pool was given up, because its blocks fail: all its futures fail with this, and so do later submits.
+
+    Mend what the message names (image, environment, limits) and submit again; a local pool is to be opened again first.
+    """
+
+
 class VersionMismatch(BlockyardError):
     """Two parts differ in Python's minor version or in the protocol. Install the same on both, as the message says."""
 

@@ -148,8 +148,8 @@ class Applier:
                 line.report(queue, block, status)
                 if status.terminal:
                     self._rim.metrics.ends.labels(str(status.state)).inc()
-            case do.FailTasks(queue=queue):
-                line.fail_tasks(queue)
+            case do.FailTasks(queue=queue, reason=reason):
+                line.fail_tasks(queue, reason)
             case do.AskRadio() | do.ShutRadio():
                 self._ask_hub(effect)
 

@@ -270,9 +270,9 @@ class Interchange:
 
         self._ask(control.Runs(_MOST_RUNS), compare_runs)
 
-    def fail_tasks(self, queue: str) -> None:
-        """End all unfinished tasks of a pool."""
-        self._ask(control.CancelMatching(pool=queue))
+    def fail_tasks(self, queue: str, reason: str) -> None:
+        """End all unfinished tasks of a pool with `PoolFailed` and this reason."""
+        self._ask(control.CancelMatching(pool=queue, given_up=reason))
 
     # --- in the loop ------------------------------------------------------------------------------------------------
 

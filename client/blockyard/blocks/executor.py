@@ -19,13 +19,13 @@ from blockyard.blocks import errors, launchers, scaling
 from blockyard.blocks.block_loop import BlockLoop, OnBlock, Rim
 from blockyard.blocks.engine import Engine, ResourceSpecification
 from blockyard.blocks.errors import CarryOn, ErrorHandler, History, Verdict
-from blockyard.blocks.faults import PoolFailed
 from blockyard.blocks.launchers import BlockShape
 from blockyard.blocks.ledger import BlockLedger, Terms
 from blockyard.blocks.monitoring_info import BlockInfo
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import BlockRequest, Provider
 from blockyard.blocks.states import JobStatus
+from blockyard.errors import PoolFailed
 from blockyard.ids import BlockId, TaskId
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from blockyard.errors import BlockyardError, BrokenBlockyard, ConfigError
+from blockyard.errors import BlockyardError, ConfigError
 
 
 class BlocksError(BlockyardError):
@@ -47,13 +47,6 @@ class ChannelError(BlocksError):
 
 class ScalingRefused(BlocksError):
     """Blocks were asked for by hand beyond what the pool allows, or from an executor that does not run."""
-
-
-class PoolFailed(BrokenBlockyard):
-    """The pool's block error handler gave up: all its futures fail with this, and so do later submits.
-
-    Mend what the message names (image, environment, limits), then open the pool again.
-    """
 
 
 class Fault(msgspec.Struct, frozen=True):

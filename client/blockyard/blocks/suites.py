@@ -28,12 +28,12 @@ from blockyard.blocks.drawn import carry_out, draw_histories, draw_pools, drawn_
 from blockyard.blocks.engine import Engine
 from blockyard.blocks.errors import CarryOn, ErrorHandler, ErrorLimits, FailAll, History, PauseUntil
 from blockyard.blocks.executor import BlockExecutor
-from blockyard.blocks.faults import PoolFailed
 from blockyard.blocks.launchers import BlockShape, Launcher
 from blockyard.blocks.provider import BlockRequest, Provider
 from blockyard.blocks.scaling import Demand, Strategy
 from blockyard.blocks.states import JobId, JobState, JobStatus, is_legal
 from blockyard.blocks.watched import PATIENCE, watched
+from blockyard.errors import PoolFailed
 from blockyard.ids import BlockId
 
 Executor: TypeAlias = BlockExecutor | BlocklessExecutor

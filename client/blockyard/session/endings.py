@@ -60,10 +60,16 @@ def _error(outcome: Outcome) -> Exception:
             cause = failure.types[0] if failure.types else ""
             return errors.DependencyError(f"{name} was not run: {failure.message}", failure.task or outcome.task, cause)
         case Status.REFUSED:
-            return errors.RequestTooLarge(message)
+            kind = failure.types[0] if failure.types else ""
+            return _NEVER_RUN.get(kind, errors.RequestTooLarge)(message)
         case _:
             return errors.TaskLost(message)
 
+
+_NEVER_RUN: dict[str, type[errors.BlockyardError]] = {
+    f"{kind.__module__}.{kind.__qualname__}": kind for kind in (errors.ConfigError, errors.PoolFailed)
+}
+"""What a task that can never run ends with, by the type that its failure names."""
 
 _REFUSALS: dict[str, type[errors.BlockyardError]] = {
     "pool": errors.UnknownPool,

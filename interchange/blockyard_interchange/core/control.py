@@ -61,6 +61,8 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
             reply(state, session, message.number, answer)
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
         refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
+    elif isinstance(question, asked.CancelMatching) and question.given_up and not rights.is_keeper(session):
+        refuse(state, session, message.number, "key", f"given_up: only a keeper gives pools up, {session.user} is none")
     elif _asks_in_vain(state, question):
         reply(state, session, message.number, _no_pool(state, session, pool))
     elif isinstance(question, asked.Watch) and _is_there(state, pool):
@@ -176,12 +178,16 @@ def _carry_out(
             found = [task for name in order.tasks if (task := state.tasks.get(TaskId(name))) is not None]
             return _cancel(state, session, found, now)
         case asked.CancelMatching():
-            return _cancel(state, session, [task for task in state.tasks.values() if _is_of(task, order)], now)
+            found = [task for task in state.tasks.values() if _is_of(task, order)]
+            return _cancel(state, session, found, now, order.given_up)
 
 
-def _cancel(state: State, session: Session, tasks: list[Task], now: float) -> int:
+def _cancel(state: State, session: Session, tasks: list[Task], now: float, given_up: str = "") -> int:
     unfinished = [task for task in rights.visible(state, session, tasks) if task.outcome is None]
-    sessions.cancel(state, unfinished, now)
+    if given_up:
+        sessions.fail_pool(state, unfinished, given_up, now)
+    else:
+        sessions.cancel(state, unfinished, now)
     return len(unfinished)
 
 

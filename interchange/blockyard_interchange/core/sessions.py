@@ -226,6 +226,24 @@ def cancel(state: State, tasks: list[Task], now: float) -> None:
 _CANCELLED = Failure("it was cancelled")
 
 
+def end(state: State, task: Task, status: Status, failure: Failure, now: float) -> None:
+    """End a task that has not ended, at once; what runs of it is stopped, and what is still said of it is late."""
+    if task.flags & Flag.GANG:
+        gangs.on_cancel(state, task)
+    elif task.manager is not None:
+        managers.stop(state, [task])
+        outcomes.forget(state, task.manager, task)
+    outcomes.finish(state, task, Outcome(task.id, task.epoch, status, failure=failure), now)
+
+
+def fail_pool(state: State, tasks: list[Task], reason: str, now: float) -> None:
+    """End unfinished tasks of pools that their keeper gave up; those that are being cancelled end as that."""
+    for task in tasks:
+        if not task.flags & Flag.CANCELLING and task.outcome is None:
+            sentence = f"pool {task.order.pool.name} was given up: {reason}"
+            end(state, task, Status.REFUSED, Failure(sentence, ["blockyard.errors.PoolFailed"]), now)
+
+
 def on_reattach(state: State, session: Session, message: wire.Reattach) -> None:
     """Name the run's unfinished and uncollected tasks, and show this session all outcomes of the run from now on."""
     run = session.run

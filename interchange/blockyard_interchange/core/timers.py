@@ -3,11 +3,11 @@
 import heapq
 
 from blockyard.ids import ManagerId, TaskId
-from blockyard.wire.records import Failure, Outcome, Status
-from blockyard_interchange.core import caching, gangs, hosted, keeping, managers, outcomes, sessions
+from blockyard.wire.records import Failure, Status
+from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, sessions
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.settings import MISSED_HEARTBEATS
-from blockyard_interchange.core.state import Flag, Loss, State, Task, TaskState
+from blockyard_interchange.core.state import Loss, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
 
@@ -47,13 +47,7 @@ def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
 
 def _deadline(state: State, task: Task, now: float) -> None:
     sentence = f"it was not finished within {task.order.spec.deadline:g} s of its submission"
-    if task.flags & Flag.GANG:
-        gangs.on_cancel(state, task)
-    elif task.manager is not None:
-        managers.stop(state, [task])
-        outcomes.forget(state, task.manager, task)
-    failure = Failure(sentence, ["blockyard.errors.DeadlineExceeded"])
-    outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DEADLINE, failure=failure), now)
+    sessions.end(state, task, Status.DEADLINE, Failure(sentence, ["blockyard.errors.DeadlineExceeded"]), now)
 
 
 def _excuse_managers(state: State, seconds: float, now: float) -> None:

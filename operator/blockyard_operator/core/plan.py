@@ -131,7 +131,7 @@ class ReportBlock(msgspec.Struct, frozen=True):
 
 
 class FailTasks(msgspec.Struct, frozen=True):
-    """Tell the interchange to end all tasks of a pool that was given up."""
+    """Tell the interchange to end all tasks of a pool that was given up; `reason`: why, and what is to be done."""
 
     queue: str
     reason: str

@@ -44,6 +44,8 @@ KEPT: Final = 3
 """And so many of those that ended otherwise."""
 CHECK_AGAIN: Final = 60.0
 """Seconds after which a template that was refused is held against the API server again."""
+TOLD: Final = 500
+"""Characters of the evidence that each task of a pool that was given up fails with: there may be a million tasks."""
 CREATIONS: Final = 50
 """Blocks made in one pass; the next pass makes more."""
 
@@ -58,7 +60,7 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
     choice = msgspec.structs.replace(_choose(world, living, ended, radio, now), radio=radio)
     effects = [*_prepare(world, now), *radio.effects, *_drains(choice), *_starts(world, choice), *_forget(ended, now)]
     if choice.allowed.given_up and world.queue is not None and world.queue.demand.outstanding > 0:
-        effects.append(do.FailTasks(pool.queue, choice.allowed.message))
+        effects.append(do.FailTasks(pool.queue, _why_given_up(pool.meta.name, choice.allowed.message)))
     wake_at = earliest(choice.wake_at, radio.wake_at, *_tried_again(world, now))
     if _has_yet_to_hear(world, now):
         return do.Plan(effects=tuple(effects), wake_at=earliest(wake_at, world.answer_due or None))
@@ -71,6 +73,12 @@ def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
         effects.append(do.WritePoolStatus(pool.meta, status, urgent=calm != pool.status))
         effects += told
     return do.Plan(effects=tuple(effects), wake_at=wake_at)
+
+
+def _why_given_up(name: str, found: str) -> str:
+    """What the futures of its tasks say: what to do first, for what was found may end with a log, and is cut."""
+    short = found if len(found) <= TOLD else f"{found[: TOLD - 1]}…"
+    return f"mend the template of WorkerPool {name} and submit again; {short}"
 
 
 def _has_yet_to_hear(world: PoolWorld, now: float) -> bool:

@@ -51,7 +51,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Degraded": {
         "AsExpected": "",
         "BlocksFailing": "the last blocks failed at their start; the next try comes after a pause",
-        "GivenUp": "the error policy gave the pool up, and its tasks with it; change the pool's template",
+        "GivenUp": "the error policy gave the pool up; its tasks fail with `PoolFailed`; change the pool's template",
         "PythonUnsupported": "the image's Python is none that the worker comes for; change the image",
         "Refused": "the interchange does not want managers of this image",
         "…": "the reason of a block whose end a rule of `podFailureRules` called `Halt`",

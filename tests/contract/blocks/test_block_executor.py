@@ -15,11 +15,12 @@ import pytest
 
 from blockyard.blocks.errors import ErrorLimits
 from blockyard.blocks.executor import BlockExecutor
-from blockyard.blocks.faults import PoolFailed, ScalingRefused
+from blockyard.blocks.faults import ScalingRefused
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import LocalProvider
 from blockyard.blocks.scaling import BlockView, Decision, Demand, Policy, auto
 from blockyard.blocks.states import JobId, JobState, JobStatus
+from blockyard.errors import PoolFailed
 from blockyard.ids import BlockId
 from tests.contract.blocks.conftest import MakeExecutor
 from tests.contract.blocks.fake_engine import MANAGER, FakeEngine

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client
+from blockyard.errors import PoolFailed
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 from blockyard.wire import control
@@ -75,6 +76,21 @@ def test_a_pools_demand_is_pushed_as_it_changes(tmp_path: Path) -> None:
         await until(news, "its manager has left", lambda: idle(line) == 0)
         line.forget("ns.cpu")
         assert line.view("ns.cpu") is None
+
+    tell(tmp_path, story)
+
+
+def test_the_futures_of_a_pool_that_is_given_up_say_why(tmp_path: Path) -> None:
+    async def story(line: Interchange, news: News, served: House) -> None:
+        served.start().wait_ready()
+        line.announce(control.SetPool("ns.cpu", [KeyPair.new().public]))
+        await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
+        client = await asyncio.to_thread(served.client)
+        future = client.options(pool="ns.cpu").submit(abs, -3)
+        await until(news, "a task waits", lambda: queued(line) == 1)
+        line.fail_tasks("ns.cpu", "mend the image")
+        with pytest.raises(PoolFailed, match=r"pool ns\.cpu was given up: mend the image"):
+            await asyncio.to_thread(future.result, WITHIN)
 
     tell(tmp_path, story)
 

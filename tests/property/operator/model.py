@@ -77,6 +77,8 @@ class Model:
         self.done: dict[str, int] = {}
         self.effects: list[do.Effect] = []
         self.pod_times: list[float] = []
+        self.log = ""
+        """How the log of a pod that fails ends."""
         self.obeys = True
         """Whether managers that are being drained leave before their pods are deleted."""
         self.crash_after: int | None = None
@@ -337,6 +339,8 @@ class Model:
     def _end(self, status: Raw, code: int) -> None:
         status["phase"] = "Failed" if code else "Succeeded"
         detail = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": text(self.now)}
+        if code and self.log:
+            detail["message"] = self.log
         status["containerStatuses"] = [{"name": "worker", "state": {"terminated": detail}}]
 
     def _remove(self, name: str, raw: Raw, block: str) -> None:

@@ -216,7 +216,22 @@ def test_a_pool_that_is_given_up_fails_its_tasks() -> None:
     model.queued = 1
     model.run(60)
     assert model.condition("Ready") == ("False", "GivenUp")
-    assert {effect.queue for effect in made(model, do.FailTasks)} == {"n.p"}
+    (order,) = made(model, do.FailTasks)
+    assert order.queue == "n.p"
+    what_to_do, found = order.reason.split("; ", 1)
+    assert what_to_do == "mend the template of WorkerPool p and submit again"
+    assert found.startswith("all 2 blocks so far failed; last was block p-")
+
+
+def test_what_each_task_of_a_pool_that_is_given_up_fails_with_is_short() -> None:
+    model = Model(lambda name: "1")
+    model.add_pool(blocks={"max": 1}, errorPolicy={"name": "simple", "threshold": 1})
+    model.log = "x" * 4000
+    model.queued = 1
+    model.run(60)
+    (order,) = made(model, do.FailTasks)
+    assert order.reason.endswith("xxx…")
+    assert len(order.reason) < 600
 
 
 @pytest.mark.parametrize(
