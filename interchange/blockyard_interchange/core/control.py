@@ -277,7 +277,9 @@ def publish(state: State, now: float) -> None:
             continue
         pool.roster_at = now + len(pool.managers) * _MANAGER_SECONDS
         pool.publish_at = max(now + _PUBLISH_SECONDS, pool.roster_at)
-        pool.roster_changed = False
+        if last is not None and not _may_differ(state, pool, last):
+            continue
+        pool.roster_changed = pool.is_stirred = False
         demand = _demand(pool, state.opening, now)
         if last is not None and msgspec.structs.replace(demand, at=last.at) == last:
             continue
@@ -288,20 +290,35 @@ def publish(state: State, now: float) -> None:
                 reply(state, session, number, demand)
 
 
+def _may_differ(state: State, pool: Pool, last: asked.Demand) -> bool:
+    """Whether it is worth a look at each manager of a pool: of one at rest there may be thousands."""
+    is_stirred = pool.is_stirred or pool.roster_changed or pool.name in state.hungry
+    return is_stirred or _outstanding(pool) != last.outstanding or _task_seconds(pool) != last.task_seconds
+
+
+def _outstanding(pool: Pool) -> int:
+    counters = pool.counters
+    return counters.submitted - counters.done - counters.failed - counters.cancelled
+
+
+def _task_seconds(pool: Pool) -> float:
+    entry = pool.last_entry
+    return entry.seconds if entry is not None and entry.seconds is not None else -1.0
+
+
 def _demand(pool: Pool, opening: int, now: float) -> asked.Demand:
     gangs = sum(
         task.order.slots * requests.managers_needed(task.order.spec)
         for task in pool.gangs
         if task.state is TaskState.QUEUED
     )
-    counters, entry = pool.counters, pool.last_entry
     return asked.Demand(
         pool.name,
         pool.queue.size + gangs,
         sum(one.load for one in pool.managers.values()),
-        counters.submitted - counters.done - counters.failed - counters.cancelled,
+        _outstanding(pool),
         pool.queued_since or -1.0,
-        entry.seconds if entry is not None and entry.seconds is not None else -1.0,
+        _task_seconds(pool),
         [_load(block, members) for block, members in listing.members(pool).items()],
         now,
         opening,

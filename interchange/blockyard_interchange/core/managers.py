@@ -150,7 +150,7 @@ def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> Non
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
     _count(manager, message.tally)
     if message.draining and not manager.draining:
-        manager.draining = True
+        manager.draining = manager.pool.is_stirred = True
         no_room(manager)
     known = {name for name, _ in manager.running}
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
@@ -227,7 +227,7 @@ def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: 
 
 def drain(state: State, manager: Manager, grace: float) -> None:
     """Give a manager nothing more; it hands back what waits and finishes what runs, at most `grace` seconds long."""
-    manager.draining = True
+    manager.draining = manager.pool.is_stirred = True
     gangs.on_drain(state, manager)
     no_room(manager)
     state.effects.before.append((manager.peer, wire.Drain(grace)))

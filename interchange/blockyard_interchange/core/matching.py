@@ -35,6 +35,7 @@ def match(state: State, now: float) -> None:
     """Hand out tasks in all pools in which something changed."""
     hungry, state.hungry = state.hungry, {}
     for pool in hungry.values():
+        pool.is_stirred = True
         if pool.gangs:
             gangs.reserve(state, pool, now)
         if pool.queue.size and (pool.roomy or pool.idle):

@@ -360,8 +360,8 @@ class Pool:
     """A set of like blocks with one queue."""
 
     __slots__ = (
-        "counters", "gangs", "idle", "journaled", "keys", "last_entry", "managers", "name", "origin", "publish_at",
-        "published", "queue", "queued_since", "reports", "roomy",
+        "counters", "gangs", "idle", "is_stirred", "journaled", "keys", "last_entry", "managers", "name", "origin",
+        "publish_at", "published", "queue", "queued_since", "reports", "roomy",
         "roster_at", "roster_changed", "settings", "stages", "tasks", "watchers",
     )  # fmt: skip
 
@@ -388,6 +388,8 @@ class Pool:
         self.publish_at = 0.0
         self.roster_changed = False
         """A manager came or went since."""
+        self.is_stirred = False
+        """Its queue or some manager's leases or draining may have changed since."""
         self.roster_at = 0.0
         """When that shall be told at the soonest."""
         self.queued_since = 0.0
@@ -574,6 +576,8 @@ class State:
         self.is_busy = False
         """Somebody who may be given more holds something: looked at in each sweep, and when something is handed out."""
         self.next_sweep = 0.0
+        self.silent_at = 0.0
+        """When it is looked next whether managers have fallen silent."""
         self.swept_at = 0.0
         """Of the last look at everything; 0: never yet."""
         self.effects = Effects()

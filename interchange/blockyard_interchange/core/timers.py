@@ -10,6 +10,8 @@ from blockyard_interchange.core.settings import MISSED_HEARTBEATS
 from blockyard_interchange.core.state import Loss, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
+_MANAGER_SECONDS = 5e-5
+"""For each manager, between two looks for silent ones: of thousands each beats so rarely that this is soon enough."""
 
 
 def next_wake(state: State, now: float) -> float:
@@ -75,12 +77,11 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
         _excuse_clients(state, pause, now)
     for pool in state.pools.values():
         managers.retract(state, pool, now)
-        missed = [one for one in pool.managers.values() if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat]
-        for manager in missed:
-            silent = now - manager.last_seen
-            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,
-                          loss=Loss.SILENT)  # fmt: skip
-    state.is_busy = any(manager.load for pool in state.pools.values() for manager in pool.roomy.values())
+    if now >= state.silent_at:
+        state.silent_at = now + _MANAGER_SECONDS * len(state.manager_peers)
+        _give_up_silent(state, now)
+    busy = (manager.load for pool in state.pools.values() if pool.tasks for manager in pool.roomy.values())
+    state.is_busy = any(busy)
     for session in list(state.sessions.values()):
         if session.connected and now - session.last_seen > settings.lease:
             sessions.detach(state, session)
@@ -98,6 +99,15 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
     if state.hosted or state.stopped:
         hosted.look(state, now)
         hosted.forget_old(state, now)
+
+
+def _give_up_silent(state: State, now: float) -> None:
+    for pool in state.pools.values():
+        missed = [one for one in pool.managers.values() if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat]
+        for manager in missed:
+            silent = now - manager.last_seen
+            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,
+                          loss=Loss.SILENT)  # fmt: skip
 
 
 def _give_up_waiting(state: State, now: float) -> None:

@@ -259,3 +259,19 @@ def test_watching_ends_with_the_pool_and_begins_anew() -> None:
     assert "ns.gpu" not in bench.state.watched
     keeper.ask(SET, control.Done)
     assert keeper.ask(control.Watch("ns.gpu"), control.Demand).pool == "ns.gpu"
+
+
+def test_demand_is_told_when_something_happened_in_a_pool_and_not_for_a_heartbeat() -> None:
+    bench = Bench(pools={"default": PoolSettings()})
+    keeper, manager = a_keeper(bench), bench.manager()
+    (first,) = keeper.ask(control.Watch("default"), control.Demand).blocks
+    assert not first.draining
+    manager.beat()
+    bench.turn(1.0)
+    assert keeper.heard(client_wire.Reply) == []
+    manager.say(manager_wire.Heartbeat(busy=0, idle=1, queued=0, draining=True))
+    bench.turn(1.0)
+    (told,) = keeper.heard(client_wire.Reply)
+    demand = msgspec.msgpack.decode(told.answer, type=control.Answer)
+    assert isinstance(demand, control.Demand)
+    assert demand.blocks[0].draining
