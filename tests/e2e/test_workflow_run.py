@@ -4,6 +4,10 @@ Their workers are of an image with matplotlib and MPI, which knows nothing of Bl
 node of its own where there are two, and steps of MPI take both.
 """
 
+import base64
+import hashlib
+import io
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,3 +150,81 @@ def test_a_run_that_fails_ends_the_wait_and_one_that_is_wrong_says_where(release
     wait(release, "wrong")
     assert status(release, "fails")["failures"] == [{"step": "a", "message": "ValueError: as asked"}]
     assert status(release, "wrong")["phase"] == "Invalid"
+
+
+ONCE = """
+from pathlib import Path
+from brought import SAYS
+def main(word):
+    marker = Path("/tmp/blockyard-once")
+    if not marker.exists():
+        marker.touch()
+        raise ValueError("the first time")
+    return {"said": f"{SAYS} {word}"}
+"""
+LOAD = """
+from pathlib import Path
+def main(word):
+    Path("/tmp/blockyard-load").touch(exist_ok=False)
+    return word * 2
+"""
+
+
+def wheel() -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as file:
+        file.writestr("brought.py", "SAYS = 'from the wheel'\n")
+        file.writestr("brought-1.dist-info/METADATA", "")
+    return written.getvalue()
+
+
+def test_a_template_step_code_in_a_config_map_a_wheel_and_another_attempt(release: Release) -> None:
+    """With the operator's rights of the chart. What has succeeded does not run again: `load` would then fail."""
+    within = f"--namespace={release.namespace}"
+    content = wheel()
+    config_map: Json = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "brought", "namespace": release.namespace},
+        "data": {"once.py": ONCE},
+        "binaryData": {"brought-1-py3-none-any.whl": base64.b64encode(content).decode()},
+    }
+    release.cluster.apply(config_map)
+    # One worker of one pod, so that both attempts find the same /tmp.
+    worker = dict(release.pool("default")["spec"]["template"]["spec"]["containers"][0])
+    worker["volumeMounts"] = [{"name": "brought", "mountPath": "/opt/brought", "readOnly": True}]
+    volume = {"name": "brought", "configMap": {"name": "brought"}}
+    template = {"spec": {"containers": [worker], "volumes": [volume]}}
+    release.apply_pool("solo", {"workersPerNode": 1, "blocks": {"min": 1, "max": 1}, "template": template})
+    once: Json = {
+        "name": "once",
+        "source": {"configMap": {"name": "brought", "key": "once.py"}},
+        "arguments": {"word": "${{ steps.load.result }}"},
+        "outputs": ["said"],
+    }
+    load: Json = {"name": "load", "source": LOAD, "arguments": {"word": "${{ params.word }}"}}
+    release.cluster.apply(
+        {
+            "apiVersion": "blockyard.dev/v1alpha1",
+            "kind": "WorkflowTemplate",
+            "metadata": {"name": "twice", "namespace": release.namespace},
+            "spec": {"parameters": [{"name": "word"}], "steps": [load, once]},
+        }
+    )
+    code = {"file": "file:///opt/brought/brought-1-py3-none-any.whl", "sha256": hashlib.sha256(content).hexdigest()}
+    nested: Json = {"name": "prep", "template": "twice", "arguments": {"word": "so"}}
+    seen: Json = {
+        "name": "seen",
+        "source": "def main(said):\n    assert said == 'from the wheel soso', said",
+        "arguments": {"said": "${{ steps.prep.result.said }}"},
+    }
+    apply(release, "brought", pool="solo", code=[code], steps=[nested, seen])
+    wait(release, "brought")
+    first = status(release, "brought")
+    assert first["phase"] == "Failed", first
+    assert {"step": "prep-once", "message": "ValueError: the first time"} in first["failures"], first
+    release.cluster.run("patch", "wfr", "brought", "--type=merge", '--patch={"spec":{"attempt":2}}', within)
+    succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+    release.cluster.run("wait", succeeded, "wfr/brought", WITHIN, within, timeout=250)
+    assert status(release, "brought")["steps"]["succeeded"] == 3, status(release, "brought")
+    release.cluster.run("delete", "workerpool", "solo", within, "--wait", timeout=180)
