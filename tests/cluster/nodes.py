@@ -18,6 +18,7 @@ from tests.cluster.waiting import wait_until
 
 CONTAINERD_SECONDS = 60.0
 LOAD_SECONDS = 600.0
+KUBELET_SECONDS = 60.0
 KUBELET, KUBE_PROXY, CONTAINERD = "kubelet", "kube-proxy", "containerd"
 
 
@@ -64,10 +65,19 @@ class NodeRunner:
         wait_until(f"containerd of {self.node.name} answers", amiss, CONTAINERD_SECONDS)
 
     def start_kubelet(self) -> None:
-        """Start the kubelet and kube-proxy, and return at once; kubectl says when the node is Ready."""
+        """Start kube-proxy and the kubelet, and wait until the next kubelet may start; kubectl says when it is Ready.
+
+        Of two that come to `remains.DEVICE_PLUGINS` in the same moment one ends: "address already in use".
+        """
         mark = self.node.cluster.id
-        processes.start(commands.kubelet(self.node, self._program), mark, self.log(KUBELET))
         processes.start(commands.kube_proxy(self.node, self._program), mark, self.log(KUBE_PROXY))
+        remains.DEVICE_PLUGINS.unlink(missing_ok=True)
+        processes.start(commands.kubelet(self.node, self._program), mark, self.log(KUBELET))
+
+        def amiss() -> str | None:
+            return None if remains.DEVICE_PLUGINS.exists() else tail(self.log(KUBELET))
+
+        wait_until(f"the kubelet of {self.node.name} listens at {remains.DEVICE_PLUGINS}", amiss, KUBELET_SECONDS)
 
     def load(self, archive: Path) -> None:
         """Take the images of an OCI archive."""

@@ -8,6 +8,7 @@ import contextlib
 import json
 import shlex
 import shutil
+import socket
 from pathlib import Path
 
 import msgspec
@@ -22,14 +23,16 @@ TALKERS = ("kubelet", "kube-proxy", "kube-controller-manager", "kube-scheduler")
 """End first: they would start again what is ended next."""
 LIBCNI = Path("/var/lib/cni/results")
 LOG_LINKS = Path("/var/log/containers")
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
+"""Where each kubelet listens, whatever its root-dir. It empties the folder first; who loses it misses nothing."""
 FIXED = (
     LIBCNI,
     LIBCNI.parent,
     LOG_LINKS,
     Path("/run/containerd/s"),
     Path("/run/containerd"),
-    Path("/var/lib/kubelet/device-plugins"),
-    Path("/var/lib/kubelet"),
+    DEVICE_PLUGINS.parent,
+    DEVICE_PLUGINS.parent.parent,
 )
 """Folders that containerd, libcni and the kubelet make wherever they are told to live; gone with the last cluster."""
 
@@ -88,12 +91,20 @@ def remove(cluster: Layout) -> None:
     for path in files:
         path.unlink(missing_ok=True)
     shutil.rmtree(cluster.folder, ignore_errors=True)
+    if not _is_listening(DEVICE_PLUGINS):
+        DEVICE_PLUGINS.unlink(missing_ok=True)
     for folder in FIXED:
         with contextlib.suppress(OSError):  # another's things are in it, or it is not there
             folder.rmdir()
     left = find(cluster)
     if left:
         raise RuntimeError(f"could not remove all of cluster {cluster.id}: {left}")
+
+
+def _is_listening(path: Path) -> bool:
+    """Whether a process accepts connections at a Unix socket: the kubelet of another cluster."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        return caller.connect_ex(str(path)) == 0
 
 
 def shim_sockets(node: Node) -> list[Path]:
@@ -138,7 +149,7 @@ def _deleting(rule: str) -> list[str]:
 
 def _files(cluster: Layout) -> list[Path]:
     """Outside the cluster's folder: sockets of containerd's shims, results of CNI plug-ins, links to pods' logs."""
-    sockets = [socket for node in cluster.nodes for socket in shim_sockets(node)]
+    sockets = [path for node in cluster.nodes for path in shim_sockets(node)]
     links = [link for link in _children(LOG_LINKS) if link.is_symlink() and cluster.folder in link.readlink().parents]
     results = [path for path in _children(LIBCNI) if _mentions(path, f"{cluster.folder}/")]
     return [*sockets, *results, *links]
