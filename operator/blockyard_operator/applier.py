@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard.errors import BadKey
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.faults import ApiError, ApiUnreachable
@@ -30,7 +31,7 @@ from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import ENDING, Meta
-from blockyard_operator.core.refusals import LASTING, read_refusal
+from blockyard_operator.core.refusals import LASTING, bad_key, read_refusal
 from blockyard_operator.core.view import HeldRadio, MapsRead, Refusal, TemplateCheck
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
@@ -76,7 +77,7 @@ class Applier:
         self._told: OrderedDict[str, float] = OrderedDict()
 
     async def carry_out(self, key: Key, plan: do.Plan) -> None:
-        """Do all of a plan. Raises ApiError, ApiUnreachable, NotLeader, BadKey."""
+        """Do all of a plan. Raises ApiError, ApiUnreachable, NotLeader."""
         for effect in plan.effects:
             self._rim.metrics.effects.labels(type(effect).__name__).inc()
             if not await self._do(key, effect):
@@ -228,13 +229,15 @@ class Applier:
         return True
 
     async def _granted(self, key: Key, making: Awaitable[None]) -> bool:
-        """Make something; that the API server will not have it is noted for the next reconcile. Raises what passes."""
+        """Make something; that it cannot be is noted for the next reconcile. Raises what passes."""
         try:
             await making
         except ApiError as error:
             if error.transient:
                 raise
             return self._refused(key, self._read(key, error, {"spec": {}}))
+        except BadKey as error:
+            return self._refused(key, bad_key(str(error), time.time(), self._rim.cache.refusals.get(key)))
         self._rim.cache.refusals.pop(key, None)
         return True
 
@@ -246,9 +249,7 @@ class Applier:
         return read_refusal(error.code, error.reason, error.message, fields, time.time(), before)
 
     def _refused(self, key: Key, refusal: Refusal) -> bool:
-        log.warning(
-            "refused by the API server: %s", refusal.message, extra={"object": "/".join(key), "reason": refusal.reason}
-        )
+        log.warning("refused: %s", refusal.message, extra={"object": "/".join(key), "reason": refusal.reason})
         self._rim.metrics.refusals.labels(refusal.reason).inc()
         self._rim.cache.refusals[key] = refusal
         self._on_change({key})

@@ -235,9 +235,10 @@ def _texts(secret: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pair(texts: Mapping[str, str], key: str, where: str) -> KeyPair:
-    if key not in texts:
-        raise BadKey(f"{where}: no {key} in it; delete the Secret, and the operator makes it anew")
-    return KeyPair.from_text(texts[key], f"{where}: {key}")
+    try:
+        return KeyPair.from_text(texts.get(key, ""), where)
+    except BadKey:
+        raise BadKey(f"{where}: {key} holds no key pair; delete the Secret, and the operator makes it anew") from None
 
 
 def _public(pair: KeyPair) -> str:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from blockyard.errors import BlockyardError, ConfigError
+from blockyard.errors import BadKey, BlockyardError, ConfigError
 from blockyard.kube.api import Api, ApiSettings
 from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.kube.kinds import POD_GROUP, Kind
@@ -163,7 +163,7 @@ class Operator:
         while True:
             try:
                 return await keys.release_keys(api, self._settings.release, namespace, self._endpoints)
-            except (ApiError, ApiUnreachable) as error:
+            except (ApiError, ApiUnreachable, BadKey) as error:
                 log.warning("the release's keys could not be seen to: %s", error)
                 await asyncio.sleep(KEYS_PAUSE)
 

@@ -63,6 +63,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "BlocksUnproved": "no block of this form has proved itself yet; a few are tried at a time",
         "BlocksFailing": "blocks fail, and a pause is kept",
         "GivenUp": "the error policy gave the pool up",
+        "BadKey": "the pool's Secret is there and holds no key; delete it, and it is made anew",
         "…": "why the API server would not make the pool's Secret, or a WorkerBlock: QuotaExceeded, …",
     },
     "Monitored": {

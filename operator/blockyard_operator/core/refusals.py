@@ -1,4 +1,4 @@
-"""What it means when the API server would not make a pod. Pure.
+"""What it means when the API server would not make a pod, or when a Secret that is there cannot be used. Pure.
 
 Lasting are refusals that no repetition mends, because they are about the pod itself; the others (quota, a namespace
 that ends, an account that is missing yet) may pass, and are tried again after a pause.
@@ -14,6 +14,7 @@ from blockyard_operator.core.view import Refusal
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 
+BAD_KEY: Final = "BadKey"
 LASTING: Final = frozenset({"InvalidPod", "AdmissionRefused", "NameTaken"})
 
 
@@ -21,18 +22,20 @@ def read_refusal(
     code: int, reason: str, message: str, fields: Sequence[tuple[str, str]], now: float, before: Refusal | None
 ) -> Refusal:
     """Read an answer of the API server. `fields`: (path, sentence) of what it found wrong; `before`: the last one."""
-    word = _word(code, reason, message)
     known = {f"{path}: {text}" for path, text in fields if path}
+    return _noted(_word(code, reason, message), "; ".join(sorted(known)) or message, now, before)
+
+
+def bad_key(message: str, now: float, before: Refusal | None) -> Refusal:
+    """A Secret holds no key where one should be: never overwritten, and looked at again, since somebody may mend it."""
+    return _noted(BAD_KEY, message, now, before)
+
+
+def _noted(word: str, message: str, now: float, before: Refusal | None) -> Refusal:
     pause = FIRST_PAUSE
     if before is not None and before.reason == word:
         pause = min(LONGEST_PAUSE, 2.0 * (before.retry_at - before.at))
-    return Refusal(
-        reason=word,
-        message="; ".join(sorted(known)) or message,
-        at=now,
-        lasting=word in LASTING,
-        retry_at=now + pause,
-    )
+    return Refusal(reason=word, message=message, at=now, lasting=word in LASTING, retry_at=now + pause)
 
 
 def _word(code: int, reason: str, message: str) -> str:
