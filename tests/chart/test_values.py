@@ -1,6 +1,7 @@
 """What a user may say of each pod reaches that pod; and the notes, as helm prints them, name the next commands."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ pytestmark = [pytest.mark.needs_api_server]
 
 POSTGRESQL = "postgresql"
 EVERYWHERE = ("interchange", "operator", "hub", "dashboard", POSTGRESQL)
+WHERE = ("priorityClassName", "nodeSelector", "affinity")
 WITH_VOLUMES = ("interchange", "operator", "hub")
 
 
@@ -62,7 +64,7 @@ def test_what_is_wished_of_a_pod_reaches_it(pods: dict[str, Object], component: 
     wished, meta, spec = wishes(component), pods[component]["metadata"], pods[component]["spec"]
     assert meta["labels"].items() >= wished["podLabels"].items()
     assert meta["annotations"].items() >= wished["podAnnotations"].items()
-    for name in ("priorityClassName", "nodeSelector", "affinity"):
+    for name in WHERE:
         assert spec[name] == wished[name], name
     assert wished["tolerations"][0] in spec["tolerations"]
     assert spec.get("topologySpreadConstraints") == wished.get("topologySpreadConstraints")
@@ -72,6 +74,17 @@ def test_what_is_wished_of_a_pod_reaches_it(pods: dict[str, Object], component: 
     assert container["resources"] == wished["resources"]
     assert all(one in container.get("env", ()) for one in wished.get("extraEnv", ()))
     assert all(one in container["volumeMounts"] for one in wished.get("extraVolumeMounts", ()))
+
+
+def test_helms_test_goes_where_it_is_wished(tmp_path: Path) -> None:
+    wished = {name: wishes("test")[name] for name in ("resources", *WHERE, "tolerations")}
+    path = tmp_path / "values.json"
+    path.write_text(json.dumps({"test": wished, "images": {"pullSecrets": ["registry"]}}))
+    text = run([helm(), "template", RELEASE, CHART, "--namespace", NAMESPACE, "--values", path], timeout=300)
+    (pod,) = (one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one and one["kind"] == "Pod")
+    spec, (container,) = pod["spec"], pod["spec"]["containers"]
+    assert {name: spec[name] for name in (*WHERE, "tolerations")} | {"resources": container["resources"]} == wished
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_a_service_account_is_made_or_named() -> None:
