@@ -13,8 +13,9 @@ from contextlib import closing
 import psycopg
 
 from bench import engines, follower, harness, process_tree
-from blockyard.monitoring import Monitoring
+from blockyard.monitoring import Monitoring, Sink
 from tests.fixtures.postgres import Postgres, running_postgres
+from tests.ports import free_port
 
 TASKS, SMALL = 100_000, 10_000
 MILLISECOND_TASKS, SMALL_MILLISECOND_TASKS = 10_000, 1_000
@@ -38,6 +39,7 @@ def monitored(server: Postgres, tasks: int, function: Function) -> harness.Figur
     server.run("DROP DATABASE IF EXISTS history")
     server.run("CREATE DATABASE history")
     url = server.url.rpartition("/")[0] + "/history"
+    metrics = Sink("prometheus", {"listen": f"127.0.0.1:{free_port()}"})
     apart: list[int] = [server.pid]
 
     def used() -> list[float]:
@@ -45,7 +47,7 @@ def monitored(server: Postgres, tasks: int, function: Function) -> harness.Figur
         return [process_tree.cpu_seconds(pid) for pid in (os.getpid(), *apart)]
 
     with (
-        engines.blockyard(monitoring=Monitoring(database=url)) as client,
+        engines.blockyard(monitoring=Monitoring(database=url, sinks=(metrics,))) as client,
         follower.following(client) as following,
     ):
         apart.append(following.pid)
