@@ -25,7 +25,8 @@ LISTED = """
     executable run_directory set_result is_result result_from_params result_summary flag_type rename_param
     description short_flags_use_eq long_flags_use_eq p_arg env_prefix read_latest_db_entry task_timeout
     LUTE_TENV_ LUTE_CONFIGPATH LUTE_SOCKET post_elog_run_status post_elog_run_table post_elog_message
-    version_specifier gen_cfg exec_cfg valid_flag add_tasklet managed_tasks.py run_task lute_help lute_cfg
+    version_specifier gen_cfg exec_cfg valid_flag invalidate_entry dbview add_tasklet
+    managed_tasks.py run_task lute_help lute_cfg
 """
 NAMES = set(LISTED.split())
 
