@@ -449,9 +449,11 @@ def _is_import_path(text: str) -> bool:
 
 
 def _template_faults(path: str, step: Step) -> Iterator[Fault]:
-    plain = msgspec.to_builtins(step)
-    for name in plain.keys() - _OF_TEMPLATES - set(KINDS):
-        yield Fault(f"{path}.{name}", "is its steps' to say; leave it out")
+    silent = Step(name=step.name, template=step.template)  # what an API server fills in says nothing either
+    for field in msgspec.structs.fields(Step):
+        is_said = getattr(step, field.name) != getattr(silent, field.name)
+        if is_said and field.encode_name not in _OF_TEMPLATES and field.encode_name not in KINDS:
+            yield Fault(f"{path}.{field.encode_name}", "is its steps' to say; leave it out")
 
 
 def _source_faults(path: str, source: str | Source) -> Iterator[Fault]:
