@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
     from blockyard_interchange.core.state import Manager, Order, Session, State, Task
 
-_PACE: Final = pace.Limits(least=0.005, most=0.1, crowd=4)
-"""Of frames to the hub, counted in packets; each frame costs both sides about as much as ten tasks."""
+_PACE: Final = pace.Limits(least=0.005, most=0.1, crowd=6)
+"""Of frames to the hub, counted in packets and tries, of which a task that ends alone makes no crowd; each frame costs
+both sides about as much as ten tasks."""
 _FRAME_BYTES: Final = 256 * 1024
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 """Sent and not confirmed; the rest waits here."""
@@ -49,9 +50,10 @@ class Notes:
     """What was not told yet, and what was not confirmed yet."""
 
     __slots__ = (
-        "_assigned", "_assigned_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "confirmed", "dropped",
-        "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset", "others", "passing",
-        "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at", "sent_bytes", "source",
+        "_assigned", "_assigned_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "_untold",
+        "confirmed", "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset",
+        "others", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
+        "sent_bytes", "source",
     )  # fmt: skip
 
     def __init__(self, opening: int, offset: float, most_bytes: int) -> None:
@@ -75,8 +77,7 @@ class Notes:
         """Something of this turn belongs into the journal."""
         self.kept: deque[tuple[int, hub.Told]] = deque()
         """Unconfirmed packets with their numbers, oldest first."""
-        self.kept_bytes = 0
-        self.confirmed = 0
+        self.kept_bytes = self.confirmed = 0
         self.peer = b""
         """The hub; b'' while there is none."""
         self.sent = 0
@@ -93,7 +94,8 @@ class Notes:
         self._order: Order | None = None
         self._manager: Manager | None = None
         self._tries: list[said.Try] = []
-        self._submitted_us = 0
+        self._submitted_us = self._untold = 0
+        """Of the tries' submission; and how many tries there were since the last frame."""
         self._assigned, self._assigned_us = -1.0, 0
 
     @property
@@ -175,6 +177,7 @@ class Notes:
                 clipped(failure.message), clipped(failure.evidence),
             )  # fmt: skip
         self._tries.append(one)
+        self._untold += 1
 
     def _open(self, task: "Task", now: float) -> None:
         """Begin a record for tries of one submission that one manager ran: those of this task."""
@@ -286,7 +289,8 @@ class Notes:
         if self.passing:
             self._pass_on(effects)
         if self.peer and (now >= self.due_at or self.kept_bytes - self.sent_bytes > _FRAME_BYTES):
-            self._pace.went(self.number - self.sent)
+            self._pace.went(self.number - self.sent + self._untold)
+            self._untold = 0
             self.sent_at = now
             self._send(effects)
 

@@ -292,6 +292,23 @@ def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Ben
     assert timers.next_wake(bench.state, bench.now) <= 0.005
 
 
+def test_tries_that_come_by_the_handful_are_a_crowd_though_a_packet_holds_them(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager(workers=400)
+    client.call(bodies=[b"a"] * 400)
+    bench.turn(1.0)
+    waiting = manager.assigned()
+    hub.packets()
+    told = []
+    while waiting:
+        for one in waiting[:8]:
+            manager.report(done(one))
+        del waiting[:8]
+        bench.turn(0.005)
+        told.append(len(tries(hub)))
+    assert len([count for count in told if count]) <= 9
+    assert max(told) >= 90
+
+
 def test_what_a_client_says_is_passed_on_with_its_run_and_not_journaled(bench: Bench) -> None:
     hub, client = bench.hub(), bench.client(run="nightly")
     bench.turn()
