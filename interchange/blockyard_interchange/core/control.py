@@ -293,12 +293,7 @@ def publish(state: State, now: float) -> None:
 def _may_differ(state: State, pool: Pool, last: asked.Demand) -> bool:
     """Whether it is worth a look at each manager of a pool: of one at rest there may be thousands."""
     is_stirred = pool.is_stirred or pool.roster_changed or pool.name in state.hungry
-    return is_stirred or _outstanding(pool) != last.outstanding or _task_seconds(pool) != last.task_seconds
-
-
-def _outstanding(pool: Pool) -> int:
-    counters = pool.counters
-    return counters.submitted - counters.done - counters.failed - counters.cancelled
+    return is_stirred or pool.counters.unfinished != last.outstanding or _task_seconds(pool) != last.task_seconds
 
 
 def _task_seconds(pool: Pool) -> float:
@@ -316,7 +311,7 @@ def _demand(pool: Pool, opening: int, now: float) -> asked.Demand:
         pool.name,
         pool.queue.size + gangs,
         sum(one.load for one in pool.managers.values()),
-        _outstanding(pool),
+        pool.counters.unfinished,
         pool.queued_since or -1.0,
         _task_seconds(pool),
         [_load(block, members) for block, members in listing.members(pool).items()],

@@ -91,7 +91,6 @@ def _pool(state: State, pool: Pool, now: float) -> PoolFigures:
     )
     assigned = sum(len(manager.leases) for manager in managers) - extra_parts
     counters = pool.counters
-    open_tasks = counters.submitted - counters.done - counters.failed - counters.cancelled
     heads = [*pool.queue.heads(is_queued), *wide[:1]]
     blocks: dict[str, int] = {}
     for line in listing.lines(pool, now):
@@ -100,7 +99,7 @@ def _pool(state: State, pool: Pool, now: float) -> PoolFigures:
         pool.name,
         queued,
         assigned,
-        max(0, open_tasks - queued - assigned),
+        max(0, counters.unfinished - queued - assigned),
         max((_age(state, task, now) for task in heads), default=0.0),
         _copy(counters),
         pool.stages.copied(),

@@ -145,9 +145,7 @@ def _check_pool(state: State, pool: Pool) -> None:
     wide = {task.id for task in mine if is_queued(task) and task.flags & Flag.GANG}
     _equal({task.id for task in pool.gangs if is_queued(task)}, wide, f"{where}: queued wide tasks are in line")
     open_tasks = sum(task.outcome is None for task in mine)
-    counters = pool.counters
-    counted = counters.submitted - counters.done - counters.failed - counters.cancelled
-    _equal(counted, open_tasks, f"{where}: submitted less ended")
+    _equal(pool.counters.unfinished, open_tasks, f"{where}: submitted less ended")
     _equal(pool.tasks, len(mine), f"{where}: tasks")
     _require(pool.is_defined or not pool.managers, f"{where}: one that is not defined has no managers", "some", "none")
     _require(pool.is_defined or not pool.keys, f"{where}: one that is not defined lets nobody in", pool.keys, ())

@@ -109,13 +109,13 @@ def _set_pool(state: State, order: asked.SetPool) -> int | Fault:
         return 0
     if (
         pool is not None
-        and _unfinished(pool)
+        and pool.counters.unfinished
         and (pool.settings.durability == "memory") is not (settings.durability == "memory")
     ):
         return Fault(
             "settings",
-            f"{where}: durability={settings.durability!r}, but {_unfinished(pool)} unfinished tasks were taken in as "
-            f"{pool.settings.durability!r}; wait for them, or cancel them",
+            f"{where}: durability={settings.durability!r}, but {pool.counters.unfinished} unfinished tasks were taken "
+            f"in as {pool.settings.durability!r}; wait for them, or cancel them",
         )
     pool = define(state, order.pool, settings, public_keys)
     state.effects.entries += [
@@ -183,11 +183,6 @@ def _end_watches(state: State) -> None:
             session = state.sessions.get(name)
             if session is not None and not rights.may_use(state, session, pool.name):
                 del pool.watchers[name]
-
-
-def _unfinished(pool: Pool) -> int:
-    counters = pool.counters
-    return counters.submitted - counters.done - counters.failed - counters.cancelled
 
 
 def _bad_name(name: str) -> str:

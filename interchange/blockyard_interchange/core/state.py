@@ -502,6 +502,11 @@ class Counters(msgspec.Struct):
     """Cached results that were given up, for their age or for want of room."""
 
     @property
+    def unfinished(self) -> int:
+        """Tasks that were submitted and have not ended."""
+        return self.submitted - self.done - self.failed - self.cancelled
+
+    @property
     def unentered(self) -> tuple[int, int, int, int, int, int]:
         """What no other entry of the journal shows, so that it is journaled whenever it changes."""
         return self.retried, self.lost, self.late, self.cache_hits, self.cache_misses, self.cache_evicted
