@@ -35,6 +35,7 @@ from blockyard.workflow.spec import (
     Kind,
     Metadata,
     Parameter,
+    Record,
     Resources,
     Rule,
     Source,
@@ -156,7 +157,8 @@ def _read_many(steps: list[object], faults: list[Fault]) -> list[Step]:
 def faults_of(spec: Workflow, stagers: Stagers = no_others, *, needs_arguments: bool = True) -> list[Fault]:
     """What is wrong with a spec whose fields have the right types."""
     if spec.template_ref is not None:
-        taken = [name for name in ("steps", "parameters", "onExit", "code") if getattr(spec, _snake(name))]
+        said = _said(spec, Workflow())
+        taken = [name for name in ("steps", "parameters", "onExit", "code") if name in said]
         return [Fault(f"spec.{name}", "comes from the template; leave it out, or templateRef") for name in taken]
     if not spec.steps:
         return [Fault("spec.steps", "is empty; a workflow has at least one step, or a templateRef")]
@@ -176,8 +178,8 @@ def merged(
     name = spec.template_ref.name if spec.template_ref is not None else ""
     if name not in templates:
         return None, [Fault("spec.templateRef.name", f"there is no template {name!r}{nearest(name, templates)}")]
-    own, unsaid = msgspec.to_builtins(spec), Workflow()
-    taken = {key: own[key] for key in _OWN if getattr(spec, _snake(key)) != getattr(unsaid, _snake(key))}
+    own = msgspec.to_builtins(spec)
+    taken = {name: own[name] for name in _said(spec, Workflow()) if name in _OWN}
     found = templates[name]
     arguments = {**found.get("arguments", {}), **spec.arguments}
     whole, faults = check_spec({**found, **taken, "arguments": arguments}, stagers)
@@ -186,8 +188,10 @@ def merged(
     return whole, faults
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+def _said(record: Record, silent: Record) -> list[str]:
+    """Fields that say something else than those of `silent`: what an API server fills in says nothing."""
+    fields = msgspec.structs.fields(type(record))
+    return [one.encode_name for one in fields if getattr(record, one.name) != getattr(silent, one.name)]
 
 
 # --- parameters
@@ -449,11 +453,9 @@ def _is_import_path(text: str) -> bool:
 
 
 def _template_faults(path: str, step: Step) -> Iterator[Fault]:
-    silent = Step(name=step.name, template=step.template)  # what an API server fills in says nothing either
-    for field in msgspec.structs.fields(Step):
-        is_said = getattr(step, field.name) != getattr(silent, field.name)
-        if is_said and field.encode_name not in _OF_TEMPLATES and field.encode_name not in KINDS:
-            yield Fault(f"{path}.{field.encode_name}", "is its steps' to say; leave it out")
+    for name in _said(step, Step(name=step.name, template=step.template)):
+        if name not in _OF_TEMPLATES and name not in KINDS:
+            yield Fault(f"{path}.{name}", "is its steps' to say; leave it out")
 
 
 def _source_faults(path: str, source: str | Source) -> Iterator[Fault]:

@@ -108,7 +108,7 @@ def _all_pointed(
     return msgspec.structs.replace(spec, steps=made, on_exit=on_exit)
 
 
-def _placed(fault: Fault, origins: list[tuple[int, str]]) -> Fault:
+def _placed(fault: Fault, origins: list[_Origin]) -> Fault:
     """A fault of the whole, where the file has its cause."""
     match = _PLACE.fullmatch(fault.path)
     if match is None:
