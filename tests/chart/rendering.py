@@ -1,6 +1,7 @@
 """The chart, rendered by helm, as the objects that an API server would get."""
 
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,14 +29,28 @@ def helm() -> Path:
 def text(case: str, *sets: str) -> str:
     """What `helm template` says with a values file of ci/ and further ``--set`` words. Raises CommandFailed."""
     words = [word for one in sets for word in ("--set", one)]
-    values = CHART / "ci" / f"{case}-values.yaml"
+    return _rendered(CHART / "ci" / f"{case}-values.yaml", *words)
+
+
+def objects_of(values: Mapping[str, Any], folder: Path) -> list[Object]:
+    """What it makes of these values, of which it writes a file into `folder`. Raises CommandFailed."""
+    path = folder / "values.json"
+    path.write_text(json.dumps(values))
+    return _loaded(_rendered(path))
+
+
+def _rendered(values: Path, *words: str) -> str:
     return run([helm(), "template", RELEASE, CHART, "--namespace", NAMESPACE, "--values", values, *words], timeout=300)
+
+
+def _loaded(text: str) -> list[Object]:
+    return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]
 
 
 @functools.cache
 def objects(case: str, *sets: str) -> list[Object]:
     """The same as objects, which are shared: nobody changes them."""
-    return [one for one in yaml.load_all(text(case, *sets), Loader=yaml.CSafeLoader) if one]
+    return _loaded(text(case, *sets))
 
 
 def of_kind(kind: str, case: str, *sets: str) -> dict[str, Object]:

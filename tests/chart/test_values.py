@@ -1,13 +1,11 @@
 """What a user may say of each pod reaches that pod; and the notes, as helm prints them, name the next commands."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.chart.rendering import CHART, NAMESPACE, RELEASE, Object, helm, objects, of_kind
+from tests.chart.rendering import CHART, NAMESPACE, RELEASE, Object, helm, objects, objects_of, of_kind
 from tests.cluster.shell import run
 
 pytestmark = [pytest.mark.needs_api_server]
@@ -51,10 +49,8 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
         "postgresql": {"enabled": True},
     }
     values = {name: {**switches.get(name, {}), **wishes(name)} for name in EVERYWHERE} | {"images": switches["images"]}
-    path = tmp_path_factory.mktemp("values") / "values.json"
-    path.write_text(json.dumps(values))
-    text = run([helm(), "template", RELEASE, CHART, "--namespace", NAMESPACE, "--values", path], timeout=300)
-    made = [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one and "template" in one.get("spec", {})]
+    everything = objects_of(values, tmp_path_factory.mktemp("values"))
+    made = [one for one in everything if "template" in one.get("spec", {})]
     return {one["metadata"]["labels"]["app.kubernetes.io/component"]: one["spec"]["template"] for one in made}
 
 
@@ -78,10 +74,8 @@ def test_what_is_wished_of_a_pod_reaches_it(pods: dict[str, Object], component: 
 
 def test_helms_test_goes_where_it_is_wished(tmp_path: Path) -> None:
     wished = {name: wishes("test")[name] for name in ("resources", *WHERE, "tolerations")}
-    path = tmp_path / "values.json"
-    path.write_text(json.dumps({"test": wished, "images": {"pullSecrets": ["registry"]}}))
-    text = run([helm(), "template", RELEASE, CHART, "--namespace", NAMESPACE, "--values", path], timeout=300)
-    (pod,) = (one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one and one["kind"] == "Pod")
+    everything = objects_of({"test": wished, "images": {"pullSecrets": ["registry"]}}, tmp_path)
+    (pod,) = (one for one in everything if one["kind"] == "Pod")
     spec, (container,) = pod["spec"], pod["spec"]["containers"]
     assert {name: spec[name] for name in (*WHERE, "tolerations")} | {"resources": container["resources"]} == wished
     assert spec["imagePullSecrets"] == [{"name": "registry"}]

@@ -14,7 +14,6 @@ from blockyard_operator.core.view import Refusal
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 
-BAD_KEY: Final = "BadKey"
 LASTING: Final = frozenset({"InvalidPod", "AdmissionRefused", "NameTaken"})
 
 
@@ -28,7 +27,7 @@ def read_refusal(
 
 def bad_key(message: str, now: float, before: Refusal | None) -> Refusal:
     """A Secret holds no key where one should be: never overwritten, and looked at again, since somebody may mend it."""
-    return _noted(BAD_KEY, message, now, before)
+    return _noted("BadKey", message, now, before)
 
 
 def _noted(word: str, message: str, now: float, before: Refusal | None) -> Refusal:

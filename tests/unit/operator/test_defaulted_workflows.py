@@ -11,7 +11,6 @@ from blockyard_operator.core.workflows import check
 from tests.fixtures.malformed_workflows import BASE
 
 CRDS = Path(__file__).parents[3] / "crds"
-STEPS: list[dict[str, Any]] = BASE["spec"]["steps"]
 TEMPLATE: dict[str, Any] = {
     "parameters": [{"name": "n", "type": "integer"}],
     "steps": [{"name": "a", "binary": ["echo", "${{ params.n }}"]}, {"name": "b", "function": "m:f", "needs": ["a"]}],
