@@ -6,7 +6,7 @@ used and the looks by radio `zmq`, a connection a manager. Leaves to `bench_hub`
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,6 +67,47 @@ def messages(managers: int, seconds: int) -> tuple[int, int, int]:
     return workers * TASKS, workers * TASKS, workers
 
 
+class Teller:
+    """What an interchange does with its notes: who asks for them gets all that is not confirmed, in order.
+
+    A hub has more than one connection, and only one of them says `Follow`.
+    """
+
+    def __init__(self, frames: list[bytes]) -> None:
+        """`frames`: the notes, encoded, with numbers from 1."""
+        self._frames = frames
+        self._sent = 0
+        self.confirmed = 0
+        self.peer = b""
+        """Who follows; empty: nobody yet."""
+
+    def hear(self, peer: bytes, message: hub.FromHub) -> hub.ToHub | None:
+        """A message of the hub, by its connection; returns what is to be answered."""
+        match message:
+            case hub.Follow():
+                self.peer, self._sent = peer, self.confirmed
+            case hub.Confirm() if peer != self.peer:
+                return hub.WhoAreYou()  # what it said first came before there was a connection
+            case hub.Confirm(number):
+                self.confirmed = max(self.confirmed, number)
+        return None
+
+    def tell(self, send: Callable[[bytes, bytes], bool]) -> None:
+        """Send what may be under way, by connection and frame, as far as `send` takes it."""
+        while self._sent < min(len(self._frames), self.confirmed + _NOTES_UNDER_WAY):
+            if not send(self.peer, self._frames[self._sent]):
+                break
+            self._sent += 1
+
+    @property
+    def is_done(self) -> bool:
+        """All are stored."""
+        return self.confirmed == len(self._frames)
+
+    def __str__(self) -> str:
+        return f"{self.confirmed} of {len(self._frames)} notes confirmed, {self._sent} sent"
+
+
 class Crowd:
     """Both ends of it: the socket that the hub connects to, and the links of all managers to the hub's radio."""
 
@@ -79,9 +120,7 @@ class Crowd:
         self._router = Router(
             self._context, f"ipc://{folder}/hub.sock", keys=ring.interchange("hubs"), domain=_HUBS
         )  # fmt: skip
-        self._notes = list(notes(managers, seconds))
-        self._sent = self._confirmed = 0
-        self._hub = b""
+        self._notes = Teller(list(notes(managers, seconds)))
         self._packets = [packets(place, seconds) for place in range(managers)]
         self._managers: dict[object, Manager] = {}
         self._poller = Poller()
@@ -102,24 +141,20 @@ class Crowd:
 
     def wait_for_hub(self, deadline: float) -> None:
         """Until it follows."""
-        while not self._hub:
+        while not self._notes.peer:
             self._turn(deadline, is_telling=False)
 
     def tell(self, deadline: float) -> None:
         """Send everything, as fast as the hub confirms it; returns when all of it is stored."""
-        while self._confirmed < len(self._notes) or any(
-            len(one.confirmed) < len(one.packets) for one in self._managers.values()
-        ):
+        while not self._notes.is_done or any(len(one.confirmed) < len(one.packets) for one in self._managers.values()):
             self._turn(deadline, is_telling=True)
 
     def _turn(self, deadline: float, *, is_telling: bool) -> None:
         if time.monotonic() > deadline:
-            raise AssertionError(f"in time the hub confirmed {self._confirmed} of {len(self._notes)} notes")
+            stored = sum(len(one.confirmed) for one in self._managers.values())
+            raise AssertionError(f"not in time: {self._notes}, {stored} packets of managers confirmed")
         if is_telling:
-            while self._sent < min(len(self._notes), self._confirmed + _NOTES_UNDER_WAY):
-                if not self._router.send(self._hub, self._notes[self._sent]):
-                    break
-                self._sent += 1
+            self._notes.tell(self._router.send)
             for one in self._managers.values():
                 _send(one)
         for ready in self._poller.poll(0.02):
@@ -133,10 +168,9 @@ class Crowd:
 
     def _hear_hub(self) -> None:
         for peer, _, frame in self._router.receive_all(64):
-            self._hub = peer
-            match codec.from_hub.decode(frame):
-                case hub.Confirm(number):
-                    self._confirmed = max(self._confirmed, number)
+            answer = self._notes.hear(peer, codec.from_hub.decode(frame))
+            if answer is not None:
+                self._router.send(peer, codec.encode(answer))
 
 
 def _send(one: Manager) -> None:
