@@ -28,6 +28,11 @@ class Size(StrEnum):
     FULL = "full"
 
 
+def import_path() -> str:
+    """PYTHONPATH of a process that is to import the tests, and the project from where this one has it."""
+    return os.pathsep.join([str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+
+
 class Part(NamedTuple):
     """Something that a layer of tests needs from the machine."""
 

@@ -52,6 +52,13 @@ class KeyRing:
         except OSError as error:
             raise BadKey(f"key file {path}: there is none, and none can be made there: {error.strerror}") from error
 
+    def present(self, role: str) -> KeyPair | None:
+        """The interchange's own pair as its file says now; None when there is none, or it is just being replaced."""
+        try:
+            return KeyPair.load(self.folder / f"{role}.key")
+        except BadKey:
+            return None
+
     def client(self, name: str = DEFAULT_CLIENT) -> KeyPair:
         """A client's pair, made and allowed at first use."""
         return self.issue(f"client-{name}")

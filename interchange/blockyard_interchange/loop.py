@@ -28,6 +28,7 @@ from blockyard_interchange.health import Health
 from blockyard_interchange.hub_port import HubPort
 from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
+from blockyard_interchange.own_keys import OwnKeys
 from blockyard_interchange.settings import ProcessSettings
 
 if TYPE_CHECKING:
@@ -96,12 +97,10 @@ class Loop:
         self._scrapes = _open_port(settings.metrics) if settings.metrics else None
         self._figures: Figures | None = None
         """For who asked, as soon as the journal holds them."""
-        self._clients = Router(
-            self._context, settings.clients_endpoint, keys=self._ring.interchange("clients"), domain="client"
-        )
-        self._managers = Router(
-            self._context, settings.managers_endpoint, keys=self._ring.interchange("managers"), domain="pool"
-        )
+        self._own = OwnKeys(self._ring, settings.rotate_after)
+        used = self._own.used
+        self._clients = Router(self._context, settings.clients_endpoint, keys=used["clients"], domain="client")
+        self._managers = Router(self._context, settings.managers_endpoint, keys=used["managers"], domain="pool")
         if settings.hub_endpoint:
             self._hub = HubPort(self._context, self._gate, settings.hub_endpoint, self._ring)
         _log.info(
@@ -129,6 +128,7 @@ class Loop:
                 self.state.counters.refused_peers = self._gate.refused
             if now >= self._keys_at:
                 self._look_at_ring(now)
+                self._look_at_own_keys(now)
             if self._managers in ready:
                 self._read_managers(now)
             is_held = self._is_held(ready, now)
@@ -238,6 +238,12 @@ class Loop:
         if ring_keys != self._ring_keys:
             self._ring_keys = ring_keys
             self._let_in()
+
+    def _look_at_own_keys(self, now: float) -> None:
+        for role, pair in self._own.look(now).items():
+            (self._clients if role == "clients" else self._managers).rekey(pair)
+            timers.on_cut_off(self.state, now)
+            _log.info("%s know this interchange by another key from now on", role)
 
     def _let_in(self) -> None:
         """Have the gate let in whom the key ring and keepers allow, and nobody else."""

@@ -39,6 +39,9 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``HOST:PORT`` for probes, see `health`; '' for none: nothing listens then."""
     wait_for_journal: float = 0.0
     """Seconds to wait, at the start, for a journal that is away, or that one which was cut off or just ended holds."""
+    rotate_after: float = 120.0
+    """Seconds until another `clients.key` or `managers.key` in the key ring is used, which ends all connections of that
+    side; managers and clients have to learn of it meanwhile. Nodes show a changed Secret within 90 s."""
 
     @property
     def journal_url(self) -> str:
@@ -81,6 +84,8 @@ def read(path: Path, environment: Mapping[str, str]) -> ProcessSettings:
             raise ConfigError(f"settings file {path}: core.pools.{name}: {sentence}")
     if not 0.0 <= settings.wait_for_journal < math.inf:
         raise ConfigError(f"settings file {path}: wait_for_journal={settings.wait_for_journal}; seconds from 0")
+    if not 0.0 <= settings.rotate_after < math.inf:
+        raise ConfigError(f"settings file {path}: rotate_after={settings.rotate_after}; seconds from 0")
     for field in ("metrics", "health"):
         address(field, getattr(settings, field), path)
     journal = environment.get(JOURNAL_VARIABLE)

@@ -74,6 +74,7 @@ def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, 
     from blockyard_worker import strays
     from blockyard_worker.core.manager import Manager
     from blockyard_worker.shell.loop import Loop, reaped
+    from blockyard_worker.shell.server_key import ServerKey
     from blockyard_worker.shell.trees import Trees
 
     trees = Trees(strays.manager_mark(os.getpid()))
@@ -86,7 +87,8 @@ def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, 
         linux.hide_from_ptrace()  # the key is in memory now
         dealer = Dealer(context, settings.endpoint, server_key=settings.server_key.encode(), keys=keys)
         policy = _policy(settings, accelerators)
-        loop = Loop(Manager(policy), settings, dealer, nursery, trees)
+        server_key = ServerKey(settings.server_key.encode(), _named_server_key)
+        loop = Loop(Manager(policy), settings, dealer, nursery, trees, server_key)
         report = _report(settings, policy)
         if report is not None:
             loop.report_by(report)
@@ -142,6 +144,11 @@ def _read_keys(settings: Settings) -> KeyPair:
         return KeyPair.load(Path(f"/proc/self/fd/{settings.key_fd}"))
     finally:
         os.close(settings.key_fd)
+
+
+def _named_server_key() -> bytes:
+    """The interchange's key as the settings name it now: a file, which may be a Secret's, may say another one."""
+    return read_settings(sys.argv[1:], os.environ).server_key.encode()
 
 
 def _policy(settings: Settings, accelerators: tuple[str, ...]) -> Policy:

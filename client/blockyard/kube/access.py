@@ -72,10 +72,19 @@ def open_access(where: Where) -> Access:
     """
     found = _in_a_thread(where)
     if is_inside() and not (where.context or where.kubeconfig):
-        return Access(LinkSettings(found.endpoint, found.server_key, found.keys), found.namespace, None)
+        return Access(_link(where, found, found.endpoint), found.namespace, None)
     forward = Forward(where.api, address_of(found.endpoint, found.home))
     forward.start()
-    return Access(LinkSettings(forward.endpoint, found.server_key, found.keys), found.namespace, forward)
+    return Access(_link(where, found, forward.endpoint), found.namespace, forward)
+
+
+def _link(where: Where, found: _Found, endpoint: str) -> LinkSettings:
+    """What the Secret says, now and whenever the interchange has long been silent: its keys may have been replaced."""
+
+    def renew() -> LinkSettings:
+        return _link(where, asyncio.run(_find(where)), endpoint)
+
+    return LinkSettings(endpoint, found.server_key, found.keys, renew=renew)
 
 
 def is_inside() -> bool:

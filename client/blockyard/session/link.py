@@ -19,6 +19,7 @@ from blockyard import nearness
 from blockyard.errors import BadFrame
 from blockyard.ids import NUMBER_BITS
 from blockyard.session.core import Answers, SessionCore, Standing
+from blockyard.session.renewal import Renewal
 from blockyard.transport import Context, Dealer, KeyPair, Poller
 from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
 
@@ -37,6 +38,8 @@ class LinkSettings(NamedTuple):
     keys: KeyPair
     nonce: Path | None = None
     """File in the blob folder that proves nearness."""
+    renew: "Callable[[], LinkSettings] | None" = None
+    """Asks again with what keys, as they may have been replaced. May take its time, and raise what it wants."""
 
 
 class Submission(NamedTuple):
@@ -156,6 +159,7 @@ class Link:
         poller.register(self._wake_fd)
         self._unsent.append(core.hello(self._near(), time.monotonic()))
         deadline = None
+        renewal = Renewal(self._settings, time.monotonic())
         while True:
             soon = self._unsent or core.owes_credit
             ready = poller.poll(0.01 if soon else core.heartbeat / 4)
@@ -164,6 +168,8 @@ class Link:
                 os.eventfd_read(self._wake_fd)
             self._awake = False
             answers = self._read(dealer, now) if dealer in ready else None
+            if (renewed := renewal.look(core.heard_at, now)) is not None:
+                dealer.redial(renewed.server_key, renewed.keys)
             self._empty_mailbox()
             for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
                 self._unsent.append(frame)

@@ -5,6 +5,7 @@ lost, sends again after the next handshake (`Hello`, `Join`).
 """
 
 import contextlib
+import errno
 import os
 import struct
 import time
@@ -18,6 +19,8 @@ from blockyard.wire.codec import MAX_FRAME_BYTES
 
 _REFUSED_SECONDS = 0.5
 """From a connection that libzmq gave up to the next one."""
+_LET_GO_SECONDS = 2.0
+"""In which libzmq's thread has surely closed a listener."""
 _QUEUE_FRAMES = 4096
 """Frames queued for a peer that reads slowly, before `send` says False."""
 _AGAIN_MILLISECONDS = 20
@@ -115,6 +118,16 @@ class Dealer:
                 self._socket.disconnect(self._endpoint)
             self._socket.connect(self._endpoint)
 
+    def redial(self, server_key: bytes, keys: KeyPair | None = None) -> None:
+        """Connect anew to who has another key, with another pair if one is given; what is under way is dropped."""
+        with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped it by itself
+            self._socket.disconnect(self._endpoint)
+        if keys is not None:
+            self._socket.curve_publickey, self._socket.curve_secretkey = keys.public, keys.secret
+        self._socket.curve_serverkey = server_key
+        self._again_at = 0.0
+        self._socket.connect(self._endpoint)
+
     def receive(self) -> bytes | None:
         """Receive one frame, or None when none waits."""
         try:
@@ -168,14 +181,37 @@ class Router:
             socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
         _limit(socket)
         socket.set(zmq.RCVHWM, queue_frames)
-        try:
-            socket.bind(endpoint)
-            if endpoint.startswith("ipc:///"):
-                os.chmod(endpoint.removeprefix("ipc://"), 0o600)
-        except zmq.ZMQError as error:
-            socket.close(0)
-            raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
         self._socket = socket
+        try:
+            self._bind(endpoint)
+        except OSError:
+            socket.close(0)
+            raise
+
+    def _bind(self, endpoint: str) -> None:
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
+        if endpoint.startswith("ipc:///"):
+            os.chmod(endpoint.removeprefix("ipc://"), 0o600)
+
+    def rekey(self, keys: KeyPair) -> None:
+        """Prove itself by another pair from now on. All connections end; those of who knows the new key come again.
+
+        Raises OSError when it cannot listen again at the same place.
+        """
+        endpoint = self.endpoint
+        self._socket.unbind(endpoint)
+        self._socket.curve_secretkey = keys.secret
+        deadline = time.monotonic() + _LET_GO_SECONDS
+        while True:
+            try:
+                return self._bind(endpoint)
+            except OSError as error:  # the I/O thread may not have let go of it yet
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_MILLISECONDS / 1000)
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":

@@ -52,6 +52,12 @@ def _deadline(state: State, task: Task, now: float) -> None:
     sessions.end(state, task, Status.DEADLINE, Failure(sentence, ["blockyard.errors.DeadlineExceeded"]), now)
 
 
+def on_cut_off(state: State, now: float) -> None:
+    """Every connection was ended from this side: nobody's silence of before counts."""
+    _excuse_managers(state, state.settings.lease, now)
+    _excuse_clients(state, state.settings.lease, now)
+
+
 def _excuse_managers(state: State, seconds: float, now: float) -> None:
     """Managers were not listened to for so long: their silence is not their own."""
     for pool in state.pools.values():

@@ -21,7 +21,7 @@ from typing import Any
 from blockyard.kube.api import Api, ApiSettings, Object
 from blockyard.kube.faults import ApiError
 from blockyard.kube.kinds import POD, SECRET
-from tests.machine import ROOT
+from tests.machine import import_path
 
 Fate = Callable[[Object], str]
 """What becomes of a pod: 'runs', 'waits' (stays Pending), or the exit code that it ends with at once."""
@@ -126,7 +126,7 @@ class PodRunner:
             if one["name"].startswith("BLOCKYARD_") and "value" in one
         }
         env |= {"BLOCKYARD_WORKER_SETTINGS": str(folder / "settings.json"), "BLOCKYARD_WORKER_NODE": "here"}
-        env |= {"BLOCKYARD_WORKER_KEY_FILE": str(folder / "pool.key"), "PYTHONPATH": str(ROOT)}
+        env |= {"BLOCKYARD_WORKER_KEY_FILE": str(folder / "pool.key"), "PYTHONPATH": import_path()}
         if (folder / "radio.json").exists():
             env |= {"BLOCKYARD_WORKER_RADIO_FILE": str(folder / "radio.json")}
         with (folder / "log").open("ab") as log:

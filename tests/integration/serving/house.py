@@ -21,7 +21,7 @@ from blockyard.transport import KeyPair
 from blockyard.wire import control
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import engine_of
-from tests.machine import ROOT
+from tests.machine import import_path
 from tests.ports import free_port
 
 
@@ -111,6 +111,7 @@ class House:
         given: dict[str, Any] = {
             "folder": str(state), "keys": str(self.ring.folder), "clients": self.clients, "managers": self.managers,
             "health": f"127.0.0.1:{health}", "journal": journal, "parent": os.getpid(),
+            "rotate_after": 0.0,
             "core": {"pools": {}, "heartbeat": 0.5, "rejoin_grace": 2.0},
         }  # fmt: skip
         path = self.folder / f"settings-{len(self.started)}.json"
@@ -123,6 +124,17 @@ class House:
     def move_clients(self) -> None:
         """The next interchange listens for clients elsewhere."""
         self.clients = f"tcp://127.0.0.1:{free_port()}"
+
+    def said(self) -> str:
+        """What the interchanges have logged."""
+        return "".join(log.read_text() for log in sorted(self.folder.glob("interchange-*.log")))
+
+    def name_server_key(self, keys: KeyPair) -> None:
+        """Name a pair of the interchange's in the settings of all managers."""
+        for path in self.folder.glob("manager-*.json"):
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(json.loads(path.read_text()) | {"server_key": keys.public.decode()}))
+            fresh.replace(path)
 
     def client(self, key: str = "client-default", keys: KeyPair | None = None, **fields: Any) -> Client:
         """Connect with an issued key, or with this pair."""
@@ -154,7 +166,7 @@ class House:
         with (self.folder / f"manager-{number}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "blockyard_worker", "--settings", str(path)],
-                env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+                env=os.environ | {"PYTHONPATH": import_path()}, stdout=log, stderr=log,
             )  # fmt: skip
         self.started.append(process)
         return process

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,14 @@ from tests.integration.serving.cluster_stand_in import StandIn
 from tests.integration.serving.house import House, a_pool, port_of
 
 pytestmark = pytest.mark.timeout(180)
+
+
+def _note_and_wait(log: str, gate: str) -> int:
+    with Path(log).open("a") as file:
+        file.write("once\n")
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return 1
 
 
 def test_tasks_run_in_the_pool_of_the_context_s_namespace(cluster: StandIn, tmp_path: Path) -> None:
@@ -134,3 +143,25 @@ def test_without_the_extra_the_pip_line_is_said() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WITHIN, check=True)
     assert done.stdout.startswith("ConfigError Client.kubernetes needs the package 'kubernetes'")
     assert "pip install 'blockyard[kubernetes]'" in done.stdout
+
+
+def test_both_pairs_of_the_interchange_are_replaced_while_a_task_runs_that_must_not_run_twice(
+    cluster: StandIn, serving: House, tmp_path: Path
+) -> None:
+    with Client.kubernetes(kubeconfig=cluster.kubeconfig(tmp_path), timeout=WITHIN) as client:
+        gate, log = tmp_path / "gate", tmp_path / "log"
+        running = client.options(idempotent=False).submit(_note_and_wait, str(log), str(gate))
+        wait_until("it runs", log.exists, bool, WITHIN)
+        waiting = client.submit(abs, -2)
+        fresh = KeyPair.new()
+        serving.name_server_key(fresh)
+        fresh.save(serving.ring.path("managers"))
+        wait_until("managers know it by another key", serving.said, lambda said: "managers know" in said, WITHIN)
+        fresh = KeyPair.new()
+        cluster.secrets["science/blockyard-client"]["server_key"] = fresh.public.decode()
+        fresh.save(serving.ring.path("clients"))
+        wait_until("clients know it by another key", serving.said, lambda said: "clients know" in said, WITHIN)
+        gate.touch()
+        assert running.result(WITHIN) == 1
+        assert waiting.result(WITHIN) == 2
+    assert log.read_text() == "once\n"

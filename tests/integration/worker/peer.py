@@ -38,7 +38,7 @@ from blockyard.wire.manager import (
     Wanted,
 )
 from blockyard.wire.records import Assigned, Body, Function, Lease, Need, Outcome, Status, TaskSpec
-from tests.machine import ROOT
+from tests.machine import import_path
 
 PATIENCE_SECONDS = 20.0
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -90,6 +90,18 @@ class Peer:
         self.manager = None
         self.sent_functions.clear()
 
+    def rotate(self) -> None:
+        """Have another pair, as the settings say from now on."""
+        self.keys = KeyPair.new()
+        self.name_server_key(self.keys)
+        self.close()
+        self.open()
+
+    def name_server_key(self, keys: KeyPair) -> None:
+        """Name a key of the interchange's in the settings of the managers that were started last."""
+        path = self.folder / "settings.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"server_key": keys.public.decode()}))
+
     def close(self) -> None:
         """Be gone."""
         self.router.close()
@@ -111,7 +123,7 @@ class Peer:
         block = settings.get("block", f"b-{os.getpid()}-{self.folder.name}")
         command = [sys.executable, "-m", "blockyard_worker", "--settings", str(path), "--block", block]
         # The tasks are functions of this package, which the workers must be able to import from wherever this runs.
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": import_path()}
         process = subprocess.Popen(command, pass_fds=pass_fds, env=environment)
         self.processes.append(process)
         return process

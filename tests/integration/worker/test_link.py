@@ -217,3 +217,27 @@ def fail_init() -> None:
 
 def set_up() -> None:
     os.environ["TEST_SET_UP"] = str(int(os.environ.get("TEST_SET_UP", "0")) + 1)
+
+
+def test_a_manager_whose_interchange_has_another_key_reads_its_settings_again(peer: Peer, tmp_path: Path) -> None:
+    peer.start(workers=1)
+    peer.wait_joined()
+    gate = tmp_path / "gate"
+    (running,) = peer.assign(jobs.wait_for, [(str(gate),)], 1)
+    peer.wait_running(running)
+    peer.rotate()
+    peer.wait(lambda: len(peer.joins) > 1, "the manager to join again")
+    assert [lease.task for lease in peer.joins[-1].holds] == [running]
+    gate.touch()
+    assert [outcome.status for outcome in peer.wait_for([running])] == [Status.DONE]
+
+
+def test_while_the_settings_name_a_key_that_is_not_there_yet_the_one_that_answered_is_good(peer: Peer) -> None:
+    peer.start(workers=1)
+    peer.wait_joined()
+    peer.name_server_key(KeyPair.new())
+    for times in range(1, 3):
+        peer.close()
+        peer.open()
+        peer.wait(lambda n=times: len(peer.joins) > n, "the manager to join again")  # type: ignore[misc]
+    assert values(peer.wait_for(peer.assign(jobs.add, [(1,)], 1))) == [1]

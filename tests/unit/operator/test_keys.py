@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
+
+import msgspec
 
 from blockyard.blocks.scaling import Demand
 from blockyard.kube.kinds import BLOCK, POOL, SECRET
@@ -114,6 +117,25 @@ def test_a_clients_key_that_is_taken_out_is_replaced_and_no_other() -> None:
     assert (second.client == first.client, second.clients == first.clients) == (False, True)
     assert second.client.public.decode() in text(shelf, "r-interchange-keys", "client-default.pub")
     assert text(shelf, "r-client", "client.key") == second.client.to_text()
+
+
+def test_the_interchanges_own_pairs_that_are_taken_out_are_replaced_and_told_to_all_who_need_them() -> None:
+    shelf = Shelf()
+    api: Any = shelf
+    first = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    before = done(keys.pool_keys(api, msgspec.structs.replace(PLACE, server_key=first.managers.public), ""))
+    for name in ("clients.key", "managers.key"):
+        del shelf.objects["Secret", "n", "r-keys"]["data"][name]
+    second = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    assert first.clients != second.clients
+    assert first.managers != second.managers
+    assert (second.operator, second.client) == (first.operator, first.client)
+    assert text(shelf, "r-interchange-keys", "clients.key") == second.clients.to_text()
+    assert text(shelf, "r-interchange-keys", "managers.key") == second.managers.to_text()
+    assert text(shelf, "r-client", "server_key") == second.clients.public.decode()
+    after = done(keys.pool_keys(api, msgspec.structs.replace(PLACE, server_key=second.managers.public), ""))
+    assert after == before, "the pool's own key stays, and so do its blocks"
+    assert json.loads(text(shelf, "p-worker", "settings.json"))["server_key"] == second.managers.public.decode()
 
 
 def test_a_pool_whose_secret_was_deleted_is_seen_to() -> None:

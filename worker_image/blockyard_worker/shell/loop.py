@@ -30,6 +30,7 @@ from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
 from blockyard_worker.shell.nursery import Nursery
 from blockyard_worker.shell.output import Outputs
+from blockyard_worker.shell.server_key import ServerKey
 from blockyard_worker.shell.trees import Trees, monotonic_to_boot
 from blockyard_worker.worker import interrupts
 
@@ -70,10 +71,19 @@ class Seen(Mapping[int, Now | None]):
 class Loop:
     """The shell around one `Manager`."""
 
-    def __init__(self, core: Manager, settings: Settings, dealer: Dealer, nursery: Nursery, trees: Trees) -> None:
+    def __init__(
+        self,
+        core: Manager,
+        settings: Settings,
+        dealer: Dealer,
+        nursery: Nursery,
+        trees: Trees,
+        server_key: ServerKey,
+    ) -> None:
         self._core = core
         self._settings = settings
         self._dealer = dealer
+        self._server_key = server_key
         self._nursery = nursery
         self._trees = trees
         self._outputs = Outputs(settings.output_bytes, settings.output_tasks)
@@ -392,6 +402,11 @@ class Loop:
         del self._unsent[:sent]
         if sent or not self._unsent:
             self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
+        if sent:
+            self._server_key.on_sent()
+        elif self._unsent and (key := self._server_key.on_unsent(time.monotonic())) is not None:
+            log.info("trying another key of the interchange", extra={"action": "server_key"})
+            self._dealer.redial(key)
 
     def say_goodbye(self, patience: float) -> bool:
         """Send what is left, for at most `patience` seconds; False when some of it stays unsent."""
