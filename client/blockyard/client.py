@@ -2,37 +2,40 @@
 
 It packs nothing and sends nothing itself; an `Engine` does: an interchange (`Client.local`, `Client.connect`) or
 threads of this process (`Client.threads`).
+
+It imports what it needs when it needs it: `Client.local` first starts an interpreter for the interchange, and what both
+import takes as long in the one as in the other.
 """
+
+from __future__ import annotations
 
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from blockyard import futures as futures_of
-from blockyard import saying
-from blockyard.blocks.executor import BlockExecutor
-from blockyard.blocks.pool import LocalPool
-from blockyard.engine import Engine
 from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
-from blockyard.futures import TaskFuture
-from blockyard.local import LocalSystem
+from blockyard.interchange_process import started_ahead
 from blockyard.mapping import map_results
-from blockyard.options import Options
-from blockyard.remote import RemoteEngine, RemoteSettings
-from blockyard.serving import Limits, Serving
 from blockyard.state_folder import STREAM_SOCKET, is_monitored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import ModuleType, TracebackType
 
     from blockyard.aio import AsyncClient
+    from blockyard.blocks.executor import BlockExecutor
+    from blockyard.blocks.pool import LocalPool
+    from blockyard.engine import Engine
+    from blockyard.futures import TaskFuture
+    from blockyard.local import LocalSystem
     from blockyard.monitoring import Monitoring
+    from blockyard.options import Options
     from blockyard.radios import RadioConfig
     from blockyard.runs import RunHandle
+    from blockyard.serving import Limits
 
 T = TypeVar("T")
 
@@ -40,7 +43,7 @@ T = TypeVar("T")
 class Submitter(Executor):
     """Submits tasks with certain options. A `Client` is one with the defaults; `options` makes others."""
 
-    def __init__(self, engine: Engine, options: Options, of: "Submitter | None" = None) -> None:
+    def __init__(self, engine: Engine, options: Options, of: Submitter | None = None) -> None:
         self._engine = engine
         self._options = options
         self._of = of  # a client that only its views are left of is still in use
@@ -75,7 +78,7 @@ class Submitter(Executor):
         """As `Executor.map` of Python 3.14. `chunksize` calls are one task; it is rarely worth setting here."""
         return map_results(self, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
 
-    def options(self, **changes: Any) -> "Submitter":
+    def options(self, **changes: Any) -> Submitter:
         """A view of this client whose tasks have other options, see `Options`; `memory='1Gi'` is understood.
 
         Raises ConfigError naming the option at fault.
@@ -88,7 +91,7 @@ class Submitter(Executor):
         return stand_in
 
     @property
-    def asyncio(self) -> "AsyncClient":
+    def asyncio(self) -> AsyncClient:
         """The same for coroutines."""
         from blockyard.aio import AsyncClient  # importing asyncio takes as long as starting a worker
 
@@ -97,7 +100,9 @@ class Submitter(Executor):
     @staticmethod
     def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
         """Futures in the order in which they end; woken once a batch."""
-        return futures_of.as_completed(futures, timeout)
+        from blockyard.futures import as_completed
+
+        return as_completed(futures, timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
         """As `Executor.shutdown`."""
@@ -113,21 +118,26 @@ class Client(Submitter):
         system: LocalSystem | None = None,
         *,
         pool: str = "",
-        below: "Below | None" = None,
+        below: Below | None = None,
         run: str = "",
         folder: Path | None = None,
     ) -> None:
         """`pool`: of tasks whose options name none. `below`: what the engine stands on, and ends after it. `run`: where
         no interchange names it. `folder`: the state folder of a system on this machine that is not this client's.
         """
+        from blockyard import saying
+        from blockyard.options import Options
+        from blockyard.remote import RemoteEngine
+
         super().__init__(engine, Options(pool=pool) if pool else Options())
+        self._remote = engine if isinstance(engine, RemoteEngine) else None
         self._system = system
         self._below = system or below
         self._run = run
         self._handle: RunHandle | None = None
         self._folder = system.folder if system is not None else folder
-        if isinstance(engine, RemoteEngine):
-            saying.speak_by(engine)
+        if self._remote is not None:
+            saying.speak_by(self._remote)
         self._finalizer = weakref.finalize(self, _abandon, engine, self._below)
         self._finalizer.atexit = False
 
@@ -144,8 +154,8 @@ class Client(Submitter):
         metrics: str = "",
         managers: str = "",
         limits: Limits | None = None,
-        monitoring: "bool | str | Monitoring | None" = None,
-        radio: "RadioConfig | None" = None,
+        monitoring: bool | str | Monitoring | None = None,
+        radio: RadioConfig | None = None,
         **pool: Any,
     ) -> Self:
         """An interchange and pools of blocks on this machine, which end with this client.
@@ -160,29 +170,33 @@ class Client(Submitter):
         """
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
-        if pools is None:
-            pools = {"default": LocalPool(**{**_one_block(workers), **pool})}
-        if monitoring is not None or radio is not None:
-            from blockyard import monitoring as monitoring_of  # costs nothing to those who do not use it
+        with started_ahead(run, None if folder is None else Path(folder)) as interchange:
+            from blockyard.blocks.pool import LocalPool
+            from blockyard.local import LocalSystem
+            from blockyard.serving import Limits, Serving
 
-            monitoring = monitoring_of.read(monitoring, radio)
-        system = LocalSystem(
-            pools,
-            run=run,
-            folder=Path(folder) if folder is not None else None,
-            serving=Serving(
-                journal=journal,
-                metrics=metrics,
-                managers=managers,
-                limits=limits or Limits(),
-                monitoring=monitoring,
-            ),
-        )
-        try:
-            engine = system.start(on_full)
-        except BaseException:
-            system.stop()
-            raise
+            if monitoring is not None or radio is not None:
+                from blockyard import monitoring as monitoring_of  # costs nothing to those who do not use it
+
+                monitoring = monitoring_of.read(monitoring, radio)
+            system = LocalSystem(
+                {"default": LocalPool(**{**_one_block(workers), **pool})} if pools is None else pools,
+                interchange,
+                run=run,
+                is_temporary=not run and folder is None,
+                serving=Serving(
+                    journal=journal,
+                    metrics=metrics,
+                    managers=managers,
+                    limits=limits or Limits(),
+                    monitoring=monitoring,
+                ),
+            )
+            try:
+                engine = system.start(on_full)
+            except BaseException:
+                system.stop()
+                raise
         return cls(engine, system)
 
     @classmethod
@@ -207,6 +221,7 @@ class Client(Submitter):
         Raises ConfigError, BadKey, or BrokenBlockyard when nobody answers there.
         """
         from blockyard import config, connect  # files are read, and modules loaded, only for those who connect
+        from blockyard.remote import RemoteSettings
 
         settings = config.load()
         target = connect.find(where, settings, server_key=server_key, client_key=client_key)
@@ -250,6 +265,7 @@ class Client(Submitter):
         BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool.
         """
         from blockyard import config  # files are read, and modules loaded, only for those who connect
+        from blockyard.remote import RemoteEngine, RemoteSettings
 
         access = _kubernetes()
         opened = access.open_access(
@@ -288,8 +304,8 @@ class Client(Submitter):
         threads: int,
         *,
         run: str = "",
-        monitoring: "bool | str | Monitoring | None" = None,
-        radio: "RadioConfig | None" = None,
+        monitoring: bool | str | Monitoring | None = None,
+        radio: RadioConfig | None = None,
         **settings: Any,
     ) -> Self:
         """The same on threads of this process: no socket, no child process, nothing pickled.
@@ -302,6 +318,7 @@ class Client(Submitter):
         if monitoring is None and radio is None:
             return cls(ThreadedEngine(threads, **settings), run=run)
         from blockyard import monitoring as monitoring_of
+        from blockyard import saying
 
         asked = monitoring_of.read(monitoring, radio)
         if asked is None:
@@ -323,9 +340,9 @@ class Client(Submitter):
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of this run's unfinished and uncollected tasks that other clients, perhaps dead by now, submitted."""
-        if not isinstance(self._engine, RemoteEngine):
+        if self._remote is None:
             raise ConfigError("reattach: threads of this process have no run that outlives them")
-        return self._engine.reattach()
+        return self._remote.reattach()
 
     def pool(self, name: str = "default") -> BlockExecutor:
         """The handle on the blocks of one of this client's own pools.
@@ -338,7 +355,7 @@ class Client(Submitter):
 
     def events(
         self, *, kinds: Iterable[str] = (), pools: Iterable[str] = (), runs: Iterable[str] = (), after: str = ""
-    ) -> "AsyncIterator[dict[str, Any]]":
+    ) -> AsyncIterator[dict[str, Any]]:
         """What happens, as it happens: ``async for event in client.events(kinds=["Tries"])``. See `events.follow`.
 
         Raises ConfigError when this client knows that there is no hub.
@@ -347,8 +364,8 @@ class Client(Submitter):
 
         if self._folder is not None and not is_monitored(self._folder):
             raise ConfigError("events: there is no hub; make the client, or its local system, with monitoring")
-        if isinstance(self._engine, RemoteEngine):
-            return events.follow(self._engine.begin, kinds=kinds, pools=pools, runs=runs, after=after)
+        if self._remote is not None:
+            return events.follow(self._remote.begin, kinds=kinds, pools=pools, runs=runs, after=after)
         if self._folder is None:
             raise ConfigError("events: there is no hub; make the client with monitoring")
         where = events.Where(self._folder / STREAM_SOCKET)
@@ -360,12 +377,12 @@ class Client(Submitter):
         return self._folder
 
     @property
-    def run(self) -> "RunHandle":
+    def run(self) -> RunHandle:
         """The run that this client's tasks belong to: ``client.run.summary()``. Called, it starts a workflow's run."""
         from blockyard.runs import RunHandle
 
         if self._handle is None:
-            name = self._engine.run_name if isinstance(self._engine, RemoteEngine) else self._run
+            name = self._remote.run_name if self._remote is not None else self._run
             self._handle = RunHandle(name, self._folder, self._engine, self._options.pool)
         return self._handle
 
@@ -375,8 +392,8 @@ class Client(Submitter):
         It is how a program ends in good order: results of a named run that nobody looked at are freed. They are kept
         when a ``with`` block ends by an exception, and when the program ends without a word.
         """
-        if isinstance(self._engine, RemoteEngine):
-            self._engine.release()
+        if self._remote is not None:
+            self._remote.release()
         self._end(wait, cancel_futures=cancel_futures)
 
     def __exit__(

@@ -1,13 +1,24 @@
-"""The interchange of a local system as a child process: started, started again when it dies, given up when in vain."""
+"""The interchange of a local system as a child process: started, started again when it dies, given up when in vain.
+
+Its interpreter is started ahead of its settings, so that it imports what it needs while its client does the same.
+"""
 
 import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from blockyard.errors import BrokenBlockyard
 from blockyard.kept_process import KeptProcess
+from blockyard.leftovers import open_folder
+from blockyard.state_folder import INTERCHANGE_SETTINGS
 
 _log = logging.getLogger(__name__)
 
@@ -24,22 +35,45 @@ _JOURNAL_IN_USE: Final = 4
 
 
 class InterchangeProcess(KeptProcess):
-    """Keeps one running."""
+    """Keeps one running, in a state folder that is there."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__("blockyard-interchange", folder / "interchange.log")
-        self._command = command
+        self.folder = folder
         self._socket = folder / "clients.sock"
+        self._held, let_go = os.pipe2(os.O_CLOEXEC)
+        self._let_go = os.fdopen(let_go, "wb", buffering=0)
+        self._begun = threading.Event()
         self.on_give_up: Callable[[Exception], None] = ignore
         """Told why, when it is not started again."""
 
+    def begin(self) -> None:
+        """Its settings are written: let it read them."""
+        self._let_go.write(b"\n")  # not its end alone, which a process forked in these moments would hold back
+        self._begun.set()
+
+    def stop(self, seconds: float) -> None:
+        """End it, in good order if it can within so many seconds."""
+        self._begun.set()
+        super().stop(seconds)
+        self._let_go.close()
+
     def run(self) -> None:
         """Start the interchange again and again."""
+        try:
+            self._run()
+        finally:
+            os.close(self._held)
+
+    def _run(self) -> None:
+        settings = str(self.folder / INTERCHANGE_SETTINGS)
+        command = [sys.executable, "-m", "blockyard_interchange", settings, "--await-stdin"]
         vain = 0
         failures: list[float] = []
         while not self._ending.is_set():
             before = self._bound()
-            code = self._start(self._command).wait()
+            code = self._start(command, subprocess.DEVNULL if self._begun.is_set() else self._held).wait()
+            self._begun.wait()  # before that nobody listens who could be told
             if self._ending.is_set():
                 return
             # One that came up and was killed is simply started again, however often that happens. One that failed by
@@ -62,6 +96,23 @@ class InterchangeProcess(KeptProcess):
         except FileNotFoundError:
             return 0, 0
         return found.st_ino, found.st_ctime_ns
+
+
+@contextmanager
+def started_ahead(run: str, folder: Path | None) -> Iterator[InterchangeProcess]:
+    """An interchange in the state folder of a run, or in a new one. When the block raises, neither is left behind.
+
+    Raises ConfigError when the folder is no good place for sockets.
+    """
+    process = InterchangeProcess(open_folder(run, folder))
+    process.start()
+    try:
+        yield process
+    except BaseException:
+        process.stop(0.0)
+        if not run and folder is None:
+            shutil.rmtree(process.folder, ignore_errors=True)
+        raise
 
 
 def ignore(_: Exception) -> None:

@@ -40,13 +40,13 @@ class KeptProcess(threading.Thread):
                 process.send_signal(signal.SIGTERM if time.monotonic() < patience else signal.SIGKILL)
             self.join(0.05)
 
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._log_from = os.fstat(log).st_size
         try:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": module_path()},

@@ -1,6 +1,8 @@
 """What an unnamed local system leaves behind when its process is killed: a state folder, its large payloads in shared
 memory, and processes that escaped. Nobody can come back to it, so the next unnamed one removes it.
 
+And how the folder of a system, named or not, comes to be.
+
 A folder is left over when nobody holds the lock in it: the kernel gives that back however its holder dies.
 """
 
@@ -16,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, longest_path
+from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, check_sockets, longest_path
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,21 @@ def make_folder(prefix: str = PREFIX) -> Path:
     named = Path(tempfile.gettempdir())
     is_short = longest_path(named / f"{prefix}12345678") <= MAX_SOCKET_PATH
     return Path(tempfile.mkdtemp(prefix=prefix, dir=named if is_short else "/tmp"))
+
+
+def open_folder(run: str, folder: Path | None) -> Path:
+    """The state folder of a system: as asked for, a named run's, or one that is made for it; there when this returns.
+
+    Raises ConfigError when sockets in it would have longer paths than Linux allows.
+    """
+    if folder is None and not run:
+        folder = make_folder()
+    elif folder is None:
+        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        folder = Path(home) / "blockyard" / "runs" / run
+    check_sockets(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def remove(root: Path, clear: Callable[[Path], None], *, now: float | None = None) -> list[Path]:

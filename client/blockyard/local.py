@@ -36,7 +36,7 @@ from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.serving import Serving
 from blockyard.session import LinkSettings
-from blockyard.state_folder import INTERCHANGE_SETTINGS, blobs_of, check_sockets, lock_folder, owner_of
+from blockyard.state_folder import INTERCHANGE_SETTINGS, blobs_of, lock_folder, owner_of
 
 if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
@@ -55,26 +55,26 @@ class LocalSystem:
     def __init__(
         self,
         pools: Mapping[str, LocalPool],
+        interchange: InterchangeProcess,
         *,
         run: str = "",
-        folder: Path | None = None,
+        is_temporary: bool = False,
         serving: Serving = Serving(),  # noqa: B008 - frozen
     ) -> None:
+        """`interchange`: in this system's state folder, which goes with the system when it `is_temporary`."""
         self.run = run
         self._serving = serving
         self.on_give_up: Callable[[Exception], None] = ignore
         """Told why, when the interchange cannot be kept running; the engine fails with the same error before."""
-        self.folder = folder or _folder_of(run)
-        check_sockets(self.folder)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._temporary = not run and folder is None
+        self.folder = interchange.folder
+        self._temporary = is_temporary
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
         self._shares = accelerators.share_out(self._pools, os.environ.get(accelerators.VISIBLE, ""))
         self._blobs = blobs_of(self._owner)
         self._lock = -1
-        self._interchange: InterchangeProcess | None = None
+        self._interchange = interchange
         self.hub: HubProcess | None = None
         """None without monitoring."""
         self._executors: dict[str, BlockExecutor] = {}
@@ -100,13 +100,13 @@ class LocalSystem:
             self._ring.pool(pool)
         endpoint = f"ipc://{self.folder}/clients.sock"
         keys = self._ring.client(self._serving.client)
-        self._interchange = InterchangeProcess(self._interchange_command(), self.folder)
+        self._write_interchange_settings()
         link = LinkSettings(endpoint, server.public, keys, nearness.nonce_file(self._blobs))
         engine = RemoteEngine(
             RemoteSettings(link, run=self.run, keep=bool(self.run), take_over=bool(self.run), on_full=on_full)
         )
         self._interchange.on_give_up = partial(self._give_up, engine)
-        self._interchange.start()
+        self._interchange.begin()
         self._start_hub()
         port = PoolEngine(engine, self._block_command)
         port.on_opening = partial(self._report_blocks, port)
@@ -220,9 +220,8 @@ class LocalSystem:
     def _stop(self) -> None:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
-        if self._interchange is not None:
-            has_to_tell = self.hub is not None and not self.hub.failure
-            self._interchange.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
+        has_to_tell = self.hub is not None and not self.hub.failure
+        self._interchange.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
         if self.hub is not None:
             self.hub.stop(_TELL_SECONDS)  # after the interchange, which tells it the last there is to tell
         self._unlock()
@@ -233,7 +232,7 @@ class LocalSystem:
             # Nothing that a later start would need: memory that is kept for further blobs, and the proof of nearness.
             shutil.rmtree(self._blobs, ignore_errors=True)
 
-    def _interchange_command(self) -> list[str]:
+    def _write_interchange_settings(self) -> None:
         pools = {name: _pool_settings(pool) for name, pool in self._pools.items()}
         settings = {
             "folder": str(self.folder),
@@ -248,9 +247,7 @@ class LocalSystem:
                 **msgspec.structs.asdict(self._serving.limits),
             },
         }
-        path = self.folder / INTERCHANGE_SETTINGS
-        write_private(path, msgspec.json.encode(settings))
-        return [sys.executable, "-m", "blockyard_interchange", str(path)]
+        write_private(self.folder / INTERCHANGE_SETTINGS, msgspec.json.encode(settings))
 
     def _write_worker_settings(self, name: str, pool: LocalPool) -> None:
         init = ""
@@ -306,10 +303,3 @@ def _clear(folder: Path) -> None:
     owner = owner_of(folder)
     end_strays(owner)
     shutil.rmtree(blobs_of(owner), ignore_errors=True)
-
-
-def _folder_of(run: str) -> Path:
-    if not run:
-        return leftovers.make_folder()
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(home) / "blockyard" / "runs" / run

@@ -24,6 +24,7 @@ from blockyard import monitoring
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.strays import BLOCK_MARK, OWNER_MARK, end_strays
 from blockyard.errors import BlockyardError, ConfigError
+from blockyard.interchange_process import started_ahead
 from blockyard.keyring import DEFAULT_CLIENT, KeyRing
 from blockyard.local import START_SECONDS, LocalSystem
 from blockyard.pidfile import PidFile, SystemInUse
@@ -207,16 +208,22 @@ def _supervise(folder: Path, pidfile: PidFile, ending: threading.Event, ready_fd
     sys.path += [entry for entry in system.path if entry not in sys.path]  # blocks get ours
     strays = [f"{one.pid} of block {one.block} ({one.command})" for one in end_strays(owner_of(folder))]
     KeyRing(folder / "keys").client(DEFAULT_CLIENT)
-    local = LocalSystem(
-        system.local_pools(),
-        folder=folder,
-        serving=Serving(
-            journal=system.journal,
-            metrics=system.metrics,
-            client=OWN_KEY,
-            monitoring=monitoring.of_word(system.monitoring),
-        ),
-    )
+    with started_ahead("", folder) as interchange:
+        local = LocalSystem(
+            system.local_pools(),
+            interchange,
+            serving=Serving(
+                journal=system.journal,
+                metrics=system.metrics,
+                client=OWN_KEY,
+                monitoring=monitoring.of_word(system.monitoring),
+            ),
+        )
+        _serve(local, pidfile, ending, ready_fd, strays)
+    return 0
+
+
+def _serve(local: LocalSystem, pidfile: PidFile, ending: threading.Event, ready_fd: int, strays: list[str]) -> None:
     gave_up: list[Exception] = []
 
     def give_up(error: Exception) -> None:
@@ -228,16 +235,15 @@ def _supervise(folder: Path, pidfile: PidFile, ending: threading.Event, ready_fd
         engine = local.start("wait")
         tasks = engine.ask(control.Status(), control.StatusIs).tasks
         pidfile.say_ready()
-        _log.info("system %r is up: %d tasks from the journal", system.name, tasks)
+        _log.info("system is up: %d tasks from the journal", tasks)
         _tell(ready_fd, Ready(pid=os.getpid(), strays=strays, tasks=tasks))
         ending.wait()
-        _log.info("system %r is ending", system.name)
+        _log.info("system is ending")
         engine.shutdown(wait=False, cancel_futures=False)
     finally:
         local.stop()
     if gave_up:
         raise gave_up[0]
-    return 0
 
 
 def _tell(ready_fd: int, words: Ready | Failed) -> None:

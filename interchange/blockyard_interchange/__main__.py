@@ -1,4 +1,7 @@
-"""``python -m blockyard_interchange SETTINGS.json``: serve until SIGTERM or SIGINT.
+"""``python -m blockyard_interchange SETTINGS.json [--await-stdin]``: serve until SIGTERM or SIGINT.
+
+With ``--await-stdin`` the settings are read when a byte came on standard input, or its end: who starts it may still be
+writing them, while this process imports what it needs.
 
 Exit codes: 0 stopped as asked, 2 bad settings, 3 the journal is damaged or of another version, 4 the journal is in use
 or was taken over by another interchange, 5 a socket cannot be bound.
@@ -34,9 +37,11 @@ _RETRY_SECONDS = 0.5
 def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s interchange %(levelname)s %(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m blockyard_interchange SETTINGS.json\n")
+    if not arguments or arguments[1:] not in ([], ["--await-stdin"]):
+        sys.stderr.write("usage: python -m blockyard_interchange SETTINGS.json [--await-stdin]\n")
         return 2
+    if arguments[1:]:
+        os.read(0, 1)
     try:
         settings = settings_of.read(Path(arguments[0]), os.environ)
         if settings.parent:

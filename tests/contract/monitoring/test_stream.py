@@ -6,7 +6,6 @@ core (`tests/unit/interchange/test_showing`).
 
 import asyncio
 import contextlib
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -92,8 +91,9 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     core = {"monitoring": True, "pools": {"a": {}, "b": {}}}
     settings = folder / "interchange.json"
     settings.write_bytes(msgspec.json.encode({"folder": str(folder), "core": core}))
-    process = InterchangeProcess([sys.executable, "-m", "blockyard_interchange", str(settings)], folder)
+    process = InterchangeProcess(folder)
     process.start()
+    process.begin()
     try:
         while not (folder / "hub.sock").exists():
             assert process.is_alive(), process.log.read_text()

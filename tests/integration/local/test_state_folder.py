@@ -1,14 +1,21 @@
-"""Where `Client.local` keeps its sockets: their paths may have 107 bytes, and folders have any length."""
+"""Where `Client.local` keeps its sockets: their paths may have 107 bytes, and folders have any length.
 
+And that nothing of a system stays when it is refused.
+"""
+
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blockyard import Client
-from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.errors import BlockyardError, BrokenBlockyard, ConfigError
 from blockyard.transport import KeyPair
-from tests.integration.processes import WITHIN
+from tests.integration.processes import WITHIN, descendants
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -28,6 +35,24 @@ def test_a_temporary_folder_that_is_too_long_is_made_elsewhere(tmp_path: Path, m
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / LONG))
     with Client.local(workers=1) as client:
         assert client.submit(abs, -1).result(WITHIN) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"journal": "mysql://there"}, {"workers": -1}, {"nonsense": 1}, {"metrics": "nowhere"}]
+)
+def test_what_is_refused_leaves_nothing_behind(
+    wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises((BlockyardError, TypeError)):
+        Client.local(**wrong)
+    assert not list(tmp_path.iterdir())
+    assert not [one for one in descendants(os.getpid()) if "blockyard_interchange" in one.command]
+
+
+def test_an_interpreter_of_the_interchange_starts_before_what_is_slow_is_imported() -> None:
+    slow = "from blockyard import Client; import sys; print({'msgspec', 'zmq', 'cloudpickle'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", slow], text=True) == "set()\n"
 
 
 def test_an_endpoint_that_is_too_long_is_an_error_at_once(tmp_path: Path) -> None:
