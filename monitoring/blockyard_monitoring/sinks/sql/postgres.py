@@ -5,7 +5,7 @@ tries that ran for long were told of while they ran. Rows that meet one pass a t
 statement that knows what to do; it costs the server twice as much, and us the time until it is done.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
@@ -43,8 +43,20 @@ _BY_LANE: Final = {
 }
 
 
+class _Met(Exception):
+    """A row of this table is there."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(table)
+        self.table = table
+
+
 class Writer:
-    """Writes records, inside the caller's transaction; remembers of which tables some rows were there lately."""
+    """Writes records, a transaction a batch; remembers of which tables some rows were there lately.
+
+    A batch that meets a row is rolled back and begun anew, with that table's rows by the stage: it is rare, and to be
+    ready to undo a single table would cost every batch two statements for each.
+    """
 
     def __init__(self) -> None:
         self._pause: dict[str, int] = {}
@@ -54,42 +66,55 @@ class Writer:
 
     def write(self, connection: Connection, records: Sequence[AnyRecord], clocks: Clocks) -> None:
         """Write the rows of records; most are never made."""
-        quick, left = lines.sorted_out(records, clocks)
-        for lane, told in quick.items():
-            others: list[AnyRecord] = []
-            texts = lines.of_lane(lane, told, others)
-            if self._staged.get(lane.table, 0) or not self._is_new(connection, lane.table, _BY_LANE[lane], texts):
-                others = [one.record for one in told]
-            left += others
-        self.write_rows(connection, rows_of(left, clocks))
+
+        def once() -> set[str]:
+            quick, left = lines.sorted_out(records, clocks)
+            written: set[str] = set()
+            for lane, told in quick.items():
+                if lane.table in self._staged:
+                    left += [one.record for one in told]
+                else:
+                    written.add(lane.table)
+                    _copy(connection, lane.table, _BY_LANE[lane], lines.of_lane(lane, told, left))
+            return written | self._write_rows(connection, rows_of(left, clocks))
+
+        self._until_through(connection, once)
 
     def write_rows(self, connection: Connection, rows: Rows) -> None:
         """Write rows."""
-        for name, found in rows.items():
-            if not found:
-                continue
-            way, own = _WAYS[name], list(found.values())
-            if self._staged.get(name, 0):
-                self._staged[name] -= 1
-            elif self._is_new(connection, name, way.to_table, lines.of_rows(own)):
-                continue
-            _copy(connection, way.to_stage, lines.of_rows(own))
-            connection.exec_driver_sql(way.move)
+        self._until_through(connection, lambda: self._write_rows(connection, rows))
 
-    def _is_new(self, connection: Connection, table: str, statement: str, texts: Iterable[bytes]) -> bool:
-        """Write lines of rows that are not there; False, and nothing is written, when one of them is."""
-        point = connection.begin_nested()
+    def _until_through(self, connection: Connection, once: Callable[[], set[str]]) -> None:
+        """`once`: writes all, and says of which tables."""
+        while (written := self._tried(connection, once)) is None:
+            pass  # each time one more table is known to go by the stage
+        for name in written:
+            if name not in self._staged:
+                self._pause.pop(name, None)
+            elif self._staged[name] > 1:
+                self._staged[name] -= 1
+            else:
+                del self._staged[name]
+
+    def _tried(self, connection: Connection, once: Callable[[], set[str]]) -> set[str] | None:
+        """None: a row was there, and nothing is written."""
         try:
-            _copy(connection, statement, texts)
-        except Exception as error:
-            if getattr(error, "sqlstate", "") != _CONFLICT:
-                raise
-            point.rollback()
-            self._pause[table] = self._staged[table] = min(2 * self._pause.get(table, 1), _MOST_STAGED)
-            return False
-        point.commit()
-        self._pause.pop(table, None)
-        return True
+            with connection.begin():
+                return once()
+        except _Met as met:
+            self._pause[met.table] = self._staged[met.table] = min(2 * self._pause.get(met.table, 1), _MOST_STAGED)
+            return None
+
+    def _write_rows(self, connection: Connection, rows: Rows) -> set[str]:
+        own = {name: list(found.values()) for name, found in rows.items() if found}
+        for name, found in own.items():
+            way, texts = _WAYS[name], lines.of_rows(found)
+            if name in self._staged:
+                _copy(connection, name, way.to_stage, texts)
+                connection.exec_driver_sql(way.move)
+            else:
+                _copy(connection, name, way.to_table, texts)
+        return set(own)
 
 
 def prepare(connection: Connection) -> None:
@@ -101,8 +126,14 @@ def prepare(connection: Connection) -> None:
     connection.commit()
 
 
-def _copy(connection: Connection, statement: str, texts: Iterable[bytes]) -> None:
+def _copy(connection: Connection, table: str, statement: str, texts: Iterable[bytes]) -> None:
+    """Write lines of rows. Raises _Met when one of them is in the table."""
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for text in texts:
-            copy.write(text)
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for text in texts:
+                copy.write(text)
+    except Exception as error:
+        if getattr(error, "sqlstate", "") == _CONFLICT:
+            raise _Met(table) from error
+        raise

@@ -124,11 +124,11 @@ class SqlSink:
         return self._connection
 
     def _store(self, records: Sequence[AnyRecord]) -> None:
-        with self._transaction() as connection:
+        with self._connected() as connection:
             self._writer.write(connection, records, self._clocks)
 
     def _put_aside(self, rows: Rows) -> None:
-        with self._transaction() as connection:
+        with self._connected() as connection:
             self._writer.write_rows(connection, rows)
 
     def _expire(self) -> "Counter[str] | None":
@@ -147,15 +147,20 @@ class SqlSink:
         self._make_room_at = time.monotonic() + _SWEEP_SECONDS
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """On the connection, which is given up when it fails."""
+    def _connected(self) -> Iterator[Connection]:
+        """The connection, which is given up when something fails."""
         connection = self._open()
         try:
-            with connection.begin():
-                yield connection
+            yield connection
         except BaseException:
             self._drop()
             raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """On the connection."""
+        with self._connected() as connection, connection.begin():
+            yield connection
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -20,7 +20,7 @@ def prepare(connection: Connection) -> None:
 
 
 class Writer:
-    """Writes records, inside the caller's transaction."""
+    """Writes records, a transaction a batch."""
 
     def write(self, connection: Connection, records: Sequence[AnyRecord], clocks: Clocks) -> None:
         """Write the rows of records."""
@@ -28,6 +28,7 @@ class Writer:
 
     def write_rows(self, connection: Connection, rows: Rows) -> None:
         """Write rows."""
-        for name, found in rows.items():
-            if found:
-                connection.exec_driver_sql(_INSERTS[name], list(found.values()))
+        with connection.begin():
+            for name, found in rows.items():
+                if found:
+                    connection.exec_driver_sql(_INSERTS[name], list(found.values()))
