@@ -52,7 +52,7 @@ class Notes:
     __slots__ = (
         "_assigned", "_assigned_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "_untold",
         "confirmed", "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset",
-        "others", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
+        "others", "own", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
         "sent_bytes", "source",
     )  # fmt: skip
 
@@ -61,8 +61,9 @@ class Notes:
         self.offset = offset
         """UTC less the monotonic clock."""
         self.most_bytes = most_bytes
-        self.number = 0
-        """Of the last packet; goes on across openings of the journal."""
+        self.number = self.own = 0
+        """Of the last packet, which goes on across openings of the journal; and of the last that we made ourselves in
+        this opening, by which gaps are seen."""
         self.records: list[said.AnyRecord] = []
         """Of this turn."""
         self.others: list[hub.Told] = []
@@ -279,7 +280,8 @@ class Notes:
     def gather(self, effects: "Effects", now: float) -> None:
         """Make what this turn was told into packets, and give the hub what is due."""
         if self.records:
-            packet = said.Packet(said.VERSION, self.source, self.number + 1, self.us(now), self.records)
+            self.own += 1
+            packet = said.Packet(said.VERSION, self.source, self.own, self.us(now), self.records)
             self._keep(effects, hub.Told(codec.encode(packet)), now)
             self.records, self._order, self._manager = [], None, None
         for other in self.others:

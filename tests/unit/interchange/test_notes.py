@@ -8,7 +8,19 @@ import pytest
 from blockyard.wire import codec, control
 from blockyard.wire import hub as hub_wire
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.monitoring import VERSION, Event, Needs, Node, Run, Tasks, Tries, Try, TryState
+from blockyard.wire.monitoring import (
+    VERSION,
+    AnyPacket,
+    Event,
+    Needs,
+    Node,
+    Run,
+    Tasks,
+    Tries,
+    Try,
+    TryState,
+    WorkerTasks,
+)
 from blockyard.wire.records import Status
 from blockyard_interchange.core import entries, timers
 from blockyard_interchange.core.figures import figures
@@ -128,6 +140,21 @@ def test_unconfirmed_notes_are_told_again_to_the_next_hub_and_confirmed_ones_are
     second = bench.hub(b"hub-2")
     bench.turn()
     assert [run.session for run in second.records(Run)] == [2]
+
+
+def test_packets_of_managers_leave_no_gap_in_the_numbers_of_our_own(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call(bodies=[b"1", b"2"])
+    bench.turn()
+    for number, one in enumerate(manager.assigned(), 1):
+        told = AnyPacket(VERSION, "manager:m1", number, 0, [WorkerTasks("default", "m1", "b", "n", 0, 1, "", [])])
+        manager.say(manager_wire.Outcomes(number, [done(one)], [codec.encode(told)]))
+        bench.turn(0.02)
+    bench.turn(0.02)
+    packets = hub.packets()
+    own = [packets[place].number for place in sorted(packets) if packets[place].source.startswith("interchange:")]
+    assert len(packets) == len(own) + 2
+    assert own == list(range(1, len(own) + 1))
 
 
 def test_notes_survive_the_interchange_and_are_gone_when_confirmed(bench: Bench) -> None:
