@@ -323,6 +323,38 @@ def test_the_pool_is_rolled_to_another_image(chaos: Chaos) -> None:
     chaos.wait_named(state="SCALED_IN")
 
 
+def test_the_interchanges_own_keys_are_replaced(chaos: Chaos) -> None:
+    """As docs/operator.md says it. Nothing is lost by that, not even what must not run twice, and no block replaced."""
+    chaos.wait_whole()
+    before, not_repeated = {one["metadata"]["name"] for one in chaos.worker_pods()}, chaos.not_repeated
+    secret = ("get", "secret", f"{chaos.release.name}-client", "--output=jsonpath={.data.server_key}")
+    server_key = chaos.run(*secret)
+
+    def replace() -> None:
+        gone = [{"op": "remove", "path": f"/data/{name}.key"} for name in ("clients", "managers")]
+        chaos.run("patch", "secret", f"{chaos.release.name}-keys", "--type=json", f"--patch={json.dumps(gone)}")
+        chaos.run("rollout", "restart", f"deployment/{chaos.release.name}-operator")
+
+    def known() -> bool:
+        log = chaos.run("logs", chaos.pod("interchange")["metadata"]["name"])
+        return all(f"{side} know this interchange by another key" in log for side in ("clients", "managers"))
+
+    began = time.monotonic()
+    chaos.during(replace)
+    while not known():
+        assert time.monotonic() - began < WITHIN, "the interchange still listens with its old keys"
+        chaos.during(lambda: None)
+    changed = time.monotonic() - began
+    chaos.during(lambda: None)
+    chaos.wait("the pool is connected", lambda: _condition(chaos, "Connected")["status"] == "True")
+    assert chaos.run(*secret) != server_key
+    assert {one["metadata"]["name"] for one in chaos.worker_pods()} == before, "no block was replaced"
+    assert chaos.not_repeated == not_repeated
+    with chaos.release.client("default"):
+        pass  # it connects, and the pool is known
+    print(json.dumps({"changed over after": changed}))  # noqa: T201
+
+
 def test_half_of_the_blocks_are_drained(chaos: Chaos) -> None:
     chaos.wait_whole()
     half = [one["metadata"]["name"] for one in chaos.blocks(state="RUNNING")[:2]]
