@@ -245,6 +245,7 @@ class Client(Submitter):
         *,
         namespace: str = "",
         release: str = "blockyard",
+        client: str = "",
         context: str = "",
         kubeconfig: str = "",
         run: str = "",
@@ -258,7 +259,8 @@ class Client(Submitter):
 
         `namespace`: the pool's, by default the kubeconfig context's own; a pool elsewhere is ``NAMESPACE/POOL``.
         `release`: the Helm release, or ``NAMESPACE/RELEASE`` when it is neither in that namespace nor in one of its own
-        name. From outside the cluster a port-forward is opened, which follows the interchange when its pod moves.
+        name. `client`: the name of one of the release's further clients, whose key may be good for some pools only.
+        From outside the cluster a port-forward is opened, which follows the interchange when its pod moves.
         `timeout`: seconds until an interchange that does not answer is an error, and a pool it does not know: one that
         was applied a moment ago is waited for. The rest is as for `connect`.
         Raises ConfigError, also when ``blockyard[kubernetes]`` is not installed; NoCluster, ApiError, ApiUnreachable,
@@ -269,7 +271,7 @@ class Client(Submitter):
 
         access = _kubernetes()
         opened = access.open_access(
-            access.Where(namespace=namespace, release=release, context=context, kubeconfig=kubeconfig)
+            access.Where(namespace=namespace, release=release, client=client, context=context, kubeconfig=kubeconfig)
         )
         keep = bool(run) if keep is None else keep
         remote = RemoteSettings(

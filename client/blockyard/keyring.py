@@ -80,12 +80,14 @@ class KeyRing:
         kind, _, rest = name.partition("-")
         if kind not in KINDS or not rest or "/" in name:
             raise BadKey(f"key name {name!r}: expected client-NAME, pool-NAME, keeper-NAME or hub-NAME")
-        limit = None if pools is None else _limit(name, list(pools))
+        pools = None if pools is None else list(pools)
+        if pools is not None:
+            _check_limit(name, pools)
         pair = KeyPair.load_or_new(self.path(name))
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self._allowed / f"{name}.pub"
-        if limit is not None or not public.exists():
-            write_private(public, f"public-key = {pair.public.decode()}\n{limit or ''}".encode())
+        if pools is not None or not public.exists():
+            write_private(public, allowed(pair.public, pools).encode())
         return pair
 
     def pools_of(self, name: str) -> frozenset[str] | None:
@@ -128,13 +130,18 @@ class KeyRing:
         return found
 
 
-def _limit(name: str, pools: list[str]) -> str:
-    """The line that limits a client's key."""
+def allowed(public: bytes, pools: Iterable[str] | None = None) -> str:
+    """The text of a file in ``allowed/``."""
+    limit = "" if pools is None else f"pools = {', '.join(pools)}\n"
+    return f"public-key = {public.decode()}\n{limit}"
+
+
+def _check_limit(name: str, pools: list[str]) -> None:
+    """Raise BadKey for pools that a key cannot be limited to."""
     if not name.startswith("client-"):
         raise BadKey(f"key {name!r}: only a client's key is limited to pools; a pool's own is good for that pool alone")
     if not pools or not all(re.fullmatch(r"[^\s,]+", pool) for pool in pools):
         raise BadKey(f"key {name!r}: pools={','.join(pools)!r}: give names of pools, parted by commas")
-    return f"pools = {', '.join(pools)}\n"
 
 
 def _pools(text: str) -> frozenset[str] | None:

@@ -1,7 +1,8 @@
 """Keys in Secrets: made once, never overwritten, told to nobody but those whom they prove.
 
 `RELEASE-keys` holds the release's own pairs and `RELEASE-interchange-keys` what of them the interchange needs, laid out
-as its key ring; `RELEASE-client` is what a client reads; `POOL-worker` belongs to a pool and is mounted by its pods.
+as its key ring; `RELEASE-client` is what a client reads, `RELEASE-client-NAME` one that may use some pools only;
+`POOL-worker` belongs to a pool and is mounted by its pods.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from blockyard.errors import BadKey
+from blockyard.keyring import allowed
+from blockyard.kube.access import client_secret
 from blockyard.kube.api import Api, Object
 from blockyard.kube.faults import ApiError
 from blockyard.kube.kinds import SECRET
@@ -31,15 +34,23 @@ MANAGER: Final = "blockyard-operator"
 """Under this name we own the fields that we apply."""
 
 _PAIRS: Final = ("clients", "managers", "operator", "client", "hubs", "hub", "operators", "radios")
+_CLIENT: Final = "client-"
 RADIO_FILE: Final = "radio.json"
 """In a pool's Secret: its radio's config, complete."""
 _WANTED: Final = "radio.wanted"
 """Beside it: for what wish it was made."""
 
 
+class NamedClient(msgspec.Struct, frozen=True):
+    """A client besides the default one. `pools`: the only ones that it may use, as the interchange calls them."""
+
+    keys: KeyPair
+    pools: tuple[str, ...]
+
+
 class ReleaseKeys(msgspec.Struct, frozen=True, kw_only=True):
     """The interchange's pairs for clients, managers and hubs, the operator's own, the default client's, and the hub's:
-    with which it proves itself, for operators, and for radios that have a server's key."""
+    with which it proves itself, for operators, and for radios that have a server's key. `named`: further clients."""
 
     clients: KeyPair
     managers: KeyPair
@@ -49,6 +60,7 @@ class ReleaseKeys(msgspec.Struct, frozen=True, kw_only=True):
     hub: KeyPair
     operators: KeyPair
     radios: KeyPair
+    named: Mapping[str, NamedClient] = {}
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,15 +70,24 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     managers: str
 
 
-async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoints) -> ReleaseKeys:
-    """See that the release's Secrets are there. Raises BadKey when one is there and is none of ours."""
-    fresh = {f"{name}.key": KeyPair.new().to_text() for name in _PAIRS}
+async def release_keys(
+    api: Api, release: str, namespace: str, endpoints: Endpoints, clients: Mapping[str, Sequence[str]]
+) -> ReleaseKeys:
+    """See that the release's Secrets are there. Raises BadKey when one is there and is none of ours.
+
+    `clients`: names of further ones, to the only pools that each may use. The key of one that was named and is no more
+    is forgotten.
+    """
+    named = {name: f"{_CLIENT}{name}.key" for name in clients}
+    fresh = {key: KeyPair.new().to_text() for key in (*(f"{name}.key" for name in _PAIRS), *named.values())}
     data = await _once(api, _secret(f"{release}-keys", namespace, fresh))
-    if not fresh.keys() <= data.keys():  # made by an earlier version, which knew fewer
-        data = {**fresh, **data}
-        await api.apply(SECRET, _secret(f"{release}-keys", namespace, data), manager=MANAGER)
-    pairs = {name: _pair(data, f"{name}.key", f"Secret {namespace}/{release}-keys") for name in _PAIRS}
-    keys = ReleaseKeys(**pairs)
+    # One that was made by an earlier version, or for other clients, or that somebody took a key out of.
+    wanted = fresh | {key: text for key, text in data.items() if key in fresh or not key.startswith(_CLIENT)}
+    if wanted != data:
+        await api.apply(SECRET, _secret(f"{release}-keys", namespace, wanted), manager=MANAGER)
+    where = f"Secret {namespace}/{release}-keys"
+    others = {name: NamedClient(_pair(wanted, named[name], where), tuple(pools)) for name, pools in clients.items()}
+    keys = ReleaseKeys(**{name: _pair(wanted, f"{name}.key", where) for name in _PAIRS}, named=others)
     await keep(api, release, namespace, endpoints, keys)
     return keys
 
@@ -74,6 +95,7 @@ async def release_keys(api: Api, release: str, namespace: str, endpoints: Endpoi
 async def keep(api: Api, release: str, namespace: str, endpoints: Endpoints, keys: ReleaseKeys) -> None:
     """See that the release's Secrets say what they shall; one that was deleted is made again, with the same keys."""
     own = {f"{name}.key": getattr(keys, name).to_text() for name in _PAIRS}
+    own |= {f"{_CLIENT}{name}.key": one.keys.to_text() for name, one in keys.named.items()}
     await _once(api, _secret(f"{release}-keys", namespace, own))
     ring = {
         "clients.key": keys.clients.to_text(),
@@ -87,13 +109,15 @@ async def keep(api: Api, release: str, namespace: str, endpoints: Endpoints, key
         "operators.key": keys.operators.to_text(),
         "radios.key": keys.radios.to_text(),
     }
-    client = {
-        "endpoint": endpoints.clients,
-        "server_key": keys.clients.public.decode(),
-        "client.key": keys.client.to_text(),
-    }
+    ring |= {f"{_CLIENT}{name}.pub": allowed(one.keys.public, one.pools) for name, one in keys.named.items()}
     await _kept(api, _secret(f"{release}-interchange-keys", namespace, ring))
-    await _kept(api, _secret(f"{release}-client", namespace, client))
+    for name, pair in {"": keys.client, **{name: one.keys for name, one in keys.named.items()}}.items():
+        client = {
+            "endpoint": endpoints.clients,
+            "server_key": keys.clients.public.decode(),
+            "client.key": pair.to_text(),
+        }
+        await _kept(api, _secret(client_secret(release, name), namespace, client))
 
 
 class PoolKeys(msgspec.Struct, frozen=True):

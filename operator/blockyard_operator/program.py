@@ -160,9 +160,10 @@ class Operator:
         return hub
 
     async def _release_keys(self, api: Api, namespace: str) -> keys.ReleaseKeys:
+        clients = {name: [pool.replace("/", ".") for pool in pools] for name, pools in self._settings.clients.items()}
         while True:
             try:
-                return await keys.release_keys(api, self._settings.release, namespace, self._endpoints)
+                return await keys.release_keys(api, self._settings.release, namespace, self._endpoints, clients)
             except (ApiError, ApiUnreachable, BadKey) as error:
                 log.warning("the release's keys could not be seen to: %s", error)
                 await asyncio.sleep(KEYS_PAUSE)

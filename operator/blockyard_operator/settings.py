@@ -7,14 +7,17 @@ in the release's Secrets.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from blockyard.errors import ConfigError
 
 PREFIX: Final = "BLOCKYARD_OPERATOR_"
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the interchange listens for clients: 'tcp://HOST:5555'."""
     managers_endpoint: str = ""
     """Where it listens for managers, as pods reach it: 'tcp://HOST:5556'."""
+    clients: dict[str, list[str]] = {}
+    """Further clients that have a key of their own, to the only pools that it is good for, NAMESPACE/POOL; as JSON."""
     hub_endpoint: str = ""
     """Where the hub listens for operators: 'tcp://HOST:5558'; default: the release has none."""
     worker_image: str = ""
@@ -70,9 +75,8 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             if text is None:
                 continue
             try:
-                value: object = [part for part in text.split(",") if part] if field.type == list[str] else text
-                raw[field.name] = msgspec.convert(value, field.type, strict=False)
-            except msgspec.ValidationError as error:
+                raw[field.name] = _value(field.type, text)
+            except msgspec.DecodeError as error:
                 faults.append(f"{place}: {text!r}: {error}")
             break
     settings = Settings() if faults else msgspec.convert(raw, Settings)
@@ -80,6 +84,14 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
     if faults:
         raise ConfigError("operator settings: " + "; ".join(faults))
     return settings
+
+
+def _value(kind: Any, text: str) -> object:
+    """Read a setting. Raises msgspec.DecodeError."""
+    if kind == dict[str, list[str]]:
+        return msgspec.json.decode(text, type=kind) if text else {}
+    value: object = [part for part in text.split(",") if part] if kind == list[str] else text
+    return msgspec.convert(value, kind, strict=False)
 
 
 def _missing(settings: Settings, raw: Mapping[str, object]) -> list[str]:
@@ -90,6 +102,12 @@ def _missing(settings: Settings, raw: Mapping[str, object]) -> list[str]:
             f"lease_seconds: {settings.lease_seconds:g} leaves no time to renew every {settings.renew_seconds:g} s "
             f"with requests of up to {settings.write_timeout:g} s"
         )
+    for name, pools in settings.clients.items():
+        if not _NAME.fullmatch(name) or name == "default":
+            faults.append(f"clients: {name!r} is no name for a further client: small letters, digits and '-'")
+        faults += [f"clients: {name}: {pool!r} is not NAMESPACE/POOL" for pool in pools if not _POOL.fullmatch(pool)]
+        if not pools:
+            faults.append(f"clients: {name}: name the pools that its key is good for")
     host, colon, port = settings.listen.rpartition(":")
     if not (host and colon and port.isdigit()):
         faults.append(f"listen: {settings.listen!r} is not HOST:PORT")

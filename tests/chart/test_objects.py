@@ -106,6 +106,21 @@ def test_the_interchange_understands_its_settings() -> None:
         assert settings.journal == ("postgresql://" if "postgresql" in case else "")
 
 
+def test_further_clients_have_keys_that_the_operator_makes_and_the_interchange_sees() -> None:
+    (operator,) = of_kind("Deployment", "namespaces").values()
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    settings = read_settings([], {one["name"]: one.get("value", "from-the-pod") for one in container["env"]})
+    assert settings.clients == {"anna": ["team-a/gpu", "team-b/default"], "ben": ["team-b/default"]}
+    (interchange,) = of_kind("StatefulSet", "namespaces").values()
+    (keys,) = (one for one in interchange["spec"]["template"]["spec"]["volumes"] if one["name"] == "keys")
+    shown = {one["key"]: one["path"] for one in keys["secret"]["items"]}
+    rules = of_kind("Role", "namespaces")[f"{RELEASE}-operator"]["rules"]
+    named = {name for rule in rules for name in rule.get("resourceNames", ())}
+    for client in settings.clients:
+        assert shown[f"client-{client}.pub"] == f"allowed/client-{client}.pub"
+        assert f"{RELEASE}-client-{client}" in named
+
+
 def test_a_journal_on_a_volume_never_has_two_writers_and_one_in_postgresql_moves_soon() -> None:
     (volume,) = of_kind("StatefulSet", "default").values()
     assert volume["spec"]["volumeClaimTemplates"][0]["spec"]["resources"] == {"requests": {"storage": "8Gi"}}

@@ -72,6 +72,11 @@ def test_examples_conform(known: Path) -> None:
         ("networkPolicy.apiServerPorts={0}", "/networkPolicy/apiServerPorts/0"),
         ("monitoring.serviceMonitor.interval=often", "/monitoring/serviceMonitor/interval"),
         ("unknown=1", "unknown"),
+        ("clients.anna.pools={gpu}", "/clients/anna/pools/0"),
+        ("clients.anna.pools={}", "/clients/anna/pools"),
+        ("clients.anna.pool=a/b", "/clients/anna"),
+        ("clients.default.pools={a/b}", "/clients"),
+        ("clients.A_B.pools={a/b}", "/clients"),
         # what no schema says
         ("postgresql.enabled=true", "set interchange.journal=postgresql"),
         ("interchange.journal=postgresql", "no server is named"),

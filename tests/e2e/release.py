@@ -85,15 +85,14 @@ class Release(msgspec.Struct, frozen=True):
         return wait_until(f"no blocks of pool {name}", amiss, seconds)
 
     @contextlib.contextmanager
-    def client(self, pool: str) -> Iterator[Client]:
-        """A client outside of the cluster, through a port-forward."""
-        with Client.kubernetes(
-            pool,
-            namespace=self.namespace,
-            release=self.name,
-            kubeconfig=str(self.cluster.kubeconfig),
-            timeout=READY_SECONDS,
-        ) as client:
+    def client(self, pool: str, **given: Any) -> Iterator[Client]:
+        """A client outside of the cluster, through a port-forward; keywords are `Client.kubernetes`'s."""
+        usual: dict[str, Any] = {
+            "release": self.name,
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "timeout": READY_SECONDS,
+        }
+        with Client.kubernetes(pool, namespace=self.namespace, **(usual | given)) as client:
             yield client
 
     def story(self) -> str:

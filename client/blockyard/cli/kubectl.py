@@ -76,6 +76,11 @@ def _connected(command: F) -> F:
         options.output,
         options.timeout,
         _flag("release", "--release", help="Helm release, or NAMESPACE/RELEASE."),
+        _flag(
+            "client",
+            "--client",
+            help="One of the release's further clients, whose key may be good for some pools only.",
+        ),
         _flag("kubeconfig", "--kubeconfig", help="File to use instead of what KUBECONFIG says."),
         _flag("context", "--context", help="Context of the kubeconfig."),
         _flag("namespace", "-n", "--namespace", help="Namespace of the pools; else the context's own."),

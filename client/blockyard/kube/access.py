@@ -29,15 +29,16 @@ _FIELDS: Final = ("endpoint", "server_key", "client.key")
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
-    """Which release of which cluster.
+    """Which release of which cluster, and as whom.
 
     `namespace`: of the pools; '' for the context's, or the pod's, own. `release`: name of the release, or
-    'NAMESPACE/NAME' where it is in another namespace than the pools and than one of its own name. `context`,
-    `kubeconfig`: as in `ApiSettings`.
+    'NAMESPACE/NAME' where it is in another namespace than the pools and than one of its own name. `client`: a further
+    one of the release's, '' for the default one. `context`, `kubeconfig`: as in `ApiSettings`.
     """
 
     namespace: str = ""
     release: str = DEFAULT_RELEASE
+    client: str = ""
     context: str = ""
     kubeconfig: str = ""
 
@@ -87,6 +88,11 @@ def _link(where: Where, found: _Found, endpoint: str) -> LinkSettings:
     return LinkSettings(endpoint, found.server_key, found.keys, renew=renew)
 
 
+def client_secret(release: str, client: str = "") -> str:
+    """The name of the Secret from which a client of a release reads where the interchange is, and its key."""
+    return f"{release}-client-{client}" if client else f"{release}-client"
+
+
 def is_inside() -> bool:
     """Whether this process runs in a pod, whose cluster's Services it can reach."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
@@ -118,17 +124,18 @@ async def _find(where: Where) -> _Found:
         namespace = where.namespace or api.namespace
         named, slash, release = where.release.rpartition("/")
         homes = [named] if slash else list(dict.fromkeys((namespace, release)))
+        name = client_secret(release, where.client)
         for home in homes:
             try:
-                secret = await api.get(SECRET, home, f"{release}-client")
+                secret = await api.get(SECRET, home, name)
             except ApiError as error:
                 if error.not_found:
                     continue
                 raise
-            return _read(secret, namespace, home, f"Secret {home}/{release}-client")
+            return _read(secret, namespace, home, f"Secret {home}/{name}")
     tried = " nor in ".join(repr(home) for home in homes)
     raise ConfigError(
-        f"no Secret {release}-client in namespace {tried}: name the release, as release='NAMESPACE/NAME', or install it"
+        f"no Secret {name} in namespace {tried}: name the release, as release='NAMESPACE/NAME', or install it"
     )
 
 

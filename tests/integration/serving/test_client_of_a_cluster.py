@@ -145,6 +145,25 @@ def test_without_the_extra_the_pip_line_is_said() -> None:
     assert "pip install 'blockyard[kubernetes]'" in done.stdout
 
 
+def test_a_further_client_may_use_its_pools_alone(cluster: StandIn, serving: House, tmp_path: Path) -> None:
+    other = KeyPair.new()
+    serving.order(a_pool("science.other", other), serving.client("keeper-operator"))
+    serving.manager("science.other", other)
+    keys = serving.ring.issue("client-anna", ["science.default"])
+    cluster.secrets["science/blockyard-client-anna"] = {
+        **cluster.secrets["science/blockyard-client"],
+        "client.key": keys.to_text(),
+    }
+    with Client.kubernetes(client="anna", kubeconfig=cluster.kubeconfig(tmp_path)) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        with pytest.raises(UnknownPool, match=r"not one that this key may use; these are: science\.default"):
+            client.options(pool="science.other").submit(abs, -1).result(WITHIN)
+    with pytest.raises(UnknownPool, match=r"it knows science\.default$"):
+        Client.kubernetes("other", client="anna", kubeconfig=cluster.kubeconfig(tmp_path), timeout=1.0)
+    with pytest.raises(ConfigError, match="no Secret blockyard-client-ben in namespace 'science'"):
+        Client.kubernetes(client="ben", kubeconfig=cluster.kubeconfig(tmp_path))
+
+
 def test_both_pairs_of_the_interchange_are_replaced_while_a_task_runs_that_must_not_run_twice(
     cluster: StandIn, serving: House, tmp_path: Path
 ) -> None:

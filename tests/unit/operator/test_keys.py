@@ -4,11 +4,13 @@ import asyncio
 import base64
 import json
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from blockyard.blocks.scaling import Demand
+from blockyard.keyring import KeyRing
 from blockyard.kube.kinds import BLOCK, POOL, SECRET
 from blockyard.transport import KeyPair
 from blockyard.wire import control
@@ -97,7 +99,7 @@ def test_the_key_before_is_good_while_blocks_that_have_it_live() -> None:
 def test_a_releases_secrets_are_made_again_with_the_same_keys() -> None:
     shelf = Shelf()
     api: Any = shelf
-    found = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    found = done(keys.release_keys(api, "r", "n", ENDPOINTS, {}))
     before = {name: shelf.objects["Secret", "n", name]["data"] for name in ("r-keys", "r-interchange-keys", "r-client")}
     count = len(shelf.writes)
     done(keys.keep(api, "r", "n", ENDPOINTS, found))
@@ -111,9 +113,9 @@ def test_a_releases_secrets_are_made_again_with_the_same_keys() -> None:
 def test_a_clients_key_that_is_taken_out_is_replaced_and_no_other() -> None:
     shelf = Shelf()
     api: Any = shelf
-    first = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    first = done(keys.release_keys(api, "r", "n", ENDPOINTS, {}))
     del shelf.objects["Secret", "n", "r-keys"]["data"]["client.key"]
-    second = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    second = done(keys.release_keys(api, "r", "n", ENDPOINTS, {}))
     assert (second.client == first.client, second.clients == first.clients) == (False, True)
     assert second.client.public.decode() in text(shelf, "r-interchange-keys", "client-default.pub")
     assert text(shelf, "r-client", "client.key") == second.client.to_text()
@@ -122,11 +124,11 @@ def test_a_clients_key_that_is_taken_out_is_replaced_and_no_other() -> None:
 def test_the_interchanges_own_pairs_that_are_taken_out_are_replaced_and_told_to_all_who_need_them() -> None:
     shelf = Shelf()
     api: Any = shelf
-    first = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    first = done(keys.release_keys(api, "r", "n", ENDPOINTS, {}))
     before = done(keys.pool_keys(api, msgspec.structs.replace(PLACE, server_key=first.managers.public), ""))
     for name in ("clients.key", "managers.key"):
         del shelf.objects["Secret", "n", "r-keys"]["data"][name]
-    second = done(keys.release_keys(api, "r", "n", ENDPOINTS))
+    second = done(keys.release_keys(api, "r", "n", ENDPOINTS, {}))
     assert first.clients != second.clients
     assert first.managers != second.managers
     assert (second.operator, second.client) == (first.operator, first.client)
@@ -136,6 +138,39 @@ def test_the_interchanges_own_pairs_that_are_taken_out_are_replaced_and_told_to_
     after = done(keys.pool_keys(api, msgspec.structs.replace(PLACE, server_key=second.managers.public), ""))
     assert after == before, "the pool's own key stays, and so do its blocks"
     assert json.loads(text(shelf, "p-worker", "settings.json"))["server_key"] == second.managers.public.decode()
+
+
+def test_a_further_client_has_a_secret_of_its_own_and_is_let_into_its_pools_alone(tmp_path: Path) -> None:
+    shelf = Shelf()
+    api: Any = shelf
+    found = done(keys.release_keys(api, "r", "n", ENDPOINTS, {"anna": ["team.gpu", "team.cpu"]}))
+    count = len(shelf.writes)
+    again = done(keys.release_keys(api, "r", "n", ENDPOINTS, {"anna": ["team.gpu", "team.cpu"]}))
+    assert (again, len(shelf.writes)) == (found, count), "nothing is written when nothing changes"
+    own = found.named["anna"].keys
+    assert own != found.client
+    assert text(shelf, "r-client-anna", "client.key") == own.to_text()
+    assert text(shelf, "r-client-anna", "server_key") == found.clients.public.decode()
+    (tmp_path / "allowed").mkdir()
+    for name in ("client-anna.pub", "client-default.pub"):  # as the chart's volume shows them
+        (tmp_path / "allowed" / name).write_text(text(shelf, "r-interchange-keys", name))
+    guests = {guest.user: (key, guest.pools) for key, guest in KeyRing(tmp_path).guests("client").items()}
+    assert guests["client:anna"] == (own.public, frozenset({"team.gpu", "team.cpu"}))
+    assert guests["client:default"] == (found.client.public, None)
+
+
+def test_a_client_that_is_named_no_more_is_not_let_in_and_gets_another_key_when_it_comes_again() -> None:
+    shelf = Shelf()
+    api: Any = shelf
+    first = done(keys.release_keys(api, "r", "n", ENDPOINTS, {"anna": ["team.gpu"], "ben": ["team.gpu"]}))
+    second = done(keys.release_keys(api, "r", "n", ENDPOINTS, {"ben": ["team.cpu"]}))
+    assert second.named["ben"].keys == first.named["ben"].keys
+    for secret in ("r-keys", "r-interchange-keys"):
+        assert not [key for key in shelf.objects["Secret", "n", secret]["data"] if "anna" in key]
+    assert "team.cpu" in text(shelf, "r-interchange-keys", "client-ben.pub")
+    third = done(keys.release_keys(api, "r", "n", ENDPOINTS, {"anna": ["team.gpu"], "ben": ["team.cpu"]}))
+    assert third.named["anna"].keys != first.named["anna"].keys
+    assert text(shelf, "r-client-anna", "client.key") == third.named["anna"].keys.to_text()
 
 
 def test_a_pool_whose_secret_was_deleted_is_seen_to() -> None:

@@ -26,6 +26,32 @@ def test_lists_are_separated_by_commas_and_empty_means_all() -> None:
     assert read_settings([], {**NEEDED, "BLOCKYARD_OPERATOR_NAMESPACES": ""}).namespaces == []
 
 
+def test_further_clients_are_json_and_each_has_pools() -> None:
+    text = '{"anna": ["team/gpu", "team/cpu"]}'
+    assert read_settings([], {**NEEDED, "BLOCKYARD_OPERATOR_CLIENTS": text}).clients == {
+        "anna": ["team/gpu", "team/cpu"]
+    }
+    assert read_settings([], {**NEEDED, "BLOCKYARD_OPERATOR_CLIENTS": ""}).clients == {}
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("anna", "BLOCKYARD_OPERATOR_CLIENTS: 'anna'"),
+        ('{"anna": "team/gpu"}', "BLOCKYARD_OPERATOR_CLIENTS"),
+        ('{"default": ["team/gpu"]}', "clients: 'default' is no name"),
+        ('{"../x": ["team/gpu"]}', "clients: '../x' is no name"),
+        ('{"anna": ["gpu"]}', "clients: anna: 'gpu' is not NAMESPACE/POOL"),
+        ('{"anna": ["team/gpu, team/cpu"]}', "is not NAMESPACE/POOL"),
+        ('{"anna": []}', "clients: anna: name the pools"),
+    ],
+)
+def test_a_client_that_makes_no_sense_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_settings([], {**NEEDED, "BLOCKYARD_OPERATOR_CLIENTS": text})
+    assert said in str(caught.value)
+
+
 def test_all_faults_are_told_together_by_the_place_where_they_are() -> None:
     with pytest.raises(ConfigError) as caught:
         read_settings(

@@ -44,7 +44,7 @@
   verbs: [create]
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [{{ $name }}-keys, {{ $name }}-interchange-keys, {{ $name }}-client]
+  resourceNames: [{{ $name }}-keys, {{ $name }}-interchange-keys, {{ $name }}-client{{ range $client, $_ := .Values.clients }}, {{ $name }}-client-{{ $client }}{{ end }}]
   verbs: [get, patch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
