@@ -27,6 +27,8 @@ class StandIn:
         self.blocks: dict[str, dict[str, Any]] = {}
         """WorkerBlocks: 'NAMESPACE/NAME' to what was patched into it."""
         self.refused: list[str] = []
+        self.written: list[str] = []
+        """Requests that would change something, carried out or not."""
         self.forwards = 0
         self.is_silent = False
         """Bytes of pods do not come through any more, and no connection ends."""
@@ -87,6 +89,8 @@ contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespa
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.refused.append(request.path)
             return web.json_response({"reason": "Unauthorized", "message": "who are you?", "code": 401}, status=401)
+        if request.method != "GET":
+            self.written.append(f"{request.method} {request.path}")
         response: web.StreamResponse = await handler(request)
         return response
 
