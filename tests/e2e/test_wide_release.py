@@ -6,11 +6,12 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blockyard import Client
-from blockyard.errors import BrokenBlockyard
+from blockyard.errors import BrokenBlockyard, UnknownPool
 from tests.cluster.access import OwnCluster
 from tests.cluster.certificates import Authority
 from tests.cluster.kubectl import Json
@@ -171,3 +172,16 @@ def test_the_key_of_one_pool_gets_nothing_of_another(release: Release, elsewhere
 
     wait_until("the thief is refused", amiss, WITHIN, 0.5)
     assert (jobs[0]["state"], jobs[0]["reason"], jobs[0]["exitCode"]) == ("FAILED", "Refused", 4), jobs[0]
+
+
+def test_a_client_that_the_release_names_uses_its_pools_and_no_other(release: Release, elsewhere: Release) -> None:
+    values = json.loads(release.helm("get", "values", release.name, "--output=json"))
+    anna: dict[str, Any] = {"release": f"{release.namespace}/{release.name}", "client": "anna"}
+    release.install({**values, "clients": {"anna": {"pools": [f"{elsewhere.namespace}/a"]}}})
+    with elsewhere.client("a", **anna) as client:
+        assert client.submit(pow, 2, 10).result(timeout=WITHIN) == 1024
+        with pytest.raises(UnknownPool, match="not one that this key may use"):
+            client.options(pool=f"{elsewhere.namespace}.b").submit(pow, 2, 10).result(timeout=WITHIN)
+    release.install(values)
+    with pytest.raises(BrokenBlockyard), elsewhere.client("a", **anna, timeout=10.0):
+        pass
