@@ -13,7 +13,11 @@ from blockyard_interchange.core.state import Flag, Order, Session, State, Task, 
 _TICK_SECONDS = 1e-6
 """A little more than the difference of two instants that a float can still tell apart."""
 _GROUP_BYTES = 160
-"""What a group costs in the journal besides its bodies, roughly. Steps of workflows are groups of one."""
+"""What a group costs in the journal besides its bodies, roughly. Steps of workflows may be groups of one."""
+_NEED_BYTES = 9
+"""What it costs there that a task needs another one."""
+_MARK_BYTES = 28
+"""What the mark of a step costs there, roughly, with a short name."""
 _MOST_REFUSALS = 64
 """Refused submissions of one client that are remembered."""
 
@@ -187,12 +191,21 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
         session.blob_bytes += in_blobs
         state.blob_bytes += in_blobs
     if not order.volatile:
-        order.share = _GROUP_BYTES // max(1, len(fresh))
+        order.share = _share(session, group)
         state.live_bytes += size + (16 + order.share) * len(fresh)
     if spec.deadline:
         # UTC is all that outlives a restart. If the clock was set back meanwhile, no deadline gets longer than it was.
         _set_deadlines(state, fresh, min(order.deadline - state.wall_offset, now + spec.deadline))
     return fresh
+
+
+def _share(session: Session, group: Group) -> int:
+    """A task's share of what the journal keeps of a group besides the bodies, in bytes.
+
+    Too little of it, and the log would be compacted again and again for nothing.
+    """
+    whole = _GROUP_BYTES + _NEED_BYTES * sum(map(len, group.needs))
+    return whole // max(1, len(group.bodies)) + (_MARK_BYTES if session.hosted else 0)
 
 
 def enqueue(state: State, fresh: list[Task], group: Group, now: float, joined: Collection[int] = ()) -> None:

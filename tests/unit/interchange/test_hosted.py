@@ -384,3 +384,17 @@ def test_parts_of_a_held_run_are_stopped_and_what_has_ended_is_none_of_them() ->
     bench.turn(2.0)
     client.ask(control.EndRun(RUN), control.Done)
     assert [(task, held) for _, task, held in told(manager)] in ([], [(right.task, False)])
+
+
+def test_the_needs_and_names_of_steps_count_as_what_the_journal_must_keep() -> None:
+    """Or the log would be compacted as soon as a run is in it, and find nothing to drop."""
+    steps = 2000
+    bench = Bench()
+    client = bench.client()
+    needs = [[number(place - 50)] if place >= 50 else [] for place in range(steps)]
+    group = Group(a_spec(), 0, [b"x"] * steps, needs)
+    marks = [control.StepMark(f"step{place}", number(place)) for place in range(steps)]
+    before = bench.log.total_bytes
+    client.ask(control.StartRun(RUN, b"1", [a_function()], [group], marks), control.Done)
+    written = bench.log.total_bytes - before
+    assert 0.8 * written < bench.state.live_bytes < 1.3 * written
