@@ -32,6 +32,7 @@ Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRu
 MOST_NAME: Final = 320
 _LOOK_SECONDS: Final = 60.0
 _HOLD_SECONDS: Final = 1.0
+_SUCCEEDED: Final = triggers.state_word(Status.DONE)
 _OPEN_WORDS: Final = {
     TaskState.WAITING: "Waiting",
     TaskState.QUEUED: "Queued",
@@ -272,10 +273,17 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
             ended.append(name)
         else:
             in_state[task.state] += 1
+    succeeded = 0
     for name in ended:
-        mark = found.open.pop(name)
-        word = found.seen[mark.name] = _state(state, found, mark)
-        found.counts[word] = found.counts.get(word, 0) + 1
+        mark, task = found.open.pop(name), tasks.get(name)
+        if task is not None and triggers.status_of(task) is Status.DONE:  # as nearly all
+            found.seen[mark.name] = _SUCCEEDED
+            succeeded += 1
+        else:
+            word = found.seen[mark.name] = _state(state, found, mark)
+            found.counts[word] = found.counts.get(word, 0) + 1
+    if succeeded:
+        found.counts[_SUCCEEDED] = found.counts.get(_SUCCEEDED, 0) + succeeded
     stopped = sum(holding.is_stopped(state, tasks[name]) for name in state.stopped if name in found.open)
     counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
     for place, count in in_state.items():
