@@ -75,6 +75,9 @@ class _Dealer:
         self._timed: Order | None = None
         self._waited = 0
         """Tasks of this order handed out now that waited since their submission: they are timed together."""
+        self._since = 0.0
+        self._late = 0
+        """Tasks handed out now that waited since this moment, when they became ready: they are, too."""
 
     def deal(self) -> None:
         pool, queue = self._pool, self._pool.queue
@@ -86,6 +89,7 @@ class _Dealer:
             for place, manager in enumerate(roomy):
                 self._fill(manager, math.ceil(queue.size / (len(roomy) - place)), only_idle=False)
         self._time_waits(None)
+        self._time_late(0.0)
         for name, groups, effects in (
             *((manager, groups, self._state.effects.before) for manager, groups in self._groups.items()),
             *((manager, groups, self._state.effects.after_managers) for manager, groups in self._held.items()),
@@ -100,12 +104,14 @@ class _Dealer:
         most = self._state.settings.max_frame_bytes
         if near and sum(len(group.tasks) for group in groups) * self._state.settings.blob_threshold <= most:
             return [groups]
+        if sum(_all_bytes(one, near=near) for group in groups for one in group.tasks) <= most:
+            return [groups]
         frames: list[list[wire.AssignGroup]] = [[]]
         left = most
         for group in groups:
             tasks: list[Assigned] = []
             for one in group.tasks:
-                size = _bytes(one.body, near=near) + sum(_bytes(need.body, near=near) for need in one.needs)
+                size = _all_bytes(one, near=near)
                 if size > left and left < most:
                     if tasks:
                         frames[-1].append(wire.AssignGroup(group.spec, tasks))
@@ -172,12 +178,19 @@ class _Dealer:
             order.pool.stages.queued.add(self._now + self._state.wall_offset - order.at, self._waited)
         self._timed, self._waited = following, 0
 
+    def _time_late(self, following: float) -> None:
+        if self._late:
+            self._pool.stages.queued.add(self._now - self._since, self._late)
+        self._since, self._late = following, 0
+
     def _assign(self, manager: Manager, task: Task) -> None:
         order, state = task.order, self._state
         task.state = TaskState.ASSIGNED
         task.manager = manager
         if task.since:
-            order.pool.stages.queued.add(self._now - task.since)
+            if task.since != self._since:
+                self._time_late(task.since)
+            self._late += 1
             if state.notes is not None:
                 state.notes.on_assigned_late(task)
         else:
@@ -201,6 +214,12 @@ class _Dealer:
         else:
             self._last[manager.id] = order
             self._groups.setdefault(manager.id, []).append(wire.AssignGroup(order.spec, [assigned]))
+
+
+def _all_bytes(one: Assigned, *, near: bool) -> int:
+    """What the bodies of an assigned task add to a frame."""
+    size = _bytes(one.body, near=near)
+    return size + sum(_bytes(need.body, near=near) for need in one.needs) if one.needs else size
 
 
 def _bytes(body: Body | None, *, near: bool) -> int:
@@ -238,6 +257,8 @@ def needs_of(task: Task) -> list[Need]:
     Behind them, what else its manager must see end before it.
     """
     uses = task.order.spec.uses if task.order.spec.uses >= 0 else len(task.needs)
+    if not uses and (task.order.is_ruled or not task.waiting):
+        return []
     missing = NONE_BODY if task.order.is_ruled else None
     given = [
         Need(need.id, need.outcome.body)
