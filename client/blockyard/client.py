@@ -57,7 +57,7 @@ class Submitter(Executor):
         return self._engine.submit(self._options, fn, args, kwargs)
 
     def submit_many(self, fn: Callable[[Any], T], items: Iterable[Any]) -> list[TaskFuture[T]]:
-        """``fn(item)`` for each item; one frame and one commit of the journal for each 4096 of them, or 64 MiB.
+        """``fn(item)`` for each item; one frame for up to 256 of them, larger ones for what follows.
 
         Not one for all, so that the first ones run while the others are packed: docs/decisions/0008.
         """

@@ -44,7 +44,10 @@ T = TypeVar("T")
 A = TypeVar("A", bound=control.Answer)
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
+_FIRST_ITEMS: Final = 256
+"""In the first frame of a call. Each next one may hold twice as many: what follows is packed while these run."""
 _ITEMS_A_FRAME: Final = 4096
+"""In any frame."""
 _BYTES_A_FRAME: Final = 64 * 1024 * 1024
 _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
@@ -173,13 +176,13 @@ class RemoteEngine:
         return future
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
-        """``fn(item)`` for each item; a frame for each 4096 of them, or 64 MiB."""
+        """``fn(item)`` for each item; frames of 256 to 4096 of them, or 64 MiB."""
         return self._submit_packed(options, fn, items, self._packer.items, spread=False)
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
-        """``fn(*args)`` for each tuple of arguments; a frame for each 4096 of them, or 64 MiB."""
+        """``fn(*args)`` for each tuple of arguments; frames of 256 to 4096 of them, or 64 MiB."""
         return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls, spread=True)
 
     def _submit_packed(
@@ -199,7 +202,8 @@ class RemoteEngine:
             memos = self._memos(options, fn, [(tuple(one) if spread else (one,), {}) for one in items])
         made: list[TaskFuture[Any]] = []
         home = self.home
-        most = limit = max(1, min(_ITEMS_A_FRAME, self.room.limits.max_tasks))
+        limit = max(1, min(_ITEMS_A_FRAME, self.room.limits.max_tasks))
+        most = min(limit, _FIRST_ITEMS)
         start = 0
         while start < len(items):
             some = items[start : start + most]
