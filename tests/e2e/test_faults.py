@@ -355,6 +355,36 @@ def test_the_interchanges_own_keys_are_replaced(chaos: Chaos) -> None:
     print(json.dumps({"changed over after": changed}))  # noqa: T201
 
 
+def test_the_pools_key_is_replaced(chaos: Chaos) -> None:
+    """Blocks that have the old one are replaced one by one; until the last is gone that is good, too."""
+    chaos.wait_whole()
+    before, not_repeated = {one["metadata"]["name"] for one in chaos.worker_pods()}, chaos.not_repeated
+    secret = ("get", "secret", "default-worker", "--output=jsonpath={.data.pool\\.key}")
+    key = chaos.run(*secret)
+    chaos.during(
+        lambda: chaos.run("annotate", "workerpool/default", "blockyard.dev/rotate-key=monday"),
+        lambda: chaos.wait("it rolls", lambda: _condition(chaos, "Progressing")["reason"] == "RollingOut"),
+    )
+    chaos.wait("all blocks are new", lambda: not before & {one["metadata"]["name"] for one in chaos.worker_pods()})
+    chaos.wait_whole()
+    assert chaos.run(*secret) != key
+    assert chaos.not_repeated == not_repeated, "a block that is replaced hands back or finishes what it has"
+
+
+def test_a_pools_secret_is_deleted_by_hand(chaos: Chaos) -> None:
+    """The next leader makes it again, as every leader does after five minutes, with another key; blocks come anew."""
+    chaos.wait_whole()
+    before = {one["metadata"]["name"] for one in chaos.worker_pods()}
+
+    def delete() -> None:
+        chaos.run("delete", "secret", "default-worker")
+        chaos.run("rollout", "restart", f"deployment/{chaos.release.name}-operator")
+
+    chaos.during(delete)
+    chaos.wait("all blocks are new", lambda: not before & {one["metadata"]["name"] for one in chaos.worker_pods()})
+    chaos.wait_whole()
+
+
 def test_half_of_the_blocks_are_drained(chaos: Chaos) -> None:
     chaos.wait_whole()
     half = [one["metadata"]["name"] for one in chaos.blocks(state="RUNNING")[:2]]
