@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from blockyard.blocks.states import JobState
 from blockyard.files.port import schemes
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
+from blockyard.kube.sizing import Room
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import control
 from blockyard.workflow.sources import unread
@@ -15,8 +16,8 @@ from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.blocks import BlockWorld
 from blockyard_operator.core.crons import CheckedCron, CronWorld, read_cron_spec
-from blockyard_operator.core.manifests import Terms, sample_of
-from blockyard_operator.core.objects import Meta, Pool, Run, template_hash
+from blockyard_operator.core.manifests import Terms, pods_of, sample_of
+from blockyard_operator.core.objects import Block, Meta, Pool, Run, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
 from blockyard_operator.core.workflows import Checked, Rival, RunWorld, attempt_wanted, check, has_started, is_over
 from blockyard_operator.hub import HubLine
@@ -37,6 +38,19 @@ def _remember(table: dict[K, V], key: K, value: V) -> V:
     return value
 
 
+class Form(NamedTuple):
+    """What makes blocks alike."""
+
+    hash: str
+    """As in `template_hash`; '' of a block that is a pool of its own."""
+    workers: int
+    """Of a pod."""
+    room: Room
+    """What they have together."""
+    problem: str = ""
+    """Why no pod can be written down; '' if one can."""
+
+
 class Observer:
     """Makes worlds. `has_secret` tells whether a pool's Secret was seen to."""
 
@@ -50,7 +64,7 @@ class Observer:
         self._hub = hub
         self._runs: dict[tuple[str, int, int, int, float], Checked] = {}
         self._crons: dict[tuple[str, int], CheckedCron] = {}
-        self._forms: dict[tuple[str, int, str], tuple[str, int, str]] = {}
+        self._forms: dict[tuple[str, int, str], Form] = {}
         self.secrets: dict[str, PoolKeys] = {}
         """Keys of the pools, and of the blocks on their own, whose Secret is there; by uid."""
 
@@ -59,20 +73,20 @@ class Observer:
         pool = self._cache.pools.get(key)
         if pool is None:
             return None
-        form, slots, problem = self._form(pool)
+        form = self._form(pool)
         blocks = self._cache.blocks_of(pool)
-        rotating = any(one.hash != form and JobState[one.state or "PENDING"].terminal is False for one in blocks)
-        self._announce(pool.queue, pool.meta.uid, slots, pool.spec.nodes_per_block, rotating=rotating)
+        rotating = any(one.hash != form.hash and JobState[one.state or "PENDING"].terminal is False for one in blocks)
+        self._announce(pool.queue, pool.meta.uid, form, pool.spec.nodes_per_block, rotating=rotating)
         found = self.secrets.get(pool.meta.uid)
         return PoolWorld(
             pool=pool,
-            hash=form,
+            hash=form.hash,
             blocks=blocks,
             queue=self._interchange.view(pool.queue),
             connected=self._interchange.connected,
             check=self._cache.checks.get(pool.meta.uid),
-            problem=problem,
-            slots=slots,
+            problem=form.problem,
+            slots=form.workers,
             has_secret=found is not None and found.rotation == pool.rotation,
             announced=self._interchange.is_announced(pool.queue),
             answer_due=self._interchange.answer_due(pool.queue),
@@ -143,7 +157,7 @@ class Observer:
         if block is None:
             return None
         if not block.spec.pool:
-            self._announce(block.queue, block.meta.uid, block.spec.workers_per_node or 1, block.spec.nodes)
+            self._announce(block.queue, block.meta.uid, self._form_alone(block), block.spec.nodes)
         return BlockWorld(
             block=block,
             pods=self._cache.pods_of(key),
@@ -166,34 +180,48 @@ class Observer:
             self.secrets.pop(uid, None)
         return set(lost)
 
-    def _announce(self, queue: str, uid: str, workers: int, nodes: int, *, rotating: bool = False) -> None:
+    def _announce(self, queue: str, uid: str, form: Form, nodes: int, *, rotating: bool = False) -> None:
         """Keep the interchange's idea of a pool as it should be; nothing is said when it is.
 
         While blocks of an earlier form live, `rotating`, the key before the present one is good too.
         """
-        found = self.secrets.get(uid)
+        found, room = self.secrets.get(uid), form.room
         if found is not None:
-            public = [found.public, *([found.previous] if rotating and found.previous else [])]
-            self._interchange.announce(control.SetPool(queue, public, workers=workers, nodes_per_block=nodes))
+            self._interchange.announce(
+                control.SetPool(
+                    queue,
+                    [found.public, *([found.previous] if rotating and found.previous else [])],
+                    workers=form.workers,
+                    cores=room.cores or 0.0,
+                    memory_bytes=int(room.memory or 0),
+                    accelerators=room.accelerators,
+                    nodes_per_block=nodes,
+                )
+            )
 
     def _has_secret(self, block: Meta, pool: str) -> bool:
         """A block of a pool uses the pool's Secret; one on its own has one of its own."""
         owner = self._cache.pools.get(Key("pool", block.namespace, pool)) if pool else None
         return (owner.meta.uid if owner is not None else block.uid) in self.secrets or bool(pool)
 
-    def _form(self, pool: Pool) -> tuple[str, int, str]:
-        """Hash of the pool's form, workers of a pod, and why no pod can be written down ('' if one can)."""
+    def _form(self, pool: Pool) -> Form:
         key = (pool.meta.uid, pool.meta.generation, pool.rotation)
         known = self._forms.get(key)
         if known is None:
-            known = _remember(self._forms, key, self._read_form(pool))
+            hashed = template_hash(pool.spec, self._terms.image, pool.rotation)
+            known = _remember(self._forms, key, _read_form(hashed, sample_of(pool, self._terms)))
         return known
 
-    def _read_form(self, pool: Pool) -> tuple[str, int, str]:
-        form = template_hash(pool.spec, self._terms.image, pool.rotation)
-        sample = sample_of(pool, self._terms)
-        try:
-            manifest.pod(sample, 0)
-            return form, manifest.worker_count(sample), ""
-        except MergeConflict as conflict:
-            return form, 1, f"spec.template.{conflict}"
+    def _form_alone(self, block: Block) -> Form:
+        """Of a block that is a pool of its own."""
+        key = (block.meta.uid, block.meta.generation, "")
+        known = self._forms.get(key)
+        return known or _remember(self._forms, key, _read_form("", pods_of(block, self._terms)))
+
+
+def _read_form(hashed: str, sample: manifest.Block) -> Form:
+    try:
+        manifest.pod(sample, 0)
+        return Form(hashed, *manifest.capacity(sample))
+    except MergeConflict as conflict:
+        return Form(hashed, 1, Room(), f"spec.template.{conflict}")

@@ -105,6 +105,32 @@ def test_a_first_task_takes_little_longer_than_a_bare_pod(
     release.wait_no_blocks(pool)
 
 
+def test_a_task_that_asks_for_accelerators_is_told_which(release: Release) -> None:
+    """The node says that it has two, as a device plug-in would have it say; there are no devices behind them."""
+    if not isinstance(release.cluster, OwnCluster):
+        pytest.skip("what another cluster's nodes have is not ours to say")
+    there = "/status/capacity/nvidia.com~1gpu"
+    node = ("patch", "node", "node1", "--subresource=status", "--type=json")
+    release.cluster.run(*node, f"--patch={json.dumps([{'op': 'add', 'path': there, 'value': '2'}])}")
+    resources = {"requests": {**SMALL["requests"], "nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
+    containers = [{"name": "worker", "resources": resources}]
+    release.apply_pool("gpu", {**SPEC, "blocks": {"max": 1}, "template": {"spec": {"containers": containers}}})
+
+    def mine() -> str:
+        import os
+
+        return os.environ["BLOCKYARD_ACCELERATORS"]
+
+    with release.client("gpu") as client:
+        ones = client.options(accelerators=1).starmap(mine, [()] * 8)
+        assert {future.result(timeout=ANSWER_SECONDS) for future in ones} <= {"0", "1"}
+        assert client.options(accelerators=2).submit(mine).result(timeout=ANSWER_SECONDS) == "0,1"
+        error = client.options(accelerators=3).submit(mine).exception(timeout=ANSWER_SECONDS)
+        assert "the largest that fits in pool" in str(error)
+    release.wait_no_blocks("gpu")
+    release.cluster.run(*node, f"--patch={json.dumps([{'op': 'remove', 'path': there}])}")
+
+
 def test_a_block_of_two_pods_is_one(release: Release) -> None:
     release.apply_pool("gang", {**SPEC, "nodesPerBlock": 2, "blocks": {"max": 1}})
     with release.client("gang") as client:

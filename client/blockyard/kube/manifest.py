@@ -119,10 +119,11 @@ def pod_name(block: str, index: int) -> str:
     return f"{block}-{index}"
 
 
-def worker_count(block: Block) -> int:
-    """Workers of each pod. Raises MergeConflict naming the field that cannot be read."""
+def capacity(block: Block) -> tuple[int, Room]:
+    """Workers of each pod, and what they have together. Raises MergeConflict naming the field that cannot be read."""
     spec = merge(_usual(block), _object(block.template.get("spec"), "spec"))
-    return workers(_room(_worker_of(spec)), block.share, block.workers_per_node)
+    room = _room(_worker_of(spec))
+    return workers(room, block.share, block.workers_per_node), room
 
 
 def _object(value: Any, path: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from blockyard.kube.manifest import CODE_FOLDER, INSTALLER, KEYS_FOLDER, Block, pod, service, worker_count
+from blockyard.kube.manifest import CODE_FOLDER, INSTALLER, KEYS_FOLDER, Block, capacity, pod, service
 from blockyard.kube.quantities import amount, misread, seconds
 from blockyard.kube.sizing import Room, Share, room_of, workers
 from blockyard.kube.strategic import MergeConflict, merge
@@ -169,7 +169,7 @@ def test_requests_come_before_limits() -> None:
         "resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": 4, "memory": "2Gi", "nvidia.com/gpu": 2}}
     }
     assert room_of(container) == Room(cores=1.5, memory=2.0 * 2**30, accelerators=2)
-    assert worker_count(replace(PLAIN, template={"spec": {"containers": [{"name": "worker", **container}]}})) == 1
+    assert capacity(replace(PLAIN, template={"spec": {"containers": [{"name": "worker", **container}]}}))[0] == 1
 
 
 @pytest.mark.parametrize("text, value", [("500m", 0.5), ("2Gi", 2.0**31), ("1.5", 1.5), ("1e3", 1000.0), ("3k", 3e3)])
