@@ -23,6 +23,7 @@ from blockyard_operator.core.workflows import Checked, Rival, RunWorld, attempt_
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.keys import PoolKeys, has_pool_secret
+from blockyard_operator.resources.pool import PoolSpec
 
 FORMS: Final = 4096
 """Objects of each kind whose form is remembered."""
@@ -76,7 +77,7 @@ class Observer:
         form = self._form(pool)
         blocks = self._cache.blocks_of(pool)
         rotating = any(one.hash != form.hash and JobState[one.state or "PENDING"].terminal is False for one in blocks)
-        self._announce(pool.queue, pool.meta.uid, form, pool.spec.nodes_per_block, rotating=rotating)
+        self._announce(pool.queue, pool.meta.uid, form, pool.spec, rotating=rotating)
         found = self.secrets.get(pool.meta.uid)
         return PoolWorld(
             pool=pool,
@@ -157,7 +158,9 @@ class Observer:
         if block is None:
             return None
         if not block.spec.pool:
-            self._announce(block.queue, block.meta.uid, self._form_alone(block), block.spec.nodes)
+            self._announce(
+                block.queue, block.meta.uid, self._form_alone(block), PoolSpec(nodes_per_block=block.spec.nodes)
+            )
         return BlockWorld(
             block=block,
             pods=self._cache.pods_of(key),
@@ -180,7 +183,7 @@ class Observer:
             self.secrets.pop(uid, None)
         return set(lost)
 
-    def _announce(self, queue: str, uid: str, form: Form, nodes: int, *, rotating: bool = False) -> None:
+    def _announce(self, queue: str, uid: str, form: Form, spec: PoolSpec, *, rotating: bool = False) -> None:
         """Keep the interchange's idea of a pool as it should be; nothing is said when it is.
 
         While blocks of an earlier form live, `rotating`, the key before the present one is good too.
@@ -191,11 +194,12 @@ class Observer:
                 control.SetPool(
                     queue,
                     [found.public, *([found.previous] if rotating and found.previous else [])],
+                    durability=spec.durability.value,
                     workers=form.workers,
                     cores=room.cores or 0.0,
                     memory_bytes=int(room.memory or 0),
                     accelerators=room.accelerators,
-                    nodes_per_block=nodes,
+                    nodes_per_block=spec.nodes_per_block,
                 )
             )
 

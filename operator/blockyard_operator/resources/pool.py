@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from blockyard.blocks.pool import Durability
 from blockyard_operator.resources.fields import Duration, Name, Open, Record, Sentence, Share, Time, Word, fixed, rule
 from blockyard_operator.resources.shape import Conditions, FailureRule, Launcher, PodTemplate, WorkerSize
 
@@ -137,6 +138,11 @@ class PoolSpec(Record, frozen=True):
             ".pendingDeadline",
         ),
         fixed("queueName", "queued blocks belong to their queue"),
+        rule(
+            "(self.durability == 'memory') == (oldSelf.durability == 'memory')",
+            "durability cannot become memory, nor cease to be it; make a new pool",
+            ".durability",
+        ),
     )
 
     template: PodTemplate = PodTemplate()
@@ -158,6 +164,10 @@ class PoolSpec(Record, frozen=True):
         | None
     ) = None
     blocks: Blocks = Blocks()
+    durability: Annotated[
+        Durability,
+        Meta(description="What an acknowledged task survives: nothing, the death of any process, the loss of power."),
+    ] = Durability.FSYNC
     parallelism: Annotated[
         float, Meta(ge=0, le=1, description="Slots wanted for each slot's worth of tasks; 0: one block for any.")
     ] = 1.0

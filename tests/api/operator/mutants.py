@@ -46,6 +46,7 @@ POOL: Final[Json] = {
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ],
     "blocks": {"min": 0, "init": 0, "max": 3, "warm": 0},
+    "durability": "journal",
     "parallelism": 0.5,
     "strategy": {"name": "simple", "idleTimeout": "20s", "startCost": "5s", "hysteresis": 0.2},
     "errorPolicy": {"name": "windowed", "threshold": 3, "pause": "10s", "maxPause": "1m", "podsPerMinute": 60},

@@ -54,6 +54,7 @@ def test_a_pool_without_a_spec_is_one(server: ApiServer) -> None:
         ({"podFailureRules": [{"onReasons": ["X"]}]}, "spec.podFailureRules[0].action"),
         ({"template": {"spec": "text"}}, "spec.template.spec"),
         ({"launcher": {"name": "rocket"}}, "spec.launcher.name"),
+        ({"durability": "eternal"}, "spec.durability"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_field(server: ApiServer, spec: dict[str, Any], field: str) -> None:
@@ -68,6 +69,18 @@ def test_a_queue_cannot_be_changed(server: ApiServer) -> None:
         patch(server, "wp", made, {"queueName": "b"})
     with pytest.raises(CommandFailed, match="immutable"):
         patch(server, "wp", made, {"queueName": None})
+
+
+def test_what_tasks_survive_can_be_changed_but_to_nothing_and_from_it(server: ApiServer) -> None:
+    made = server.apply(pool({}))
+    assert made["spec"]["durability"] == "fsync"
+    name = made["metadata"]["name"]
+    patch(server, "wp", name, {"durability": "journal"})
+    with pytest.raises(CommandFailed, match=r"spec\.durability: .*make a new pool"):
+        patch(server, "wp", name, {"durability": "memory"})
+    fleeting = server.apply(pool({"durability": "memory"}))["metadata"]["name"]
+    with pytest.raises(CommandFailed, match=r"spec\.durability: .*make a new pool"):
+        patch(server, "wp", fleeting, {"durability": "fsync"})
 
 
 @pytest.mark.parametrize(

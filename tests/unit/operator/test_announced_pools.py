@@ -68,3 +68,9 @@ def test_what_it_does_not_request_is_not_counted(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["pool", "block"])
 def test_a_template_that_cannot_be_read_is_a_pool_all_the_same(kind: str) -> None:
     assert announced(kind, template(resources={"requests": {"cpu": "much"}})).workers == 1
+
+
+def test_tasks_survive_the_loss_of_power_unless_the_pool_says_otherwise() -> None:
+    assert announced("pool", {}).durability == "fsync"
+    assert announced("block", {}).durability == "fsync"
+    assert announced("pool", {"durability": "journal"}).durability == "journal"
