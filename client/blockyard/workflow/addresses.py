@@ -12,7 +12,7 @@ import msgspec
 
 from blockyard.files import urls
 from blockyard.workflow.reading import Fault
-from blockyard.workflow.references import PATTERN, may_hold
+from blockyard.workflow.references import OPENING, PATTERN, may_hold, may_hold_any
 
 _KEYS: Final = ({"file"}, {"file", "sha256"}, {"output"})
 
@@ -52,6 +52,11 @@ def files_in(value: Any, path: str = "") -> Iterator[tuple[str, Named]]:
     elif isinstance(value, list):
         for place, one in enumerate(value):
             yield from files_in(one, f"{path}[{place}]")
+
+
+def is_all_own(arguments: Any) -> bool:
+    """Whether there is surely neither a file's address nor a reference in these."""
+    return not may_hold_any((b"://", OPENING), arguments)
 
 
 def file_faults(arguments: Any, path: str, stagers: Stagers) -> Iterator[Fault]:

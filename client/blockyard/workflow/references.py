@@ -7,7 +7,7 @@ but a path of names: what is to be computed is computed in a step.
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -59,10 +59,19 @@ def parse(text: str) -> Reference:
 
 def may_hold(mark: bytes, value: Any) -> bool:
     """Whether these characters may stand in some text of a value. Quick, so that most values need no further look."""
+    return may_hold_any((mark,), value)
+
+
+def may_hold_any(marks: Iterable[bytes], value: Any) -> bool:
+    """The same, for some of several."""
     try:
-        return mark in _encode(value)
+        encoded = _encode(value)
     except (TypeError, ValueError, OverflowError):  # what JSON cannot say is looked through
         return True
+    for mark in marks:  # noqa: SIM110 - once a step: a generator would cost as much as the rest
+        if mark in encoded:
+            return True
+    return False
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
