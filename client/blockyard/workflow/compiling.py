@@ -6,7 +6,9 @@ Everything follows from the spec and the run's name, so that whoever compiles it
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +37,10 @@ _TRIGGERS: Final = {
     Rule.NONE_SKIPPED: Trigger.NONE_SKIPPED,
     Rule.ALWAYS: Trigger.ALWAYS,
 }
+_OF_KIND: Final = operator.attrgetter(
+    "function", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
+)
+"""What of a step decides of which kind it is, besides what it waits for."""
 _PARAMS: Final = frozenset({"params"})
 _encode = msgspec.json.encode
 _ordered = msgspec.json.Encoder(order="deterministic")
@@ -116,8 +122,8 @@ class _Compiler:
         steps = {step.name: step for step in spec.steps}
         self._given = {name: graph.results_of(step) for name, step in steps.items()}
         needs = {name: graph.needs_of(step, self._given[name]) for name, step in steps.items()}
-        needed = {name for of in needs.values() for name in of}
-        kinds = {name: self._kind(step, step.trigger, needs[name]) for name, step in steps.items()}
+        needed = set(itertools.chain.from_iterable(needs.values()))
+        kinds = self._kinds(steps, needs)
         for names in graph.batches(needs, kinds):
             batch = [steps[name] for name in names]
             self._memos |= {step.name: self._memo(step) for step in batch if step.cache}
@@ -140,21 +146,28 @@ class _Compiler:
             return
         tasks, first = self._tasks, self._next
         self._next += len(steps)
-        tasks.update((step.name, task) for task, step in enumerate(steps, task_id(self._session, first)))
-        behind = [[tasks[name] for name in needs[step.name]] for step in steps]
+        names = [step.name for step in steps]
+        tasks.update(zip(names, itertools.count(task_id(self._session, first))))
+        behind = [list(map(tasks.__getitem__, needs[name])) for name in names]
         memos = [[self._memos[name] for name in (step.name, *self._given[step.name])] for step in steps if step.cache]
         bodies: list[Body] = [*packed_plans([self._plan(step) for step in steps])]
         self._groups.append(Group(self._specs[kind], first, bodies, behind if any(behind) else [], memos=memos))
 
+    def _kinds(self, steps: Mapping[str, Step], needs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
+        """By step. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
+        kinds: dict[str, bytes] = {}
+        before: object = None
+        kind = b""
+        for name, step in steps.items():
+            if (said := (_OF_KIND(step), len(self._given[name]))) != before or step.when or step.sweep is not None:
+                before, kind = said, self._kind(step, step.trigger, needs[name])
+            kinds[name] = kind
+        return kinds
+
     def _kind(self, step: Step, trigger: Rule, needs: Sequence[str]) -> bytes:
         """What steps have in common that become one group; the spec of their tasks is made with the first of them."""
         is_exit, condition = step is self._spec.on_exit, (step.when, needs) if step.when else ()
-        kind = _encode(
-            (
-                step.function, step.pool, step.priority, step.retry, step.timeout, step.resources, step.mpi,
-                step.idempotent, step.cache, trigger, _own_name(step), condition, is_exit, len(self._given[step.name]),
-            )
-        )  # fmt: skip
+        kind = _encode((_OF_KIND(step), trigger, _own_name(step), condition, is_exit, len(self._given[step.name])))
         if kind not in self._specs:
             self._specs[kind] = self._task_spec(step, needs, _TRIGGERS[trigger])
         return kind
@@ -192,6 +205,10 @@ class _Compiler:
         )
 
     def _plan(self, step: Step) -> Plan:
+        if step.function and not (self._parameters or step.outputs or step.sweep or self._given[step.name]):
+            return Plan(
+                step=step.name, run=self._run, function=step.function, arguments=step.arguments, code=self._code
+            )
         plan = Plan(
             step=step.name,
             run=self._run,

@@ -15,6 +15,8 @@ K = TypeVar("K", bound=Hashable)
 
 def refers(step: Step) -> bool:
     """Whether any of its texts may have a reference in it."""
+    if step.binary is None and step.mpi is None and step.sweep is None and not step.environment:
+        return bool(step.arguments) and may_hold(OPENING, step.arguments)
     return may_hold(OPENING, (step.arguments, step.binary, step.environment, step.mpi, step.sweep))
 
 
@@ -62,11 +64,10 @@ def needs_of(step: Step, given: Sequence[str]) -> list[str]:
 
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     """The names along a cycle, the first one at its end again; empty when there is none."""
+    if is_in_order(needs):
+        return []
     done: set[str] = set()
-    for start, behind in needs.items():
-        if done.issuperset(behind):  # as it is throughout where each step stands below those that it needs
-            done.add(start)
-            continue
+    for start in needs:
         path: list[str] = []
         on_path: set[str] = set()
         stack: list[tuple[str, int]] = [(start, 0)]
@@ -89,11 +90,24 @@ def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
+def is_in_order(needs: Mapping[str, Sequence[str]]) -> bool:
+    """Whether each of these stands behind all that it needs."""
+    seen: set[str] = set()
+    for name, behind in needs.items():
+        if not seen.issuperset(behind):
+            return False
+        seen.add(name)
+    return True
+
+
 def batches(needs: Mapping[str, Sequence[str]], kinds: Mapping[str, K]) -> Iterator[list[str]]:
     """The names, each after all that it needs, in lists of one kind: each as long as it can be made at its turn.
 
     There must be no cycle. Otherwise they keep their order.
     """
+    if len(set(kinds.values())) == 1 and is_in_order(needs):
+        yield list(needs)
+        return
     left = {name: len(behind) for name, behind in needs.items()}
     followers: dict[str, list[str]] = {}
     for name, behind in needs.items():

@@ -47,7 +47,7 @@ def test_a_step_with_options_of_its_own_has_a_group_of_its_own() -> None:
 
 def test_what_has_succeeded_is_left_out_and_needed_all_the_same() -> None:
     order = compiled({"name": "a"}, {"name": "b", "needs": ["a"]}, {"name": "c"}, a=7)
-    assert [(group.first, len(group.bodies), group.needs) for group in order.groups] == [(1, 2, [[], [7]])]
+    assert [(group.first, len(group.bodies), group.needs) for group in order.groups] == [(1, 2, [[7], []])]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 30), max_size=4, unique=True)), max_size=30))
@@ -59,3 +59,22 @@ def test_each_name_stands_once_in_a_batch_of_its_kind_behind_its_needs(drawn: li
     assert sorted(order) == sorted(needs)
     assert all(order.index(one) < order.index(name) for name in needs for one in needs[name])
     assert all(len({kinds[name] for name in batch}) == 1 for batch in found)
+
+
+def test_steps_that_stand_behind_what_they_need_keep_their_order() -> None:
+    needs = {"a": [], "b": ["a"], "c": [], "d": ["c", "b"]}
+    assert list(graph.batches(needs, dict.fromkeys(needs, 0))) == [["a", "b", "c", "d"]]
+
+
+def test_steps_are_of_one_group_only_where_all_but_names_needs_and_texts_is_the_same() -> None:
+    order = compiled(
+        {"name": "a", "arguments": {"n": 1}},
+        {"name": "b", "arguments": {"n": 2}, "needs": ["a"]},
+        {"name": "c", "priority": 1},
+        {"name": "d", "when": "steps.a.state == 'Succeeded'"},
+        {"name": "e", "when": "steps.b.state == 'Succeeded'"},
+        {"name": "f", "sweep": {"range": 2}},
+        {"name": "g", "sweep": {"range": 2}},
+        {"name": "h", "arguments": {"n": "${{ steps.a.result }}"}},
+    )
+    assert sorted(len(group.bodies) for group in order.groups) == [1, 1, 1, 1, 1, 1, 2]
