@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
     from blockyard_interchange.core.state import Manager, Order, Session, State, Task
 
-_PACE: Final = pace.Limits(least=0.005, most=0.1, crowd=6)
+_PACE: Final = pace.Limits(least=0.005, most=0.25, crowd=6)
 """Of frames to the hub, counted in packets and tries, of which a task that ends alone makes no crowd; each frame costs
 both sides about as much as ten tasks."""
 _FRAME_BYTES: Final = 256 * 1024

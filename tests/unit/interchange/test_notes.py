@@ -309,9 +309,9 @@ def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Ben
     told = [count for count in frames if count]
     assert max(told) >= 90
     assert len(told) <= 9
-    bench.turn(0.2)
+    bench.turn(0.3)
     client.call(bodies=[b"a"])
-    bench.turn(0.2)
+    bench.turn(0.3)
     hub.packets()
     for _ in range(3):
         client.call(bodies=[b"b"])
