@@ -6,7 +6,6 @@ first, or is told as `lost`.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +23,7 @@ _SILENT_SECONDS: Final = 30.0
 """The hub says something every ten."""
 _MOST_LINE: Final = 16 * 1024 * 1024
 _PATIENCE: Final = 10.0
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Where(NamedTuple):
@@ -68,7 +68,7 @@ async def follow(
                 heard_at = loop.time()
                 question = msgspec.structs.replace(question, after=place)
                 for one in events:
-                    yield {"record": one.kind, **json.loads(one.data), "id": one.id}
+                    yield {"record": one.kind, **_decode(one.data), "id": one.id}
             case control.Unknown(words) if loop.time() - heard_at > patience:
                 raise BrokenBlockyard(words)
             case control.Unknown():
@@ -141,7 +141,7 @@ async def _connection(where: Where, query: str, after: str) -> AsyncIterator[dic
                 name, _, value = text.partition(": ")
                 fields[name] = value
             elif "data" in fields:
-                yield {"record": fields["event"], **json.loads(fields["data"]), "id": fields["id"]}
+                yield {"record": fields["event"], **_decode(fields["data"]), "id": fields["id"]}
                 fields = {}
             else:
                 fields = {}

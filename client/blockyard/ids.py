@@ -62,7 +62,7 @@ def number_of(task: TaskId) -> int:
 
 def task_name(task: TaskId) -> str:
     """A task as people write it: ``session-number`` in hexadecimal and decimal, for example ``1f3a-42``."""
-    return f"{session_of(task):x}-{number_of(task)}"
+    return f"{task >> NUMBER_BITS:x}-{task & MAX_NUMBER}"  # which whoever shows tasks does for each
 
 
 def parse_task_name(text: str) -> TaskId:
