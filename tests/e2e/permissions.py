@@ -32,6 +32,6 @@ def used(audit_log: Path, account: str) -> tuple[set[Right], list[str]]:
             continue
         resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
         asked.add((about.get("apiGroup", ""), resource, event["verb"]))
-        if event.get("responseStatus", {}).get("code") == 403:
+        if event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid":  # not by a quota
             refused.append(f"{event['verb']} {event['requestURI']}")
     return asked, refused

@@ -141,6 +141,41 @@ def test_a_block_of_two_pods_is_one(release: Release) -> None:
     release.wait_no_blocks("gang")
 
 
+@pytest.mark.parametrize("what", ["secrets", "workerblocks.blockyard.dev", "services"])
+def test_a_quota_is_said_of_the_pool_or_its_block_and_gives_way(release: Release, what: str) -> None:
+    """Of what a pool needs besides pods; a gang's Service is its block's."""
+    within = f"--namespace={release.namespace}"
+    name = f"quota-{what.partition('.')[0]}"
+    release.cluster.run("create", "quota", name, f"--hard=count/{what}=0", within)
+
+    def counted() -> str | None:
+        found = release.cluster.json("get", "resourcequota", name, within)
+        return None if f"count/{what}" in found.get("status", {}).get("used", {}) else json.dumps(found)
+
+    wait_until("the quota is counted", counted, ANSWER_SECONDS)
+    release.apply_pool(name, {**SPEC, "nodesPerBlock": 2, "blocks": {"replicas": 1}})
+
+    def said() -> str | None:
+        seen = release.pool(name).get("status", {}).get("conditions", [])
+        words = {one["type"]: (one["reason"], one["message"]) for one in seen}
+        if words.get("ScalingLimited", ("", ""))[0] == "QuotaExceeded":
+            return None
+        blocks = release.cluster.json("get", "workerblocks", f"--selector=blockyard.dev/pool={name}", within)["items"]
+        jobs = [one.get("status", {}).get("jobStatus", {}) for one in blocks]
+        waits = [one for one in jobs if (one.get("state"), one.get("reason")) == ("PENDING", "QuotaExceeded")]
+        return None if waits else json.dumps([words, jobs])
+
+    wait_until("it says QuotaExceeded", said, ANSWER_SECONDS)
+    release.cluster.run("delete", "quota", name, within)
+
+    def ready() -> str | None:
+        status = release.pool(name).get("status", {})
+        return None if status.get("blocks", {}).get("ready") == 1 else json.dumps(status)
+
+    wait_until("its block works", ready, ANSWER_SECONDS)
+    release.cluster.run("delete", "workerpool", name, within, timeout=120)
+
+
 def test_a_pool_is_scaled_by_hand_and_back(release: Release) -> None:
     """Fixed blocks without work are there, may be evicted after a while, and are forgotten but for the last few."""
     within = f"--namespace={release.namespace}"
