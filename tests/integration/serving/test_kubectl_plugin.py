@@ -11,9 +11,10 @@ from blockyard import Client
 from blockyard.cli import rim
 from blockyard.cli.exits import Exit
 from blockyard.ids import TaskId, task_name
+from blockyard.transport import KeyPair
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.serving.cluster_stand_in import StandIn
-from tests.integration.serving.house import House
+from tests.integration.serving.house import House, a_pool
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -54,6 +55,19 @@ def test_status_shows_the_namespace_s_pools(client: Client, types: Types) -> Non
     assert [pool["pool"] for pool in _asks(types, "status")["pools"]] == ["science.default"]
     assert "no pools" in types("status", namespace="empty")
     assert "science.default" in types("status", "-A", namespace="empty")
+
+
+def test_by_the_key_of_a_further_client_its_pools_alone_are_shown(
+    client: Client, cluster: StandIn, serving: House, types: Types
+) -> None:
+    serving.order(a_pool("science.other", KeyPair.new()), serving.client("keeper-operator"))
+    keys = serving.ring.issue("client-anna", ["science.other"])
+    cluster.secrets["science/blockyard-client-anna"] = {
+        **cluster.secrets["science/blockyard-client"],
+        "client.key": keys.to_text(),
+    }
+    assert len(_asks(types, "status")["pools"]) == 2
+    assert [pool["pool"] for pool in _asks(types, "status", "--client", "anna")["pools"]] == ["science.other"]
 
 
 def test_top_shows_what_each_pod_does(client: Client, types: Types) -> None:
