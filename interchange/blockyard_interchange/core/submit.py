@@ -16,7 +16,7 @@ _GROUP_BYTES = 160
 """What a group costs in the journal besides its bodies, roughly. Steps of workflows may be groups of one."""
 _NEED_BYTES = 9
 """What it costs there that a task needs another one."""
-_MARK_BYTES = 28
+_MARK_BYTES = 20
 """What the mark of a step costs there, roughly, with a short name."""
 _MOST_REFUSALS = 64
 """Refused submissions of one client that are remembered."""
