@@ -12,8 +12,9 @@ import msgspec
 
 from blockyard.files import urls
 from blockyard.workflow.reading import Fault
-from blockyard.workflow.references import OPENING, PATTERN, may_hold, may_hold_any
+from blockyard.workflow.references import OPENING, PATTERN, any_in, may_hold, may_hold_any
 
+_MARKS: Final = (b"://", OPENING)
 _KEYS: Final = ({"file"}, {"file", "sha256"}, {"output"})
 
 Stagers = Callable[[], Collection[str]]
@@ -56,7 +57,12 @@ def files_in(value: Any, path: str = "") -> Iterator[tuple[str, Named]]:
 
 def is_all_own(arguments: Any) -> bool:
     """Whether there is surely neither a file's address nor a reference in these."""
-    return not may_hold_any((b"://", OPENING), arguments)
+    return not may_hold_any(_MARKS, arguments)
+
+
+def is_all_own_text(encoded: bytes) -> bool:
+    """The same of a record that holds them, as JSON."""
+    return not any_in(_MARKS, encoded)
 
 
 def file_faults(arguments: Any, path: str, stagers: Stagers) -> Iterator[Fault]:

@@ -65,9 +65,13 @@ def may_hold(mark: bytes, value: Any) -> bool:
 def may_hold_any(marks: Iterable[bytes], value: Any) -> bool:
     """The same, for some of several."""
     try:
-        encoded = _encode(value)
+        return any_in(marks, _encode(value))
     except (TypeError, ValueError, OverflowError):  # what JSON cannot say is looked through
         return True
+
+
+def any_in(marks: Iterable[bytes], encoded: bytes) -> bool:
+    """Whether some of these stand in what was encoded."""
     for mark in marks:  # noqa: SIM110 - once a step: a generator would cost as much as the rest
         if mark in encoded:
             return True

@@ -21,6 +21,7 @@ from blockyard.declaring import declare
 from blockyard.errors import ConfigError
 from blockyard.joining import Call, Join
 from blockyard.workflow import programs
+from blockyard.workflow.addresses import is_all_own_text
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
 from blockyard.workflow.step_code import with_code
@@ -38,6 +39,8 @@ Given = Mapping[str, Any]
 def run_step(encoded: bytes, *inputs: Any) -> Any:
     """Run a step. `inputs`: the results of the steps that the plan names; None for one that did not succeed."""
     plan = _read(encoded)
+    if is_all_own_text(encoded) and plan.function and not (plan.inputs or plan.sweep or plan.outputs):
+        return with_code(plan.code, lambda: _imported(plan.function)(**plan.arguments), _import_anew)
     results = dict(zip(plan.inputs, inputs, strict=True))
     given = _given(plan, results) if results else {}
     if not plan.sweep:
