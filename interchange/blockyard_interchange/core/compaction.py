@@ -106,11 +106,12 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
     """The runs of consecutive tasks of a group that are not freed; ended ones without their arguments."""
     parts: list[Group] = []
     following = -1
-    for place, body in enumerate(group.bodies):
-        number = group.first + place
-        task = state.tasks.get(TaskId(session << NUMBER_BITS | number))
+    tasks, first = state.tasks, session << NUMBER_BITS
+    for number, body in enumerate(group.bodies, group.first):
+        task = tasks.get(first | number)  # type: ignore[call-overload]  # once a task: `TaskId` would be a call more
         if task is None:
             continue
+        place = number - group.first
         if number != following:
             parts.append(Group(group.spec, number, [], [], [], group.given, []))
         part = parts[-1]

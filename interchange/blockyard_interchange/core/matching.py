@@ -72,6 +72,7 @@ class _Dealer:
         """The same for tasks that must not be handed out before the journal knows it."""
         self._ahead: dict[int, int] = {}
         """By the identity of an order, how many of its tasks a worker may hold beyond the one it runs."""
+        self._least_epoch = least_epoch(state)
         self._timed: Order | None = None
         self._waited = 0
         """Tasks of this order handed out now that waited since their submission: they are timed together."""
@@ -147,23 +148,27 @@ class _Dealer:
     def _give(self, manager: Manager, task: Task) -> None:
         """Assign a task, and behind it those that wait for nothing else than what this manager holds."""
         self._assign(manager, task)
+        followed, room = None, 0
         while task.dependents is not None:
             follower = task.dependents[0]
+            if follower.order is not followed:
+                followed, room = follower.order, self._room_behind(manager, follower.order)
             if (
-                len(task.dependents) > 1
-                or manager.load >= self._room(manager, follower.order)
+                manager.load >= room
+                or len(task.dependents) > 1
                 or follower.state is not TaskState.WAITING
                 or follower.flags & _STAYS
-                or follower.order.is_ruled
-                or follower.order.slots > 1
-                or follower.order.pool is not manager.pool
-                or not follower.order.spec.idempotent
                 or (follower.waiting > 1 and not _is_all_with(manager, follower))
             ):
                 return
             follower.since = self._now  # it never waited for a worker
             self._assign(manager, follower)
             task = follower
+
+    def _room_behind(self, manager: Manager, order: Order) -> int:
+        """The same for tasks that travel behind others; 0: these never do."""
+        stays = order.is_ruled or order.slots > 1 or order.pool is not manager.pool or not order.spec.idempotent
+        return 0 if stays else self._room(manager, order)
 
     def _room(self, manager: Manager, order: Order) -> int:
         """How many workers' worth of tasks a manager may hold, this order's among them."""
@@ -198,7 +203,8 @@ class _Dealer:
                 self._time_waits(order)
             self._waited += 1
         task.since = self._now
-        task.epoch = next_epoch(state, task)
+        epoch = task.epoch + 1
+        task.epoch = epoch if epoch > self._least_epoch else self._least_epoch
         manager.leases[task.id] = task
         manager.load += order.slots
         if manager.load >= manager.workers:
@@ -240,7 +246,12 @@ def _share(manager: Manager) -> float:
 
 def next_epoch(state: State, task: Task) -> int:
     """A lease's number: higher than any that this task had, in this opening of the journal or before."""
-    return max(task.epoch + 1, state.opening << 20)
+    return max(task.epoch + 1, least_epoch(state))
+
+
+def least_epoch(state: State) -> int:
+    """Of the leases of this opening of the journal."""
+    return state.opening << 20
 
 
 def send_function(state: State, manager: Manager, order: Order) -> None:
