@@ -4,7 +4,7 @@ Each type of record has a counterpart whose fields have names on the wire; what 
 once, so that a part of a record costs its follower little.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from operator import methodcaller
 from typing import Any, Final, NamedTuple, get_args, get_origin
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec import structs
 
-from blockyard.ids import TaskId, task_name
+from blockyard.ids import task_name
 from blockyard.wire.monitoring import AnyRecord, TryState
 from blockyard.wire.records import Record
 
@@ -42,11 +42,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _shown(record: Record) -> msgspec.Struct:
-    counterpart, changes = _shape(type(record))
-    values = list(structs.astuple(record))
-    for place, change in changes:
-        values[place] = change(values[place])
-    return counterpart(*values)
+    (shown,) = _all_shown([record])
+    return shown
+
+
+def _all_shown(records: Sequence[Record]) -> list[msgspec.Struct]:
+    """Of one type, of which a record may have thousands: nothing is looked up for each that need not be."""
+    shown: list[msgspec.Struct] = []
+    if records:
+        counterpart, changes = _shape(type(records[0]))
+        for values in map(list, map(structs.astuple, records)):
+            for place, change in changes:
+                values[place] = change(values[place])
+            shown.append(counterpart(*values))
+    return shown
 
 
 @cache
@@ -67,19 +76,15 @@ def _change(field: structs.FieldInfo) -> Callable[[Any], Any] | None:
     """What is done with a field's value; None: it is shown as it is."""
     kind = getattr(field.type, "__origin__", field.type)  # of what is Annotated
     if field.name in _TASKS:
-        return _name
+        return task_name
     if field.name == "parent":
-        return lambda task: _name(task) if task else ""
+        return lambda task: task_name(task) if task else ""
     if field.name == "needs":
-        return lambda needs: [list(map(_name, own)) for own in needs]
+        return lambda needs: [list(map(task_name, own)) for own in needs]
     if kind is TryState:
         return _STATES.__getitem__
     if kind is bytes:
         return methodcaller("hex")
     if get_origin(kind) is list and isinstance(part := get_args(kind)[0], type) and issubclass(part, Record):
-        return lambda parts: list(map(_shown, parts))
+        return _all_shown
     return None
-
-
-def _name(task: int) -> str:
-    return task_name(TaskId(task))
