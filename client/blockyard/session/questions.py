@@ -25,6 +25,14 @@ Order = Callable[[Callable[[SessionCore], list[bytes]]], None]
 """Has something done with the session's core, in the link's thread."""
 
 
+def answered(asked: Future[control.Answer], expected: type[A], timeout: float) -> A:
+    """Wait for an answer. Raises BlockyardError when the interchange does not know what was asked about."""
+    answer = asked.result(timeout)
+    if not isinstance(answer, expected):
+        raise BlockyardError(answer.message if isinstance(answer, control.Unknown) else repr(answer))
+    return answer
+
+
 class Questions:
     """Numbers questions and hands answers to who asked. Methods may be called by any thread, `on_…` by the link's."""
 
@@ -36,10 +44,7 @@ class Questions:
 
     def ask(self, question: control.Question, expected: type[A], timeout: float) -> A:
         """Ask and wait. Raises BlockyardError when the interchange does not know what was asked about."""
-        answer = self.begin(question).result(timeout)
-        if not isinstance(answer, expected):
-            raise BlockyardError(answer.message if isinstance(answer, control.Unknown) else repr(answer))
-        return answer
+        return answered(self.begin(question), expected, timeout)
 
     def begin(self, question: control.Question) -> Future[control.Answer]:
         """Ask, for who does not want to block; the future cannot be cancelled."""

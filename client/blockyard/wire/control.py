@@ -195,7 +195,7 @@ class ForbidClient(Record, tag=23, frozen=True):
     name: str
 
 
-class StepMark(Record, frozen=True):
+class StepMark(Record, frozen=True, gc=False):
     """A step of a hosted run, and the task that it is."""
 
     name: str

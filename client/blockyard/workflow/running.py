@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from blockyard.errors import BlockyardError, ConfigError
 from blockyard.files.port import schemes
 from blockyard.futures import TaskFuture
 from blockyard.memo_code import content_of_module
+from blockyard.session.questions import answered
 from blockyard.wire import control
 from blockyard.workflow import building
 from blockyard.workflow.checking import check_spec
@@ -41,6 +43,9 @@ class Engine(Protocol):
 
     def ask(self, question: control.Question, expected: type[A], timeout: float = 10.0) -> A:
         """Ask the interchange."""
+
+    def begin(self, question: control.Question) -> Future[control.Answer]:
+        """Ask without waiting."""
 
     def follow(self, run: str) -> dict[str, TaskFuture[Any]]:
         """Futures of the tasks of a hosted run, by name."""
@@ -172,11 +177,17 @@ def start(
 
     `pool`: what a workflow calls 'default'.
     """
-    with uncollected():
-        found = checked(spec, name, arguments)
-        order = compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
-    engine.ask(order, control.Done, 600.0)
+    with uncollected():  # until all that was made of the spec is gone: the collector would look at it, too
+        asked = engine.begin(_order(spec, name, arguments, pool))
+    answered(asked, control.Done, 600.0)
     return WorkflowRun(engine, name)
+
+
+def _order(
+    spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[str, Any] | None, pool: str
+) -> control.StartRun:
+    found = checked(spec, name, arguments)
+    return compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
 
 
 def _queues(pool: str) -> Callable[[str], str]:
