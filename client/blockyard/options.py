@@ -65,22 +65,28 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if "memory" in changes:
             changes["memory_bytes"] = parse_size("memory", changes.pop("memory"))
         if "retry_on" in changes:
-            changes["retry_on"] = _names(changes["retry_on"])
-        if "tags" in changes:
-            changes["tags"] = tuple(changes["tags"])
-        if "ignore_for_cache" in changes:
-            changes["ignore_for_cache"] = _names(changes["ignore_for_cache"])
+            changes["retry_on"] = _names("retry_on", changes["retry_on"], classes=True)
+        for field in ("tags", "ignore_for_cache"):
+            if field in changes:
+                changes[field] = _names(field, changes[field])
         try:
             merged = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Options)
         except msgspec.ValidationError as error:
             raise ConfigError(f"task options: {error}") from error
+        merged._check_numbers()
+        return merged
+
+    def _check_numbers(self) -> None:
         for field in _COUNTS:
-            value = getattr(merged, field)
+            value = getattr(self, field)
             if value < 0:
                 raise ConfigError(f"task options: {field}={value!r} is negative")
             if not math.isfinite(value):
                 raise ConfigError(f"task options: {field}={value!r} is no number to count with")
-        return merged
+            if value > _MOST:
+                raise ConfigError(f"task options: {field}={value!r} is more than {_MOST}")
+        if not -(2**31) <= self.priority < 2**31:
+            raise ConfigError(f"task options: priority={self.priority} is not a number from -2^31 to 2^31-1")
 
     def spec(self, function: bytes) -> TaskSpec:
         """The same for the wire."""
@@ -95,6 +101,8 @@ _COUNTS = (
     "retries", "backoff", "timeout", "deadline", "cores", "memory_bytes", "accelerators", "nodes", "ranks",
     "ranks_per_node",
 )  # fmt: skip
+_MOST = 2**63 - 1
+"""Of any count: what a frame can carry."""
 _NAMES = (*Options.__struct_fields__, "memory")
 
 
@@ -112,6 +120,15 @@ def parse_size(field: str, value: int | str) -> int:
     return int(float(match[1]) * _UNITS[unit[:1].upper() + unit[1:].lower()])
 
 
-def _names(wanted: Iterable[type | str] | type | str) -> tuple[str, ...]:
-    many = [wanted] if isinstance(wanted, type | str) else wanted
-    return tuple(one if isinstance(one, str) else f"{one.__module__}.{one.__qualname__}" for one in many)
+def _names(field: str, wanted: Any, *, classes: bool = False) -> tuple[str, ...]:
+    many = wanted if isinstance(wanted, Iterable) and not isinstance(wanted, type | str) else [wanted]
+    return tuple(_name(field, one, classes=classes) for one in many)
+
+
+def _name(field: str, one: object, *, classes: bool) -> str:
+    if isinstance(one, str):
+        return one
+    if classes and isinstance(one, type):
+        return f"{one.__module__}.{one.__qualname__}"
+    expected = "neither a class of exceptions nor a name" if classes else "no name"
+    raise ConfigError(f"task options: {field}: {one!r} is {expected}")

@@ -16,6 +16,14 @@ from blockyard.options import Options
         ({"timeout": -1}, "timeout=-1.0 is negative"),
         ({"ranks": -1}, "ranks=-1 is negative"),
         ({"timeout": float("nan")}, "timeout=nan"),
+        ({"priority": 2**70}, r"priority=1180591620717411303424 is not a number from -2\^31 to 2\^31-1"),
+        ({"retries": 2**70}, "retries=1180591620717411303424 is more than"),
+        ({"memory": 2**70}, "memory_bytes=1180591620717411303424 is more than"),
+        ({"retry_on": [3]}, r"retry_on: 3 is neither a class of exceptions nor a name"),
+        ({"retry_on": 3}, r"retry_on: 3 is neither a class of exceptions nor a name"),
+        ({"ignore_for_cache": 3}, "ignore_for_cache: 3 is no name"),
+        ({"tags": 3}, "tags: 3 is no name"),
+        ({"tags": [1]}, "tags: 1 is no name"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, object], sentence: str) -> None:
@@ -28,3 +36,7 @@ def test_sizes_and_classes_are_understood() -> None:
     assert options.memory_bytes == 3 * 2**29
     assert options.retry_on == ("builtins.OSError", "KeyError")
     assert options.tags == ("a",)
+
+
+def test_a_single_tag_is_one_tag_and_not_its_letters() -> None:
+    assert Options().but(tags="night").tags == ("night",)
