@@ -32,7 +32,10 @@ def _state(state: State, task: Task, now: float) -> str:
                 if name == task.id:
                     since = seconds + now - manager.last_seen
                     return f"It has been running for {since:.1f} s on {manager.node} in block {manager.block}."
-            return f"It is with the manager on {manager.node} in block {manager.block}, to run next or running."
+            place = f"the manager on {manager.node} in block {manager.block}"
+            if any(need.outcome is None for need in task.needs):
+                return f"{_needing(task)} It is already with {place}, to run as soon as they have ended."
+            return f"It is with {place}, to run next or running."
         case TaskState.DELAYED:
             return "Its last try failed; it waits for its back-off before the next one."
         case TaskState.JOINING:
@@ -45,9 +48,13 @@ def _waiting(state: State, task: Task) -> str:
     leader = state.cache.following.get(task.id)
     if leader is not None:
         return f"Task {task_name(leader.id)} computes the same; this one ends with its result, or runs if that fails."
-    open_needs = [need for need in task.needs if need.outcome is None]
     if task.flags & Flag.SHADOW:
         return f"Task {task_name(task.needs[0].id)} has the same key; this one ends as that one ends."
+    return _needing(task)
+
+
+def _needing(task: Task) -> str:
+    open_needs = [need for need in task.needs if need.outcome is None]
     names = ", ".join(task_name(need.id) for need in open_needs[:5])
     more = f" and {len(open_needs) - 5} more" if len(open_needs) > 5 else ""
     return f"It waits for {len(open_needs)} of the {len(task.needs)} tasks that it needs: {names}{more}."

@@ -106,3 +106,15 @@ def test_a_task_that_waits_says_for_what() -> None:
     assert "It takes 3 workers of one manager together" in told(client, wide).sentences[0]
     client.ask(control.Drain([manager.join.block], 1.0), control.Done)
     assert told(client, wide).sentences[0] == "All managers of pool 'default' are leaving; it waits for others."
+
+
+def test_a_task_that_travels_behind_another_says_that_it_waits_for_that_one() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(block="block-1", node="here")
+    first, second = client.call(bodies=[b"x"] * 2, needs=[[], [client.task(client.next)]])
+    bench.turn()
+    assert [one.task for one in manager.assigned()] == [first, second]
+    (said,) = told(client, second).sentences
+    assert said.startswith("It waits for 1 of the 1 tasks that it needs: "), said
+    assert said.endswith(" It is already with the manager on here in block block-1, to run as soon as they have ended.")
+    assert told(client, first).sentences == ["It is with the manager on here in block block-1, to run next or running."]
