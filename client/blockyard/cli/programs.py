@@ -15,7 +15,9 @@ _NEEDED: Final = {"blockyard_monitoring.page": ("sqlalchemy", "aiohttp", "jinja2
 _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": ["-h"]}
 
 
-@click.command(context_settings=_PASSED_ON, epilog="Example: blockyard interchange settings.json")
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: blockyard interchange settings.json"
+)
 @click.argument("settings", type=click.Path(dir_okay=False))
 def interchange(settings: str) -> None:
     """Run an interchange with a JSON file of settings, until SIGTERM; see docs/configuration.md."""

@@ -37,7 +37,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
 def test_every_command_has_help_with_an_example(
     name: str, command: click.Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    help_option = "-h" if name in ("worker", "interchange") else "--help"
+    help_option = "-h" if name == "worker" else "--help"
     assert rim.run([*name.split(), help_option]) == Exit.DONE
     shown = capsys.readouterr().out
     assert "xample" in shown or name == "completion", shown
