@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from blockyard.errors import ConfigError
 from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, check_sockets, longest_path
 
 _log = logging.getLogger(__name__)
@@ -39,11 +40,13 @@ def make_folder(prefix: str = PREFIX) -> Path:
 def open_folder(run: str, folder: Path | None) -> Path:
     """The state folder of a system: as asked for, a named run's, or one that is made for it; there when this returns.
 
-    Raises ConfigError when sockets in it would have longer paths than Linux allows.
+    Raises ConfigError when sockets in it would have longer paths than Linux allows, or `run` is no name of a folder.
     """
     if folder is None and not run:
         folder = make_folder()
     elif folder is None:
+        if run.startswith(".") or "/" in run or "\0" in run:
+            raise ConfigError(f"run: {run!r} is no name for a run; use letters, digits, '-', '_' and '.'")
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         folder = Path(home) / "blockyard" / "runs" / run
     check_sockets(folder)

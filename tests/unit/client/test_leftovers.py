@@ -4,7 +4,10 @@ import fcntl
 import os
 from pathlib import Path
 
+import pytest
+
 from blockyard import leftovers
+from blockyard.errors import ConfigError
 from blockyard.state_folder import LOCK
 
 LATER = 1e12
@@ -60,3 +63,17 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def _never(folder: Path) -> None:
     raise AssertionError(f"{folder} is not left over")
+
+
+@pytest.mark.parametrize("run", ["a/../..", "../elsewhere", "/tmp/elsewhere", "..", "a/b", "a\0b"])
+def test_the_name_of_a_run_does_not_lead_out_of_the_state_folder(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="is no name for a run"):
+        leftovers.open_folder(run, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_a_folder_of_its_own_has_any_name(tmp_path: Path) -> None:
+    assert leftovers.open_folder("a/b", tmp_path / "here") == tmp_path / "here"
