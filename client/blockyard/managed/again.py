@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os.path
 from typing import Any, Final
 
 import msgspec
 
 from blockyard.managed.environment import HIDDEN
 from blockyard.managed.records import AnalysisConfig
+from blockyard.workflow.programs import OUTPUTS_VARIABLE
 
 _OF_THE_RUN: Final = ("BLOCKYARD_", "PYTHONPATH")
 """Variables, by how they begin, that an executor gives anew."""
@@ -16,7 +18,8 @@ _OF_THE_RUN: Final = ("BLOCKYARD_", "PYTHONPATH")
 def spec_again(record: AnalysisConfig) -> dict[str, Any]:
     """Fields of a `run.ManagedSpec`: those that asked for it, or for an executor that was made in code, its command.
 
-    Variables that were secret are left out: nobody but who runs it again has them.
+    Variables that were secret are left out: nobody but who runs it again has them. What worked in a step's own folder,
+    which ends with the step, works where it is run again, and leaves its outputs there.
     """
     if record.spec:
         found = dict(record.spec)
@@ -30,8 +33,17 @@ def spec_again(record: AnalysisConfig) -> dict[str, Any]:
     if "environment" in found:
         kept = {name: value for name, value in found["environment"].items() if value is None or HIDDEN not in value}
         found["environment"] = kept
+    if is_in_own_folder(record):
+        del found["directory"]
+        found["environment"] |= {OUTPUTS_VARIABLE: os.path.basename(record.spec["environment"][OUTPUTS_VARIABLE])}
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     return plain
+
+
+def is_in_own_folder(record: AnalysisConfig) -> bool:
+    """Whether it was the program of a workflow's step, in the folder that was made for it."""
+    written = str((record.spec.get("environment") or {}).get(OUTPUTS_VARIABLE, ""))
+    return bool(written) and os.path.dirname(written) == record.spec.get("directory")
 
 
 def secrets_of(record: AnalysisConfig) -> list[str]:
@@ -48,6 +60,10 @@ def remarks(record: AnalysisConfig) -> list[str]:
     if record.image:
         lines.append(f"image: {record.image}")
     lines.append(f"Python {record.python} on {record.host}" + (f", block {record.block}" if record.block else ""))
+    if is_in_own_folder(record):
+        lines.append(
+            "it had a folder of its own, which is gone: it runs in the current one, and leaves its files there"
+        )
     if hidden := secrets_of(record):
         lines.append(f"secret, to be given anew: {', '.join(hidden)}")
     if record.left_out:

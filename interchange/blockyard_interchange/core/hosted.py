@@ -80,12 +80,15 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
         return fault
     session = found.session if found is not None else _open(state, asker, order, now)
     functions.learn(state, order.functions)
-    wrong = submit.groups_fault(state, session, order.groups, f"run {order.run!r}", asker)
+    where = f"run {order.run!r}"
+    wrong = submit.groups_fault(state, session, order.groups, where, asker)
     if wrong is not None:
         functions.forget_unused(state, [function.id for function in order.functions])
         if found is None:
             sessions.remove(state, session)
-        return Fault(*wrong)
+        # Said once more by the steps' names: a run that is in order has no need of the table.
+        names = {mark.task: mark.name for mark in order.steps}
+        return Fault(*(submit.groups_fault(state, session, order.groups, where, asker, names) or wrong))
     at = submit.stamp(state, now)
     if found is None:
         found = state.hosted[order.run] = Hosted(order.run, session, order.digest, at)

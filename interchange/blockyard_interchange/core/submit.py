@@ -1,7 +1,8 @@
 """New tasks: checked whole, wired to what they need, and queued."""
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
@@ -18,6 +19,7 @@ _NEED_BYTES = 9
 """What it costs there that a task needs another one."""
 _MARK_BYTES = 20
 """What the mark of a step costs there, roughly, with a short name."""
+_NAMELESS: Mapping[int, str] = MappingProxyType({})
 _MOST_REFUSALS = 64
 """Refused submissions of one client that are remembered."""
 
@@ -78,12 +80,16 @@ def _fault(state: State, session: Session, message: wire.Submit) -> tuple[str, s
 
 
 def groups_fault(
-    state: State, session: Session, groups: list[Group], what: str, asker: Session
+    state: State, session: Session, groups: list[Group], what: str, asker: Session, steps: Mapping[int, str] = _NAMELESS
 ) -> tuple[str, str] | None:
-    """(kind, sentence) of the first thing wrong with groups that `asker` wants to become tasks of `session`."""
+    """(kind, sentence) of the first thing wrong with groups that `asker` wants to become tasks of `session`.
+
+    `steps`: task to name, by which people know a group better than by its place.
+    """
     number = session.next_number
     for place, group in enumerate(groups):
-        where = f"{what}, group {place}"
+        name = steps.get(task_id(session.id, group.first))
+        where = f"{what}, group {place}" if name is None else f"{what}, step {name!r}"
         if group.first < number or group.first + len(group.bodies) > MAX_NUMBER:
             return "protocol", f"{where}: first={group.first} is out of order; expected at least {number}"
         number = group.first + len(group.bodies)

@@ -115,6 +115,20 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
 
 
+def test_a_steps_program_runs_again_from_what_its_record_gives(client: Client, house: House, tmp_path: Path) -> None:
+    """The folder that it worked in went with the step."""
+    words = ["sh", "-c", 'echo "{\\"n\\": 7}" > $BLOCKYARD_OUTPUTS']
+    run = client.run({"steps": [{"name": "writes", "binary": words, "outputs": ["n"]}]}, name="writes").succeed(WITHIN)
+    assert run.outputs() == {"writes": {"n": 7}}
+    wait_until("its end is told", lambda: asked(house, "status", "writes"), lambda rows: rows == [("COMPLETED",)])
+    again = tmp_path / "again.yaml"
+    again.write_text(command_line(house, "config", "writes", "writes", "--database", url(house)))
+    words = [BLOCKYARD, "task", "run", "-c", str(again)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "outputs.json").read_text()) == {"n": 7}
+
+
 @pytest.mark.parametrize("kind", ["binary", pytest.param("mpi", marks=pytest.mark.needs_mpi)])
 def test_a_steps_program_is_recorded_with_commit_and_changes_of_its_code(
     kind: str, client: Client, house: House, tmp_path: Path

@@ -60,6 +60,19 @@ def test_the_spec_that_asked_for_it_runs_it_again_without_secrets() -> None:
     assert again == msgspec.structs.replace(spec, environment={"MODE": "fast", "GONE": None})
 
 
+@pytest.mark.parametrize(
+    "written, again, directory", [("/tmp/x/outputs.json", "outputs.json", ""), ("/y/o", "/y/o", "/tmp/x")]
+)
+def test_a_step_that_had_a_folder_of_its_own_is_run_again_where_one_is(
+    written: str, again: str, directory: str
+) -> None:
+    variables = {"BLOCKYARD_OUTPUTS": written, "MODE": "fast"}
+    record = a_record(spec=for_record(read_spec({"binary": ["a"], "directory": "/tmp/x", "environment": variables})))
+    found = read_spec(spec_again(record))
+    assert (found.directory, found.environment) == (directory, {"BLOCKYARD_OUTPUTS": again, "MODE": "fast"})
+    assert any("folder of its own" in line for line in remarks(record)) is (not directory)
+
+
 def test_an_executor_made_in_code_is_run_again_by_its_command_or_its_function() -> None:
     environment = {"MODE": "fast", "API_KEY": "<secret>", "BLOCKYARD_CHANNEL": "pipe:3,4"}
     again = read_spec(spec_again(a_record(command=["make", "{{ x }}"], environment=environment)))
