@@ -166,7 +166,7 @@ def _carry_out(
         case asked.Drain():
             chosen = [one for one in _of_blocks(state, session, order) if not one.draining]
             for manager in chosen:
-                managers.drain(state, manager, order.grace)
+                managers.drain(state, manager, order.grace, now)
             return len(chosen)
         case asked.BlockGone():
             gone = _of_blocks(state, session, order)

@@ -32,7 +32,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
         manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
         manager.python, manager.near, manager.tally = message.python, near, message.tally
-        manager.address = message.address
+        manager.address, manager.pid = message.address, message.pid
         if message.seconds_left:
             manager.ends_at = now + message.seconds_left
         pool.managers[manager.id] = manager
@@ -145,13 +145,12 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
     state.hungry[manager.pool.name] = manager.pool
 
 
-def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat) -> None:
+def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat, now: float) -> None:
     """Renew the manager's leases and note its figures."""
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
     _count(manager, message.tally)
     if message.draining and not manager.draining:
-        manager.draining = manager.pool.is_stirred = True
-        no_room(manager)
+        _no_more(state, manager, "it said so", now)
     known = {name for name, _ in manager.running}
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
     _tell_started(state, manager, [name for name, _ in manager.running if name not in known])
@@ -225,12 +224,18 @@ def gone(state: State, manager: Manager, failure: Failure, now: float, *, loss: 
     state.hungry[pool.name] = pool
 
 
-def drain(state: State, manager: Manager, grace: float) -> None:
+def drain(state: State, manager: Manager, grace: float, now: float) -> None:
     """Give a manager nothing more; it hands back what waits and finishes what runs, at most `grace` seconds long."""
-    manager.draining = manager.pool.is_stirred = True
     gangs.on_drain(state, manager)
-    no_room(manager)
+    _no_more(state, manager, "its block is to end", now)
     state.effects.before.append((manager.peer, wire.Drain(grace)))
+
+
+def _no_more(state: State, manager: Manager, why: str, now: float) -> None:
+    if state.notes is not None and not manager.draining:
+        state.notes.on_manager(manager, "draining", why, now)
+    manager.draining = manager.pool.is_stirred = True
+    no_room(manager)
 
 
 def retract(state: State, pool: Pool, now: float) -> None:

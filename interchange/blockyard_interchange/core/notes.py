@@ -50,7 +50,7 @@ class Notes:
     """What was not told yet, and what was not confirmed yet."""
 
     __slots__ = (
-        "_assigned", "_assigned_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "_untold",
+        "_assigned", "_assigned_us", "_block_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "_untold",
         "confirmed", "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset",
         "others", "own", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
         "sent_bytes", "source",
@@ -97,7 +97,8 @@ class Notes:
         self._tries: list[said.Try] = []
         self._submitted_us = self._untold = 0
         """Of the tries' submission; and how many tries there were since the last frame."""
-        self._assigned, self._assigned_us = -1.0, 0
+        self._assigned, self._assigned_us, self._block_us = -1.0, 0, 0
+        """The last try's; and the instant of the last state of a block."""
 
     @property
     def is_full(self) -> bool:
@@ -243,16 +244,18 @@ class Notes:
             said.Node(
                 names[0], names[1], names[2], names[3], self.us(now), state, clipped(reason),
                 clipped(manager.python, MAX_NAME), manager.workers, manager.cores, max(0, manager.memory_bytes),
-                max(0, manager.accelerators),
+                max(0, manager.accelerators), max(0, manager.pid),
             )
         )  # fmt: skip
 
     def on_blocks(self, pool: str, reports: Iterable[BlockReport], now: float) -> None:
         """The keeper of a pool's blocks reported these."""
         for one in reports:
+            # States of a block may come in one turn, and are rows by their instants: so each has one of its own.
+            self._block_us = max(self._block_us + 1, self.us(now))
             self._append(
                 said.Block(
-                    clipped(pool, MAX_NAME), clipped(one.block, MAX_NAME), self.us(now), clipped(one.state, MAX_NAME),
+                    clipped(pool, MAX_NAME), clipped(one.block, MAX_NAME), self._block_us, clipped(one.state, MAX_NAME),
                     clipped(one.reason, MAX_NAME), clipped(one.message), one.exit_code, one.signal,
                     micros(one.started_at), micros(one.ended_at), clipped(one.node, MAX_NAME),
                 )

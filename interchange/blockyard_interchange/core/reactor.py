@@ -78,7 +78,7 @@ def from_manager(
         case manager_wire.Outcomes():
             outcomes.on_outcomes(state, manager, message, now)
         case manager_wire.Heartbeat():
-            managers.on_heartbeat(state, manager, message)
+            managers.on_heartbeat(state, manager, message, now)
         case manager_wire.Returned():
             managers.on_returned(state, manager, message, now)
         case manager_wire.Wanted():

@@ -271,8 +271,8 @@ class Manager:
     __slots__ = (
         "accelerators", "address", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
         "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
-        "peer", "pool", "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running", "tally",
-        "workers",
+        "peer", "pid", "pool", "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running",
+        "tally", "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
@@ -286,7 +286,7 @@ class Manager:
         self.accelerators = 0
         self.node = ""
         self.address = ""
-        self.index = 0
+        self.index = self.pid = 0
         self.python = ""
         self.near = False
         self.joined_at = now

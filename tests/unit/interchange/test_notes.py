@@ -11,6 +11,7 @@ from blockyard.wire import manager as manager_wire
 from blockyard.wire.monitoring import (
     VERSION,
     AnyPacket,
+    Block,
     Event,
     Needs,
     Node,
@@ -88,6 +89,37 @@ def test_a_lost_manager_shows_in_its_tries(bench: Bench) -> None:
     told = [(one.state, one.kind) for record in records if isinstance(record, Tries) for one in record.tries]
     assert told == [(TryState.RUNNING, ""), (TryState.LOST, "silent")]
     assert [node.state for node in records if isinstance(node, Node)] == ["joined", "gone"]
+
+
+def test_states_of_a_block_that_come_together_have_instants_of_their_own(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    client.ask(control.ReportBlocks("default", [control.BlockReport("b", "PENDING")]), control.Done)
+    client.ask(control.ReportBlocks("default", [control.BlockReport("b", "RUNNING")]), control.Done)
+    bench.turn()
+    bench.turn(0.02)
+    told = hub.records(Block)
+    assert [one.state for one in told] == ["PENDING", "RUNNING"]
+    assert told[0].at_us < told[1].at_us
+
+
+def test_a_manager_is_told_with_its_process(bench: Bench) -> None:
+    hub = bench.hub()
+    bench.manager(pid=4321)
+    bench.turn()
+    bench.turn(0.02)
+    assert [node.pid for node in hub.records(Node)] == [4321]
+
+
+def test_a_manager_that_drains_is_told_once(bench: Bench) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    for _ in range(2):
+        client.ask(control.Drain([manager.join.block], 5.0), control.Done)
+        bench.turn(0.02)
+    bench.turn(0.02)
+    assert [(node.state, node.reason) for node in hub.records(Node)] == [
+        ("joined", ""),
+        ("draining", "its block is to end"),
+    ]
 
 
 def test_what_a_task_needs_is_told_and_a_dependents_failure_is_no_try(bench: Bench) -> None:
