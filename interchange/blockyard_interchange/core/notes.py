@@ -95,10 +95,9 @@ class Notes:
         self._order: Order | None = None
         self._manager: Manager | None = None
         self._tries: list[said.Try] = []
-        self._submitted_us = self._untold = 0
-        """Of the tries' submission; and how many tries there were since the last frame."""
-        self._assigned, self._assigned_us, self._block_us = -1.0, 0, 0
-        """The last try's; and the instant of the last state of a block."""
+        self._submitted_us = self._untold = self._block_us = 0
+        """Of the tries' submission; how many there were since the last frame; instant of a block's last state."""
+        self._assigned, self._assigned_us = -1.0, 0
 
     @property
     def is_full(self) -> bool:
