@@ -146,7 +146,7 @@ class Client(Submitter):
         cls,
         workers: int | None = None,
         *,
-        pools: Mapping[str, LocalPool] | None = None,
+        pools: Mapping[str, LocalPool | Mapping[str, Any]] | None = None,
         run: str = "",
         on_full: str = "wait",
         folder: str | Path | None = None,
@@ -161,7 +161,8 @@ class Client(Submitter):
         """An interchange and pools of blocks on this machine, which end with this client.
 
         `workers`: of the pool 'default', in one block; further settings of it by name, see `LocalPool`. `pools` says
-        it all instead. `run`: a name under which the journal is kept and resumed after a crash.
+        it all instead: by name, each such a record or a table of its fields. `run`: a name under which the journal is
+        kept and resumed after a crash.
         `journal`: ``postgresql://…`` instead of SQLite in the state folder. `limits`: how much may be unfinished before
         `submit` waits (``on_full="raise"``: raises `QueueFull`). `metrics`: ``HOST:PORT`` for Prometheus; nothing
         listens without. `managers`: ``tcp://ADDRESS:PORT`` for pools with blocks on other machines, by
@@ -171,7 +172,7 @@ class Client(Submitter):
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
         with started_ahead(run, None if folder is None else Path(folder)) as interchange:
-            from blockyard.blocks.pool import LocalPool
+            from blockyard.blocks.pools import one_pool, read_pools
             from blockyard.local import LocalSystem
             from blockyard.serving import Limits, Serving
 
@@ -180,7 +181,7 @@ class Client(Submitter):
 
                 monitoring = monitoring_of.read(monitoring, radio)
             system = LocalSystem(
-                {"default": LocalPool(**{**_one_block(workers), **pool})} if pools is None else pools,
+                one_pool(workers, pool, cls.local) if pools is None else read_pools(pools),
                 interchange,
                 run=run,
                 is_temporary=not run and folder is None,
@@ -415,11 +416,6 @@ class Client(Submitter):
             self._below.stop()
         if wait:
             self._finalizer.detach()
-
-
-def _one_block(workers: int | None) -> dict[str, Any]:
-    blocks = {"min_blocks": 1, "init_blocks": 1, "max_blocks": 1}
-    return blocks if workers is None else {"workers_per_node": workers, **blocks}
 
 
 class Below(Protocol):

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from blockyard import Client
 from blockyard.blocks import errors, scaling
 from blockyard.blocks.errors import ErrorLimits
 from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import CHECKS, Durability, LocalPool, parse_bytes
+from blockyard.blocks.pools import read_pools
+from blockyard.errors import ConfigError
 
 
 def test_a_pool_needs_no_settings_at_all() -> None:
@@ -152,3 +155,29 @@ def test_amounts_of_memory_are_read(amount: str | int, count: int) -> None:
 def test_what_is_no_amount_is_refused_with_the_units(amount: str) -> None:
     with pytest.raises(ValueError, match="is no amount of memory; write bytes or a number with k, M, G"):
         parse_bytes(amount)
+
+
+def test_pools_are_given_as_records_or_as_tables() -> None:
+    given = LocalPool(max_blocks=3)
+    pools = read_pools({"a": given, "b": {"workers_per_node": 2, "preload": ["json"]}})
+    assert pools == {"a": given, "b": LocalPool(workers_per_node=2, preload=("json",))}
+
+
+@pytest.mark.parametrize(
+    "pools, sentence",
+    [
+        ({"gpu": {"wrkers_per_node": 2}}, r"gpu.wrkers_per_node: unknown; did you mean 'workers_per_node'\?"),
+        ({"gpu": {"max_blocks": 0}}, "gpu.max_blocks: is 0"),
+        ({"gpu": 4}, "gpu: is 4; give a LocalPool, or a table of its settings"),
+    ],
+)
+def test_what_is_wrong_with_one_of_several_pools_names_the_pool(pools: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PoolInvalid, match=sentence):
+        read_pools(pools)
+
+
+@pytest.mark.parametrize("name, nearest", [("wokers", "workers"), ("jurnal", "journal"), ("max_block", "max_blocks")])
+def test_an_unknown_argument_of_a_local_client_names_the_nearest_one(name: str, nearest: str) -> None:
+    given: dict[str, Any] = {name: 2}
+    with pytest.raises(ConfigError, match=rf"Client.local: unknown '{name}'; did you mean '{nearest}'\?"):
+        Client.local(**given)

@@ -1,0 +1,51 @@
+"""The pools that a call names, from whatever form each is given in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from blockyard.blocks.faults import Fault, PoolInvalid
+from blockyard.blocks.pool import LocalPool
+from blockyard.errors import ConfigError
+
+
+def read_pools(given: Mapping[str, Any]) -> dict[str, LocalPool]:
+    """Pools by name: each a `LocalPool`, or a table of its settings.
+
+    Raises PoolInvalid with every fault of all of them, as POOL.FIELD.
+    """
+    pools: dict[str, LocalPool] = {}
+    faults: list[Fault] = []
+    for name, one in given.items():
+        if isinstance(one, LocalPool):
+            pools[name] = one
+        elif isinstance(one, Mapping):
+            try:
+                pools[name] = LocalPool.read(one)
+            except PoolInvalid as invalid:
+                faults += [Fault(f"{name}.{fault.field}", fault.problem) for fault in invalid.faults]
+        else:
+            faults.append(Fault(name, f"is {one!r}; give a LocalPool, or a table of its settings"))
+    if faults:
+        raise PoolInvalid(faults)
+    return pools
+
+
+def one_pool(workers: int | None, settings: Mapping[str, Any], call: Callable[..., object]) -> dict[str, LocalPool]:
+    """The pool 'default' of one block, from what is left of the arguments of `call`.
+
+    Raises ConfigError for an argument that neither `call` nor a pool knows, naming the nearest one; PoolInvalid.
+    """
+    for name in settings:
+        if name not in LocalPool.__struct_fields__:
+            raise _unknown(name, call)
+    own = {"min_blocks": 1, "init_blocks": 1, "max_blocks": 1, **settings}
+    return {"default": LocalPool(**(own if workers is None else {"workers_per_node": workers, **own}))}
+
+
+def _unknown(name: str, call: Callable[..., object]) -> ConfigError:
+    import inspect  # only for those who mistype
+
+    from blockyard.suggestion import nearest
+
+    known = [one.name for one in inspect.signature(call).parameters.values() if one.kind is not one.VAR_KEYWORD]
+    return ConfigError(f"Client.local: unknown {name!r}{nearest(name, [*known, *LocalPool.__struct_fields__])}")
