@@ -2,7 +2,7 @@
 
     flow = Workflow("pipeline")
     load = flow.step(load_data, path="x.csv")
-    fits = flow.step(fit, data=load, alpha=item("alpha"), sweep=product(alpha=[0.1, 1.0]))
+    fits = flow.step(fit, data=load, alpha=item("alpha"), options={"sweep": product(alpha=[0.1, 1.0])})
     flow.step(report, fits=fits)
     client.run(flow)
 

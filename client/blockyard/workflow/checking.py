@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.kube.quantities import amount
+from blockyard.kube.quantities import amount, seconds
 from blockyard.workflow import expressions, graph
 from blockyard.workflow.addresses import Stagers, file_faults, files_in, is_all_own, no_others
 from blockyard.workflow.reading import Fault, nearest, read
-from blockyard.workflow.references import PATTERN, BadReference, Reference, parse
+from blockyard.workflow.references import PATTERN, BadReference, Reference, parse, walk
 from blockyard.workflow.schedules import BadSchedule, Schedule
 from blockyard.workflow.spec import (
     API_VERSION,
@@ -38,6 +38,7 @@ from blockyard.workflow.spec import (
     Parameter,
     Record,
     Resources,
+    Retry,
     Rule,
     Source,
     Step,
@@ -48,6 +49,7 @@ from blockyard.workflow.spec import (
 FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NO_RESOURCES: Final = Resources()
+_NO_RETRY: Final = Retry()
 KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
 _OF_TEMPLATES: Final = {"name", "arguments", "needs", "trigger", "when", "pool"}
 """What a step that is a template may say; the rest is its steps' to say."""
@@ -62,6 +64,8 @@ _SILENT_OF: Final = operator.attrgetter(
 )  # fmt: skip
 """Fields of a step, besides those that a plain one has, of which something may be wrong."""
 _SILENT: Final = _SILENT_OF(Step(name="step"))
+_SEEN: Final = ("state", "outputs")
+"""What a condition sees of a step."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
 _PYTHON: Final = {
     Kind.STRING: (str,),
@@ -265,7 +269,10 @@ class _Steps:
     def __init__(self, spec: Workflow, stagers: Stagers) -> None:
         self._spec = spec
         self._stagers = stagers
-        self._parameters = [one.name for one in spec.parameters]
+        self._parameters = {one.name: one for one in spec.parameters}
+        given = ((one.name, spec.arguments.get(one.name, one.default)) for one in spec.parameters)
+        self._values = {name: value for name, value in given if value is not None}
+        """Of parameters, as far as they are known."""
         self._by_name: Mapping[str, Step] = {step.name: step for step in spec.steps}
         self._nests = tuple(f"{step.name}-" for step in spec.steps if step.template is not None)
         """How the names of steps begin that templates bring: whether they are there is `nesting`'s to say."""
@@ -311,6 +318,8 @@ class _Steps:
             and _is_import_path(step.function)
             and all(map(str.isidentifier, step.arguments))
             and is_all_own(step.arguments)
+            and (step.timeout is None or seconds(step.timeout) > 0)
+            and (step.retry.limit > 0 or step.retry == _NO_RETRY)
             and self._is_sound(step.name, step.needs)
         )
 
@@ -347,6 +356,10 @@ class _Steps:
             yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
         if step.resources != _NO_RESOURCES or step.mpi is not None:
             yield from _amount_faults(path, step)
+        if step.timeout is not None and not seconds(step.timeout):
+            yield Fault(f"{path}.timeout", f"{step.timeout!r} is no time at all; leave it out for none")
+        if not step.retry.limit and step.retry != _NO_RETRY:
+            yield Fault(f"{path}.retry.limit", "is 0, so nothing is tried again; say how often, or leave retry out")
         if step.needs:
             yield from self._need_faults(path, step)
         if step.sweep is not None:
@@ -385,6 +398,7 @@ class _Steps:
         if found.root == "params":
             if found.path[0] not in self._parameters:
                 return f"there is no parameter {found.path[0]!r}{nearest(found.path[0], self._parameters)}"
+            return self._value_fault(found, is_list=step.sweep is not None and str(found) in _source_of(step.sweep))
         elif found.root == "item":
             if step.sweep is None or field == "sweep":
                 return "there is an item only in what a sweep runs"
@@ -401,6 +415,20 @@ class _Steps:
         elif found.path[1] == "outputs" and found.path[2] not in (known := self._outputs(found.step, found.path[2])):
             return f"step {found.step!r} declares no output {found.path[2]!r}{nearest(found.path[2], known)}"
         return ""
+
+    def _value_fault(self, found: Reference, *, is_list: bool) -> str:
+        """Why a parameter cannot be used so; `is_list`: its items are wanted."""
+        name, *path = found.path
+        kind = self._parameters[name].type
+        if is_list and not path and kind is not Kind.LIST:
+            return f"parameter {name!r} is of type {kind}; a sweep runs over a list"
+        if not path or name not in self._values:
+            return ""
+        try:
+            value = walk(self._values, found.path, "params")
+        except LookupError as error:
+            return str(error)
+        return f"{value!r:.60} is no list" if is_list and not isinstance(value, list) else ""
 
     def _outputs(self, name: str, wanted: str) -> list[str]:
         """What a step declares; that of a template, or of none, is another's matter."""
@@ -423,6 +451,16 @@ class _Steps:
             known = self._outputs(name, output)
             if output not in known:
                 yield Fault(f"{path}.when", f"step {name!r} declares no output {output!r}{nearest(output, known)}")
+        for name, part in expressions.parts_in(step.when):
+            if part not in _SEEN:
+                yield Fault(f"{path}.when", f"of step {name!r} it sees no {part!r}{nearest(part, _SEEN)}")
+        for state in expressions.states_in(step.when):
+            if state not in expressions.STATES:
+                yield Fault(f"{path}.when", f"no step ends as {state!r}{nearest(state, expressions.STATES)}")
+        if "steps" not in step.when and self._values.keys() >= set(expressions.parameters_in(step.when)):
+            found = expressions.holds(step.when, msgspec.json.encode(self._values), {})
+            if isinstance(found, str):
+                yield Fault(f"{path}.when", found.removeprefix("condition: "))
 
     def _trigger_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         if not graph.needs_of(step, given):
@@ -445,6 +483,12 @@ class _Steps:
             yield Fault(f"{path}.cache", "what is found writes no file, and this step has an output in its arguments")
         if known and step.trigger is not Rule.ALL_SUCCESS:
             yield Fault(f"{path}.cache", f"with {step.trigger} it may run without the results by which it is known")
+
+
+def _source_of(sweep: Sweep) -> str:
+    """The reference that a sweep is over, '' for none."""
+    match = PATTERN.fullmatch(sweep.from_ or "")
+    return match[1].strip() if match is not None else ""
 
 
 def _item_fault(sweep: Sweep, found: Reference) -> str:

@@ -49,12 +49,16 @@ _FUNCTIONS: Final = frozenset(
     ]
 )
 """That conditions may call: each takes no longer than its arguments are long."""
+STATES: Final = ("Succeeded", "Failed", "Skipped", "Cancelled")
+"""In which a condition sees steps."""
 _VARIABLES: Final = frozenset({"params", "steps"})
 _TEXT: Final = r"""|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
 """Last in each, so that what stands in a text is no name."""
 _AFTER: Final = r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
 _STEP: Final = re.compile(rf"\bsteps{_AFTER}{_TEXT}")
 _OUTPUT: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*outputs\s*\.\s*([A-Za-z_]\w*){_TEXT}")
+_PART: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*([A-Za-z_]\w*){_TEXT}")
+_STATE: Final = re.compile(r"""\.\s*state\s*[!=]=\s*(?:"([^"\\]*)"|'([^'\\]*)')""")
 _PARAMETER: Final = re.compile(rf"\bparams{_AFTER}{_TEXT}")
 _EITHER: Final = re.compile(rf"\bsteps{_AFTER}|\bparams{_AFTER}{_TEXT}")
 _OPENING, _CLOSING = "([{", ")]}"
@@ -127,6 +131,17 @@ def outputs_in(expression: str) -> list[tuple[str, str]]:
     """(step, output) of the outputs that a condition refers to."""
     found = (("".join(match.groups(default="")[:3]), match[4]) for match in _OUTPUT.finditer(expression) if match[4])
     return list(dict.fromkeys(found))
+
+
+def parts_in(expression: str) -> list[tuple[str, str]]:
+    """(step, what of it) as a condition names them."""
+    found = (("".join(match.groups(default="")[:3]), match[4]) for match in _PART.finditer(expression) if match[4])
+    return list(dict.fromkeys(found))
+
+
+def states_in(expression: str) -> list[str]:
+    """The texts that a condition compares states with."""
+    return list(dict.fromkeys("".join(match.groups(default="")) for match in _STATE.finditer(expression)))
 
 
 def rewritten(expression: str, parameter: Callable[[str], str], step: Callable[[str], str]) -> str:

@@ -97,6 +97,8 @@ def check(
     if found is None:
         return Checked(None, tuple(faults))
     pools = [("spec.pool", found.pool), *((f"spec.steps[{n}].pool", one.pool) for n, one in enumerate(found.steps))]
+    if found.on_exit is not None:
+        pools.append(("spec.onExit.pool", found.on_exit.pool))
     strange = [
         Fault(path, f"{pool!r} is none of this namespace; name a WorkerPool that stands beside the run")
         for path, pool in pools

@@ -91,7 +91,8 @@ def test_what_is_wrong_is_said_with_path_and_reason_and_nothing_is_started() -> 
 
 @pytest.mark.parametrize("pool", ["other/pool", "other.pool", "Pool"])
 def test_pools_of_other_namespaces_are_out_of_reach(pool: str) -> None:
-    for spec in ({**SPEC, "pool": pool}, {"steps": [{"name": "a", "function": "m:f", "pool": pool}]}):
+    step = {"name": "a", "function": "m:f", "pool": pool}
+    for spec in ({**SPEC, "pool": pool}, {"steps": [step]}, {**SPEC, "onExit": step | {"name": "tidy"}}):
         found = check(spec, {})
         assert found.spec is None
         assert "none of this namespace" in found.faults[0].reason
