@@ -398,8 +398,9 @@ class _Steps:
         if found.root == "params":
             if found.path[0] not in self._parameters:
                 return f"there is no parameter {found.path[0]!r}{nearest(found.path[0], self._parameters)}"
-            return self._value_fault(found, is_list=step.sweep is not None and str(found) in _source_of(step.sweep))
-        elif found.root == "item":
+            is_list = field == "sweep" and step.sweep is not None and str(found) == _source_of(step.sweep)
+            return self._value_fault(found, is_list=is_list)
+        if found.root == "item":
             if step.sweep is None or field == "sweep":
                 return "there is an item only in what a sweep runs"
             return _item_fault(step.sweep, found)
@@ -451,6 +452,10 @@ class _Steps:
             known = self._outputs(name, output)
             if output not in known:
                 yield Fault(f"{path}.when", f"step {name!r} declares no output {output!r}{nearest(output, known)}")
+        yield from self._sight_faults(path, step)
+
+    def _sight_faults(self, path: str, step: Step) -> Iterator[Fault]:
+        """What a condition looks at of steps, and one that is known by now."""
         for name, part in expressions.parts_in(step.when):
             if part not in _SEEN:
                 yield Fault(f"{path}.when", f"of step {name!r} it sees no {part!r}{nearest(part, _SEEN)}")
