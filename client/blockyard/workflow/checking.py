@@ -404,7 +404,7 @@ class _Steps:
             if step.sweep is None or field == "sweep":
                 return "there is an item only in what a sweep runs"
             return _item_fault(step.sweep, found)
-        elif found.root == "arguments":
+        if found.root == "arguments":
             if field in ("arguments", "sweep"):
                 return "there are arguments only in the command and environment of a program"
             if found.path[0] not in step.arguments:
