@@ -74,6 +74,10 @@ class RemoteSettings(msgspec.Struct, frozen=True):
     finish: bool = True
     """At the interpreter's exit, wait for what was submitted; False when it goes on without this process."""
 
+    def __post_init__(self) -> None:
+        if self.on_full not in ("wait", "raise"):
+            raise errors.ConfigError(f"on_full={self.on_full!r}: expected 'wait' or 'raise'")
+
 
 class RemoteEngine:
     """A session with an interchange."""
