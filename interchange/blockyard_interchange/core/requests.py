@@ -60,6 +60,8 @@ def impossible(spec: TaskSpec, name: str, pool: PoolSettings) -> str:
     ):
         if asked > largest:
             return f"{field}={asked:g} was asked for; the largest that fits in pool {name!r} is {field}={largest:g}"
+    if spec.ranks_per_node and not is_gang(spec):
+        return f"ranks_per_node={spec.ranks_per_node} says nothing without ranks or nodes; give one of them, too"
     if spec.nodes and spec.ranks and spec.ranks_per_node and spec.ranks > spec.nodes * spec.ranks_per_node:
         return (
             f"ranks={spec.ranks} was asked for, but nodes={spec.nodes} with ranks_per_node={spec.ranks_per_node} "

@@ -59,6 +59,7 @@ def test_a_submission_sent_again_changes_nothing() -> None:
         ({"accelerators": 1}, "request", "the largest that fits in pool 'default' is accelerators=0"),
         ({"nodes": 3}, "request", "the largest that fits in pool 'default' is nodes=2"),
         ({"nodes": 1, "ranks": 9, "ranks_per_node": 4}, "request", "hold 4"),
+        ({"ranks_per_node": 2}, "request", "ranks_per_node=2 says nothing without ranks or nodes"),
         ({"cores": float("nan")}, "request", "cores=nan"),
         ({"deadline": float("inf")}, "request", "deadline=inf"),
         ({"backoff": -1.0}, "request", "backoff=-1.0"),
