@@ -309,7 +309,7 @@ def _demand(pool: Pool, opening: int, now: float) -> asked.Demand:
     )
     return asked.Demand(
         pool.name,
-        pool.queue.size + gangs,
+        pool.queue.size + pool.queued_beyond + gangs,
         sum(one.load for one in pool.managers.values()),
         pool.counters.unfinished,
         pool.queued_since or -1.0,

@@ -142,6 +142,8 @@ def _check_pool(state: State, pool: Pool) -> None:
     queued = {task.id for task in mine if is_queued(task) and not task.flags & Flag.GANG}
     _equal({task.id for task in pool.queue if is_queued(task)}, queued, f"{where}: queued tasks are in its queue")
     _equal(pool.queue.size, len(queued), f"{where}: queue.size")
+    beyond = sum(task.order.slots - 1 for task in mine if task.id in queued)
+    _equal(pool.queued_beyond, beyond, f"{where}: queued_beyond")
     wide = {task.id for task in mine if is_queued(task) and task.flags & Flag.GANG}
     _equal({task.id for task in pool.gangs if is_queued(task)}, wide, f"{where}: queued wide tasks are in line")
     open_tasks = sum(task.outcome is None for task in mine)

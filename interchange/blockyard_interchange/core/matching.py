@@ -140,6 +140,7 @@ class _Dealer:
             if order.slots > manager.workers or not ends_in_time(manager, order, self._now):
                 aside.append(task)  # for a larger manager, or one that stays longer; what is behind may fit here
                 continue
+            pool.queued_beyond -= order.slots - 1
             self._give(manager, task)
             share -= 1
         for task in reversed(aside):

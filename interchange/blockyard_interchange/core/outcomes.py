@@ -200,6 +200,7 @@ def requeue(state: State, task: Task, now: float) -> None:
         order.pool.gangs.appendleft(task)
     else:
         order.pool.queue.push_front(task, priority=order.spec.priority, line=order.session.id)
+        order.pool.queued_beyond += order.slots - 1
     state.hungry[order.pool.name] = order.pool
 
 
@@ -213,6 +214,7 @@ def withdraw(state: State, task: Task) -> None:
     """Take a task out of its queue."""
     if task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
         task.order.pool.queue.withdraw()
+        task.order.pool.queued_beyond -= task.order.slots - 1
     task.state = TaskState.WAITING
 
 

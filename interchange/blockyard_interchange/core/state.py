@@ -361,7 +361,7 @@ class Pool:
 
     __slots__ = (
         "counters", "gangs", "idle", "is_stirred", "journaled", "keys", "last_entry", "managers", "name", "origin",
-        "publish_at", "published", "queue", "queued_since", "reports", "roomy",
+        "publish_at", "published", "queue", "queued_beyond", "queued_since", "reports", "roomy",
         "roster_at", "roster_changed", "settings", "stages", "tasks", "watchers",
     )  # fmt: skip
 
@@ -374,6 +374,8 @@ class Pool:
         self.tasks = 0
         """Tasks that are not freed."""
         self.queue: FairQueue[Task] = FairQueue()
+        self.queued_beyond = 0
+        """Workers that the tasks in the queue want beyond one each."""
         self.managers: dict[ManagerId, Manager] = {}
         self.idle: dict[ManagerId, Manager] = {}
         """Managers with a worker to spare."""

@@ -236,6 +236,7 @@ def enqueue(state: State, fresh: list[Task], group: Group, now: float, joined: C
         pool.gangs.extend(queued)
     else:
         pool.queue.extend(queued, priority=spec.priority, line=order.session.id)
+        pool.queued_beyond += (order.slots - 1) * len(queued)
     state.hungry[pool.name] = pool
 
 

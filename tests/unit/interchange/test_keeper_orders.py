@@ -1,5 +1,7 @@
 """Pools and clients that a keeper's orders make and unmake while the interchange runs."""
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -246,6 +248,30 @@ def test_durability_cannot_turn_volatile_under_unfinished_tasks() -> None:
     bench.turn()
     bench.restart()
     assert bench.state.pools["ns.gpu"].settings.durability == "memory"
+
+
+def test_demand_is_told_in_workers_whatever_tasks_ask_for() -> None:
+    """The largest share of a block's cores, memory or accelerators: that is how many of them find room in one."""
+    bench = Bench(pools={"default": PoolSettings(workers=4, cores=8.0, memory_bytes=1 << 30, accelerators=2)})
+    client, sessions = bench.client(), itertools.count(99)
+
+    def told() -> control.Demand:
+        return a_keeper(bench, next(sessions)).ask(control.Watch("default"), control.Demand)
+
+    client.call(a_spec(), [b""] * 3)
+    assert told().queued_slots == 3
+    tasks = client.call(a_spec(cores=4.0), [b""] * 2)
+    assert told().queued_slots == 3 + 2 * 2
+    client.call(a_spec(memory_bytes=1 << 30))
+    client.call(a_spec(accelerators=1))
+    assert told().queued_slots == 3 + 2 * 2 + 4 + 2
+    client.say(client_wire.Cancel([tasks[0]]))
+    bench.turn()
+    assert told().queued_slots == 3 + 2 + 4 + 2
+    bench.manager(workers=4, cores=8.0)
+    bench.turn()
+    assert told().running_slots > 0
+    assert told().queued_slots + told().running_slots == 3 + 2 + 4 + 2
 
 
 def test_watching_ends_with_the_pool_and_begins_anew() -> None:
