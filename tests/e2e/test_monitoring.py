@@ -309,6 +309,42 @@ def test_programs_stop_with_their_run_and_what_they_ran_with_and_left_is_kept(ya
     release.wait_no_blocks("held")
 
 
+def test_the_hubs_pairs_are_replaced_while_tasks_run(yard: Yard) -> None:
+    """As docs/operator.md says it. Workers go on with another key of their radio's receiver; nothing is missing."""
+    release, pairs = yard.release, ("hubs", "hub", "operators", "radios")
+    within = f"--namespace={release.namespace}"
+    release.apply_pool("kept", {**SPEC, "blocks": {"min": 2, "max": 2}})
+
+    def workers() -> set[str]:
+        return {one["metadata"]["name"] for one in release.pods("blockyard.dev/pool=kept")}
+
+    def keys() -> list[str]:
+        data = release.cluster.json("get", "secret", f"{release.name}-keys", within)["data"]
+        return [data[f"{name}.key"] for name in pairs]
+
+    with release.client("kept") as client:
+        yard.until("the pool is monitored", lambda: yard.condition("kept"), lambda seen: seen[0] == "True")
+        futures = naps(client, TASKS // 2, 0.1)
+        futures[0].result(timeout=WITHIN)
+        yard.until("both blocks", workers, lambda seen: len(seen) == 2)
+        before, old = workers(), keys()
+        gone = json.dumps([{"op": "remove", "path": f"/data/{name}.key"} for name in pairs])
+        release.cluster.run("patch", "secret", f"{release.name}-keys", within, "--type=json", f"--patch={gone}")
+        release.cluster.run("rollout", "restart", f"deployment/{release.name}-operator", within)
+        there = "--for=jsonpath={.data.radios\\.key}"
+        release.cluster.run("wait", f"secret/{release.name}-keys", there, "--timeout=2m", within, timeout=130)
+        release.cluster.run("rollout", "restart", f"statefulset/{release.name}-interchange", within)
+        release.wait_ready()
+        assert not set(old) & set(keys())
+        futures += naps(client, TASKS // 2, 0.1)
+        assert [future.result(timeout=WITHIN) for future in futures] == [*range(TASKS // 2), *range(TASKS // 2)]
+        whole = [(TASKS,), (TASKS,)]
+        yard.until("all tries, and what each used", lambda: tries_of(yard, "kept"), lambda found: found == whole)
+        yard.until("the pool is monitored", lambda: yard.condition("kept"), lambda seen: seen[0] == "True")
+        assert workers() == before, "no block was replaced"
+    release.cluster.run("delete", "workerpool", "kept", within, "--wait", timeout=180)
+
+
 @pytest.mark.parametrize("radio", ["interchange", "udp"])
 def test_other_radios_tell_what_tries_used(yard: Yard, radio: str) -> None:
     yard.release.apply_pool(radio, {**SPEC, "monitoring": {"radio": radio}})

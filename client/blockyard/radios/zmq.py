@@ -1,27 +1,33 @@
 """The radio of clusters: ZeroMQ with CURVE from each manager to the hub, in batches, confirmed.
 
-A sender keeps what is not confirmed, within a bound, and sends it again when the hub was away; it never waits.
+A sender keeps what is not confirmed, within a bound, and sends it again when the hub was away; it never waits. When the
+hub is silent, it looks whether the file that its config came from holds other keys by now.
 """
 
+import logging
 import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 import msgspec
 
+from blockyard.blocks.faults import PluginError
 from blockyard.errors import ConfigError
-from blockyard.radios.config import Arrivals, RadioConfig, RadioReceiver, Wire, receiver_class
+from blockyard.radios.config import Arrivals, RadioConfig, RadioReceiver, Wire, from_json, receiver_class
 from blockyard.transport import Dealer, KeyPair, Poller, dialled
+
+_log = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """Unconfirmed; what is sent beyond that is lost and counted."""
 _CREDIT: Final = 256
 """Messages on their way to the hub."""
 _PATIENCE_SECONDS: Final = 2.0
-"""Without a word of the hub, until all that is unconfirmed is sent again."""
+"""Without a word of the hub, until all that is unconfirmed is sent again, and its keys are looked up again."""
 _CLOSE_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.25
 
@@ -44,6 +50,8 @@ class ZmqRadio(RadioConfig, kw_only=True):
     server_public: str = ""
     sender_public: str = ""
     sender_secret: str = ""
+    file: str = ""
+    """Where senders look for another config of this radio when its receiver is silent; '' for nowhere."""
 
     def again(self) -> Self:
         return msgspec.structs.replace(super().again(), listen=self.bound or self.listen)
@@ -59,6 +67,9 @@ class ZmqRadio(RadioConfig, kw_only=True):
         made: RadioReceiver = receiver
         return made
 
+    def kept_in(self, file: Path) -> Self:
+        return msgspec.structs.replace(self, file=str(file))
+
     def placed(self, host: str, port: int) -> Self:
         return msgspec.structs.replace(self, listen=f"tcp://0.0.0.0:{port}", bound="", address=f"tcp://{host}:{port}")
 
@@ -73,18 +84,40 @@ class ZmqRadio(RadioConfig, kw_only=True):
         return KeyPair(self.sender_public.encode(), self.sender_secret.encode())
 
     def open_sender(self, source: str) -> Wire:
+        return _Sending(self._peer(), self._peer_named if self.file else None)
+
+    def _peer(self) -> "_Peer":
         keys = self._sender()
         if not self.address or keys is None:
             raise ConfigError(f"radio 'zmq': address={self.address!r} and keys are not those of a receiver")
-        return _Sending(self.address, self.server_public.encode(), keys)
+        return _Peer(self.address, self.server_public.encode(), keys)
+
+    def _peer_named(self) -> "_Peer | None":
+        """As the file says now; None when it says nothing of this radio, and is perhaps just being replaced."""
+        try:
+            radio = from_json(Path(self.file).read_bytes())
+            return radio._peer() if isinstance(radio, ZmqRadio) else None
+        except (OSError, ConfigError, PluginError) as error:
+            _log.warning("the radio's config cannot be read again: %s", error)
+            return None
+
+
+class _Peer(NamedTuple):
+    """Where the receiver is, its public key, and the senders' pair."""
+
+    address: str
+    server_key: bytes
+    keys: KeyPair
 
 
 class _Sending(threading.Thread):
     """Owns the socket. What is to be sent waits in a queue, in order."""
 
-    def __init__(self, address: str, server_key: bytes, keys: KeyPair) -> None:
+    def __init__(self, peer: _Peer, named: Callable[[], _Peer | None] | None) -> None:
+        """`named`: the peer to send to from now on, asked when this one is silent; None: there is no other."""
         super().__init__(name="radio-zmq-sender", daemon=True)
-        self._address, self._server_key, self._keys = address, server_key, keys
+        self._peer = peer
+        self._named = named
         self._lock = threading.Lock()
         self._kept: dict[int, bytes] = {}
         """Unconfirmed messages by number, oldest first."""
@@ -115,28 +148,48 @@ class _Sending(threading.Thread):
 
     def run(self) -> None:
         """Send, hear confirmations, send again."""
-        with dialled(self._address, server_key=self._server_key, keys=self._keys) as dealer:
-            self._serve(dealer)
+        while not self._is_done():
+            peer = self._peer
+            with dialled(peer.address, server_key=peer.server_key, keys=peer.keys) as dealer:
+                self._serve(dealer)
+
+    def _is_done(self) -> bool:
+        return bool(self._close_at) and not (self._kept and time.monotonic() < self._close_at)
 
     def _serve(self, dealer: Dealer) -> None:
+        """Until all is done, or there is another peer."""
         poller = Poller()
         poller.register(dealer)
         poller.register(self._wakeup)
-        heard_at = time.monotonic()
-        while not self._close_at or (self._kept and time.monotonic() < self._close_at):
+        heard_at = looked_at = time.monotonic()
+        while not self._is_done():
             ready = poller.poll(_TICK_SECONDS)
             if self._wakeup in ready:
                 os.eventfd_read(self._wakeup)
             now = time.monotonic()
             if dealer in ready or len(self._unsent) == len(self._kept):
                 heard_at = now
+            if dealer in ready or not self._kept:
+                looked_at = now
             for frame in dealer.receive_all(64) if dealer in ready else ():
                 self._hear(frame)
             if now - heard_at > _PATIENCE_SECONDS:
                 heard_at = now
                 with self._lock:
                     self._unsent = deque(self._kept)
+            if now - looked_at > _PATIENCE_SECONDS:
+                looked_at = now
+                if self._has_another_peer():
+                    return
             self._send(dealer)
+
+    def _has_another_peer(self) -> bool:
+        found = self._named() if self._named is not None else None
+        if found is None or found == self._peer:
+            return False
+        _log.info("the radio's receiver has another key or address")
+        self._peer = found
+        return True
 
     def _hear(self, frame: bytes) -> None:
         try:

@@ -18,6 +18,7 @@ from blockyard.radios import (
     UdpRadio,
     ZmqRadio,
     from_json,
+    to_json,
 )
 from blockyard.radios.interchange import Outbox
 from blockyard.radios.suites import AT, WITHIN, CollectingBus, Make, RadioSuite, a_file
@@ -127,6 +128,27 @@ def test_zmq_messages_survive_a_hub_that_is_away(tmp_path: Path) -> None:
     assert sender.send([a_file(2)], at=AT)
     second = ZmqReceiver(first.endpoint, server, keys.public, second_bus)
     second_bus.wait(lambda: a_file(2) in second_bus.records(), "what was sent while the hub was away")
+    sender.close()
+    second.shutdown()
+
+
+def test_zmq_messages_reach_a_hub_that_has_other_keys_by_now(tmp_path: Path) -> None:
+    """And that listens elsewhere: the file that the config came from says so, later than the hub is there."""
+    file, first_bus, second_bus = tmp_path / "radio.json", CollectingBus(), CollectingBus()
+    configs = [ZmqRadio(), ZmqRadio()]
+    first = configs[0].create_receiver(run_dir=tmp_path / "first", bus=first_bus)
+    file.write_bytes(to_json(configs[0]))
+    sender = from_json(file.read_bytes()).kept_in(file).create_sender("manager:1")
+    sender.send([a_file(1)], at=AT)
+    first_bus.wait(lambda: bool(first_bus.arrivals), "a message")
+    first.shutdown()
+    assert sender.send([a_file(2)], at=AT)
+    second = configs[1].create_receiver(run_dir=tmp_path / "second", bus=second_bus)
+    assert configs[0].server_public != configs[1].server_public
+    file.write_bytes(b"half of")
+    assert sender.send([a_file(3)], at=AT)
+    file.write_bytes(to_json(configs[1]))
+    second_bus.wait(lambda: {a_file(2), a_file(3)} <= set(second_bus.records()), "what was sent meanwhile")
     sender.close()
     second.shutdown()
 

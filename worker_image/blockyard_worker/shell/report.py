@@ -38,7 +38,7 @@ class Report:
     def __init__(self, radio_file: str, sample_seconds: float, policy: Policy) -> None:
         """Raises ConfigError when the file is absent or is no radio, and what the radio raises."""
         try:
-            radio = from_json(Path(radio_file).read_bytes())
+            radio = from_json(Path(radio_file).read_bytes()).kept_in(Path(radio_file))
         except OSError as error:
             raise ConfigError(f"radio_file {radio_file}: {error.strerror}") from error
         self._at = (policy.pool, policy.manager, policy.block, policy.node)
