@@ -123,6 +123,8 @@ class LocalSystem:
                 run_dir=self.folder,
             )
             self._executors[name].start()
+        if self.hub is not None:
+            engine.before_leaving = self._end_blocks  # so that their end is still told
         engine.connect(START_SECONDS)
         return engine
 
@@ -217,9 +219,12 @@ class LocalSystem:
         if lock >= 0:
             os.close(lock)
 
-    def _stop(self) -> None:
+    def _end_blocks(self) -> None:
         for executor in self._executors.values():
             executor.shutdown(timeout=_STOP_SECONDS)
+
+    def _stop(self) -> None:
+        self._end_blocks()
         has_to_tell = self.hub is not None and not self.hub.failure
         self._interchange.stop(_TELL_SECONDS if has_to_tell else _STOP_SECONDS)
         if self.hub is not None:

@@ -103,6 +103,9 @@ class RemoteEngine:
         self._saying = 0
         self._closed = False
         self._left = False
+        self._stays = False
+        self.before_leaving: Callable[[], None] = _just_leave
+        """Called when all tasks that a shutdown awaits have ended: what it tells still arrives."""
         self._releases = False
         self._disowned = False
         self._refused: dict[str, BaseException] = {}
@@ -464,14 +467,20 @@ class RemoteEngine:
         """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""
         if self._disowned:
             return
+        self._stays = wait and not self._link.is_own_thread
         with self._lock:
             self._closed = True
         self.room.look_again()
         if cancel_futures:
             tasks = self._unfinished.tasks()
             self._link.order(lambda core: [core.cancel_waiting(tasks)])
-        if wait and not self._link.is_own_thread:
-            wait_for(self._unfinished.futures())
+        if self._stays:
+            try:
+                wait_for(self._unfinished.futures())
+                if not self._left:
+                    self.before_leaving()
+            finally:
+                self._stays = False
             self._leave_when_done()
             self._link.join(_LINGER + 3.0)
         else:
@@ -482,7 +491,7 @@ class RemoteEngine:
         self._releases = True
 
     def _leave_when_done(self) -> None:
-        if not self._unfinished and not self._left:
+        if not self._unfinished and not self._left and not self._stays:
             self._left = True
             self._link.order(self._goodbye)
             self._link.stop(linger=_LINGER)
@@ -527,6 +536,10 @@ def _know(futures: list[TaskFuture[Any]], memos: list[list[bytes]]) -> None:
     """Let futures of cached tasks be arguments of others."""
     for future, memo in zip(futures, memos, strict=False):
         future.memo = memo[0]
+
+
+def _just_leave() -> None:
+    """Stand for nothing that is to be done before."""
 
 
 def _nothing(_: object) -> None:
