@@ -54,8 +54,8 @@ async def follow(
     see. Raises ConfigError for a kind that there is not, BrokenBlockyard when there is nobody to tell of events for
     `patience` seconds, and what asking raises.
     """
-    _check(kinds := list(kinds))
-    question = control.Follow(kinds, list(pools), list(runs), after)
+    asked = _checked(kinds, pools, runs, after)
+    question = control.Follow(asked["kinds"], asked["pools"], asked["runs"], after)
     loop = asyncio.get_running_loop()
     heard_at = loop.time()
     while True:
@@ -90,8 +90,7 @@ async def follow_http(
 
     Raises BrokenBlockyard when nobody is there for `patience` seconds, or refuses this.
     """
-    _check(kinds := list(kinds))
-    asked = {"kinds": kinds, "pools": list(pools), "runs": list(runs)}
+    asked = _checked(kinds, pools, runs, after)
     query = "&".join(f"{name}={quote(','.join(values))}" for name, values in asked.items() if values)
     loop = asyncio.get_running_loop()
     lost_at = loop.time()
@@ -111,9 +110,19 @@ async def follow_http(
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _check(kinds: list[str]) -> None:
-    if fault := unknown_kinds(kinds):
+def _checked(kinds: object, pools: object, runs: object, after: object) -> dict[str, list[str]]:
+    """The names of each; one that stands alone is one, and not its letters."""
+    found: dict[str, list[str]] = {}
+    for field, given in (("kinds", kinds), ("pools", pools), ("runs", runs)):
+        names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        found[field] = [name for name in names if isinstance(name, str)]
+        if len(found[field]) != len(names):
+            raise ConfigError(f"events: {field}={given!r}; give names")
+    if not isinstance(after, str):
+        raise ConfigError(f"events: after={after!r}; give the id of an event, or '' for what comes from now on")
+    if fault := unknown_kinds(found["kinds"]):
         raise ConfigError(f"events: {fault}")
+    return found
 
 
 async def _connection(where: Where, query: str, after: str) -> AsyncIterator[dict[str, Any]]:
