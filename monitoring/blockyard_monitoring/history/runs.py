@@ -171,8 +171,11 @@ def spent(connection: Connection, run: str) -> Spent:
     cpu_us, peak = connection.execute(
         select(func.sum(of_uses.c.cpu_user_us + of_uses.c.cpu_system_us), func.max(of_uses.c.peak_bytes))
     ).one()
-    seats = select(of_uses.c.manager, of_uses.c.worker).distinct().subquery()
-    workers = connection.execute(select(func.count()).select_from(seats)).scalar_one()
+    # A worker that died has a successor with another number: a manager has no more at a time than it said.
+    ran = func.count(of_uses.c.worker.distinct())
+    said = select(func.max(tables.nodes.c.workers)).where(tables.nodes.c.manager == of_uses.c.manager).scalar_subquery()
+    seats = connection.execute(select(ran, said).group_by(of_uses.c.manager)).all()
+    workers = sum(min(count, most or count) for count, most in seats)
     return Spent(
         tries=row[0], queued_us=int(row[1] or 0), travel_us=int(row[2] or 0), ran_us=int(row[3] or 0),
         cpu_us=int(cpu_us or 0), peak_bytes=int(peak or 0), workers=workers, first_us=int(row[4] or 0),

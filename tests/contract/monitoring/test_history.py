@@ -182,6 +182,23 @@ def test_a_summary_says_how_it_went(database: Database, history: History) -> Non
     assert "<script" not in page
 
 
+def test_successors_of_dead_workers_are_not_further_ones(database: Database, opened: Callable[[], SqlSink]) -> None:
+    records: list[AnyRecord] = [
+        Tasks(FIRST, 4, 9, "deaths", "default", "f", b"", AT),
+        Node(SITE[1], SITE[0], *SITE[2:], AT, "joined", workers=2),
+    ]
+    for place in range(4):
+        at = AT + place * SECOND
+        one = Try(FIRST + place, 8, TryState.DONE, True, AT, at, SECOND)
+        records.append(Tries(FIRST, *SITE, at + SECOND, [one]))
+        records.append(WorkerTasks(*SITE, place, 77, "", [Use(FIRST + place, 8, at, at + SECOND)]))
+    opened().write([arriving(records)])
+    made = History(database.url)
+    with made.connection() as connection:
+        assert runs.spent(connection, "deaths").workers == 2
+    made.close()
+
+
 def test_many_tasks_are_few_numbers(database: Database, opened: Callable[[], SqlSink], tmp_path: Path) -> None:
     count = 100_000 if size() is Size.FULL else 8_000
     sink = opened()
