@@ -284,7 +284,7 @@ class BlockLoop:
 
     def _gone(self, block: BlockId, status: JobStatus, job: JobId | None) -> None:
         level = logging.WARNING if status.state in BAD else logging.INFO
-        log.log(level, "pool %s: block %s ended as %s: %s", self._label, block, status.state, status.message)
+        log.log(level, "pool %s: block %s ended as %s: %s", self._label, block, status.state, status.in_words)
         self._engine.block_gone(self._label, block, status)
         if job is not None:
             self._provider.forget([job])

@@ -133,6 +133,12 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def terminal(self) -> bool:
         return self.state.terminal
 
+    @property
+    def in_words(self) -> str:
+        """The message and, when there is a log, its last line, which most often names the cause."""
+        last = self.log_tail.rstrip().rpartition("\n")[2].strip()
+        return f"{self.message}; its log ends with: {last}" if last else self.message
+
 
 def last_bytes(text: str, limit: int) -> str:
     """Return the end of `text`, at most `limit` bytes of UTF-8, never half a character."""

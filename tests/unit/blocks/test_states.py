@@ -104,6 +104,13 @@ def test_a_log_tail_is_bounded_and_is_the_end_of_the_log(text: str) -> None:
     assert len(tail.encode()) > LOG_TAIL_BYTES - 4 or tail == text
 
 
+def test_an_end_in_words_has_the_last_line_of_its_log() -> None:
+    log = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'x'\n\n"
+    told = JobStatus(state=JobState.FAILED, reason="Exited", message="exit code 3", log_tail=log).in_words
+    assert told == "exit code 3; its log ends with: ModuleNotFoundError: No module named 'x'"
+    assert JobStatus(state=JobState.FAILED, reason="Exited", message="exit code 3").in_words == "exit code 3"
+
+
 def test_a_status_survives_the_wire() -> None:
     status = JobStatus(state=JobState.TIMEOUT, reason="Walltime", message="m", exit_code=0, ended_at=2.5, log_tail="x")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(status), type=JobStatus) == status
