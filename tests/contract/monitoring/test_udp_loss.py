@@ -48,16 +48,20 @@ class Network:
                 datagram = self._socket.recv(65_536)
             except BlockingIOError:
                 return
-            for one in [datagram] if faithfully else self._spoilt(datagram):
+            for one in [*self._let_go(), datagram] if faithfully else self._spoilt(datagram):
                 self._socket.sendto(one, self._hub)
 
     def close(self) -> None:
         self._socket.close()
 
+    def _let_go(self) -> list[bytes]:
+        held, self._held = self._held, []
+        return held
+
     def _spoilt(self, datagram: bytes) -> list[bytes]:
         fault = self._chance.choices(["", "dropped", "forged", "replayed", "held"], [80, 8, 4, 4, 4])[0]
         self.faults[fault] += 1
-        held, self._held = self._held, []
+        held = self._let_go()
         match fault:
             case "dropped":
                 return held
