@@ -6,7 +6,7 @@ What is read, and how, is `blockyard_monitoring.history`'s, which need not be in
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from blockyard.workflow.building import Workflow
     from blockyard.workflow.running import WorkflowRun
     from blockyard.workflow.spec import Workflow as Spec
+
+_KNOWN_SECONDS: Final = 5.0
+"""In which a run that has only begun becomes known to its history, its hub's start included."""
 
 
 class FunctionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +141,7 @@ class RunHandle:
         return running.start(self._engine, spec, name or own, arguments, pool=self._pool)
 
     def summary(self) -> RunSummary:
-        """What its history says by now; what happened within the last half second may be missing.
+        """What its history says by now; what happened within the last second may be missing.
 
         Raises ConfigError when no history is kept on this machine, or its reader is not installed.
         """
@@ -154,5 +157,5 @@ class RunHandle:
             raise ConfigError(
                 f"run {self.name!r}: {error.name} is not installed; pip install 'blockyard[monitoring]'"
             ) from error
-        found: RunSummary = reader.summarise(url, self.name)
+        found: RunSummary = reader.summarise(url, self.name, _KNOWN_SECONDS)
         return found

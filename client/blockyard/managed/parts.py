@@ -42,6 +42,8 @@ def address_of(host: str) -> str:
     try:
         return socket.gethostbyname(host)
     except OSError as error:
+        if host == socket.gethostname():
+            return "127.0.0.1"  # this very machine, which cannot look up its own name
         raise ConfigError(
             f"MPI over several managers: the first one's address is {host!r}: {error}; set BLOCKYARD_WORKER_ADDRESS of "
             f"the managers to one that leads there"

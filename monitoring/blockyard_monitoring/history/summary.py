@@ -1,6 +1,8 @@
 """A run in numbers, as `client.run.summary()` and ``blockyard report`` give it."""
 
+import time
 from contextlib import closing
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
@@ -11,11 +13,22 @@ from blockyard_monitoring.history import runs as running
 from blockyard_monitoring.history.reading import History
 from blockyard_monitoring.history.shapes import of_run, seconds, submissions, tries
 
+_LOOK_SECONDS: Final = 0.05
 
-def summarise(url: str, run: str) -> RunSummary:
-    """Of a run in the database of this URL. Raises HistoryAway, ConfigError when nothing is known of it."""
-    with closing(History(url, connections=1)) as history, history.connection() as connection:
-        found = summary(connection, run)
+
+def summarise(url: str, run: str, patience: float = 0.0) -> RunSummary:
+    """Of a run in the database of this URL; it has `patience` seconds to become known there.
+
+    Raises HistoryAway, ConfigError when nothing is known of it.
+    """
+    end = time.monotonic() + patience
+    with closing(History(url, connections=1)) as history:
+        while True:
+            with history.connection() as connection:
+                found = summary(connection, run)
+            if found is not None or time.monotonic() >= end:
+                break
+            time.sleep(_LOOK_SECONDS)
     if found is None:
         raise ConfigError(f"run {run!r}: the history {history} knows nothing of it")
     return found

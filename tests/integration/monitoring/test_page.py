@@ -85,7 +85,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
             assert found is not None
             assert found[2] == TOKEN
             made = Page(client, int(found[1]))
-            wait_until("the history is whole", lambda: client.run.summary().unfinished, lambda left: left == 0)
+            wait_until(
+                "the history is whole",
+                lambda: (client.run.summary().tasks, client.run.summary().unfinished),
+                lambda found: found == (505, 0),
+            )
             yield made
         finally:
             process.terminate()

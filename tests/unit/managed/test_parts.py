@@ -1,5 +1,7 @@
 """What the parts of a wide MPI task make of their try's secret, and the words that mpirun is started by."""
 
+import socket
+
 import pytest
 
 from blockyard.errors import ConfigError
@@ -43,3 +45,13 @@ def test_a_part_without_ranks_is_no_host_of_mpirun() -> None:
 def test_a_name_that_leads_nowhere_is_named() -> None:
     with pytest.raises(ConfigError, match=r"'no\.such\.invalid'.*BLOCKYARD_WORKER_ADDRESS"):
         parts.address_of("no.such.invalid")
+
+
+def test_a_machine_that_cannot_look_up_its_own_name_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> str:
+        raise OSError(-2, f"{name}: Name or service not known")
+
+    monkeypatch.setattr(socket, "gethostbyname", fail)
+    assert parts.address_of(socket.gethostname()) == "127.0.0.1"
+    with pytest.raises(ConfigError, match="BLOCKYARD_WORKER_ADDRESS"):
+        parts.address_of("elsewhere")
