@@ -1,8 +1,13 @@
 """Why a task waits, or how it ended, in words."""
 
+from typing import Final
+
 from blockyard.ids import task_name
 from blockyard.wire.records import Status
-from blockyard_interchange.core.state import Flag, State, Task, TaskState
+from blockyard_interchange.core.state import Flag, Pool, State, Task, TaskState
+
+_FAILED: Final = ("FAILED", "MISSING")
+"""States of blocks that never came to be of use, see `blockyard.blocks.states.JobState`."""
 
 
 def explain(state: State, task: Task, now: float) -> list[str]:
@@ -65,7 +70,7 @@ def _queued(state: State, task: Task) -> str:
     if not pool.is_defined:
         return f"Pool {pool.name!r} is not defined, or was removed: it waits until the pool is there, or is cancelled."
     if not pool.managers:
-        return f"Pool {pool.name!r} has no manager yet; {pool.queue.size} tasks are queued."
+        return f"Pool {pool.name!r} has no manager yet; {pool.queue.size} tasks are queued.{_last_failure(pool)}"
     if state.awaited:
         return f"The interchange was restarted and waits for {len(state.awaited)} managers to come back."
     if task.flags & Flag.GANG:
@@ -82,6 +87,14 @@ def _queued(state: State, task: Task) -> str:
         )
     workers = sum(manager.workers for manager in pool.managers.values())
     return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
+
+
+def _last_failure(pool: Pool) -> str:
+    failed = [report for report in pool.reports.values() if report.state in _FAILED]
+    if not failed:
+        return ""
+    last = max(failed, key=lambda report: report.ended_at)
+    return f" Its block {last.block} ended as {last.state}: {last.message or last.reason or 'nobody knows why'}"
 
 
 def _place(task: Task) -> str:

@@ -95,6 +95,14 @@ def test_a_task_that_waits_says_for_what() -> None:
     (task,) = client.call()
     bench.turn()
     assert "has no manager yet" in told(client, task).sentences[0]
+    said = "exit code 3; the last line of its log: No module named 'nowhere'"
+    reports = [
+        control.BlockReport("default-1", "FAILED", ended_at=1.0),
+        control.BlockReport("default-2", "MISSING", message=said, ended_at=2.0),
+        control.BlockReport("default-3", "PENDING"),
+    ]
+    client.ask(control.ReportBlocks("default", reports), control.Done)
+    assert told(client, task).sentences[0].endswith(f"Its block default-2 ended as MISSING: {said}")
     manager = bench.manager(workers=4, cores=4.0)
     bench.turn()
     client.call(bodies=[b"x"] * 2000)
