@@ -184,7 +184,7 @@ def test_a_pool_tells_all_of_its_tasks_though_the_hub_is_killed_meanwhile(yard: 
 
     yard.until("the blocks' states", states, lambda found: {"PENDING", "RUNNING", "SCALED_IN"} <= found)
     nodes = yard.ask("select distinct state from nodes where pool = %s", yard.queue("default"))
-    assert {name for (name,) in nodes} == {"joined", "gone"}
+    assert {name for (name,) in nodes} == {"joined", "draining", "gone"}
 
 
 def test_the_page_shows_them_to_who_has_its_token(yard: Yard) -> None:
