@@ -87,8 +87,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
             made = Page(client, int(found[1]))
             wait_until(
                 "the history is whole",
-                lambda: (client.run.summary().tasks, client.run.summary().unfinished),
-                lambda found: found == (505, 0),
+                client.run.summary,
+                lambda found: (found.tasks, found.unfinished) == (505, 0),
             )
             yield made
         finally:

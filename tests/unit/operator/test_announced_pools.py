@@ -4,39 +4,17 @@ from typing import Any, cast
 
 import pytest
 
-from blockyard.blocks.scaling import Demand
 from blockyard.kube.kinds import BLOCK, POOL
 from blockyard.wire import control
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
-from blockyard_operator.core.view import QueueView
 from blockyard_operator.keys import PoolKeys
 from blockyard_operator.observe import Observer
+from tests.unit.operator.line import Line
 
 TERMS = Terms(image="worker:1")
 META = {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "1", "generation": 1}
 LARGE = {"requests": {"cpu": "6", "memory": "12Gi", "nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
-
-
-class Line:
-    """The interchange, as an observer sees it."""
-
-    connected = True
-
-    def __init__(self) -> None:
-        self.orders: list[control.SetPool] = []
-
-    def announce(self, order: control.SetPool) -> None:
-        self.orders.append(order)
-
-    def view(self, queue: str) -> QueueView:
-        return QueueView(demand=Demand())
-
-    def is_announced(self, queue: str) -> bool:
-        return True
-
-    def answer_due(self, queue: str) -> float:
-        return 0.0
 
 
 def announced(kind: str, spec: dict[str, Any]) -> control.SetPool:

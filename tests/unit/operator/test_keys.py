@@ -9,18 +9,16 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from blockyard.blocks.scaling import Demand
 from blockyard.keyring import KeyRing
 from blockyard.kube.kinds import BLOCK, POOL, SECRET
 from blockyard.transport import KeyPair
-from blockyard.wire import control
 from blockyard_operator import keys
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
 from blockyard_operator.core.objects import ROTATE, Meta, template_hash
-from blockyard_operator.core.view import QueueView
 from blockyard_operator.observe import Observer
 from blockyard_operator.resources.pool import PoolSpec
+from tests.unit.operator.line import Line
 from tests.unit.operator.shelf import Shelf
 
 POOL_META = Meta(namespace="n", name="p", uid="pool-uid")
@@ -54,27 +52,6 @@ def test_a_pools_key_is_made_once_and_anew_for_each_new_word() -> None:
     assert KeyPair.from_text(text(shelf, "p-worker", "pool.key"), "it").public == second.public
     third = pool_keys(shelf, "tuesday")
     assert (third.previous, third.rotation) == (second.public, "tuesday")
-
-
-class Line:
-    """The interchange, as an observer sees it."""
-
-    connected = True
-
-    def __init__(self) -> None:
-        self.orders: list[control.SetPool] = []
-
-    def announce(self, order: control.SetPool) -> None:
-        self.orders.append(order)
-
-    def view(self, queue: str) -> QueueView:
-        return QueueView(demand=Demand())
-
-    def is_announced(self, queue: str) -> bool:
-        return True
-
-    def answer_due(self, queue: str) -> float:
-        return 0.0
 
 
 def test_the_key_before_is_good_while_blocks_that_have_it_live() -> None:
