@@ -184,7 +184,6 @@ class Client(Submitter):
                 one_pool(workers, pool, cls.local) if pools is None else read_pools(pools),
                 interchange,
                 run=run,
-                is_temporary=not run and folder is None,
                 serving=Serving(
                     journal=journal,
                     metrics=metrics,

@@ -37,9 +37,11 @@ _JOURNAL_IN_USE: Final = 4
 class InterchangeProcess(KeptProcess):
     """Keeps one running, in a state folder that is there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_temporary: bool = False) -> None:
+        """`is_temporary`: the folder is nobody's when the system has ended."""
         super().__init__("blockyard-interchange", folder / "interchange.log")
         self.folder = folder
+        self.is_temporary = is_temporary
         self._socket = folder / "clients.sock"
         self._held, let_go = os.pipe2(os.O_CLOEXEC)
         self._let_go = os.fdopen(let_go, "wb", buffering=0)
@@ -104,13 +106,13 @@ def started_ahead(run: str, folder: Path | None) -> Iterator[InterchangeProcess]
 
     Raises ConfigError when the folder is no good place for sockets.
     """
-    process = InterchangeProcess(open_folder(run, folder))
+    process = InterchangeProcess(open_folder(run, folder), is_temporary=not run and folder is None)
     process.start()
     try:
         yield process
     except BaseException:
         process.stop(0.0)
-        if not run and folder is None:
+        if process.is_temporary:
             shutil.rmtree(process.folder, ignore_errors=True)
         raise
 

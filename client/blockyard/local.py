@@ -58,16 +58,15 @@ class LocalSystem:
         interchange: InterchangeProcess,
         *,
         run: str = "",
-        is_temporary: bool = False,
         serving: Serving = Serving(),  # noqa: B008 - frozen
     ) -> None:
-        """`interchange`: in this system's state folder, which goes with the system when it `is_temporary`."""
+        """`interchange`: in this system's state folder."""
         self.run = run
         self._serving = serving
         self.on_give_up: Callable[[Exception], None] = ignore
         """Told why, when the interchange cannot be kept running; the engine fails with the same error before."""
         self.folder = interchange.folder
-        self._temporary = is_temporary
+        self._temporary = interchange.is_temporary
         self._pools = dict(pools)
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
