@@ -17,6 +17,7 @@ from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import LocalPool
 from blockyard.errors import ConfigError
 from blockyard.journal_url import fault_of
+from blockyard.state_folder import folder_name, state_home
 from blockyard.suggestion import nearest
 
 PREFIX: Final = "BLOCKYARD_"
@@ -149,18 +150,9 @@ def user_file(environment: Mapping[str, str] | None = None, home: Path | None = 
     return (Path(base) if base else (home or Path.home()) / ".config") / "blockyard" / "config.toml"
 
 
-def state_home(environment: Mapping[str, str] | None = None) -> Path:
-    """Where the state of this user's systems and runs is kept."""
-    environment = os.environ if environment is None else environment
-    base = environment.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "blockyard"
-
-
 def system_folder(name: str) -> Path:
     """The state folder of the system that ``blockyard local up --name NAME`` starts."""
-    if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ConfigError(f"local.name: {name!r} is no name for a system; use letters, digits, '-', '_' and '.'")
-    return state_home() / "systems" / name
+    return state_home() / "systems" / folder_name("local.name", name, "a system")
 
 
 def systems() -> list[str]:

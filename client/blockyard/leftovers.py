@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blockyard.errors import ConfigError
-from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, check_sockets, longest_path
+from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, check_sockets, folder_name, longest_path, state_home
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +44,7 @@ def open_folder(run: str, folder: Path | None) -> Path:
     if folder is None and not run:
         folder = make_folder()
     elif folder is None:
-        if run.startswith(".") or "/" in run or "\0" in run:
-            raise ConfigError(f"run: {run!r} is no name for a run; use letters, digits, '-', '_' and '.'")
-        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        folder = Path(home) / "blockyard" / "runs" / run
+        folder = state_home() / "runs" / folder_name("run", run, "a run")
     check_sockets(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

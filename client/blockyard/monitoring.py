@@ -4,7 +4,6 @@ Only plain settings are here; the hub that they are for is another process, see 
 """
 
 import importlib.util
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ import msgspec
 from blockyard.errors import ConfigError
 from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, RadioConfig, to_json
-from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET
+from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET, state_home
 
 _NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
 
@@ -75,8 +74,7 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
 
 def _own_database(folder: Path | None) -> str:
     if folder is None:
-        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        folder = Path(state) / "blockyard"
+        folder = state_home()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return f"sqlite:///{folder.absolute() / 'monitoring.db'}"
 

@@ -6,6 +6,7 @@ Small: whoever ends a client imports it.
 import fcntl
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,20 @@ LOCK: Final = "client.lock"
 """Locked by the process whose system is in it."""
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path, unix(7)."""
+
+
+def state_home(environment: Mapping[str, str] | None = None) -> Path:
+    """Where the state of this user's systems and runs is kept."""
+    environment = os.environ if environment is None else environment
+    base = environment.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "blockyard"
+
+
+def folder_name(field: str, name: str, of: str) -> str:
+    """The name, which is to be that of a folder. Raises ConfigError, naming the field, when it could lead elsewhere."""
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise ConfigError(f"{field}: {name!r} is no name for {of}; use letters, digits, '-', '_' and '.'")
+    return name
 
 
 def is_monitored(folder: Path) -> bool:

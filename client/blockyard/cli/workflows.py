@@ -21,6 +21,7 @@ from blockyard.errors import BlockyardError, ConfigError
 from blockyard.ids import TaskId, task_name
 from blockyard.pidfile import holder_of
 from blockyard.remote import RemoteEngine
+from blockyard.state_folder import state_home
 from blockyard.suggestion import nearest
 from blockyard.wire import control
 from blockyard.workflow import files, running
@@ -125,7 +126,7 @@ def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: b
     from blockyard.client import Client  # what starts systems, which most commands do not
 
     each = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes)
-    with Client.local(each, nodes_per_block=nodes, folder=config.state_home() / "workflows" / name) as client:
+    with Client.local(each, nodes_per_block=nodes, folder=state_home() / "workflows" / name) as client:
         assert isinstance(client._engine, RemoteEngine)
         yield client._engine
 
