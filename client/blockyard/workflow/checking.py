@@ -58,6 +58,9 @@ _OWN: Final = (
     "pool", "activeDeadlineSeconds",
 )  # fmt: skip
 """Of a run with a template these fields are its own, where it says them."""
+_OF_RUNS: Final = {"suspend": False, "suspendRunning": False, "cancel": False, "attempt": 1, "concurrencyKey": ""}
+"""What a template must not say, with what is silence: it is about one run. A schema's default cannot be told from a run
+that says so, and one of a suspended template could never go on."""
 _SILENT_OF: Final = operator.attrgetter(
     "source", "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
     "cache_version",
@@ -129,7 +132,10 @@ def check_spec(
         spec = read(value, Workflow, "spec", faults)
     if spec is None:
         return None, sorted(faults)
-    found = sorted(faults_of(spec, stagers, needs_arguments=needs_arguments))
+    found = faults_of(spec, stagers, needs_arguments=needs_arguments)
+    if not needs_arguments:
+        found += _runs_own(msgspec.to_builtins(spec), "spec.")
+    found.sort()
     return (None if found else spec), found
 
 
@@ -192,11 +198,19 @@ def merged(
     own = msgspec.to_builtins(spec)
     taken = {name: own[name] for name in _said(spec, Workflow()) if name in _OWN}
     found = templates[name]
+    if own := _runs_own(found, f"template {name!r}: "):
+        return None, [Fault("spec.templateRef.name", str(one)) for one in own]
     arguments = {**found.get("arguments", {}), **spec.arguments}
     whole, faults = check_spec({**found, **taken, "arguments": arguments}, stagers)
     if whole is not None and whole.template_ref is not None:
         return None, [Fault("spec.templateRef.name", f"template {name!r} takes its steps from another; name that")]
     return whole, faults
+
+
+def _runs_own(template: Mapping[str, Any], prefix: str) -> list[Fault]:
+    """What a template says that is not its own to say."""
+    said = [name for name, silence in _OF_RUNS.items() if template.get(name, silence) != silence]
+    return [Fault(f"{prefix}{name}", "is each run's own to say; leave it out of the template") for name in said]
 
 
 def _said(record: Record, silent: Record) -> list[str]:

@@ -268,7 +268,7 @@ class Workflow(Record, frozen=True):
     active_deadline_seconds: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     """Steps that have not ended so long after the start fail."""
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=10**9)] | None = None
-    """The WorkflowRun is deleted so long after its end; default: it is kept."""
+    """The WorkflowRun is deleted so long after its end, or after it was found Invalid; default: it is kept."""
     suspend: bool = False
     """Start nothing more; what runs goes on."""
     suspend_running: bool = False

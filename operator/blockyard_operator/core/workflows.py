@@ -119,10 +119,7 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
         return _after(world, now)
     is_known = view is not None and view.line is not None
     if spec is None and not is_known:
-        reason = "; ".join(map(str, world.checked.faults))
-        again = do.Plan() if world.maps is None else _read_again(world.maps, run, now)
-        written = _write(world, _Seen("Invalid", "Invalid", reason), now)
-        return do.Plan(effects=(*written.effects, *again.effects), wake_at=again.wake_at)
+        return _invalid(world, now)
     if not world.connected:
         return _write(world, _Seen(status.phase or "Pending", "InterchangeSilent", "the interchange is silent"), now)
     if view is None:
@@ -133,6 +130,17 @@ def reconcile_run(world: RunWorld, now: float) -> do.Plan:
     if attempt and spec is not None and view.line.phase in ENDED and view.attempt < attempt:
         return _begin_again(world, spec, view, attempt, now)
     return _follow(world, view, now)
+
+
+def _invalid(world: RunWorld, now: float) -> do.Plan:
+    """It cannot start as it is: say why, look at ConfigMaps again that may be the reason, delete it at its time."""
+    reason = "; ".join(map(str, world.checked.faults))
+    written = _write(world, _Seen("Invalid", "Invalid", reason), now)
+    again = do.Plan() if world.maps is None else _read_again(world.maps, world.run, now)
+    at_last = _after(world, now)
+    times = [one.wake_at for one in (again, at_last) if one.wake_at is not None]
+    effects = (*written.effects, *again.effects, *at_last.effects)
+    return do.Plan(effects=effects, wake_at=min(times, default=None))
 
 
 def _begin(world: RunWorld, spec: Workflow, view: RunView, now: float) -> do.Plan:
@@ -193,8 +201,8 @@ def _follow(world: RunWorld, view: RunView, now: float) -> do.Plan:
     written = _write(world, _Seen(phase, phase, said if phase != "Succeeded" else "", view), now)
     wake_at = None if phase in ENDED else max(now, view.at) + LOOK_SECONDS
     if phase in ENDED:
-        ttl = run.spec.get("ttlSecondsAfterFinished")
-        wake_at = now + float(ttl) if isinstance(ttl, int) else None
+        ttl = _kept_seconds(world)
+        wake_at = now + ttl if ttl is not None else None
         note = said or f"{view.line.counts.get('Succeeded', 0)} steps succeeded"
         effects.append(do.Tell(run.meta, "WorkflowRun", phase, note, warning=phase != "Succeeded"))
     return do.Plan(effects=(*effects, *written.effects), wake_at=wake_at)
@@ -233,12 +241,19 @@ def _made_run(run: Run) -> tuple[float, str]:
 
 def _after(world: RunWorld, now: float) -> do.Plan:
     """It has ended: nothing of it changes any more, but it may be deleted."""
-    ttl, ended = world.run.spec.get("ttlSecondsAfterFinished"), instant(world.run.status.completed_at)
-    if not isinstance(ttl, int) or ended is None:
+    ttl, ended = _kept_seconds(world), instant(world.run.status.completed_at)
+    if ttl is None or ended is None:
         return do.Plan()
     if now >= ended + ttl:
         return do.Plan(effects=(do.DeleteRun(world.run.meta),))
     return do.Plan(wake_at=ended + ttl)
+
+
+def _kept_seconds(world: RunWorld) -> float | None:
+    """How long it is kept after its end, by itself or by its template; None: for ever."""
+    spec = world.checked.spec
+    ttl = spec.ttl_seconds_after_finished if spec is not None else world.run.spec.get("ttlSecondsAfterFinished")
+    return float(ttl) if isinstance(ttl, int) else None
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -252,7 +267,6 @@ class _Seen(msgspec.Struct, frozen=True):
 
 def _write(world: RunWorld, seen: _Seen, now: float, wake_at: float | None = None) -> do.Plan:
     run, before = world.run, world.run.status
-    has_ended = seen.phase in ENDED
     line = seen.view.line if seen.view is not None else None
     status = RunStatus(
         phase=seen.phase,
@@ -260,7 +274,7 @@ def _write(world: RunWorld, seen: _Seen, now: float, wake_at: float | None = Non
         observed_generation=run.meta.generation,
         attempt=max(before.attempt, seen.view.attempt if seen.view is not None else 0),
         started_at=before.started_at or (text(line.at) if line is not None else None),
-        completed_at=text(now) if has_ended else None,
+        completed_at=_completed_at(before, seen.phase, now),
         steps=_counts(line.counts) if line is not None else before.steps,
         failures=_failures(seen.view) if seen.view is not None else before.failures,
         conditions=_conditions(world, seen, now),
@@ -269,6 +283,13 @@ def _write(world: RunWorld, seen: _Seen, now: float, wake_at: float | None = Non
         return do.Plan(wake_at=wake_at)
     urgent = (status.phase, status.conditions) != (before.phase, before.conditions)
     return do.Plan(effects=(do.WriteRunStatus(run.meta, status, urgent),), wake_at=wake_at)
+
+
+def _completed_at(before: RunStatus, phase: str, now: float) -> str | None:
+    """One that stays Invalid has ended when it became so."""
+    if phase == "Invalid" == before.phase and before.completed_at is not None:
+        return before.completed_at
+    return text(now) if phase in ENDED or phase == "Invalid" else None
 
 
 def _counts(counts: Mapping[str, int]) -> StepCounts:

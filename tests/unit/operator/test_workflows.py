@@ -18,6 +18,8 @@ from blockyard_operator.core.workflows import Checked, Rival, RunWorld, check, r
 from blockyard_operator.resources.run import RunStatus
 
 NOW = 1_700_000_000.0
+MOMENT = "2023-11-14T22:13:20Z"
+"""`NOW`."""
 SPEC: dict[str, Any] = {"pool": "cpu", "steps": [{"name": "a", "function": "m:f"}]}
 
 
@@ -224,6 +226,41 @@ def test_it_is_deleted_when_its_time_is_over() -> None:
     assert reconcile_run(world(run_of(status=status)), NOW + 1e9) == do.Plan()
 
 
+def test_a_templates_time_to_live_counts_for_its_runs_that_say_none() -> None:
+    def kept(own: dict[str, Any]) -> float | None:
+        run = run_of({"templateRef": {"name": "t"}, **own})
+        checked = check(run.spec, {"t": {**SPEC, "ttlSecondsAfterFinished": 60}})
+        view = RunView(at=NOW, line=line("Succeeded", Succeeded=1))
+        return reconcile_run(RunWorld(run=run, checked=checked, connected=True, view=view), NOW).wake_at
+
+    assert kept({}) == NOW + 60
+    assert kept({"ttlSecondsAfterFinished": 5}) == NOW + 5
+
+
+@pytest.mark.parametrize("field, value", [("suspend", True), ("cancel", True), ("attempt", 2), ("concurrencyKey", "k")])
+def test_what_is_about_one_run_is_refused_in_a_template(field: str, value: object) -> None:
+    template = {**SPEC, field: value}
+    (fault,) = check({"templateRef": {"name": "t"}}, {"t": template}).faults
+    assert str(fault) == (
+        f"spec.templateRef.name: template 't': {field}: is each run's own to say; leave it out of the template"
+    )
+    (offline,) = check_spec(template, needs_arguments=False)[1]
+    assert str(offline) == f"spec.{field}: is each run's own to say; leave it out of the template"
+
+
+def test_an_invalid_run_is_deleted_when_its_time_is_over_unless_it_is_mended() -> None:
+    bad = {"steps": [], "ttlSecondsAfterFinished": 60}
+    first = reconcile_run(world(run_of(bad)), NOW)
+    status = written(first)
+    assert (status.phase, status.completed_at) == ("Invalid", MOMENT)
+    later = reconcile_run(world(run_of(bad, status)), NOW + 10)
+    assert (later.effects, later.wake_at) == ((), NOW + 60)
+    (delete,) = reconcile_run(world(run_of(bad, status)), NOW + 60).effects
+    assert isinstance(delete, do.DeleteRun)
+    mended = world(run_of({**SPEC, "ttlSecondsAfterFinished": 60}, status), RunView(at=NOW, line=line()))
+    assert written(reconcile_run(mended, NOW + 60)).completed_at is None
+
+
 def test_one_that_is_being_deleted_is_left_alone() -> None:
     run = run_of(deletionTimestamp="2026-01-01T00:00:00Z")
     assert reconcile_run(RunWorld(run=run, checked=Checked(None), connected=True), NOW) == do.Plan()
@@ -234,9 +271,6 @@ def test_a_status_of_many_failures_stays_small() -> None:
     view = RunView(at=NOW, line=line("Failed", Failed=100_000), failures=failures)
     status = written(reconcile_run(world(view=view), NOW))
     assert len(msgspec.json.encode(status)) < 32 * 1024
-
-
-MOMENT = "2023-11-14T22:13:20Z"
 
 
 def among(policy: str, *rivals: Rival, line: RunLine | None = None) -> do.Plan:
