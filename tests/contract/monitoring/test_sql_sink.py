@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
-from blockyard.wire.monitoring import AnyRecord, Block, File, Needs, Node, Run, TryState, Use, WorkerTasks
+from blockyard.wire.monitoring import AnyRecord, Block, File, Needs, Node, Run, Tries, TryState, Use, WorkerTasks
 from blockyard_monitoring.sinks.port import SinkUnavailable
 from blockyard_monitoring.sinks.sql import SqlSink, partitions, schema, tables
 from tests.contract.monitoring.databases import Database, PostgresDatabase, SqliteDatabase
@@ -38,6 +38,8 @@ def a_run() -> list[Arrival]:
             Run(1, "nightly", "client:me", "host:1", "3.11", AT), some_tasks(count=3), tries, a_sample(),
             Node("m1", "default", "block-1", "node-1", AT, "joined"), Needs(TASK + 1, [[TASK]]),
             Block("default", "block-1", AT, "RUNNING"), File(TASK, 1 << 20, "stdout", "/tmp/out"), an_event(),
+            File(TASK, 1 << 20, "printed", "blockyard output 1-0"),
+            File(TASK + 1, 1 << 20, "printed", "blockyard output 1-1"),
         )
     ]  # fmt: skip
 
@@ -52,10 +54,15 @@ def test_the_views_tell_of_a_run(opened: Opened, database: Database) -> None:
     assert database.ask('SELECT run_id, tasks_failed_count, tasks_completed_count FROM "workflow"') == [
         ("nightly", 1, 2)
     ]
-    assert database.ask('SELECT task_id, task_depends, task_stdout, task_fail_count FROM "task" ORDER BY 1') == [
-        ("1-0", None, "/tmp/out", 0),
-        ("1-1", "1-0", None, 0),
-        ("1-2", None, None, 1),
+    assert database.ask('SELECT task_id, task_depends, task_fail_count FROM "task" ORDER BY 1') == [
+        ("1-0", None, 0),
+        ("1-1", "1-0", 0),
+        ("1-2", None, 1),
+    ]
+    assert database.ask('SELECT task_stdout, task_stderr FROM "task" ORDER BY task_id') == [
+        ("/tmp/out", "blockyard output 1-0"),
+        ("blockyard output 1-1", "blockyard output 1-1"),
+        (None, None),
     ]
     assert database.ask('SELECT block_id, hostname, task_fail_history FROM "try" ORDER BY task_id DESC LIMIT 1') == [
         ("block-1", "node-1", "ValueError: no")
@@ -65,6 +72,30 @@ def test_the_views_tell_of_a_run(opened: Opened, database: Database) -> None:
     assert database.ask('SELECT psutil_process_memory_resident FROM "resource"') == [(1 << 20,)]
     assert database.ask("SELECT what FROM orphans WHERE count > 0") == []
     assert database.ask("SELECT ended, done FROM submission_progress") == [(3, 2)]
+
+
+def test_tries_states_and_samples_join_by_their_number(opened: Opened, database: Database) -> None:
+    first, second, other = 1 << 20, (1 << 20) + 7, TASK + 1
+    tries = [
+        a_try(TASK, epoch=first, state=TryState.LOST, is_last=False),
+        a_try(TASK, epoch=second),
+        a_try(other, epoch=first, state=TryState.JOIN, is_last=False),
+        a_try(other, epoch=0),
+    ]
+    node = Node("m1", "default", "block-1", "node-1", AT, "joined", memory_bytes=8 << 20)
+    told = Tries(TASK, "default", "m1", "block-1", "node-1", AT + 20_000, tries)
+    opened().write([an_arrival(some_tasks(count=2), told, a_sample(epoch=second), node)])
+
+    assert database.ask('SELECT task_id, try_id FROM "try" ORDER BY 1, 2') == [("1-0", 0), ("1-0", 1), ("1-1", 0)]
+    assert database.ask(
+        """SELECT t.task_id, t.try_id, s.task_status_name FROM "try" t
+        JOIN status s ON s.task_id = t.task_id AND s.try_id = t.try_id
+        WHERE s.task_status_name NOT IN ('pending', 'launched', 'running', 'running_ended') ORDER BY 1, 2, 3"""
+    ) == [
+        ("1-0", 0, "fail_retryable"), ("1-0", 1, "exec_done"), ("1-1", 0, "exec_done"), ("1-1", 0, "joining"),
+    ]  # fmt: skip
+    assert database.ask('SELECT try_id FROM "status" EXCEPT SELECT try_id FROM "try"') == []
+    assert database.ask('SELECT try_id, psutil_process_memory_percent FROM "resource"') == [(1, 12.5)]
 
 
 def test_states_of_a_task_come_in_their_order(opened: Opened, database: Database) -> None:

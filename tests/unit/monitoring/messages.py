@@ -45,7 +45,7 @@ def a_try(task: int = 1 << 32, **fields: object) -> Try:
     return Try(**(given | fields))  # type: ignore[arg-type]
 
 
-def a_sample(task: int = 1 << 32, at_us: int = AT) -> Resources:
+def a_sample(task: int = 1 << 32, at_us: int = AT, epoch: int = 1 << 20) -> Resources:
     """A look at one running try."""
     return Resources(
         "default",
@@ -53,7 +53,7 @@ def a_sample(task: int = 1 << 32, at_us: int = AT) -> Resources:
         "block-1",
         "node-1",
         1_000_000,
-        [Sample(task, 1 << 20, 0, 77, at_us, 500_000, 100_000, 1 << 20, 1 << 21)],
+        [Sample(task, epoch, 0, 77, at_us, 500_000, 100_000, 1 << 20, 1 << 21)],
     )
 
 

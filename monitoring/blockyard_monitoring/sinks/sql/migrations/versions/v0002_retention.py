@@ -31,11 +31,7 @@ def upgrade() -> None:
         where = text(which) if which else None
         op.create_index(name, table, [column], postgresql_where=where, sqlite_where=where)
     op.execute('DROP VIEW "resource"')
-    old = _resource()
-    new = old.replace("m.at_us", "(m.at_us + coalesce(w.clock_us, 0))").replace(
-        "JOIN submissions s", "LEFT JOIN worker_tasks w ON w.task = m.task AND w.epoch = m.epoch JOIN submissions s"
-    )
-    op.execute(new)
+    op.execute(_clocked_resource())
 
 
 def downgrade() -> None:
@@ -46,6 +42,18 @@ def downgrade() -> None:
     op.drop_column("worker_tasks", "clock_us")
     op.drop_table("leaving")
     op.execute(_resource())
+
+
+def _clocked_resource() -> str:
+    """The view with the clock of the machine put right."""
+    return (
+        _resource()
+        .replace("m.at_us", "(m.at_us + coalesce(w.clock_us, 0))")
+        .replace(
+            "JOIN submissions s",
+            "LEFT JOIN worker_tasks w ON w.task = m.task AND w.epoch = m.epoch JOIN submissions s",
+        )
+    )
 
 
 def _resource() -> str:
