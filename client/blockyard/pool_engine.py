@@ -86,7 +86,7 @@ def report_of(block: BlockId, status: JobStatus) -> control.BlockReport:
         block=block,
         state=str(status.state),
         reason=status.reason,
-        message=status.message,
+        message=status.in_words,
         exit_code=status.exit_code,
         signal=status.signal,
         started_at=status.started_at or 0.0,

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 
 from blockyard.blocks.engine import Engine
-from blockyard.blocks.errors import BAD, CarryOn, History, Verdict
+from blockyard.blocks.errors import BAD, CarryOn, History, PauseUntil, Verdict
 from blockyard.blocks.faults import IllegalTransition, ScalingRefused
 from blockyard.blocks.ledger import BlockLedger, Cancel, Changed, Drain, Effect, GiveUp, Gone, Launch
 from blockyard.blocks.provider import BlockRequest, Provider
@@ -83,6 +83,7 @@ class BlockLoop:
         self._stopped = False
         self._stop_by: float | None = None
         self._next_poll: float | None = None
+        self._paused_until: float | None = None
         self._demand: Demand | None = None
         self._demand_after = -math.inf
         self._demand_due: float | None = None
@@ -234,7 +235,12 @@ class BlockLoop:
     def _judge(self, now: float) -> Verdict:
         if self._ledger.closing:
             return CarryOn()
-        return self._rim.judge(self._ledger.status(), self._ledger.history(now), now)
+        verdict = self._rim.judge(self._ledger.status(), self._ledger.history(now), now)
+        until = verdict.until if isinstance(verdict, PauseUntil) else None
+        if isinstance(verdict, PauseUntil) and until != self._paused_until:
+            log.warning("pool %s starts no block for %.3g s: %s", self._label, verdict.until - now, verdict.reason)
+        self._paused_until = until
+        return verdict
 
     def _poll(self, now: float) -> None:
         interval = self._provider.status_polling_interval

@@ -132,7 +132,12 @@ def breaker(history: History, limits: ErrorLimits, now: float) -> Verdict:
     pause = min(limits.max_pause, limits.pause * 2.0 ** min(excess, MAX_DOUBLINGS))
     until = max(outcome.at for outcome in streak) + pause
     if now < until:
-        reason = describe(streak, f"the last {len(streak)} blocks failed; the next try is in {pause:g} s")
+        last = streak[-1]
+        reason = (
+            f"its last {len(streak)} blocks failed. Tasks wait; one block is tried after each pause, of {pause:g} s "
+            f"now, {limits.max_pause:g} s at most. Last was block {last.block}: {last.status.state} "
+            f"({last.status.reason}) {last.status.in_words}"
+        )
         return PauseUntil(until=until, reason=reason)
     return CarryOn(at_most=1)
 

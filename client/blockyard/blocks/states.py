@@ -22,6 +22,9 @@ from blockyard.blocks.faults import IllegalTransition
 JobId = NewType("JobId", str)
 """A provider's own name for the job that a block is."""
 
+LAST_LINE_BYTES: Final = 300
+"""Of the last line of a log, where a sentence ends with it."""
+
 LOG_TAIL_BYTES: Final = 2048
 """At most this many bytes of a block's log travel with its status (Parsl's summary has the same size)."""
 
@@ -136,7 +139,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def in_words(self) -> str:
         """The message and, when there is a log, its last line, which most often names the cause."""
-        last = self.log_tail.rstrip().rpartition("\n")[2].strip()
+        last = first_bytes(self.log_tail.rstrip().rpartition("\n")[2].strip(), LAST_LINE_BYTES)
         return f"{self.message}; its log ends with: {last}" if last else self.message
 
 

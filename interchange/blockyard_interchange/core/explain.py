@@ -94,7 +94,7 @@ def _last_failure(pool: Pool) -> str:
     if not failed:
         return ""
     last = max(failed, key=lambda report: report.ended_at)
-    return f" Its block {last.block} ended as {last.state}: {last.message or last.reason or 'nobody knows why'}"
+    return f" Its block {last.block} ended as {last.state}: {last.message or last.reason or 'nobody knows why'}."
 
 
 def _place(task: Task) -> str:

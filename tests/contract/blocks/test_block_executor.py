@@ -104,9 +104,11 @@ def test_blocks_that_cannot_start_fail_the_pool_with_evidence(engine: FakeEngine
     assert [(end.state, end.exit_code) for end in ends] == [(JobState.MISSING, 4)] * 2, "no manager ever registered"
 
 
-def test_a_breaker_pauses_and_the_pool_recovers_by_itself(engine: FakeEngine, make_executor: MakeExecutor) -> None:
+def test_a_breaker_pauses_and_the_pool_recovers_by_itself(
+    engine: FakeEngine, make_executor: MakeExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.hold = True
-    engine.argv = ("/bin/false",)
+    engine.argv = ("/bin/sh", "-c", "echo no such image >&2; exit 4")
     limits = ErrorLimits(threshold=2, pause=0.3, max_pause=0.3)
     executor = make_executor(LocalPool(min_blocks=1, max_blocks=1, error_limits=limits))
     waiting = executor.submit(pow, {}, 2, 10)
@@ -114,6 +116,10 @@ def test_a_breaker_pauses_and_the_pool_recovers_by_itself(engine: FakeEngine, ma
     engine.argv = None
     engine.wait_for_managers(1)
     assert not waiting.done(), "the breaker waits, it fails no task"
+    pauses = [record.getMessage() for record in caplog.records if "starts no block for" in record.getMessage()]
+    assert len(pauses) == len(engine.gone) - 1, "one sentence a pause"
+    assert "its last 2 blocks failed. Tasks wait;" in pauses[0]
+    assert pauses[0].endswith("its log ends with: no such image")
     assert not executor.bad_state_is_set
 
 

@@ -107,6 +107,7 @@ class World:
         self.wanted: list[bytes] = []
         self.holds: list[wire.Held] = []
         """Answers to orders to stop programs."""
+        self.heard: list[wire.FromManager] = []
         self.tick()
 
     # --- time and the interchange
@@ -199,6 +200,7 @@ class World:
                 self.left = True
 
     def _hear(self, message: wire.FromManager) -> None:
+        self.heard.append(message)
         if isinstance(message, wire.Join):
             self.asks_to_join = True
             holds = {one.task for one in message.holds}

@@ -6,7 +6,7 @@ from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Outcome, Status, TaskSpec
 from blockyard_worker.core.outcomes import COMPANY_SECONDS, MOST_COMPANY_SECONDS
 from blockyard_worker.core.reports import WorkerConfused
-from tests.property.worker.world import NAMES, FakeWorker, World, lease
+from tests.property.worker.world import NAMES, FakeWorker, World, lease, policy
 from tests.unit.worker.test_feeding import NARROW, a_world, teach
 
 
@@ -166,6 +166,18 @@ def test_a_drain_hands_back_at_a_bounded_rate_what_is_still_assigned() -> None:
     assert rounds <= 1
     world.tick(0.3)
     assert world.returned == set(range(10, 30))
+
+
+def test_a_manager_that_can_start_no_worker_hands_back_what_it_was_given() -> None:
+    """Nothing of it was begun: whoever gave it must not take it for the cause of the block's end."""
+    world = World(policy(workers=1), beats=True)
+    world.join()
+    world.assign([(NARROW, 3)], chain=False)
+    world.core.on_broken("No module named 'nowhere'", world.now)
+    world.perform()
+    assert world.returned == {1, 2, 3}
+    assert [type(said).__name__ for said in world.heard[-3:]] == ["Heartbeat", "Returned", "Leave"]
+    assert world.left
 
 
 def test_a_manager_without_work_wakes_only_for_its_heartbeat() -> None:

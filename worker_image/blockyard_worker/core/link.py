@@ -230,6 +230,17 @@ def _leave_when_done(state: State, now: float, seen: Seen) -> None:
         leave(state, ExitCode.LEFT, state.leave_reason, tell=True)
 
 
+def leave_unfit(state: State, message: str, now: float) -> None:
+    """The end of a manager that can start no workers: what none has begun goes back, so that nobody suspects it."""
+    state.is_draining = True
+    if state.is_joined:
+        state.effects.append(effects.Tell(_heartbeat(state, now, {})))  # or it would be given the same again
+    _hand_back_waiting(state)
+    state.return_at = now
+    outcomes.flush(state, now)
+    leave(state, ExitCode.UNFIT, message, tell=True)
+
+
 def leave(state: State, code: ExitCode, reason: str, *, tell: bool) -> None:
     """The end."""
     if not state.has_left:

@@ -14,7 +14,6 @@ from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, State, new_state
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order, Worker
-from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import Now
 
 
@@ -32,13 +31,13 @@ class Manager:
         """A worker is warm."""
         reports.on_ready(self.state, self.state.workers[number])
 
-    def on_unfit(self, message: str) -> None:
+    def on_unfit(self, message: str, now: float) -> None:
         """A worker could not be set up and will end."""
-        reports.on_unfit(self.state, message)
+        reports.on_unfit(self.state, message, now)
 
-    def on_broken(self, message: str) -> None:
+    def on_broken(self, message: str, now: float) -> None:
         """No worker can be started at all."""
-        link.leave(self.state, ExitCode.UNFIT, message, tell=True)
+        link.leave_unfit(self.state, message, now)
 
     def on_results(self, number: int, reported: list[Outcome], idle: int, now: float) -> None:
         """A worker reports, in order; `idle`: the last frame it saw, when it dropped what was taken back from it."""

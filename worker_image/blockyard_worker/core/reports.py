@@ -10,7 +10,6 @@ from blockyard_worker.core.feeding import PATIENCE_SECONDS, release_wide, requeu
 from blockyard_worker.core.state import State
 from blockyard_worker.core.tries import Kind, Try
 from blockyard_worker.core.workers import Phase, Worker
-from blockyard_worker.exits import ExitCode
 from blockyard_worker.records import Now
 
 FREE_FAILURES: Final = 3
@@ -172,10 +171,10 @@ def _loss(worker: Worker, attempt: Try, ended: Ended, seconds: float) -> Outcome
     return outcomes.ordered(attempt, order, evidence, seconds)
 
 
-def on_unfit(state: State, message: str) -> None:
+def on_unfit(state: State, message: str, now: float) -> None:
     """A worker could not be set up. If none ever could, the block is of no use, and says why."""
     if not state.was_ready and state.failures + 1 >= FREE_FAILURES:
-        link.leave(state, ExitCode.UNFIT, message, tell=True)
+        link.leave_unfit(state, message, now)
 
 
 def keep_staffed(state: State, now: float) -> None:

@@ -202,7 +202,7 @@ class Loop:
                     self._core.on_ready(child.number)
                 case Unfit(message):
                     log.error("worker %d: %s", child.number, message, extra={"action": "worker_unfit"})
-                    self._core.on_unfit(message)
+                    self._core.on_unfit(message, time.monotonic())
 
     def _with_output(self, child: Child, outcome: Outcome, failure: Failure) -> Outcome:
         """Put the end of what the try printed into its failure, as evidence."""
@@ -235,7 +235,7 @@ class Loop:
 
     def _on_broken(self, message: str) -> None:
         log.error("no workers can be started: %s", message, extra={"action": "template_broken"})
-        self._core.on_broken(message)
+        self._core.on_broken(message, time.monotonic())
 
     def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
