@@ -7,12 +7,14 @@ first counts: a task that is being ended because of its timeout stays TIMEDOUT w
 Instants are seconds of one monotonic clock. Signals, pipes and processes are left to `executor` and `keeper`.
 """
 
+import math
 import signal as signals
 from enum import Enum
 from typing import Any
 
 import msgspec
 
+from blockyard.errors import ConfigError
 from blockyard.managed.signals import Signal
 from blockyard.managed.states import TaskStatus, may_follow
 
@@ -32,6 +34,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Between its exit and the end of what it said."""
     needs_result: bool = False
     """An exit without a result is a failure."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for times that there are not."""
+        for field in ("timeout", "heartbeat", "grace", "exit_seconds", "drain_seconds"):
+            value = getattr(self, field)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf:
+                raise ConfigError(f"policy of a managed task: {field}={value!r}; give seconds, 0 or more")
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -107,8 +117,8 @@ def heard(course: Course, signal: Signal, contents: Any, now: float) -> Step:
         case Signal.TASK_DONE:
             return _claimed(course, TaskStatus.COMPLETED, "", "", now), ()
         case Signal.TASK_RESULT:
-            status = _status_in(contents)
-            return _claimed(course, status, "" if status is TaskStatus.COMPLETED else "TaskResult", "", now), ()
+            status, message = _status_in(contents)
+            return _claimed(course, status, "" if status is TaskStatus.COMPLETED else "TaskResult", message, now), ()
         case Signal.TASK_STOPPED if may_follow(course.status, TaskStatus.STOPPED):
             return _change(course, status=TaskStatus.STOPPED), ()
     return course, ()
@@ -252,8 +262,13 @@ def _text(contents: Any) -> str:
     return "" if contents is None else str(contents)
 
 
-def _status_in(contents: Any) -> TaskStatus:
-    """What a result says of itself; a result without a word about it is a good one."""
+def _status_in(contents: Any) -> tuple[TaskStatus, str]:
+    """What a result says of itself, and that in words; a result without a word about it is a good one."""
     name = contents.get("status") if isinstance(contents, dict) else None
     claims = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
-    return next((one for one in claims if one.name == name), TaskStatus.COMPLETED)
+    if name is None or name == TaskStatus.COMPLETED.name:
+        return TaskStatus.COMPLETED, ""
+    found = next((one for one in claims if one.name == name), None)
+    if found is None:
+        return TaskStatus.FAILED, f"its result has status {name!r}, which is none of COMPLETED, FAILED and CANCELLED"
+    return found, f"its result says {name}"

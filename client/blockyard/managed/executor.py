@@ -16,6 +16,7 @@ and may run again; several run beside each other in threads of their own. What g
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import platform
@@ -117,6 +118,7 @@ class BaseExecutor(ABC):
         self.parameters: dict[str, Any] = dict(parameters or {})
         self.policy = policy or Policy()
         self.outputs = tuple(outputs)
+        self._check()
         self._sinks = [_sink(one) for one in sinks]
         self.echo = echo
         self.run, self.step = run, step
@@ -135,6 +137,17 @@ class BaseExecutor(ABC):
         self._wake = -1
         self._reset()
         self.add_default_hooks()
+
+    def _check(self) -> None:
+        self._expect("policy", [self.policy], lambda one: isinstance(one, Policy), "a Policy")
+        self._expect("outputs", self.outputs, lambda one: isinstance(one, Output), "Outputs")
+        makes = "Communicators, or what makes them"
+        self._expect("communicators", self._makers, lambda one: isinstance(one, Communicator) or callable(one), makes)
+
+    def _expect(self, name: str, given: Iterable[Any], is_right: Callable[[Any], bool], what: str) -> None:
+        for one in given:
+            if not is_right(one):
+                raise ConfigError(f"executor of {self.task!r}: {name}: {one!r}; give {what}")
 
     def _reset(self) -> None:
         if self._given is not None:
@@ -254,9 +267,11 @@ class BaseExecutor(ABC):
                 keeper = self.submit_task(self._command)
                 stack.callback(keeper.close)
                 interruption = self.task_loop(keeper)
-            except (BlockyardError, OSError) as error:
-                reason = type(error).__name__ if isinstance(error, BlockyardError) else "NotStarted"
-                self.course = course.not_started(self.course, reason, str(error))
+            except BlockyardError as error:
+                self.course = course.not_started(self.course, type(error).__name__, str(error))
+            except OSError as error:
+                what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+                self.course = course.not_started(self.course, "NotStarted", f"{what}; nothing was run")
             self.finalize_task()
             self._last_word()
             self.process_results()
@@ -327,7 +342,8 @@ class BaseExecutor(ABC):
         """What is to be run, from the parameters. Raises ConfigError when it can't be said."""
 
     def submit_task(self, command: Command) -> launch.Keeper:
-        """Start it. Raises OSError when there can be no new process."""
+        """Start it. Raises OSError when there can be no new process, or no such folder to work in."""
+        os.stat(os.path.join(self.directory, ""))  # a keeper could only say that something was not found
         inherited = tuple(number for one in self.communicators for number in one.inherited)
         stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -406,6 +422,16 @@ class BaseExecutor(ABC):
         self._said.add(event)
         if self._hooks.has(event):
             self._hooks.run(self, HookEvent(event, contents, rank, number, time.time()))
+
+    def why_not_started(self, fault: str) -> str:
+        """What the keeper could not start, and why as far as can be seen."""
+        program = self._command.argv[0]
+        if os.sep not in program:
+            where = " in the folders of its PATH" if fault == os.strerror(errno.ENOENT) else ""
+        else:
+            is_there = fault == os.strerror(errno.ENOENT) and os.path.exists(os.path.join(self.directory, program))
+            where = " (the program is there; the interpreter that its first line names is not)" if is_there else ""
+        return f"program {program!r}: {fault}{where}; nothing was run"
 
     def has_said(self, event: Event) -> bool:
         """Whether this event has been."""

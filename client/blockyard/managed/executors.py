@@ -58,6 +58,8 @@ class Executor(BaseExecutor):
     ) -> None:
         """`python`: an interpreter of another environment; it needs Python 3.8 and nothing installed. `others`: see
         `BaseExecutor`."""
+        if isinstance(task, str) and ":" not in task:
+            raise ConfigError(f"executor of {task!r}: write module:name of the function")
         self._target = task
         self._python = python
         others.setdefault("policy", Policy(needs_result=True))
@@ -107,7 +109,7 @@ class BinaryExecutor(BaseExecutor):
             raise ConfigError(
                 f"executor of {task!r}: command={command!r} is one text; give a list of words, for no shell reads it"
             )
-        self._words = tuple(os.fspath(one) for one in command)
+        self._words = _texts(task, command)
         self._arguments = dict(arguments or {})
         self._fill = fill
         self._stdin = os.fspath(stdin)
@@ -134,7 +136,7 @@ class BinaryExecutor(BaseExecutor):
             words = filled(self._words, self.parameters) if self._fill else list(self._words)
             payload = None
         words += arguments((name, self.parameters.get(name), how) for name, how in self._arguments.items())
-        if not words:
+        if not words or not words[0]:
             raise ConfigError(f"executor of {self.task!r}: no command; give one, or a model with an executable")
         if payload is not None:
             self.set_result(payload=payload, impl_schemas=getattr(self._model, "impl_schemas", ""))
@@ -169,7 +171,9 @@ class MPIExecutor(BaseExecutor):
             raise ConfigError(f"executor of {task!r}: ranks={ranks}; give at least 1")
         if isinstance(command, str | bytes):
             raise ConfigError(f"executor of {task!r}: command={command!r} is one text; give a list of words")
-        self._target, self._words, self._ranks = task, tuple(os.fspath(one) for one in command), ranks
+        if isinstance(task, str) and not command and ":" not in task:
+            raise ConfigError(f"executor of {task!r}: give a command, or write module:name of a function")
+        self._target, self._words, self._ranks = task, _texts(_name_of(task), command), ranks
         self._fill = fill
         self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
         self.speaks = not command
@@ -265,6 +269,13 @@ class MPIExecutor(BaseExecutor):
 def filled(words: Sequence[str], parameters: Mapping[str, Any]) -> list[str]:
     """The words with their places filled in, each still one word. Raises ConfigError naming what there is not."""
     return [word(f"word {place}", substitute(one, parameters)) for place, one in enumerate(words)]
+
+
+def _texts(task: str, command: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    for place, one in enumerate(command):
+        if not isinstance(one, str | os.PathLike):
+            raise ConfigError(f"executor of {task!r}: word {place} is {one!r}; give text, or a path")
+    return tuple(os.fspath(one) for one in command)
 
 
 def python_command(target: Target, parameters: Mapping[str, Any], folder: str, python: str = "") -> list[str]:

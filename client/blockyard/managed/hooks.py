@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from blockyard.errors import ConfigError
 from blockyard.managed.records import Failure
 from blockyard.managed.signals import Event, Point, Signal, event_named
 
@@ -47,8 +48,10 @@ class Hooks:
     def add(self, event: str | Signal | Point, hook: Hook, *, replace: bool = False) -> None:
         """Add one. `replace`: it takes the place of all others of this event, as every hook does in LUTE.
 
-        Raises ConfigError for an event that there is not.
+        Raises ConfigError for an event that there is not, and for a hook that can't be called.
         """
+        if not callable(hook):
+            raise ConfigError(f"hook of {event}: {hook!r} is no function")
         known = event_named(str(event))
         if replace:
             self._hooks[known] = [hook]

@@ -61,11 +61,13 @@ class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
         self, parameters: Mapping[str, Any], policy: Policy | None = None, common: Mapping[str, Any] | None = None
     ) -> BaseExecutor:
         """An executor of its own for one run. Raises ConfigError for parameters that are not right, naming each."""
-        settings = {**(common or {}), **self.settings}
-        settings["outputs"] = (*(common or {}).get("outputs", ()), *self.settings.get("outputs", ()))
+        common = common or {}
+        said = {name: value for name, value in common.items() if value not in ("", (), True)}  # else the declared one's
+        settings = {**common, **self.settings, **said}
+        settings["outputs"] = (*common.get("outputs", ()), *self.settings.get("outputs", ()))
         given = self.check(parameters)
         if policy is not None:
-            settings["policy"] = msgspec.structs.replace(policy, needs_result=self.kind is Executor)
+            settings["policy"] = self._policy(policy)
         if self.kind is BinaryExecutor:
             made: BaseExecutor = BinaryExecutor(self.name, parameters=given, **settings)
         else:
@@ -83,6 +85,15 @@ class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
         if self.configure is not None:
             self.configure(made)
         return made
+
+    def _policy(self, asked: Policy) -> Policy:
+        """What is asked for, where it says something; else the declared one's."""
+        silent = Policy()
+        declared: Policy = self.settings.get("policy", silent)
+        fields = ((name, getattr(asked, name)) for name in Policy.__struct_fields__)
+        said = {name: value for name, value in fields if value != getattr(silent, name)}
+        is_function = self.kind is Executor or (self.kind is MPIExecutor and not self.settings.get("command"))
+        return msgspec.structs.replace(declared, **said, needs_result=is_function or declared.needs_result)
 
 
 _known: dict[str, ManagedTask] = {}

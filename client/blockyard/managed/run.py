@@ -7,8 +7,9 @@ worker.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,6 +21,7 @@ from blockyard.managed.environment import Mode, Resolved, Secret
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.executors import BinaryExecutor, Executor, MPIExecutor
 from blockyard.managed.records import ManagedResult, Output
+from blockyard.suggestion import nearest
 
 if TYPE_CHECKING:
     from blockyard.managed.documents import Document
@@ -77,13 +79,41 @@ def read_spec(spec: ManagedSpec | Mapping[str, Any]) -> ManagedSpec:
         try:
             spec = msgspec.convert(dict(spec), ManagedSpec)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"managed task: {error}") from error
+            raise ConfigError(f"managed task: {error}{_hint(str(error))}") from error
     given = [field for field in ("task", "function", "binary") if getattr(spec, field)]
     if len(given) != 1:
         raise ConfigError(f"managed task: give one of task, function, binary (found {', '.join(given) or 'none'})")
-    if spec.python and not spec.function:
-        raise ConfigError("managed task: python is for a function")
+    what = f"{given[0]} with ranks" if spec.ranks else given[0]
+    idle = [field for field, users in _USERS.items() if what not in users and getattr(spec, field)]
+    if idle:
+        users = " or ".join(_USERS[idle[0]])
+        raise ConfigError(f"managed task: {idle[0]} is for {users}, and this is {what}")
+    for name in spec.arguments:
+        if name not in spec.parameters:
+            raise ConfigError(f"managed task: arguments.{name}: no such parameter{nearest(name, spec.parameters)}")
     return spec
+
+
+_USERS: Final = {
+    "ranks": ("function with ranks", "binary with ranks"),
+    "oversubscribe": ("function with ranks", "binary with ranks"),
+    "python": ("function", "function with ranks"),
+    "arguments": ("binary",),
+    "stdin": ("binary",),
+}
+"""Fields that not everything has a use for."""
+
+
+def _hint(fault: str) -> str:
+    """The nearest name, when the fault is a field that there is not."""
+    found = _UNKNOWN.search(fault)
+    if found is None:
+        return ""
+    record = {"outputs": Output, "arguments": Argument}.get(found[2] or "", ManagedSpec)
+    return nearest(found[1], record.__struct_fields__)
+
+
+_UNKNOWN: Final = re.compile(r"unknown field `(.*?)`(?: - at `\$\.(\w+))?")
 
 
 def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
@@ -141,6 +171,8 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
             parameters=spec.parameters, policy=policy,
             **common,
         )  # fmt: skip
+    if spec.name:
+        executor.task = spec.name
     if spec.code:
         executor.code = spec.code
     for script in spec.source:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from blockyard.errors import BlockyardError
+from blockyard.errors import BlockyardError, ConfigError
 from blockyard.managed.records import Failure, OnError, WhenTasklet
 from blockyard.managed.substitution import substitute
 
@@ -32,6 +32,14 @@ class Tasklet(msgspec.Struct, frozen=True):
     set_result: bool = False
     set_summary: bool = False
     on_error: OnError = "warn"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a tasklet that would never be called, or could not be."""
+        if not callable(self.function):
+            raise ConfigError(f"tasklet: {self.function!r} is no function")
+        for field, choices in (("when", get_args(WhenTasklet)), ("on_error", get_args(OnError))):
+            if getattr(self, field) not in choices:
+                raise ConfigError(f"tasklet: {field}={getattr(self, field)!r}; give one of {', '.join(choices)}")
 
 
 class TaskletChanges(msgspec.Struct, frozen=True, kw_only=True):

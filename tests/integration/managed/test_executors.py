@@ -1,6 +1,7 @@
 """Executors with real processes: what comes of a task, what is recorded, and that nothing stays behind."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from blockyard.managed import (
     SocketCommunicator,
     TaskletChanges,
     TaskStatus,
+    register,
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
@@ -121,10 +123,26 @@ def test_how_a_program_ends_is_told_exactly() -> None:
 def test_a_program_that_can_not_run_says_why() -> None:
     found = BinaryExecutor("absent", ["/nonexistent/program"]).execute_task()
     assert (found.status, found.reason) == (TaskStatus.FAILED, "NotStarted")
-    assert "No such file" in found.message
+    assert found.message == "program '/nonexistent/program': No such file or directory; nothing was run"
     assert found.record.status == "FAILED"
     with pytest.raises(ManagedTaskFailed, match=r"'absent': FAILED.*No such file"):
         found.check()
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/nonexistent/sh\n")
+    script.chmod(0o755)
+    assert "PATH" in BinaryExecutor("absent", ["no-such-program"]).execute_task().message
+    assert "interpreter" in BinaryExecutor("script", [script]).execute_task().message
+    for executor in (
+        BinaryExecutor("folder", ["true"], directory="/nonexistent"),
+        Executor(jobs.draw, directory="/nonexistent"),
+        BinaryExecutor("stdin", ["true"], stdin="/nonexistent"),
+    ):
+        found = executor.execute_task()
+        assert found.reason == "NotStarted"
+        assert "/nonexistent" in found.message
 
 
 def test_a_shell_speaks_the_protocol_with_its_own_streams_apart() -> None:
@@ -361,12 +379,48 @@ def test_a_spec_is_run_and_a_wrong_one_refused(tmp_path: Path) -> None:
     wrongs: list[tuple[dict[str, Any], str]] = [
         ({"binary": ["x"], "function": "y"}, "give one of"),
         ({"binary": ["x"], "timeout": "soon"}, "timeout"),
-        ({"binaries": ["x"]}, "binaries"),
+        ({"binry": ["x"]}, "binry.*did you mean 'binary'"),
+        ({"binary": ["x"], "outputs": [{"name": "o", "pth": "x"}]}, "pth.*did you mean 'path'"),
+        ({"binary": ["x"], "timeout": -3}, r"timeout=-3.0; give seconds, 0 or more"),
+        ({"binary": ["x"], "grace": float("nan")}, "grace=nan"),
+        ({"binary": ["x"], "oversubscribe": True}, "oversubscribe is for function with ranks or binary with ranks"),
+        ({"function": "os:getpid", "arguments": {"a": {}}}, "arguments is for binary, and this is function"),
+        ({"binary": ["x"], "ranks": 2, "stdin": "/dev/null"}, "stdin is for binary, and this is binary with ranks"),
+        ({"task": "x", "ranks": 2}, "ranks is for"),
+        ({"binary": ["x"], "parameters": {"in": 1}, "arguments": {"inn": {}}}, "inn: no such .*did you mean 'in'"),
+        ({"function": "os.getpid"}, "write module:name"),
         ({"task": "tests.integration.managed.jobs:test-ad"}, "did you mean 'test-add'"),
     ]
     for wrong, words in wrongs:
         with pytest.raises(ConfigError, match=words):
             run_managed(wrong)
+
+
+def test_a_registered_task_keeps_what_it_declares_unless_it_is_asked_otherwise(tmp_path: Path) -> None:
+    slow = ["sh", "-c", "pwd; sleep 1000"]
+    register("test-slow", command=slow, policy=Policy(timeout=0.2), directory="/", echo=False)
+    found = run_managed({"task": "test-slow"})
+    assert (found.status, found.stdout) == (TaskStatus.TIMEDOUT, "/\n")
+    found = run_managed({"task": "test-slow", "timeout": 0.1, "directory": str(tmp_path), "name": "mine"})
+    assert (found.message, found.stdout) == ("it ran longer than 0.1 s", f"{tmp_path}\n")
+    assert found.record.task_name == "mine"
+
+
+@pytest.mark.parametrize("declare, words", [
+    (lambda: Policy(grace="x"), "grace='x'; give seconds"),  # type: ignore[arg-type]
+    (lambda: BinaryExecutor("x", ["y"], policy={"timeout": 3}), "policy: {'timeout': 3}; give a Policy"),
+    (lambda: BinaryExecutor("x", ["y"], outputs=["out"]), "outputs: 'out'"),
+    (lambda: BinaryExecutor("x", ["y"], ["pipe"]), "communicators: 'pipe'"),  # type: ignore[list-item]
+    (lambda: BinaryExecutor("x", ["y", 3]), "word 1 is 3"),  # type: ignore[list-item]
+    (lambda: BinaryExecutor("x", ["y"]).add_tasklet(print, when="befor"), "when='befor'"),  # type: ignore[arg-type]
+    (lambda: BinaryExecutor("x", ["y"]).add_tasklet(print, on_error="no"), "on_error='no'"),  # type: ignore[arg-type]
+    (lambda: BinaryExecutor("x", ["y"]).add_tasklet("f"), "'f' is no function"),  # type: ignore[arg-type]
+    (lambda: BinaryExecutor("x", ["y"]).add_hook("EXITED", "f"), "'f' is no function"),  # type: ignore[arg-type]
+    (lambda: MPIExecutor("x", 2), "give a command, or write module:name"),
+])  # fmt: skip
+def test_a_wrong_declaration_is_refused_where_it_is_made(declare: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        declare()
 
 
 def test_declaring_does_no_io_and_shares_nothing() -> None:

@@ -45,6 +45,13 @@ def test_a_result_that_says_failed_stays_failed_with_exit_code_zero() -> None:
     assert ended(at, FINE).status is TaskStatus.FAILED
 
 
+def test_a_result_with_a_status_that_there_is_not_is_no_success() -> None:
+    at, _ = course.heard(running(), Signal.TASK_RESULT, {"status": "FAILD"}, 15.0)
+    found = ended(at, FINE)
+    assert (found.status, found.reason) == (TaskStatus.FAILED, "TaskResult")
+    assert "'FAILD'" in found.message
+
+
 def test_a_signal_is_the_reason() -> None:
     assert ended(running(), Exit(signal=9)).reason == "SIGKILL"
 
