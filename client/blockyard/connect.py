@@ -194,6 +194,11 @@ def is_deserted(target: Target) -> bool:
     return not _answers(target.endpoint)
 
 
+def answers(folder: Path) -> bool:
+    """Whether an interchange listens in this state folder. Raises ConfigError when the folder is none."""
+    return _answers(of_folder(folder).endpoint)
+
+
 def _answers(endpoint: str) -> bool:
     scheme, _, rest = endpoint.partition("://")
     if scheme != "ipc":
@@ -202,4 +207,4 @@ def _answers(endpoint: str) -> bool:
         return probe.connect_ex(rest) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
-__all__ = ["BadKey", "Target", "default_client_key", "find", "is_deserted", "of_folder", "open_engine"]
+__all__ = ["BadKey", "Target", "answers", "default_client_key", "find", "is_deserted", "of_folder", "open_engine"]

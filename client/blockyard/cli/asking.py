@@ -60,4 +60,6 @@ class TaskName(click.ParamType[TaskId]):
         try:
             return TaskId(value) if isinstance(value, int) else parse_task_name(str(value))
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            is_cancel = ctx is not None and ctx.command.name == "cancel"
+            hint = f"; if that is a run, write --run {value}" if is_cancel else ""
+            self.fail(f"{error}{hint}", param, ctx)

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from blockyard.cli import managed, options, show, views
+from blockyard.cli import kept, managed, options, show, views
 from blockyard.cli.asking import Asking, TaskName, asking
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
@@ -195,7 +195,7 @@ def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
 def cancel(call: Call, tasks: tuple[TaskId, ...], pool: str, run: str) -> None:
     """Cancel tasks: those that wait at once; those that run are asked to end, and killed when they do not."""
     check_choice(tasks, pool, run)
-    with asking(call) as interchange:
+    with kept.asking_about(call, run) if run and not pool else asking(call) as interchange:
         cancel_chosen(interchange, call.settings.output, tasks, pool, run)
 
 

@@ -12,16 +12,14 @@ from typing import Any
 import click
 import msgspec
 
-from blockyard import config, connect
-from blockyard.cli import options, show, views
+from blockyard import config
+from blockyard.cli import kept, options, show, views
 from blockyard.cli.asking import Asking, asking
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
-from blockyard.errors import BlockyardError, ConfigError
+from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
-from blockyard.pidfile import holder_of
 from blockyard.remote import RemoteEngine
-from blockyard.state_folder import state_home
 from blockyard.suggestion import nearest
 from blockyard.wire import control
 from blockyard.workflow import files, running
@@ -109,24 +107,16 @@ def _trace(path: Path, scale: float, *, execute: bool) -> Document:
 def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: bool) -> Iterator[running.Engine]:
     """The profile's interchange if one is running there, else one of our own, whose journal is the run's, with one
     block of so many workers and nodes."""
-    if workers is None:
-        try:
-            target = connect.find(None, call.settings)
-        except ConfigError:
-            if "profile" in call.settings.places:
-                raise
-        else:
-            folder = target.folder
-            if "profile" in call.settings.places or folder is None or holder_of(folder) is not None:
-                with asking(call) as interchange:
-                    yield interchange.engine
-                return
+    if workers is None and not kept.is_needed(call):
+        with asking(call) as interchange:
+            yield interchange.engine
+        return
     if detach:
         raise click.UsageError("--detach needs an interchange that goes on: blockyard local up, then say it again")
     from blockyard.client import Client  # what starts systems, which most commands do not
 
     each = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes)
-    with Client.local(each, nodes_per_block=nodes, folder=state_home() / "workflows" / name) as client:
+    with Client.local(each, nodes_per_block=nodes, folder=kept.folder_of(name)) as client:
         assert isinstance(client._engine, RemoteEngine)
         yield client._engine
 
@@ -182,6 +172,8 @@ def _show_end(call: Call, started: running.WorkflowRun) -> int:
 @options.pass_call
 def runs(call: Call, limit: int) -> None:
     """List the workflow runs that the interchange keeps, youngest first."""
+    if kept.is_needed(call):
+        raise kept.refuse(kept.names())
     with asking(call) as interchange:
         found = interchange.ask(control.Runs(limit), control.RunsAre).runs
     view = views.RunsView(runs=[_run_view(one) for one in found])
@@ -199,7 +191,7 @@ def runs(call: Call, limit: int) -> None:
 @options.pass_call
 def steps(call: Call, run: str, states: tuple[str, ...], limit: int, watch: bool) -> None:  # noqa: FBT001
     """List the steps of a run: how each stands, why it failed or was skipped, what it declared."""
-    with asking(call) as interchange:
+    with kept.asking_about(call, run) as interchange:
         while True:
             seen = interchange.ask(control.Run(run, [one.capitalize() for one in states], limit), control.RunIs)
             view = views.StepsView(run=_run_view(seen.line), steps=[_step_view(one) for one in seen.steps])
@@ -221,7 +213,7 @@ def logs(call: Call, run: str, step: str) -> None:
     """Show the end of what a step of a run has printed, as far as its manager keeps it."""
     from blockyard.cli.tasks import show_output
 
-    with asking(call) as interchange:
+    with kept.asking_about(call, run) as interchange:
         show_output(interchange, call.settings.output, _task_of(interchange, run, step))
 
 
@@ -245,8 +237,9 @@ def retry(call: Call, path: Path, name: str, arguments: tuple[str, ...]) -> int:
     document = files.read_run(path)
     name = name or document.metadata.name
     spec = running.checked(document.spec, name, _arguments(document, arguments))
-    with asking(call) as interchange:
-        again = running.retry(interchange.engine, spec, name)
+    sys.path.insert(0, os.getcwd())  # as run does
+    with _engine(call, name, None, spec.nodes_wanted, detach=False) as engine:
+        again = running.retry(engine, spec, name)
         again.wait(on_look=_progress(call))
         return _show_end(call, again)
 
@@ -271,7 +264,7 @@ def resume(call: Call, run: str) -> None:
 
 
 def _hold(call: Call, run: str, *, held: bool, running: bool = False) -> None:
-    with asking(call) as interchange:
+    with kept.asking_about(call, run) as interchange:
         count = interchange.ask(control.HoldRun(run, held, running), control.Done).count
     what = "suspended" if held else "goes on"
     show.answer(call.settings.output, views.CountView(count=count), f"run {run!r} {what}")
@@ -311,8 +304,13 @@ def _step_view(line: control.StepLine) -> views.StepView:
 
 
 def _step_table(lines: list[views.StepView]) -> show.Table:
-    rows = [(one.step, one.state, show.seconds_of(one.seconds), one.task, _says(one)) for one in lines]
+    rows = [(one.step, one.state, _time(one), one.task, _says(one)) for one in lines]
     return show.Table(("STEP", "STATE", "TIME>", "TASK", "SAYS"), rows, "no steps")
+
+
+def _time(step: views.StepView) -> str:
+    """What it took or has taken; nothing of what has not begun, or whose parts take it."""
+    return show.seconds_of(step.seconds) if step.seconds or step.state in ("Succeeded", "Failed") else ""
 
 
 def _says(step: views.StepView) -> str:

@@ -524,6 +524,7 @@ class StepLine(Record, frozen=True):
     state: str
     """'Waiting', 'Queued', 'Running', 'Stopped', 'Succeeded', 'Skipped', 'Failed' or 'Cancelled'."""
     seconds: float = 0.0
+    """That its last try took, or has been with a worker's manager; 0 of a sweep whose parts run."""
     message: str = ""
     outputs: bytes = b""
     """JSON object, or nothing."""

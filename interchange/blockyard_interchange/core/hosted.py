@@ -246,7 +246,7 @@ def _describe(state: State, found: Hosted, question: asked.Run, now: float) -> a
         if len(steps) >= question.limit:
             break
         if not question.states or _state(state, found, mark) in question.states:
-            steps.append(_step(state, found, mark))
+            steps.append(_step(state, found, mark, now))
     return asked.RunIs(line, steps)
 
 
@@ -274,6 +274,8 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
         task = tasks.get(name)
         if task is None or task.state is TaskState.ENDED:
             ended.append(name)
+        elif task.waiting and task.state is TaskState.ASSIGNED:
+            in_state[TaskState.WAITING] += 1
         else:
             in_state[task.state] += 1
     succeeded = 0
@@ -307,10 +309,14 @@ def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
         return found.seen.get(mark.name, "Failed")  # its pool keeps no journal, and the interchange was restarted
     if task.state is TaskState.ENDED:
         return triggers.state_word(triggers.status_of(task))
-    return "Stopped" if holding.is_stopped(state, task) else _OPEN_WORDS[task.state]
+    if holding.is_stopped(state, task):
+        return "Stopped"
+    if task.waiting and task.state is TaskState.ASSIGNED:  # with a manager, behind what it waits for
+        return _OPEN_WORDS[TaskState.WAITING]
+    return _OPEN_WORDS[task.state]
 
 
-def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:
+def _step(state: State, found: Hosted, mark: asked.StepMark, now: float) -> asked.StepLine:
     task = state.tasks.get(TaskId(mark.task))
     word = _state(state, found, mark)
     if task is None:
@@ -320,4 +326,5 @@ def _step(state: State, found: Hosted, mark: asked.StepMark) -> asked.StepLine:
         message = failure.message if failure is not None and status is not Status.DONE else ""
         return asked.StepLine(mark.name, task.id, word, task.outcome.seconds, message, task.outcome.outputs)
     parts = len(task.needs) if task.state is TaskState.JOINING else 0
-    return asked.StepLine(mark.name, task.id, word, parts=parts, open_parts=task.waiting if parts else 0)
+    seconds = max(0.0, now - task.since) if task.state is TaskState.ASSIGNED and not task.waiting else 0.0
+    return asked.StepLine(mark.name, task.id, word, seconds, parts=parts, open_parts=task.waiting if parts else 0)

@@ -1,7 +1,5 @@
 """Workflows on a real interchange of this machine: from files and from Python, through the command line, and again."""
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,15 +16,6 @@ from tests.integration.processes import wait_until
 from tests.machine import ROOT
 
 EXAMPLES = ROOT / "examples" / "workflows"
-
-
-@pytest.fixture(autouse=True)
-def empty_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A user who never used Blockyard, with a short home: paths of sockets are limited."""
-    with tempfile.TemporaryDirectory(prefix="by-") as home:
-        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-            monkeypatch.setenv(name, str(Path(home, name[4])))
-        yield
 
 
 def numbers(n: int) -> dict[str, object]:

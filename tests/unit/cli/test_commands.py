@@ -163,3 +163,8 @@ def test_a_missing_deployable_is_an_error_with_the_pip_line(
     monkeypatch.setitem(__import__("sys").modules, "blockyard_interchange.journal.opening", None)
     assert rim.run(["journal", "check", "memory:"]) == Exit.NOT_INSTALLED
     assert "pip install 'blockyard[interchange]'" in capsys.readouterr().err
+
+
+def test_who_cancels_a_run_by_its_name_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rim.run(["cancel", "flow"]) == Exit.USAGE
+    assert "if that is a run, write --run flow" in capsys.readouterr().err

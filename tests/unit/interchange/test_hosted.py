@@ -64,6 +64,18 @@ def test_a_run_goes_on_when_who_started_it_has_gone_and_is_there_to_be_asked_abo
     assert bench.task(number(1)).outcome is not None
 
 
+def test_a_step_that_runs_tells_for_how_long_and_what_is_behind_it_waits() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.ask(CHAIN, control.Done)
+    bench.turn()
+    assert len(manager.assigned()) == 2, "the second travels behind the first"
+    bench.turn(0.5)
+    seen = client.ask(control.Run(RUN), control.RunIs)
+    assert [(one.state, one.seconds) for one in seen.steps] == [("Running", pytest.approx(0.5)), ("Waiting", 0.0)]
+    assert seen.line.counts == {"Running": 1, "Waiting": 1}
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_steps_of_one_group_have_their_own_names(restart: bool) -> None:
     bench = Bench(monitoring=True)

@@ -1,0 +1,91 @@
+"""Runs that `blockyard run` made with workers of its own: their interchange, while they go on and afterwards."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import msgspec
+
+from blockyard import connect, nearness
+from blockyard.cli.asking import Asking, asking
+from blockyard.cli.exits import NotFound
+from blockyard.cli.options import Call
+from blockyard.errors import BrokenBlockyard, ConfigError
+from blockyard.pidfile import holder_of
+from blockyard.private_files import write_private
+from blockyard.state_folder import INTERCHANGE_SETTINGS, lock_folder, state_home
+from blockyard.suggestion import nearest
+
+_STOP_SECONDS = 5.0
+
+
+def folder_of(run: str) -> Path:
+    """Where `blockyard run` keeps a run's journal."""
+    return state_home() / "workflows" / run
+
+
+def names() -> list[str]:
+    """Of the runs that are kept."""
+    return sorted(path.parent.name for path in folder_of("").glob(f"*/{INTERCHANGE_SETTINGS}"))
+
+
+def is_needed(call: Call) -> bool:
+    """Whether the settings lead to no interchange, so that runs are kept by themselves.
+
+    Raises ConfigError when they name one that is none.
+    """
+    is_named = "profile" in call.settings.places
+    try:
+        folder = connect.find(None, call.settings).folder
+    except ConfigError:
+        if is_named:
+            raise
+        return True
+    return not is_named and folder is not None and holder_of(folder) is None
+
+
+@contextmanager
+def asking_about(call: Call, run: str) -> Iterator[Asking]:
+    """The interchange that knows a run: that of the settings or, where none runs, the run's own.
+
+    Raises NotFound when there is no such run either.
+    """
+    if not is_needed(call):
+        with asking(call) as interchange:
+            yield interchange
+        return
+    if run not in (known := names()):
+        raise NotFound(
+            f"no interchange runs here, and 'blockyard run' keeps no run {run!r}{nearest(run, known)}; runs on another "
+            "interchange are found by --profile"
+        )
+    folder = folder_of(run)
+    with nullcontext() if connect.answers(folder) else _reopened(folder), asking(call, folder) as interchange:
+        yield interchange
+
+
+def refuse(known: list[str]) -> BrokenBlockyard:
+    """What is wrong with a question about all runs where no interchange runs."""
+    listed = f"; 'blockyard run' keeps {', '.join(known)}: blockyard steps {known[0]}" if known else ""
+    return BrokenBlockyard(f"no interchange runs here{listed}. 'blockyard local up' starts one")
+
+
+@contextmanager
+def _reopened(folder: Path) -> Iterator[None]:
+    """Its interchange, without workers: nothing of the run goes on meanwhile."""
+    from blockyard.interchange_process import InterchangeProcess  # what starts systems, which most commands do not
+
+    lock = lock_folder(folder)
+    path = folder / INTERCHANGE_SETTINGS
+    settings = msgspec.json.decode(path.read_bytes())
+    write_private(path, msgspec.json.encode(settings | {"parent": os.getpid()}))
+    nearness.ensure(Path(settings["core"]["blobs"]))
+    interchange = InterchangeProcess(folder)
+    interchange.start()
+    try:
+        interchange.begin()
+        yield
+    finally:
+        interchange.stop(_STOP_SECONDS)
+        os.close(lock)
