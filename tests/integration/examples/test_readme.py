@@ -1,4 +1,4 @@
-"""The README's first task runs as it stands there, and so does the example of files."""
+"""The README's first task runs as it stands there, and so do the examples of the client and of files."""
 
 import re
 import subprocess
@@ -25,3 +25,13 @@ def test_the_example_of_files_prints_what_it_should(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["3", "3"]
+
+
+def test_the_example_of_the_client_prints_what_it_should(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_text(), re.DOTALL)
+    (tmp_path / "client.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "client.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["8", "[16, 16]"]
