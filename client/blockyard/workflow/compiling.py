@@ -159,7 +159,8 @@ class _Compiler:
         before: object = None
         kind = b""
         for name, step in steps.items():
-            if (said := (_OF_KIND(step), len(self._given[name]))) != before or step.when or step.sweep is not None:
+            said = (_OF_KIND(step), len(self._given[name])) if not step.when and step.sweep is None else None
+            if said is None or said != before:
                 before, kind = said, self._kind(step, step.trigger, needs[name])
             kinds[name] = kind
         return kinds

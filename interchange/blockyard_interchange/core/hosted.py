@@ -83,12 +83,13 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     where = f"run {order.run!r}"
     wrong = submit.groups_fault(state, session, order.groups, where, asker)
     if wrong is not None:
+        # Said once more by the steps' names, while all is as it was: a run that is in order has no need of the table.
+        names = {mark.task: mark.name for mark in order.steps}
+        named = submit.groups_fault(state, session, order.groups, where, asker, names)
         functions.forget_unused(state, [function.id for function in order.functions])
         if found is None:
             sessions.remove(state, session)
-        # Said once more by the steps' names: a run that is in order has no need of the table.
-        names = {mark.task: mark.name for mark in order.steps}
-        return Fault(*(submit.groups_fault(state, session, order.groups, where, asker, names) or wrong))
+        return Fault(*(named or wrong))
     at = submit.stamp(state, now)
     if found is None:
         found = state.hosted[order.run] = Hosted(order.run, session, order.digest, at)

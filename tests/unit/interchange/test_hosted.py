@@ -302,6 +302,8 @@ def test_what_is_wrong_with_a_run_is_said_and_leaves_nothing() -> None:
     assert "1 to 320 characters" in client.is_refused(order(("a", ()), run="")).message
     refused = client.is_refused(order(("a", ()), ("b", ()), pool="nowhere")).message
     assert refused.startswith("run 'pipeline', step 'a': unknown pool 'nowhere'")
+    refused = client.is_refused(order(("a", ()), ("b", ()), cores=99.0)).message
+    assert refused.startswith("run 'pipeline', step 'a': cores=99 was asked for")
     assert "needs itself or a later one" in client.is_refused(order(("a", (1,)), ("b", ()))).message
     strange = control.StartRun(RUN, b"1", [a_function()], [], [control.StepMark("a", 7)])
     assert "step 'a' is none of its tasks" in client.is_refused(strange).message

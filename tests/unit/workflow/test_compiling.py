@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,13 @@ def test_a_step_with_options_of_its_own_has_a_group_of_its_own() -> None:
     order = compiled({"name": "s"}, *({"name": f"s{place}", **one} for place, one in enumerate(options)), {"name": "t"})
     assert names(order) == [["s", "t"], *([f"s{place}"] for place in range(len(options)))]
     assert order.groups[1].spec.timeout == 3.0
+
+
+@pytest.mark.parametrize("own", [{"when": "1 == 2"}, {"sweep": {"range": 2}}])
+def test_a_step_behind_one_with_a_condition_or_a_sweep_has_none_of_it(own: dict[str, Any]) -> None:
+    order = compiled({"name": "first", **own}, {"name": "plain"})
+    assert names(order) == [["first"], ["plain"]]
+    assert (order.groups[1].spec.condition, order.groups[1].spec.name) == (None, "")
 
 
 def test_what_has_succeeded_is_left_out_and_needed_all_the_same() -> None:
