@@ -543,8 +543,11 @@ class BaseExecutor(ABC):
     def _plain_parameters(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in self.parameters.items()}
 
+    def _tell(self, record: AnalysisConfig) -> None:
+        telling.tell(record, self.folder, self.streams)
+
     def _store(self, record: AnalysisConfig) -> None:
-        for keep in (telling.tell, self.store_configuration):
+        for keep in (self._tell, self.store_configuration):
             try:
                 keep(record)
             except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task

@@ -1,26 +1,37 @@
-"""Tells the history what a managed task runs with: its record, in the size that the wire takes."""
+"""Tells the history what a managed task runs with, its record in the size that the wire takes, and where it printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from blockyard import this_try
+from blockyard.managed.capture import Stream
 from blockyard.managed.records import AnalysisConfig
-from blockyard.wire.monitoring import MAX_CONFIG_BYTES, MAX_NAME, Config, clipped, micros
+from blockyard.wire.monitoring import MAX_CONFIG_BYTES, MAX_NAME, MAX_TEXT, Config, File, clipped, micros
 
 _MOST_OUTPUTS: Final = 100
 _change = msgspec.structs.replace
 
 
-def tell(record: AnalysisConfig) -> None:
-    """Tell it, if this is a task with monitoring. Raises OSError when the worker's manager is gone."""
+def tell(record: AnalysisConfig, folder: str, streams: Sequence[Stream]) -> None:
+    """Tell it, if this is a task with monitoring, and at its end what it printed to files in `folder`.
+
+    Raises OSError when the worker's manager is gone.
+    """
     around = this_try.here()
-    if around is not None:
-        lease = around.lease()
-        around.tell(config_of(record, lease.task, lease.epoch))
+    if around is None:
+        return
+    lease, at_us = around.lease(), micros(record.ended)
+    kept = [
+        File(lease.task, lease.epoch, one.name, clipped(os.path.join(folder, one.name), MAX_TEXT), size, at_us)
+        for one in streams
+        if at_us and (size := one.total_bytes - one.unkept_bytes)
+    ]
+    around.tell(config_of(record, lease.task, lease.epoch), *kept)
 
 
 def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:

@@ -26,6 +26,8 @@ MAX_CONFIG_BYTES: Final = 256 * 1024
 """Of the record of a managed task, as JSON."""
 MAX_PART_BYTES: Final = 256 * 1024
 """Of an artefact, in one record."""
+PRINTED: Final = "printed"
+"""`File.kind` of what a try wrote to either stream, and its manager keeps the end of."""
 MAX_NAME: Final = 256
 MAX_TEXT: Final = 4096
 
@@ -244,7 +246,7 @@ class File(Record, tag=9, frozen=True):
     task: TaskNumber
     epoch: Epoch
     kind: Name
-    """``input``, ``output``, ``stdout`` or ``stderr``."""
+    """``input``, ``output``, ``stdout`` or ``stderr``; or `PRINTED`, and then `path` is a command that shows it."""
     path: Text
     """Or its URL, without secrets."""
     size_bytes: Count = 0

@@ -1,5 +1,7 @@
 """Tasks of these tests."""
 
+import os
+import signal
 import time
 
 import blockyard
@@ -16,6 +18,18 @@ def fails(number: int) -> None:
 def naps(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def prints(path: str) -> None:
+    """By the way of a program, then on until the file is there."""
+    os.system("echo from a shell")  # its output goes past Python's streams
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def prints_and_dies() -> None:
+    print("last words", flush=True)  # noqa: T201 - that it printed is looked for
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def says_and_fails(words: str) -> None:

@@ -18,7 +18,8 @@ import pytest
 
 from blockyard import Client
 from blockyard.cli.exits import Exit
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, TaskLost
+from blockyard.managed import run_managed
 from blockyard.monitoring import Monitoring
 from blockyard.radios import FilesystemRadio, InterchangeRadio, RadioConfig, UdpRadio, ZmqRadio
 from tests.contract.monitoring.databases import SqliteDatabase
@@ -73,6 +74,31 @@ def test_what_a_task_says_has_happened_is_in_the_database(tmp_path: Path, histor
     ((name,),) = history.ask('SELECT task_id FROM "task"')
     found = history.ask("SELECT kind, subject, text FROM events ORDER BY at_us")
     assert found == [("begun", name, '{"place":0}'), ("begun", name, '{"place":1}'), ("half done", name, '{"place":2}')]
+
+
+def test_where_the_output_of_tasks_is_stands_in_the_database(tmp_path: Path, history: SqliteDatabase) -> None:
+    def where(name: str) -> list[tuple[Any, ...]]:
+        return history.ask(f"SELECT task_stdout, task_stderr FROM \"task\" WHERE task_func_name LIKE '%{name}'")
+
+    program = {"binary": ["sh", "-c", "echo 1; echo 2 >&2"], "step": "program"}
+    with Client.local(workers=1, folder=tmp_path / "state", monitoring=history.url) as client:
+        client.submit(jobs.twice, 1).result(WITHIN)
+        client.submit(run_managed, {**program, "folder": str(tmp_path / "kept")}).result(WITHIN)
+        with pytest.raises(TaskLost):
+            client.options(idempotent=False).submit(jobs.prints_and_dies).result(WITHIN)
+        runs = client.submit(jobs.prints, str(tmp_path / "go"))
+        wait_until("tasks are in the database", lambda: ended(history), bool)
+        try:
+            wait_until("it is told while it runs", lambda: where("prints"), lambda rows: bool(rows and rows[0][0]))
+        finally:
+            (tmp_path / "go").touch()
+        runs.result(WITHIN)
+    assert where("twice") == [(None, None)]
+    assert where("run_managed") == [(str(tmp_path / "kept" / "stdout"), str(tmp_path / "kept" / "stderr"))]
+    for name in ("prints", "prints_and_dies"):
+        ((stdout, stderr),) = where(name)
+        ((task,),) = history.ask(f"SELECT task_id FROM \"task\" WHERE task_func_name LIKE '%{name}'")
+        assert stdout == stderr == f"blockyard output {task}"
 
 
 def test_a_message_is_in_the_database_soon_and_a_long_task_is_seen_running(

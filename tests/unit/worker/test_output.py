@@ -44,6 +44,14 @@ def test_all_that_is_dropped_is_counted_and_stays_so(outputs: Outputs) -> None:
     assert outputs.dropped_bytes == 30
 
 
+def test_each_try_that_prints_is_told_once(outputs: Outputs) -> None:
+    told: list[tuple[int, int]] = []
+    outputs.on_first = told.append
+    for name, data in (((1, 1), b"one"), ((2, 1), b""), ((1, 1), b"more"), ((1, 2), b"again")):
+        outputs.add(name, data)
+    assert told == [(1, 1), (1, 2)]
+
+
 def test_what_stands_before_a_mark_belongs_to_its_task(outputs: Outputs, stream: Stream) -> None:
     os.write(stream.writer, b"one\n" + mark(1) + b"two\n" + mark(2) + b"begun")
     stream.read(running(3))

@@ -109,6 +109,7 @@ class Loop:
         """Tell by it what tries use; call it before `run`."""
         self._report = report
         self._core.state.uses_told = report.uses_told
+        self._outputs.on_first = report.on_printed
         report.watch(self._children)
 
     def run(self, wakeup: int, supervisor: int | None = None) -> do.Exit:
@@ -133,6 +134,7 @@ class Loop:
                 if self._dealer in ready:
                     self._hear_interchange()
                 self._watch_memory()
+                self._tell_printed()
         return self._exit
 
     # --- events
@@ -145,6 +147,8 @@ class Loop:
         for child in self._children.values():
             if child.backlog and not child.send_more():
                 due = min(due, now + RETRY_SECONDS)
+        if self._report is not None:
+            due = min(due, self._report.due)
         if self._unsent:
             due = min(due, now + (RETRY_SECONDS if now < self._retry_fast_until else SLOW_RETRY_SECONDS))
         return max(0.0, due - now)
@@ -290,6 +294,11 @@ class Loop:
 
     def _watches_memory(self) -> bool:
         return bool(self._settings.memory_per_worker or self._settings.max_rss or self._core.state.limits_memory)
+
+    def _tell_printed(self) -> None:
+        """Of tries that go on; those that end have outcomes that take it along."""
+        if self._report is not None and time.monotonic() >= self._report.due:
+            self._core.state.told += self._report.uses_told()
 
     def _watch_memory(self) -> None:
         now = time.monotonic()

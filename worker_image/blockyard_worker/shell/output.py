@@ -29,12 +29,18 @@ class Outputs:
         self._dropped: dict[Name, int] = {}
         self.dropped_bytes = 0
         """Of all tails, ever."""
+        self.on_first: Callable[[Name], None] | None = None
+        """Is told of each try that has printed something, once as long as its tail is kept."""
 
     def add(self, name: Name, data: bytes | bytearray | memoryview) -> None:
         """More output of a try."""
         if not data:
             return
-        tail = self._tails.setdefault(name, bytearray())
+        tail = self._tails.get(name)
+        if tail is None:
+            tail = self._tails[name] = bytearray()
+            if self.on_first is not None:
+                self.on_first(name)
         self._tails.move_to_end(name)
         tail += data
         surplus = len(tail) - self._tail_bytes

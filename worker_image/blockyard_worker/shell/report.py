@@ -1,10 +1,12 @@
-"""What a manager tells of its tries: what each used, and samples of those that run. Not there without a radio.
+"""What a manager tells of its tries: what each used, where what it printed is, and samples of those that run. Not there
+without a radio.
 
 One thread looks at all running tries together. What workers measured is told when the outcomes go that it belongs to,
 as one message, and in the same frame when the radio is the interchange's.
 """
 
 import logging
+import math
 import os
 import threading
 import time
@@ -15,11 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.errors import ConfigError
+from blockyard.ids import TaskId, task_name
 from blockyard.radios import InterchangeRadio, RadioConfig, from_json
 from blockyard.radios.config import RadioSender
 from blockyard.radios.interchange import Outbox
 from blockyard.this_try import Way
-from blockyard.wire.monitoring import Resources, Sample, WorkerTasks, micros
+from blockyard.wire.monitoring import PRINTED, File, Resources, Sample, WorkerTasks, micros
 from blockyard_worker.core.state import Policy
 from blockyard_worker.shell.child import Child
 from blockyard_worker.shell.sampling import sample
@@ -28,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 _MOST_PASSING_BYTES: Final = 2 * 1024 * 1024
 """Of samples and lines of tasks, while the interchange is away."""
+_PRINTED_BYTES: Final = 100
+"""Of a record that says where the output is, about."""
+_PRINTED_SECONDS: Final = 1.0
+"""So long it waits for an outcome that takes it along."""
 _ENOUGH_BYTES: Final = 32 * 1024
 """Of what tries used: with so many a message goes without waiting for more, for radios carry no large ones."""
 
@@ -46,8 +53,10 @@ class Report:
         self._uses, self._told = _sender(radio, f"manager:{policy.manager}")
         self._samples, self._passing = _sender(radio, f"sampler:{policy.manager}", _MOST_PASSING_BYTES)
         self._radio = radio
-        self._waiting: list[WorkerTasks] = []
+        self._waiting: list[WorkerTasks | File] = []
         self._waiting_bytes = 0
+        self.due = math.inf
+        """When `uses_told` shall be asked though there is no outcome, by the monotonic clock."""
         self._bulk: tuple[RadioSender, Outbox | None] | None = None
         """Made when there is something for it."""
         self._ending = threading.Event()
@@ -58,6 +67,16 @@ class Report:
         encoded: Any = msgspec.Raw(uses)  # to be read by the hub, which trusts neither this process nor the worker
         self._waiting.append(WorkerTasks(*self._at, child.number, child.pid or 0, child.accelerators, encoded))
         self._waiting_bytes += len(uses)
+        if self._waiting_bytes > _ENOUGH_BYTES:
+            self._send_uses()
+
+    def on_printed(self, name: tuple[int, int]) -> None:
+        """Keep that this try (task, epoch) printed something, until `uses_told`."""
+        task, epoch = name
+        command = f"blockyard output {task_name(TaskId(task))}"
+        self._waiting.append(File(task, epoch, PRINTED, command, at_us=micros(time.time())))
+        self._waiting_bytes += _PRINTED_BYTES
+        self.due = min(self.due, time.monotonic() + _PRINTED_SECONDS)
         if self._waiting_bytes > _ENOUGH_BYTES:
             self._send_uses()
 
@@ -107,7 +126,7 @@ class Report:
     def _send_uses(self) -> None:
         if self._waiting:
             self._uses.send(self._waiting, at=time.time())
-            self._waiting, self._waiting_bytes = [], 0
+            self._waiting, self._waiting_bytes, self.due = [], 0, math.inf
 
     def _watch(self, children: Mapping[int, Child]) -> None:
         try:
