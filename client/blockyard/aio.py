@@ -16,12 +16,18 @@ class Submits(Protocol):
 
     def submit_many(self, fn: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]: ...
 
+    def options(self, **changes: Any) -> "Submits": ...
+
 
 class AsyncClient:
     """Made by ``client.asyncio``. Belongs to no event loop until it is used in one."""
 
     def __init__(self, client: Submits) -> None:
         self._client = client
+
+    def options(self, **changes: Any) -> "AsyncClient":
+        """A view whose tasks have other options, as `Client.options`."""
+        return AsyncClient(self._client.options(**changes))
 
     async def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Run a task and return its result. At the limit of unfinished tasks it waits without holding up the loop."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
     from blockyard.aio import AsyncClient
+    from blockyard.blocks.blockless import BlocklessExecutor
     from blockyard.blocks.executor import BlockExecutor
     from blockyard.blocks.pool import LocalPool
     from blockyard.engine import Engine
@@ -346,14 +347,18 @@ class Client(Submitter):
             raise ConfigError("reattach: threads of this process have no run that outlives them")
         return self._remote.reattach()
 
-    def pool(self, name: str = "default") -> BlockExecutor:
-        """The handle on the blocks of one of this client's own pools.
+    def pool(self, name: str = "default") -> BlockExecutor | BlocklessExecutor:
+        """The handle on the blocks of one of this client's own pools; on threads of this process, one without blocks.
 
         Raises UnknownPool with the nearest name.
         """
-        if self._system is None:
-            raise UnknownPool(f"pool {name!r}: this client started no pools; those of others are theirs to handle")
-        return self._system.pool(name)
+        if self._system is not None:
+            return self._system.pool(name)
+        from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
+
+        if isinstance(self._engine, ThreadedEngine):
+            return self._engine.pool(name, Submitter(self._engine, self._options))
+        raise UnknownPool(f"pool {name!r}: this client started no pools; those of others are theirs to handle")
 
     def events(
         self, *, kinds: Iterable[str] = (), pools: Iterable[str] = (), runs: Iterable[str] = (), after: str = ""

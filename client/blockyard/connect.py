@@ -91,8 +91,9 @@ def _of_profile(name: str, settings: config.Settings) -> Target:
             return of_folder(config.system_folder(name), name)
         known = {*settings.profiles, *config.systems()}
         hint = nearest(name, known) if known else "; there is none yet"
+        hint += "" if hint.endswith("?") else "."
         raise ConfigError(
-            f"profile {name!r} is unknown{hint}. Start one here with 'blockyard local up --name {name}', or add a "
+            f"profile {name!r} is unknown{hint} Start one here with 'blockyard local up --name {name}', or add a "
             f"table [profiles.{name}] to {config.user_file()}"
         )
     if profile.folder:

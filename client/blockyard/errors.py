@@ -7,7 +7,18 @@ use Blockyard and fail with one of them.
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import BrokenExecutor
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+
+def anew(error: E) -> E:
+    """The same error to be raised once: one that is raised again and again collects the traceback of each time."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 class BlockyardError(Exception):

@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Any, Final, TypeVar
 
 from blockyard.errors import BlockyardError, DependencyError, NotLoadable
+from blockyard.ids import TaskId, task_name
 from blockyard.payload import dump_value, load_error, load_value, packed_bytes, reduce_dependency
 from blockyard.payload.layout import Buffer
 from blockyard.waiting import Waiter, ended_first
@@ -192,7 +193,7 @@ class TaskFuture(Future[T]):
             shown = f", {'raised' if ending in _FAILURES else 'returned'}"
             if ending is _VALUE or ending is _EXCEPTION:
                 shown += f" {type(self._body).__name__}"
-        return f"<{type(self).__name__} task={self.task} {self.state}{shown}>"
+        return f"<{type(self).__name__} task={task_name(TaskId(self.task))} {self.state}{shown}>"
 
     def __reduce_ex__(self, protocol: object) -> Any:
         return reduce_dependency(self)
@@ -325,7 +326,7 @@ class TaskFuture(Future[T]):
                 return False
             if self._state is not PENDING:
                 LOGGER.critical("Future %s in unexpected state: %s", id(self), self._state)
-                msg = f"the future of task {self.task} cannot start: it is {self.state}"
+                msg = f"the future of task {task_name(TaskId(self.task))} cannot start: it is {self.state}"
                 raise RuntimeError(msg)
             self._state = RUNNING
             return True
@@ -455,7 +456,7 @@ def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
     except BlockyardError as error:
         return _EXCEPTION, error
     except OSError as error:
-        problem = NotLoadable(f"the result of task {task} could not be read: {error}")
+        problem = NotLoadable(f"the result of task {task_name(TaskId(task))} could not be read: {error}")
         problem.__cause__ = error
         return _EXCEPTION, problem
 
@@ -473,15 +474,16 @@ def ended_in_words(future: TaskFuture[Any]) -> str:
 def dependency_error(future: TaskFuture[Any]) -> DependencyError:
     """Return the error of a call that needs a task which has failed; in a chain of them it names the first."""
     task = future.task
+    name = task_name(TaskId(task))
     if future.cancelled():
-        message = f"task {task}, which this one needs, was cancelled"
+        message = f"task {name}, which this one needs, was cancelled"
         return DependencyError(message, task, "concurrent.futures.CancelledError")
     cause = future.exception()
     if isinstance(cause, DependencyError):
         return DependencyError(str(cause), cause.task, cause.cause_type)
     kind = type(cause)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    failure = DependencyError(f"task {task}, which this one needs, failed: {kind.__qualname__}: {cause}", task, name)
+    message = f"task {name}, which this one needs, failed: {kind.__qualname__}: {cause}"
+    failure = DependencyError(message, task, f"{kind.__module__}.{kind.__qualname__}")
     failure.__cause__ = cause
     return failure
 

@@ -133,7 +133,7 @@ class RemoteEngine:
             )
             self._link.stop(linger=0)
         if self._broken is not None:
-            raise self._broken
+            raise errors.anew(self._broken)
         assert self._welcome is not None
         return self._welcome
 
@@ -273,7 +273,7 @@ class RemoteEngine:
 
     def _spec(self, options: Options, fn: Callable[..., Any]) -> tuple[TaskSpec, Function]:
         if self._refused and options.pool in self._refused:
-            raise self._refused[options.pool]
+            raise self._refused[options.pool].with_traceback(None)
         return self._packer.spec(options, fn)
 
     def _memos(self, options: Options, fn: Callable[..., Any], calls: Iterable[Call]) -> list[list[bytes]]:
@@ -295,7 +295,7 @@ class RemoteEngine:
 
     def _check_open(self) -> None:
         if self._broken is not None:
-            raise self._broken
+            raise errors.anew(self._broken)
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
@@ -350,7 +350,7 @@ class RemoteEngine:
         """The link is of no use any more: every future says why."""
         self._broken = cause if isinstance(cause, errors.BlockyardError) else errors.BrokenBlockyard(str(cause))
         futures = self._unfinished.give_up()
-        self.home.complete([(future, Ending.EXCEPTION, self._broken) for future in futures])
+        self.home.complete([(future, Ending.EXCEPTION, errors.anew(self._broken)) for future in futures])
         self._questions.fail_all(self._broken)
         self._arrived.set()
 
@@ -363,7 +363,7 @@ class RemoteEngine:
     def begin(self, question: control.Question) -> "Future[control.Answer]":
         """Ask without waiting. Raises BrokenBlockyard when there is no connection any more."""
         if self._broken is not None:
-            raise self._broken
+            raise errors.anew(self._broken)
         return self._questions.begin(question)
 
     def say(self, at_us: int, name: str, text: str) -> bool:
@@ -529,7 +529,7 @@ class RemoteEngine:
 
     def _raise_broken(self, _: object) -> None:
         if self._broken is not None:
-            raise self._broken
+            raise errors.anew(self._broken)
 
 
 def _know(futures: list[TaskFuture[Any]], memos: list[list[bytes]]) -> None:

@@ -1,11 +1,18 @@
 """The thread engine in the shape that `Client` wants."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from blockyard.errors import UnknownPool
 from blockyard.futures import FutureHome, TaskFuture
 from blockyard.options import Options
 from blockyard.threads import ThreadEngine
+
+if TYPE_CHECKING:
+    from blockyard.blocks.blockless import BlocklessExecutor
 
 
 class ThreadedEngine:
@@ -13,6 +20,8 @@ class ThreadedEngine:
 
     def __init__(self, threads: int, **settings: Any) -> None:
         self._threads = ThreadEngine(threads, **settings)
+        self._count = threads
+        self._pool: BlocklessExecutor | None = None
 
     @property
     def home(self) -> FutureHome:
@@ -52,6 +61,16 @@ class ThreadedEngine:
     def put(self, value: Any) -> Any:
         """See `Engine.put`."""
         return value
+
+    def pool(self, name: str, executor: Executor) -> BlocklessExecutor:
+        """The handle on its one pool, which has no blocks. Raises UnknownPool for another name."""
+        if name != "default":
+            raise UnknownPool(f"pool {name!r}: a client on threads has one pool, 'default'")
+        if self._pool is None:
+            from blockyard.blocks.blockless import BlocklessExecutor
+
+            self._pool = BlocklessExecutor(executor, workers_per_node=self._count)
+        return self._pool
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """See `Engine.shutdown`."""

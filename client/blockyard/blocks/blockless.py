@@ -88,7 +88,7 @@ class BlocklessExecutor:
     ) -> Future[T]:
         """Submit `func(*args, **kwargs)`; the specification is not looked at. Raises `executor_exception` if set."""
         if self._exception is not None:
-            raise self._exception
+            raise self._exception.with_traceback(None)
         # A future of our own: one of `inner` that is failed from outside would end the thread that works on it.
         future: Future[T] = Future()
         place = self._inner.submit(_run, future, func, args, kwargs)

@@ -25,7 +25,7 @@ from blockyard.blocks.monitoring_info import BlockInfo
 from blockyard.blocks.pool import LocalPool
 from blockyard.blocks.provider import BlockRequest, Provider
 from blockyard.blocks.states import JobStatus
-from blockyard.errors import PoolFailed
+from blockyard.errors import BlockyardError, PoolFailed, anew
 from blockyard.ids import BlockId, TaskId
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class BlockExecutor:
     ) -> Future[T]:
         """Submit `func(*args, **kwargs)` to this pool. Raises `executor_exception` once the pool is in bad state."""
         if self._exception is not None:
-            raise self._exception
+            raise self._exception.with_traceback(None)
         return self._engine.submit(self._label, func, resource_specification or {}, args, kwargs)
 
     def outstanding(self) -> int:
@@ -210,8 +210,9 @@ class BlockExecutor:
         log.error("pool %s failed: %s", self._label, exception)
         self._engine.refuse(self._label, exception)
         for future in self.tasks.values():
+            own = anew(exception) if isinstance(exception, BlockyardError) else exception
             with suppress(InvalidStateError):  # it ended, or was cancelled, just now
-                future.set_exception(exception)
+                future.set_exception(own)
         self._loop.close_blocks()
 
     @property

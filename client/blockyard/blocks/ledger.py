@@ -229,8 +229,11 @@ class BlockLedger:
     def scale_in(self, which: int | Iterable[BlockId], now: float) -> tuple[list[BlockId], list[Effect]]:
         """Give blocks up by hand: so many, chosen as `choose_victims` says, or these. Returns which ones.
 
-        Raises ScalingRefused for a block that never was; one that has ended, or is being drained, is left out.
+        Raises ScalingRefused for a block that never was, and for fewer than none; one that has ended, or is being
+        drained, is left out.
         """
+        if isinstance(which, int) and which < 0:
+            raise ScalingRefused(f"scale_in({which}): give how many blocks are to end, from 0, or their names")
         if isinstance(which, int):
             victims = choose_victims([block.view() for block in self.living.values()], which)
         else:

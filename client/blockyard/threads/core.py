@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blockyard import this_try
-from blockyard.errors import BlockyardError, BrokenBlockyard, DependencyError
+from blockyard.errors import BlockyardError, BrokenBlockyard, DependencyError, anew
 from blockyard.files.file import File, made
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
+from blockyard.ids import SessionId, TaskId, task_id, task_name
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
 from blockyard.this_try import Surroundings
@@ -56,6 +57,9 @@ class Work:
 class Observer(Protocol):
     """Told of a task's steps, under the core's lock, so it must not wait. `telling` says what the steps mean."""
 
+    session: SessionId
+    """What the tasks are numbered in."""
+
     def wait_for_room(self) -> None: ...  # not under the lock
     def submitted(self, task: ThreadTask, function: object, needs: Sequence[int], parent: int) -> None: ...
     def queued(self, task: ThreadTask) -> None: ...
@@ -77,13 +81,14 @@ class Core:
         name: str,
         clock: Callable[[], float],
         cache: ThreadCache,
+        session: SessionId,
     ) -> None:
         self.home = FutureHome(on_cancel=self._on_cancel, explain=self._explain, hold=self._hold, cancels_running=False)
         self._queue = TaskQueue(threads)
         self._prepare = prepare
         self._name = name
         self._clock = clock
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(task_id(session, 1))
         self._keys: dict[str, TaskFuture[Any]] = {}
         self._cache = cache
         self._stopping = False
@@ -137,7 +142,7 @@ class Core:
         kept = leader = None
         with self._lock:
             if self._broken is not None:
-                raise BrokenBlockyard(*self._broken.args)
+                raise anew(self._broken)
             if self._stopping and not parent:
                 msg = "cannot schedule new futures after shutdown"
                 raise RuntimeError(msg)
@@ -384,12 +389,13 @@ class Core:
                     self._wake_all()
 
     def _explain(self, future: TaskFuture[Any]) -> str:
+        name = task_name(TaskId(future.task))
         with self._lock:
             task = self._queue.unfinished.get(future.task)
             free, threads = self._queue.free, self._queue.threads
         if task is None:
-            return f"task {future.task} {ended_in_words(future)}"
-        sentence = f"task {task.number} is {task.stage.value}"
+            return f"task {name} {ended_in_words(future)}"
+        sentence = f"task {name} is {task.stage.value}"
         match task.stage:
             case Stage.WAITING:
                 return f"{sentence}: {task.unmet} of the futures in its arguments have not ended"
@@ -402,14 +408,15 @@ class Core:
 
     def _hold(self, future: TaskFuture[Any], held: bool) -> None:  # noqa: FBT001 - a hook
         """Stop the programs of managed tasks that a task runs in its thread. Raises BlockyardError with the reason."""
+        name = task_name(TaskId(future.task))
         with self._lock:  # so that it is this task that its thread runs
             task = self._queue.unfinished.get(future.task)
             if task is None:
-                raise BlockyardError(f"task {future.task}: it has ended")
+                raise BlockyardError(f"task {name}: it has ended")
             if task.stage is not Stage.RUNNING:
-                raise BlockyardError(f"task {task.number}: it is {task.stage.value}; only what runs can be stopped")
+                raise BlockyardError(f"task {name}: it is {task.stage.value}; only what runs can be stopped")
             if not this_try.hold(held=held, thread=task.call.thread):
-                raise BlockyardError(f"task {task.number}: {_NO_PROGRAM}")
+                raise BlockyardError(f"task {name}: {_NO_PROGRAM}")
 
     def stop(self, *, cancel: bool) -> None:
         """Refuse new tasks; with `cancel` cancel those that have not begun. The threads end after the last task."""

@@ -7,6 +7,7 @@ what was submitted is run to its end all the same, as in the standard library.
 from __future__ import annotations
 
 import functools
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
+from blockyard.ids import MAX_SESSION, SessionId
 from blockyard.threads.cache import MOST_RESULTS, TTL_SECONDS, ThreadCache
 from blockyard.threads.core import CallArguments, Core, Observer
 from blockyard.wire.records import TaskSpec
@@ -44,7 +46,8 @@ class ThreadEngine:
             msg = f"threads={threads}: at least one thread is needed to run anything"
             raise ConfigError(msg)
         cache = ThreadCache(cache_ttl, cache_max_results)
-        self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache)
+        session = observer.session if observer is not None else _drawn()
+        self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache, session)
         self._core.observer = observer
         self.home = self._core.home
         weakref.finalize(self, self._core.stop, cancel=False).atexit = False
@@ -70,6 +73,10 @@ class ThreadEngine:
         self._core.stop(cancel=cancel_futures)
         if wait:
             self._core.join()
+
+
+def _drawn() -> SessionId:
+    return SessionId(int.from_bytes(os.urandom(4), "big") % MAX_SESSION + 1)
 
 
 def _prepared(initializer: object, initargs: Sequence[Any]) -> Callable[[], object] | None:

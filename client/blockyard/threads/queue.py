@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from blockyard.errors import DeadlineExceeded, RequestTooLarge, TaskTimeout, UnknownPool
+from blockyard.ids import TaskId, task_name
 from blockyard.wire.records import TaskSpec
 
 
@@ -189,9 +190,10 @@ def check_request(spec: TaskSpec, threads: int) -> None:
 
 def too_late(task: ThreadTask, timer: Timer) -> Exception:
     """Return the error of a task that has passed a limit of time."""
+    name = task_name(TaskId(task.number))
     if timer is Timer.DEADLINE:
-        return DeadlineExceeded(f"task {task.number} had not ended {task.spec.deadline:g} s after it was submitted")
+        return DeadlineExceeded(f"task {name} had not ended {task.spec.deadline:g} s after it was submitted")
     return TaskTimeout(
-        f"task {task.number} ran longer than its timeout of {task.spec.timeout:g} s; a thread cannot be ended, "
+        f"task {name} ran longer than its timeout of {task.spec.timeout:g} s; a thread cannot be ended, "
         f"so its function goes on and its result is dropped"
     )

@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError
 from typing import Final, NamedTuple
 
 from blockyard.errors import BrokenBlockyard, DeadlineExceeded, DependencyError, TaskTimeout
-from blockyard.ids import MAX_SESSION, SessionId, task_id
+from blockyard.ids import MAX_SESSION, SessionId
 from blockyard.payload import name_of, type_names
 from blockyard.radios import RadioSender
 from blockyard.this_try import Surroundings, Way
@@ -165,7 +165,7 @@ class Teller(threading.Thread):
 
     def surroundings(self, task: ThreadTask) -> Surroundings:
         """What a managed task below a try finds around it."""
-        return _Seat(self, Lease(self._id(task.number), task.tries))
+        return _Seat(self, Lease(task.number, task.tries))
 
     def say(self, at_us: int, name: str, text: str) -> bool:
         """See `saying.Speaker`."""
@@ -260,7 +260,7 @@ class Teller(threading.Thread):
         if not group:
             return []
         one = group[0]
-        spec, first = one.spec, self._id(one.number)
+        spec, first = one.spec, one.number
         for fact in group:
             self._firsts[fact.number] = (first, fact.at_us)
         tags = [clipped(tag, MAX_NAME) for tag in spec.tags[:64]]
@@ -268,16 +268,14 @@ class Teller(threading.Thread):
             said.Tasks(
                 first, len(group), self.session, self._run(), POOL, clipped(one.function, MAX_NAME), b"", one.at_us,
                 clipped(spec.name, MAX_NAME), tags, spec.priority, spec.retries, micros(spec.timeout),
-                self._id(one.parent) if one.parent else 0,
+                one.parent,
             )
         ]  # fmt: skip
-        made += [
-            said.Needs(self._id(fact.number), [[self._id(need) for need in fact.needs]]) for fact in group if fact.needs
-        ]
+        made += [said.Needs(fact.number, [list(fact.needs)]) for fact in group if fact.needs]
         return made
 
     def _try(self, fact: _Tried) -> list[AnyRecord]:
-        task = self._id(fact.number)
+        task = fact.number
         first, submitted_us = self._firsts.pop(fact.number) if fact.is_last else self._firsts[fact.number]
         one = said.Try(
             task, fact.epoch, fact.state, fact.is_last, fact.queued_us or submitted_us, fact.began_us,
@@ -296,7 +294,7 @@ class Teller(threading.Thread):
         now = self._now()
         made: list[AnyRecord] = []
         for number, one in running.items():
-            task = self._id(number)
+            task = number
             if now - one.began_us < _LOOK_SECONDS * 1e6 or (task, one.epoch) in self._shown:
                 continue
             if number not in self._firsts:
@@ -307,9 +305,6 @@ class Teller(threading.Thread):
             told = said.Try(task, one.epoch, TryState.RUNNING, False, since, one.began_us)  # noqa: FBT003 - a record
             made.append(said.Tries(first, POOL, self._manager(), "", _host(), now, [told]))
         return made
-
-    def _id(self, number: int) -> int:
-        return task_id(self.session, number)
 
     def _run(self) -> str:
         return clipped(self.run_name, MAX_NAME)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_a_forked_child_is_told_what_is_wrong_and_the_parent_goes_on(client: Cli
         wait_for_exit(child)
     finally:
         os.waitpid(child, 0)
-    assert told.splitlines() == ["BrokenBlockyard is a fork"] * 3
+    assert told.splitlines() == ["BrokenBlockyard is a fork"] * 3 + ["traceback as short as at first"]
     assert pending.result(WITHIN) is None
     assert client.submit(abs, -1).result(WITHIN) == 1
     assert len(house.interchanges()) == 1
@@ -183,6 +184,13 @@ def _what_a_child_sees(client: Client, pending: Future[None]) -> str:
             told.append(f"no error, but {attempt()}")
         except BrokenBlockyard as error:
             told.append("BrokenBlockyard " + ("is a fork" if "is a fork" in str(error) else str(error)))
+    lengths = []
+    for _ in range(3):
+        try:
+            client.submit(abs, -1)
+        except BrokenBlockyard as error:
+            lengths.append(len(traceback.extract_tb(error.__traceback__)))
+    told.append("traceback as short as at first" if len(set(lengths)) == 1 else f"tracebacks: {lengths}")
     client.shutdown()
     gc.collect()
     return "\n".join(told)

@@ -295,6 +295,9 @@ def test_by_hand_no_more_than_the_maximum() -> None:
         book.scale_out(1, 0.0)
     with pytest.raises(ScalingRefused):
         book.scale_out(-1, 0.0)
+    with pytest.raises(ScalingRefused, match=r"scale_in\(-1\): give how many"):
+        book.scale_in(-1, 0.0)
+    assert book.scale_in(0, 0.0) == ([], [])
     with pytest.raises(ScalingRefused, match="no block 'x'; living: 0, 1"):
         book.scale_in([BlockId("x")], 0.0)
 

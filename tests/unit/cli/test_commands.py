@@ -93,7 +93,7 @@ def test_the_package_does_not_import_the_deployables() -> None:
         (["task", "nonsense"], Exit.USAGE, "a task is written session-number"),
         (["cancel"], Exit.USAGE, "give the tasks to cancel, or --pool, or --run"),
         (["cancel", "1-1", "--run", "x"], Exit.USAGE, "give the tasks to cancel, or --pool, or --run"),
-        (["status"], Exit.USAGE, "profile 'local' is unknown"),
+        (["status"], Exit.USAGE, "profile 'local' is unknown; there is none yet. Start one"),
         (["-p", "/nowhere", "status"], Exit.USAGE, "no interchange was ever started there"),
         (["local", "down"], Exit.NOT_FOUND, "system 'local' does not exist"),
         (["local", "status", "--name", "lab"], Exit.NOT_FOUND, "system 'lab' does not exist"),

@@ -53,7 +53,7 @@ def test_a_configured_profile_hides_a_system_of_the_same_name(state: Path) -> No
 
 def test_an_unknown_profile_is_an_error_that_names_the_nearest(state: Path) -> None:
     make_folder(state / "laboratory")
-    with pytest.raises(ConfigError, match="profile 'labratory' is unknown; did you mean 'laboratory'"):
+    with pytest.raises(ConfigError, match="profile 'labratory' is unknown; did you mean 'laboratory'\\? Start one"):
         connect.find("labratory", config.Settings())
 
 

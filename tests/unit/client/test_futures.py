@@ -333,9 +333,9 @@ def test_a_snapshot_tells_all_at_once() -> None:
 def test_repr_tells_the_task_and_its_state_without_unpacking() -> None:
     home = FutureHome()
     (future,) = some(home, 1)
-    assert repr(future) == "<TaskFuture task=0 pending>"
+    assert repr(future) == "<TaskFuture task=0-0 pending>", "as the command line wants it"
     home.complete([(future, Ending.RESULT, packed(Marked()))])
-    assert repr(future) == "<TaskFuture task=0 finished, returned>"
+    assert repr(future) == "<TaskFuture task=0-0 finished, returned>"
     assert Marked.loads == 0
 
 

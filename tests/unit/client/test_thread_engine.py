@@ -24,6 +24,7 @@ from blockyard.errors import (
     UnknownPool,
 )
 from blockyard.futures import TaskFuture
+from blockyard.ids import TaskId, task_name
 from blockyard.joining import join
 from blockyard.threads import ThreadEngine
 from blockyard.wire.records import TaskSpec
@@ -99,7 +100,7 @@ def test_a_failure_fails_a_long_chain_at_once_naming_the_first(single: ThreadEng
     for _ in range(3000):
         future = submit(single, operator.add, future, 1)
     busy.release()
-    with pytest.raises(DependencyError, match=f"task {first.task}, .*TypeError") as caught:
+    with pytest.raises(DependencyError, match=f"task {task_name(TaskId(first.task))}, .*TypeError") as caught:
         future.result(LONG)
     assert (caught.value.task, caught.value.cause_type) == (first.task, "builtins.TypeError")
 
@@ -439,5 +440,6 @@ def test_explain_says_what_a_task_waits_for(single: ThreadEngine) -> None:
     assert "running: try 1 of at most 1" in busy.future.explain()
     busy.release()
     dependent.exception(LONG)
-    assert dependent.explain() == f"task {dependent.task} failed: TypeError: bad operand type for abs(): 'str'"
-    assert busy.future.explain() == f"task {busy.future.task} is done."
+    name = task_name(TaskId(dependent.task))
+    assert dependent.explain() == f"task {name} failed: TypeError: bad operand type for abs(): 'str'"
+    assert busy.future.explain() == f"task {task_name(TaskId(busy.future.task))} is done."

@@ -13,6 +13,7 @@ from blockyard.blobs import BlobFolder, is_content_name
 from blockyard.declaring import Declared
 from blockyard.errors import BlobsFull, Cancelled, NotLoadable, RequestTooLarge
 from blockyard.files.arrivals import arrivals
+from blockyard.ids import TaskId, task_name
 from blockyard.joining import Join
 from blockyard.payload import Packed, dump_error, dump_result, load_call, load_value, packed_bytes, packed_size
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Failure, Need, Outcome, Status, TaskSpec
@@ -113,7 +114,8 @@ class Attempts:
     def _needed(self, need: Need) -> object:
         body = self.needs[need.task] if need.body is None else need.body
         if body is None:
-            raise RuntimeError(f"task {need.task}, which this one needs, did not succeed in this frame")
+            name = task_name(TaskId(need.task))
+            raise RuntimeError(f"task {name}, which this one needs, did not succeed in this frame")
         if isinstance(body, Blob) and is_content_name(body.name):
             return self._put_value(body)
         return self._value(body)
