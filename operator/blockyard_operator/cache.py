@@ -240,6 +240,12 @@ class Cache:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
+    def waiting_for(self, namespace: str, pool: str) -> set[Key]:
+        """Blocks that were applied by hand to work for a pool, and whose pods are yet to be made."""
+        alone = (key for key in self._blocks_of.get("", ()) if key.namespace == namespace)
+        found = ((key, self.blocks[key]) for key in alone if key in self.blocks)
+        return {key for key, block in found if block.spec.pool == pool and not block.status.pods.created}
+
     def blocks_of(self, pool: Pool) -> tuple[Block, ...]:
         """The blocks that a pool owns."""
         return tuple(self.blocks[key] for key in self._blocks_of.get(pool.meta.uid, ()) if key in self.blocks)

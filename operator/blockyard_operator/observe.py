@@ -168,6 +168,7 @@ class Observer:
             refusal=self._cache.refusals.get(key),
             has_secret=self._has_secret(block.meta, block.spec.pool),
             announced=self._interchange.is_announced(block.queue),
+            pool_there=not block.spec.pool or Key("pool", block.meta.namespace, block.spec.pool) in self._cache.pools,
             has_service=key in self._cache.services,
             has_group=key in self._cache.groups,
             wants_group=self._pod_groups,

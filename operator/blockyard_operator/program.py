@@ -249,7 +249,9 @@ class Operator:
         namespace, _, name = news.queue.partition(".")
         alone = Key("block", namespace, name)
         self._changed({Key("pool", namespace, name), *([alone] if self._cache.is_there(alone) else [])})
-        self._changed({Key("block", namespace, block) for block in news.blocks})
+        self._changed(
+            {Key("block", namespace, block) for block in news.blocks} | self._cache.waiting_for(namespace, name)
+        )
         for block in news.counts:
             self._later(Key("block", namespace, block), CALM_SECONDS)
 

@@ -31,6 +31,7 @@ EVICTABLE_SECONDS: Final = 10.0
 """A block idle for so long may lose its node to an autoscaler; sooner, each pause between tasks would cost a write."""
 
 _ASKED = JobStatus(state=JobState.PENDING, reason="Asked", message="its pods are being made")
+_NO_POOL: Final = "NoPool"
 _READ: Final[Mapping[EndingName, Ending]] = {
     EndingName.SCALE_IN: Ending.SCALE_IN,
     EndingName.ROLLOUT: Ending.SCALE_IN,
@@ -54,6 +55,8 @@ class BlockWorld(msgspec.Struct, frozen=True, kw_only=True):
     has_secret: bool = True
     announced: bool = True
     """The interchange lets the key of its pool in: a manager that comes before that may wait for long."""
+    pool_there: bool = True
+    """Or it is a pool of its own."""
     has_service: bool = False
     has_group: bool = False
     wants_group: bool = False
@@ -159,8 +162,11 @@ def _state(world: BlockWorld, before: JobStatus, now: float, *, created: bool) -
         state = JobState.FAILED if refusal.lasting else JobState.PENDING
         end_at = now if refusal.lasting else None
         return None, JobStatus(state=state, reason=refusal.reason, message=refusal.message, ended_at=end_at)
+    if not (world.pool_there or world.pods):
+        message = f"there is no WorkerPool {world.block.spec.pool!r} in its namespace"
+        return None, JobStatus(state=JobState.PENDING, reason=_NO_POOL, message=message)
     if status is None or not created:
-        return None, before if before.state is JobState.PENDING else _ASKED
+        return None, before if before.state is JobState.PENDING and before.reason != _NO_POOL else _ASKED
     if not is_legal(before.state, status.state):
         status = msgspec.structs.replace(status, state=before.state)
     return pod, status

@@ -156,6 +156,21 @@ def test_a_block_by_hand_is_a_pool_of_its_own(release: Release, runner: PodRunne
     assert ended["status"]["jobStatus"]["reason"] == "Drained"
 
 
+def test_a_block_by_hand_may_come_before_its_pool(release: Release, runner: PodRunner) -> None:
+    release.operator()
+    release.interchange()
+    release.apply("WorkerBlock", "early", pool="late", drainTimeout="3s")
+
+    def reason() -> object:
+        return release.blocks()["early"].get("status", {}).get("jobStatus", {}).get("reason")
+
+    release.until("it says what it waits for", reason, lambda seen: seen == "NoPool")
+    release.apply("WorkerPool", "late", blocks={"max": 1})
+    release.until(
+        "it works", lambda: release.blocks()["early"], lambda seen: seen.get("status", {}).get("managers") == 1
+    )
+
+
 def test_blocks_that_fail_are_no_storm_and_the_pool_says_why(release: Release, runner: PodRunner) -> None:
     runner.fate = lambda pod: "3"
     release.operator()

@@ -31,3 +31,18 @@ def test_a_new_leader_sees_to_the_secret_of_one_that_runs() -> None:
 def test_one_that_works_for_a_pool_makes_none() -> None:
     block = Block(meta=META, spec=BlockSpec(pool="p"))
     assert effects(BlockWorld(block=block, has_secret=True)) == [do.CreatePod(META, 0)]
+
+
+def test_one_whose_pool_is_not_there_says_so_and_waits_for_it() -> None:
+    block = Block(meta=META, spec=BlockSpec(pool="p"))
+    (written,) = [
+        effect
+        for effect in effects(BlockWorld(block=block, announced=False, pool_there=False))
+        if isinstance(effect, do.WriteBlockStatus)
+    ]
+    job = written.status.job_status
+    assert job is not None
+    assert (job.state, job.reason) == ("PENDING", "NoPool")
+    assert "no WorkerPool 'p'" in job.message
+    waits = Block(meta=META, spec=BlockSpec(pool="p"), status=written.status)
+    assert effects(BlockWorld(block=waits)) == [do.CreatePod(META, 0)]
