@@ -210,8 +210,3 @@ class Bus:
         """By radio."""
         with self.lock:
             return self._counts.by_radio()
-
-    def feeds(self) -> list[Feed]:
-        """Of the sinks."""
-        with self.lock:
-            return list(self._feeds)

@@ -266,11 +266,6 @@ class Api:
             raise
         return True
 
-    async def evict(self, namespace: str, pod: str) -> None:
-        """Delete a pod as far as its disruption budgets allow. Raises ApiError (429 while they do not)."""
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
-        await self._write("evict", POD, ("POST", POD.path(namespace, pod, "eviction"), {}, body, ""))
-
     # --- the wire ---------------------------------------------------------------------------------------------------
 
     async def _read(self, verb: str, kind: Kind, path: str, query: Mapping[str, str], accept: str = JSON) -> Object:
@@ -292,7 +287,7 @@ class Api:
             try:
                 return _decode(await self._request(verb, kind, call, asked))
             except ApiError as error:
-                if error.code != 429 or verb == "evict":
+                if error.code != 429:
                     raise
                 await asyncio.sleep(_pause(attempt))
         return _decode(await self._request(verb, kind, call, asked))

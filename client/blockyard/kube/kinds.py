@@ -14,7 +14,6 @@ class Kind(msgspec.Struct, frozen=True):
     version: str
     plural: str
     name: str
-    namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -24,7 +23,7 @@ class Kind(msgspec.Struct, frozen=True):
     def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
         """The path of a collection, an object, or a part of one. `namespace` None: of all namespaces."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        within = f"/namespaces/{namespace}" if namespace else ""
         one = f"/{name}" if name else ""
         part = f"/{subresource}" if subresource else ""
         return f"{root}{within}/{self.plural}{one}{part}"
@@ -34,14 +33,9 @@ POD: Final = Kind("", "v1", "pods", "Pod")
 SERVICE: Final = Kind("", "v1", "services", "Service")
 SECRET: Final = Kind("", "v1", "secrets", "Secret")
 CONFIG_MAP: Final = Kind("", "v1", "configmaps", "ConfigMap")
-NAMESPACE: Final = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
-NODE: Final = Kind("", "v1", "nodes", "Node", namespaced=False)
 EVENT: Final = Kind("events.k8s.io", "v1", "events", "Event")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 POD_GROUP: Final = Kind("scheduling.k8s.io", "v1beta1", "podgroups", "PodGroup")
-DEFINITION: Final = Kind(
-    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
-)
 POOL: Final = Kind("blockyard.dev", "v1alpha1", "workerpools", "WorkerPool")
 BLOCK: Final = Kind("blockyard.dev", "v1alpha1", "workerblocks", "WorkerBlock")
 RUN: Final = Kind("blockyard.dev", "v1alpha1", "workflowruns", "WorkflowRun")

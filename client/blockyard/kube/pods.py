@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from blockyard.kube.manifest import BLOCK_LABEL, INDEX_LABEL, SAFE_TO_EVICT
 from blockyard.kube.times import instant
-
-SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-BLOCK_LABEL: Final = "blockyard.dev/block"
-INDEX_LABEL: Final = "blockyard.dev/index"
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):

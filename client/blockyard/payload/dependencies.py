@@ -8,8 +8,7 @@ dataclasses and closures, and costs nothing where there are none. Who waits for 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pickle import PickleBuffer
 from typing import Any, Protocol
 
@@ -103,14 +102,3 @@ def unpacked(body: bytes | bytearray | memoryview) -> object:
     from blockyard.payload.values import load_value  # the two modules need each other at run time only
 
     return load_value(body)
-
-
-@contextmanager
-def collecting(collector: Collector) -> Iterator[None]:
-    """Make `collector` the one that dependencies of this thread report to."""
-    before = active.collector
-    active.collector = collector
-    try:
-        yield
-    finally:
-        active.collector = before

@@ -22,8 +22,6 @@ MOST_STEPS: Final = 1000
 MOST_LOCAL_STEPS: Final = 200_000
 MOST_ITEMS: Final = 1_000_000
 """Of one sweep."""
-MOST_OBJECT_BYTES: Final = 1024 * 1024
-"""Of a custom resource, written as JSON."""
 
 NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 

@@ -46,7 +46,6 @@ async def attempts(api: Api) -> list[str]:
         api.patch(BLOCK, "n", "x", {"spec": {"drain": True}}),
         api.replace(SECRET, BODY),
         api.delete(BLOCK, "n", "x", uid="u"),
-        api.evict("n", "x"),
     )
     found = []
     for write in writes:

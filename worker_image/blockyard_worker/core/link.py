@@ -132,7 +132,7 @@ def _join(state: State, now: float) -> Join:
 
 
 def _on_joined(state: State, joined: Joined, now: float, seen: Seen) -> None:
-    state.is_joined = state.was_joined = True
+    state.is_joined = True
     state.heartbeat = joined.heartbeat
     state.beat_at = now + joined.heartbeat
     state.effects.append(effects.SetPlace(joined.blobs, joined.blob_threshold))

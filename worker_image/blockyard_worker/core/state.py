@@ -94,7 +94,6 @@ class State:
     """Whether any worker was ever ready."""
     # link
     is_joined: bool = False
-    was_joined: bool = False
     join_at: float = 0.0
     heartbeat: float = 1.0
     beat_at: float = 0.0
