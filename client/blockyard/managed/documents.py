@@ -87,6 +87,10 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
+class _Placed(ConfigError):
+    """A fault whose sentence begins with its place."""
+
+
 class _Resolver:
     """Values of places, each worked out once, those that it depends on first."""
 
@@ -117,12 +121,14 @@ class _Resolver:
     def _resolved(self, place: Place, raw: str) -> Any:
         if place in self._open:
             cycle = " → ".join(shown(one) for one in [*self._open[self._open.index(place) :], place])
-            raise ConfigError(f"{shown(place)}: it depends on itself: {cycle}")
+            raise _Placed(f"{shown(place)}: it depends on itself: {cycle}")
         self._open.append(place)
         try:
             return render(raw, self.value, self._variables)
-        except Unknown as error:
-            raise ConfigError(f"{shown(place)}: {error}") from error
+        except _Placed:
+            raise
+        except ConfigError as error:
+            raise _Placed(f"{shown(place)}: {error}") from error
         finally:
             self._open.pop()
 

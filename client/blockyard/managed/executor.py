@@ -408,7 +408,7 @@ class BaseExecutor(ABC):
 
     def store_configuration(self, record: AnalysisConfig) -> None:
         """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
-        if not self._folder:
+        if not self._folder or not self.folder:  # none is wanted, or it can't be made
             return
         draft = os.path.join(self.folder, f".{RECORD_NAME}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -120,7 +120,9 @@ def described(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
     """Name, type, default and description of each field."""
     found = []
     for name, field in model.model_fields.items():
-        kind = getattr(field.annotation, "__name__", None) or str(field.annotation).replace("typing.", "")
+        annotation: Any = field.annotation
+        plain = isinstance(annotation, type) and not get_args(annotation)
+        kind = annotation.__name__ if plain else str(annotation).replace("typing.", "")
         argument = next((one for one in field.metadata if isinstance(one, Argument)), None)
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
         about = field.description or (argument.description if argument else "")

@@ -120,10 +120,14 @@ def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
     """The spec of a registered task: its section is the parameters, and of the header ``task_timeout``, ``work_dir``
     and ``run`` are heeded.
 
-    Raises ConfigError; also for a section of another registered task that is not right.
+    Raises ConfigError; also when there is no such section, and for one of another registered task that is not right.
     """
     if document is None:
         return ManagedSpec(task=name)
+    registry.find(name)  # which may import what registers the others
+    own = name.rpartition(":")[2]
+    if own not in document.sections:
+        raise ConfigError(f"no section {own!r}{nearest(own, document.sections)}; a task without parameters has {{}}")
     for other, section in document.sections.items():
         if other in registry.known():
             registry.find(other).check(section)
@@ -133,7 +137,7 @@ def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
         raise ConfigError(f"header: task_timeout={timeout!r}; give seconds, 0 for no limit")
     return ManagedSpec(
         task=name,
-        parameters=document.section(name.rpartition(":")[2]),
+        parameters=document.section(own),
         timeout=float(timeout),
         directory=str(header.get("work_dir") or ""),
         run=str(header.get("run", "")),

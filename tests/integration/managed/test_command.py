@@ -1,6 +1,7 @@
 """``blockyard task run|help|list`` with a registered task and a file of two documents."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -68,11 +69,37 @@ def test_what_can_not_be_done_is_said(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("sections, sentence", [
+    ("test-hallo: {words: [a]}", "no section 'test-hello'; did you mean 'test-hallo'?"),
+    ("test-hello: {words: [a]}\ntest-imported: {lenght: 1}", "lenght: there is no such parameter; did you mean"),
+])  # fmt: skip
+def test_sections_are_looked_at_all_together(
+    sections: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = """
+        from blockyard.managed import BinaryExecutor, register
+        from blockyard.managed.models import BinaryParameters, TaskParameters
+        class Imported(TaskParameters):
+            length: int = 1
+        register("test-imported", command=["true"], parameters=Imported)
+        class Greet(BinaryParameters):
+            words: list[str]
+        register("test-hello", command=["true"], parameters=Greet)
+    """
+    (tmp_path / "registers_two.py").write_text(textwrap.dedent(module))
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(f"run: 1\n---\n{sections}\n")
+    assert rim.run(["task", "run", "registers_two:test-hello", "-c", str(path)]) == Exit.USAGE
+    assert sentence in capsys.readouterr().err
+
+
 def test_help_lists_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert rim.run(["task", "help", "test-greet"]) == Exit.DONE
     shown = capsys.readouterr().out
     assert "test-greet (BinaryExecutor): Print some words." in shown
     assert "printf's own" in shown
+    assert "list[str]" in shown
     assert "required" in shown
     assert rim.run(["task", "list"]) == Exit.DONE
     assert "test-greet" in capsys.readouterr().out

@@ -129,7 +129,8 @@ def test_a_program_that_can_not_run_says_why() -> None:
         found.check()
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     script = tmp_path / "script"
     script.write_text("#!/nonexistent/sh\n")
     script.chmod(0o755)
@@ -139,10 +140,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         BinaryExecutor("folder", ["true"], directory="/nonexistent"),
         Executor(jobs.draw, directory="/nonexistent"),
         BinaryExecutor("stdin", ["true"], stdin="/nonexistent"),
+        BinaryExecutor("record", ["true"], folder="/proc/nonexistent"),
     ):
         found = executor.execute_task()
         assert found.reason == "NotStarted"
         assert "/nonexistent" in found.message
+    assert not Path("record.json").exists()
 
 
 def test_a_shell_speaks_the_protocol_with_its_own_streams_apart() -> None:

@@ -80,10 +80,19 @@ def test_a_file_is_resolved_in_whatever_order_and_in_lists() -> None:
     assert found.section("Other") == {}
 
 
+def test_a_merge_key_is_no_key_given_twice() -> None:
+    found = parse_document("a: 1\n---\nB: &b {x: 1, y: 3}\nA: {<<: *b, x: 2}", {})
+    assert found.section("A") == {"x": 2, "y": 3}
+
+
 @pytest.mark.parametrize("text, words", [
     ("a: 1\n---\nA: {x: '{{ A.y }}', y: '{{ A.x }}'}", "depends on itself: A.x → A.y → A.x"),
     ("a: 1\n---\nA: {x: '{{ B.y }}'}", "A.x: .*no 'B'"),
     ("a: 1\n---\nA: {x: '{{ $NOPE }}'}", "A.x: .*not set"),
+    ("a: 1\n---\nA: {x: '{{ a:zz }}'}", "^A.x: .*'zz'"),
+    ("a: 1\n---\nA: {x: '{{ a }'}", "^A.x: "),
+    ("a: 1\n---\nA: {x: '{{ B.y }}'}\nB: {y: '{{ a:zz }}'}", "^B.y: .*'zz'"),
+    ("a: 1\n---\nA: {x: 1, x: 2}", "'x' is given twice.*line 3"),
     ("a: 1\n---\nA: 5", "section 'A'"),
     ("a: 1\n---\na: {}", "a: both in the header and as a section"),
     ("a: 1\n---\nb: {}\n---\nc: {}", "3 documents"),
