@@ -302,7 +302,9 @@ def test_what_is_wrong_with_a_run_is_said_and_leaves_nothing() -> None:
     assert "1 to 320 characters" in client.is_refused(order(("a", ()), run="")).message
     refused = client.is_refused(order(("a", ()), ("b", ()), pool="nowhere")).message
     assert refused.startswith("run 'pipeline', step 'a': unknown pool 'nowhere'")
-    refused = client.is_refused(order(("a", ()), ("b", ()), cores=99.0)).message
+    unknown = Group(a_spec("g", cores=99.0), 0, [b"x"], [[]])  # as a run's function is until it is learned with it
+    too_large = control.StartRun(RUN, b"1", [a_function("g")], [unknown], [control.StepMark("a", number(0))])
+    refused = client.is_refused(too_large).message
     assert refused.startswith("run 'pipeline', step 'a': cores=99 was asked for")
     assert "needs itself or a later one" in client.is_refused(order(("a", (1,)), ("b", ()))).message
     strange = control.StartRun(RUN, b"1", [a_function()], [], [control.StepMark("a", 7)])
