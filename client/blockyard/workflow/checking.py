@@ -61,6 +61,8 @@ _OWN: Final = (
 _OF_RUNS: Final = {"suspend": False, "suspendRunning": False, "cancel": False, "attempt": 1, "concurrencyKey": ""}
 """What a template must not say, with what is silence: it is about one run. A schema's default cannot be told from a run
 that says so, and one of a suspended template could never go on."""
+_SKIPS: Final = {Rule.ANY_FAILED, Rule.ALL_FAILED, Rule.ALL_SKIPPED}
+"""Triggers that skip a step though none of those that it needs was skipped."""
 _SILENT_OF: Final = operator.attrgetter(
     "source", "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
     "cache_version",
@@ -476,6 +478,11 @@ class _Steps:
         for state in expressions.states_in(step.when):
             if state not in expressions.STATES:
                 yield Fault(f"{path}.when", f"no step ends as {state!r}{nearest(state, expressions.STATES)}")
+        if step.trigger is Rule.ALL_SUCCESS and expressions.never_holds_after_success(step.when):
+            yield Fault(
+                f"{path}.when",
+                "never holds: with trigger AllSuccess it is judged when all have succeeded; say another trigger",
+            )
         if "steps" not in step.when and self._values.keys() >= set(expressions.parameters_in(step.when)):
             found = expressions.holds(step.when, msgspec.json.encode(self._values), {})
             if isinstance(found, str):
@@ -488,6 +495,22 @@ class _Steps:
             yield Fault(
                 f"{path}.trigger", f"{step.trigger} never runs with the result of {given[0]!r}, which it refers to"
             )
+        elif step.trigger is Rule.ALL_SKIPPED:
+            for name in graph.needs_of(step, given):
+                if name in self._by_name and not self._may_be_skipped(name):
+                    yield Fault(f"{path}.trigger", f"{step.trigger} never runs: nothing could have {name!r} skipped")
+
+    def _may_be_skipped(self, name: str) -> bool:
+        """Whether a step, or one that it waits for, has what could skip it."""
+        seen, left = {name}, [name]
+        while left:
+            step = self._by_name.get(left.pop())
+            if step is None or step.when or step.template is not None or step.trigger in _SKIPS:
+                return True
+            more = [one for one in graph.needs_of(step, graph.results_of(step)) if one not in seen]
+            seen.update(more)
+            left += more
+        return False
 
     def _cache_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         if not step.cache:

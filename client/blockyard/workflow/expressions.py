@@ -117,6 +117,14 @@ def holds(expression: str, parameters: bytes, steps: Mapping[str, Step]) -> bool
     return found
 
 
+def never_holds_after_success(expression: str) -> bool:
+    """Whether a condition over nothing but states of steps is false when all of them have succeeded."""
+    names = steps_in(expression)
+    if not names or parameters_in(expression) or any(part != "state" for _, part in parts_in(expression)):
+        return False
+    return holds(expression, b"{}", {name: Step("Succeeded") for name in names}) is False
+
+
 def steps_in(expression: str) -> list[str]:
     """The steps that a condition refers to, in order of first appearance."""
     return _found(_STEP, expression)

@@ -27,6 +27,28 @@ def test_what_stands_in_a_text_of_a_condition_is_no_name() -> None:
     assert check_document(mutant("spec.steps.1.when", "params.mode != 'params.m steps.laod.outputs.x'"))[1] == []
 
 
+@pytest.mark.parametrize(
+    "where, value",
+    [
+        ("spec.steps.1.when", "steps.load.state == 'Failed' || params.n > 2"),
+        ("spec.steps.1.when", "steps.load.state != 'Failed'"),
+        ("spec.steps.3", {"name": "done", "function": "m:f", "needs": ["fit"], "trigger": "AllSkipped"}),
+        (
+            "spec.steps.3",
+            {
+                "name": "x",
+                "function": "m:f",
+                "needs": ["say"],
+                "trigger": "Always",
+                "when": "steps.say.state == 'Failed'",
+            },
+        ),
+    ],
+)
+def test_what_may_come_true_is_in_order(where: str, value: Any) -> None:
+    assert check_document(mutant(where, value))[1] == []
+
+
 def test_there_are_enough_mutants_and_no_two_are_the_same() -> None:
     assert len(MUTANTS) >= 200
     assert len({(where, repr(value)) for where, value, _, _ in MUTANTS}) == len(MUTANTS)
