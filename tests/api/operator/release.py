@@ -1,5 +1,6 @@
 """A release as processes: operators and an interchange at a real API server, started and ended by the test."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -10,11 +11,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from blockyard import Client
+from blockyard.kube.api import Api, ApiSettings
+from blockyard.kube.faults import ApiError
+from blockyard.kube.kinds import Kind
 from tests.cluster.api_server import ApiServer
 from tests.cluster.kubectl import Json
 from tests.cluster.shell import CommandFailed
@@ -160,6 +164,25 @@ class Release:
         meta = {"name": name, "namespace": self.namespace}
         version = "blockyard.dev/v1alpha1"
         return self.server.apply({"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec})
+
+    def refusals(self, wanted: Iterable[tuple[Kind, Json]]) -> list[ApiError | None]:
+        """Make each object as kubectl would, which refuses unknown fields; of each why not, None where it was made."""
+
+        async def make(api: Api, kind: Kind, manifest: Json) -> ApiError | None:
+            try:
+                await api.create(kind, manifest, dry_run=True)
+                await api.create(kind, manifest)
+            except ApiError as error:
+                if error.code not in (400, 422):
+                    raise
+                return error
+            return None
+
+        async def make_all() -> list[ApiError | None]:
+            async with await Api.connect(ApiSettings(kubeconfig=str(self.kubeconfig))) as api:
+                return await asyncio.gather(*(make(api, *each) for each in wanted))
+
+        return asyncio.run(make_all())
 
     def patch(self, kind: str, name: str, **spec: Any) -> None:
         """Merge into a spec."""

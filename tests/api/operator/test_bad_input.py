@@ -1,15 +1,14 @@
 """Mutated resources: refused with the field's name, or accepted and reported; nobody else notices."""
 
-import asyncio
 import re
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from blockyard.kube.api import Api, ApiSettings, Object
+from blockyard.kube.api import Object
 from blockyard.kube.faults import ApiError
-from blockyard.kube.kinds import Kind
+from blockyard.kube.kinds import BLOCK, POOL
 from tests.api.operator.mutants import Mutant, mutants
 from tests.api.operator.pod_runner import PodRunner
 from tests.api.operator.release import Release
@@ -17,7 +16,7 @@ from tests.machine import Size
 
 pytestmark = [pytest.mark.needs_api_server, pytest.mark.timeout(1200)]
 
-KINDS = {name: Kind("blockyard.dev", "v1alpha1", f"{name.lower()}s", name) for name in ("WorkerPool", "WorkerBlock")}
+KINDS = {kind.name: kind for kind in (POOL, BLOCK)}
 SEED = 4
 BATCH = 50
 ELSEWHERE = {
@@ -40,7 +39,9 @@ def test_mutated_resources_are_refused_by_field_or_reported(release: Release, ru
     everyone = list(mutants(500 if size is Size.FULL else BATCH, release.namespace, SEED))
     for start in range(0, len(everyone), BATCH):
         accepted = []
-        for mutant, refusal in asyncio.run(_submit(release, everyone[start : start + BATCH])):
+        some = everyone[start : start + BATCH]
+        refusals = release.refusals((KINDS[mutant.manifest["kind"]], mutant.manifest) for mutant in some)
+        for mutant, refusal in zip(some, refusals, strict=True):
             if refusal is None:
                 accepted.append(mutant)
             else:
@@ -59,25 +60,8 @@ def test_mutated_resources_are_refused_by_field_or_reported(release: Release, ru
     assert sum(outcomes.values()) == len(everyone)
 
 
-async def _submit(release: Release, some: list[Mutant]) -> list[tuple[Mutant, ApiError | None]]:
-    """Make each as kubectl would, which refuses unknown fields; why not, if not."""
-    async with await Api.connect(ApiSettings(kubeconfig=str(release.kubeconfig))) as api:
-
-        async def one(mutant: Mutant) -> tuple[Mutant, ApiError | None]:
-            kind = KINDS[mutant.manifest["kind"]]
-            try:
-                await api.create(kind, mutant.manifest, dry_run=True)
-                await api.create(kind, mutant.manifest)
-            except ApiError as error:
-                return mutant, error
-            return mutant, None
-
-        return await asyncio.gather(*(one(mutant) for mutant in some))
-
-
 def _is_named(mutant: Mutant, refusal: ApiError) -> bool:
     """Whether a refusal names the field, one within it, or the other half of a rule between two."""
-    assert refusal.code in (400, 422), refusal
     names = [re.escape(str(step)) for step in mutant.path if isinstance(step, str)]
     others = [ELSEWHERE[str(step)] for step in mutant.path if step in ELSEWHERE]
     return any(re.search(rf"\b({name})\b", refusal.message) for name in (names[-1], *others))

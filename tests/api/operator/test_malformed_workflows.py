@@ -1,14 +1,12 @@
 """Workflows that `blockyard lint` refuses are refused in a cluster, by the same path: at once, or as a condition."""
 
-import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from blockyard.kube.api import Api, ApiSettings, Object
-from blockyard.kube.faults import ApiError
+from blockyard.kube.api import Object
 from blockyard.kube.kinds import RUN
 from tests.api.operator.release import Release
 from tests.fixtures.malformed_workflows import MUTANTS, mutant
@@ -25,11 +23,12 @@ def test_each_is_refused_by_its_path_or_says_so_in_a_condition(release: Release)
     assert len(OF_THE_SPEC) >= 200
     operator = release.operator()
     release.interchange()
-    refused, problems = asyncio.run(_submit(release)), []
+    wanted = [_made(number, one[0], one[1], release.namespace) for number, one in enumerate(OF_THE_SPEC)]
+    refused, problems = release.refusals((RUN, manifest) for manifest in wanted), []
     for number, (where, value, path, reason) in enumerate(OF_THE_SPEC):
         said = refused[number]
         if said is not None:
-            if not _names(said, path):
+            if not _names(said.message, path):
                 problems.append(f"{where}={value!r}: refused, not by {path}: {said}")
             continue
         message = _judged(release, f"m-{number}")
@@ -41,23 +40,8 @@ def test_each_is_refused_by_its_path_or_says_so_in_a_condition(release: Release)
     assert operator.process.poll() is None, "it never ended"
 
 
-async def _submit(release: Release) -> list[str | None]:
-    """Make each as kubectl would, which refuses unknown fields; why not, if not."""
-    async with await Api.connect(ApiSettings(kubeconfig=str(release.kubeconfig))) as api:
-
-        async def one(number: int, manifest: Any) -> str | None:
-            manifest["metadata"] = {"name": f"m-{number}", "namespace": release.namespace}
-            try:
-                await api.create(RUN, manifest, dry_run=True)
-                await api.create(RUN, manifest)
-            except ApiError as error:
-                if error.code not in (400, 422):
-                    raise
-                return error.message
-            return None
-
-        made = (mutant(where, value) for where, value, _, _ in OF_THE_SPEC)
-        return await asyncio.gather(*(one(*each) for each in enumerate(made)))
+def _made(number: int, where: str, value: Any, namespace: str) -> Object:
+    return {**mutant(where, value), "metadata": {"name": f"m-{number}", "namespace": namespace}}
 
 
 def _names(refusal: str, path: str) -> bool:
