@@ -26,6 +26,10 @@ MAX_DOUBLINGS: Final = 32
 """Beyond this many doublings a pause has long reached its maximum; keeps the arithmetic finite."""
 
 
+TOLD: Final = 400
+"""Characters of the end of a block's log that a verdict tells; the block's own status has more."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one block. `at`: when it ended, or when it proved itself, if it still lives.
 
@@ -147,9 +151,17 @@ def describe(outcomes: tuple[Outcome, ...], what: str) -> str:
     if not outcomes:
         return what
     last = outcomes[-1]
-    tail = last.status.log_tail.strip()
+    tail = _last_lines(last.status.log_tail.strip())
     end = f"; its log ends with:\n{tail}" if tail else ""
     return f"{what}; last was block {last.block}: {last.status.state} ({last.status.reason}) {last.status.message}{end}"
+
+
+def _last_lines(log: str) -> str:
+    """Whole lines, where there is one within what is told: the message goes into a condition of 1,024 characters."""
+    if len(log) <= TOLD:
+        return log
+    cut = log[-TOLD:]
+    return cut.partition("\n")[2] or cut
 
 
 def find(name: str) -> ErrorHandler:

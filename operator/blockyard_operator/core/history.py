@@ -97,21 +97,23 @@ def _paced(
     if history.good and not streak and not any(_is_hasty(block, now) for block in blocks):
         return Allowance(count=_MANY)
     unproved = [block for block in blocks if not block.status.proved and not _ended(block)]
-    limit = policy.unproved_blocks
-    if isinstance(verdict, CarryOn) and verdict.at_most is not None:
-        limit = min(limit, verdict.at_most)
-    count, until, why = limit - len(unproved), None, "a block of this template has yet to prove itself"
+    limit, reason, why = policy.unproved_blocks, "BlocksUnproved", "a block of this template has yet to prove itself"
+    if isinstance(verdict, CarryOn) and verdict.at_most is not None:  # nothing is well again before one works
+        limit, reason = min(limit, verdict.at_most), "BlocksFailing"
+        why = errors.describe(streak, f"the last {len(streak)} blocks failed; {limit} is tried at a time")
+    count, until = limit - len(unproved), None
     if streak:
         stumbled = max(one.at for one in streak) + STUMBLE_SECONDS
         if now < stumbled:
-            return Allowance(count=0, until=stumbled, reason="BlocksFailing", message="a block has just failed")
+            message = errors.describe(streak, "a block has just failed")
+            return Allowance(count=0, until=stumbled, reason="BlocksFailing", message=message)
     recent = sorted(block.meta.created_at for block in blocks if block.meta.created_at > now - MINUTE)
     pods_left = policy.pods_per_minute - len(recent) * nodes
     by_pace = max(0, pods_left // nodes) if recent else max(1, pods_left // nodes)
     if by_pace < count:
         count, until = by_pace, recent[0] + MINUTE if recent else None
         why = f"{policy.pods_per_minute} pods a minute are the limit while blocks fail"
-    return Allowance(count=max(0, count), until=until, reason="BlocksUnproved", message=why)
+    return Allowance(count=max(0, count), until=until, reason=reason, message=why)
 
 
 _MANY: Final = 1_000_000

@@ -163,6 +163,9 @@ def _limits(world: PoolWorld, choice: Choice) -> Said:
     blocks, refusal = world.pool.spec.blocks, world.refusal
     if refusal is not None and not world.has_secret:
         return Said("ScalingLimited", TRUE, refusal.reason, f"the pool's Secret: {refusal.message}")
+    template = _template(world)
+    if choice.limited == "Preparing" and template.status is FALSE:
+        return Said("ScalingLimited", TRUE, template.reason, template.message)
     if choice.limited:
         bound = f"max={blocks.max}" if blocks.replicas is None else f"replicas={blocks.replicas}"
         texts = {
@@ -202,5 +205,10 @@ def _events(world: PoolWorld, before: Sequence[Condition], after: Sequence[Condi
     about = world.pool.meta
     return [
         *(do.Tell(about, "WorkerPool", one.reason, one.message, warning=True) for one in worse),
-        *(do.Tell(about, "WorkerPool", f"{one.type}Again", f"{one.type} is {one.status} again") for one in better),
+        *(do.Tell(about, "WorkerPool", _good(one), f"{one.type} is {one.status} again") for one in better),
     ]
+
+
+def _good(one: Condition) -> str:
+    """The reason of an Event that tells of a turn for the better; 'DegradedAgain' would read as one for the worse."""
+    return f"{one.type}Again" if one.status is ConditionStatus.TRUE else "Recovered"

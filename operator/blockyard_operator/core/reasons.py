@@ -35,6 +35,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "TemplateInvalid": "the template cannot be merged, or the pod is invalid; the message names the field",
         "InvalidPod": "the API server refused a field; the message names it",
         "AdmissionRefused": "Pod Security, an admission policy or a webhook refused the pod",
+        "Forbidden": "the API server itself did, for example for a priority class that is not there",
     },
     "Connected": {
         "Connected": "",
@@ -50,7 +51,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Degraded": {
         "AsExpected": "",
-        "BlocksFailing": "the last blocks failed at their start; the next try comes after a pause",
+        "BlocksFailing": "the last blocks failed at their start; until one works, one is tried after each pause",
         "GivenUp": "the error policy gave the pool up; its tasks fail with `PoolFailed`; change the pool's template",
         "PythonUnsupported": "the image's Python is none that the worker comes for; change the image",
         "Refused": "the interchange does not want managers of this image",
@@ -64,7 +65,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "BlocksFailing": "blocks fail, and a pause is kept",
         "GivenUp": "the error policy gave the pool up",
         "BadKey": "the pool's Secret is there and holds no key; delete it, and it is made anew",
-        "…": "why the API server would not make the pool's Secret, or a WorkerBlock: QuotaExceeded, …",
+        "…": "why the API server would not make the pool's Secret, its pods or a WorkerBlock: QuotaExceeded, …",
     },
     "Monitored": {
         "Monitored": "",

@@ -15,6 +15,8 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 
 LASTING: Final = frozenset({"InvalidPod", "AdmissionRefused", "NameTaken"})
+OF_THE_TEMPLATE: Final = LASTING | {"Forbidden"}
+"""What a dry run may find that speaks against the template; quota and the like do not."""
 
 
 def read_refusal(

@@ -123,7 +123,11 @@ def test_a_pool_that_the_api_server_would_refuse_says_so_by_field(release: Relea
     release.until("and the next", lambda: release.condition("cpu", "TemplateValid"), lambda seen: "comand" in seen[2])
     events = release.get("events.events.k8s.io")["items"]
     assert {"InvalidPod"} <= {one["reason"] for one in events}
-    release.patch("wp", "cpu", template={"spec": {"containers": [{"name": "worker"}]}})
+    release.patch("wp", "cpu", template={"spec": {"containers": [{"name": "worker"}]}}, priorityClassName="vip")
+    release.until("and a class", lambda: release.condition("cpu", "TemplateValid"), lambda seen: "vip" in seen[2])
+    assert release.condition("cpu", "ScalingLimited")[:2] == ("True", "Forbidden")
+    assert release.blocks() == {}
+    release.patch("wp", "cpu", priorityClassName=None)
     running(release, 1)
 
 

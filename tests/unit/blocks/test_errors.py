@@ -13,6 +13,7 @@ from blockyard.blocks.errors import (
     Outcome,
     PauseUntil,
     breaker,
+    describe,
     none,
     simple,
     windowed,
@@ -84,3 +85,12 @@ def test_a_reason_carries_the_last_evidence(handler: ErrorHandler) -> None:
     assert isinstance(verdict, FailAll | PauseUntil)
     for words in ("b-2", "MISSING", "Reason", "message 2", "tail 2"):
         assert words in verdict.reason
+
+
+def test_a_reason_has_whole_lines_of_the_end_of_a_long_log() -> None:
+    log = "\n".join(f"line {number} of it" for number in range(100))
+    status = JobStatus(state=JobState.FAILED, reason="Reason", message="message", log_tail=log)
+    said = describe((Outcome(block=BlockId("b"), status=status, at=0.0),), "what")
+    first, *others = said.partition("its log ends with:\n")[2].splitlines()
+    assert (first[:5], others[-1]) == ("line ", "line 99 of it")
+    assert len(said) < 600
