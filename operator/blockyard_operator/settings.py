@@ -14,10 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.errors import ConfigError
+from blockyard.kube.kinds import LABEL, OBJECT_NAME
 
 PREFIX: Final = "BLOCKYARD_OPERATOR_"
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +102,10 @@ def _missing(settings: Settings, raw: Mapping[str, object]) -> list[str]:
             f"with requests of up to {settings.write_timeout:g} s"
         )
     for name, pools in settings.clients.items():
-        if not _NAME.fullmatch(name) or name == "default":
+        if not re.fullmatch(LABEL, name) or name == "default":
             faults.append(f"clients: {name!r} is no name for a further client: small letters, digits and '-'")
-        faults += [f"clients: {name}: {pool!r} is not NAMESPACE/POOL" for pool in pools if not _POOL.fullmatch(pool)]
+        strange = [pool for pool in pools if not re.fullmatch(f"{LABEL}/{OBJECT_NAME}", pool)]
+        faults += [f"clients: {name}: {pool!r} is not NAMESPACE/POOL" for pool in strange]
         if not pools:
             faults.append(f"clients: {name}: name the pools that its key is good for")
     host, colon, port = settings.listen.rpartition(":")

@@ -1,10 +1,16 @@
-"""The kinds of objects that Blockyard handles, and where the API has them."""
+"""The kinds of objects that Blockyard handles, where the API has them, and what they may be called."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import msgspec
+
+LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""A name without dots, of a namespace or a pool for instance; 63 letters at most."""
+
+OBJECT_NAME: Final = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+"""That of most objects, which may have dots; 253 letters at most."""
 
 
 class Kind(msgspec.Struct, frozen=True):

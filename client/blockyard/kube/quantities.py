@@ -6,6 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+SPAN: Final = r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+"
+"""A time span, as a field of a custom resource has it."""
+
+QUANTITY: Final = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?"
+"""An amount, as such a field has it: without exponent, unlike what pods may have."""
+
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SUFFIXES: Final = {

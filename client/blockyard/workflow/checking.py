@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard.kube.kinds import OBJECT_NAME
 from blockyard.kube.quantities import amount, seconds
 from blockyard.workflow import expressions, graph
 from blockyard.workflow.addresses import Stagers, file_faults, files_in, is_all_own, no_others
@@ -47,7 +48,6 @@ from blockyard.workflow.spec import (
 )
 
 FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NO_RESOURCES: Final = Resources()
 _NO_RETRY: Final = Retry()
 KINDS: Final = ("function", "source", "binary", "mpi", "task", "template")
@@ -97,7 +97,7 @@ def check_document(document: object, stagers: Stagers = no_others) -> tuple[Docu
     metadata = document.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
     name = names.get("name") or names.get("generateName")
-    if not isinstance(name, str) or not OBJECT_NAME.fullmatch(name.rstrip("-")) or len(name) > 50:
+    if not isinstance(name, str) or not re.fullmatch(OBJECT_NAME, name.rstrip("-")) or len(name) > 50:
         found = f"is {name!r}" if name else "is required"
         faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
     if document.get("kind") == CRON_KIND:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.workflow.checking import FUNCTION, KINDS, OBJECT_NAME
+from blockyard.kube.kinds import OBJECT_NAME
+from blockyard.workflow.checking import FUNCTION, KINDS
 from blockyard.workflow.references import PATTERN
 from blockyard.workflow.spec import API_VERSION, CRON_KIND, RUN_KIND, TEMPLATE_KIND, Cron, Workflow
 
@@ -52,7 +53,7 @@ def json_schema() -> dict[str, Any]:
             "metadata": {
                 "type": "object",
                 "anyOf": [{"required": ["name"]}, {"required": ["generateName"]}],
-                "properties": {"name": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME.pattern}-*$"}},
+                "properties": {"name": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME}-*$"}},
             },
             "spec": {},
             "status": {"type": "object"},

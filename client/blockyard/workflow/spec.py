@@ -12,6 +12,9 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from blockyard.kube.kinds import OBJECT_NAME
+from blockyard.kube.quantities import QUANTITY, SPAN
+
 API_VERSION: Final = "blockyard.dev/v1alpha1"
 RUN_KIND: Final = "WorkflowRun"
 TEMPLATE_KIND: Final = "WorkflowTemplate"
@@ -39,7 +42,7 @@ Values: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema=_ANY)]
 
 Word: TypeAlias = Annotated[str, Meta(pattern=NAME, max_length=63)]
 
-Span: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+Span: TypeAlias = Annotated[str, Meta(pattern=f"^{SPAN}$", max_length=32)]
 """A time span: '90s', '1h30m'."""
 
 Amount: TypeAlias = Annotated[
@@ -47,7 +50,7 @@ Amount: TypeAlias = Annotated[
     Meta(
         extra_json_schema={
             "x-kubernetes-int-or-string": True,
-            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$",
+            "pattern": f"^{QUANTITY}$",
             "maxLength": 32,
         }
     ),
@@ -153,7 +156,7 @@ class Sweep(Record, frozen=True):
 class MapKey(Record, frozen=True):
     """One text of a ConfigMap of the run's namespace."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    name: Annotated[str, Meta(pattern=f"^{OBJECT_NAME}$", max_length=253)]
     key: Annotated[str, Meta(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 
 

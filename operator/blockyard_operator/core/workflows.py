@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard.kube.kinds import LABEL
 from blockyard.kube.times import instant, text
 from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking import check_spec, concurrency_faults, merged
@@ -32,7 +33,6 @@ AGAIN_SECONDS: Final = 5.0
 LONGEST_AGAIN_SECONDS: Final = 300.0
 """Until ConfigMaps are read again that were missing, the first time after `AGAIN_SECONDS`."""
 ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled", "Skipped"})
-_POOL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ def check(
     strange = [
         Fault(path, f"{pool!r} is none of this namespace; name a WorkerPool that stands beside the run")
         for path, pool in pools
-        if pool and not _POOL.fullmatch(pool)
+        if pool and not re.fullmatch(LABEL, pool)
     ]
     return Checked(None, tuple(strange)) if strange else Checked(found, unread=to_read(found))
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from blockyard.blocks.states import JobState
+from blockyard.kube.kinds import LABEL
 from blockyard_operator.resources.fields import Duration, Name, Record, Sentence, Time, Word, fixed, rule
 from blockyard_operator.resources.shape import Conditions, FailureAction, FailureRule, Launcher, PodTemplate, WorkerSize
 
@@ -46,7 +47,7 @@ class BlockSpec(Record, frozen=True):
     pool: Annotated[
         str,
         Meta(
-            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+            pattern=f"^({LABEL})?$",
             max_length=63,
             description="The WorkerPool whose tasks it runs; default: a pool of the block's own name, for it alone.",
         ),

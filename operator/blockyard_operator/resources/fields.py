@@ -9,6 +9,9 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
+from blockyard.kube.kinds import LABEL
+from blockyard.kube.quantities import QUANTITY, SPAN
+
 GROUP: Final = "blockyard.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
@@ -32,7 +35,7 @@ def fixed(field: str, otherwise: str) -> dict[str, str]:
     return rule(same, f"{field} is immutable: {otherwise}", f".{field}")
 
 
-Duration: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+Duration: TypeAlias = Annotated[str, Meta(pattern=f"^{SPAN}$", max_length=32)]
 """A time span as Kubernetes writes it: '90s', '1h30m'."""
 
 Word: TypeAlias = Annotated[str, Meta(max_length=64)]
@@ -40,7 +43,7 @@ Word: TypeAlias = Annotated[str, Meta(max_length=64)]
 
 Sentence: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Name: TypeAlias = Annotated[str, Meta(pattern=f"^{LABEL}$", max_length=63)]
 """Of another object: a DNS label."""
 
 Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, max_length=40)]
@@ -51,7 +54,7 @@ Quantity: TypeAlias = Annotated[
     Meta(
         extra_json_schema={
             "x-kubernetes-int-or-string": True,
-            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$",
+            "pattern": f"^{QUANTITY}$",
             "maxLength": 32,
         }
     ),
