@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from blockyard import Client
+from blockyard.errors import BrokenBlockyard
 
 Tries = set[tuple[str, int]]
 """Names of tasks, and epochs."""
@@ -43,6 +44,11 @@ class Follower:
         return sum(map(len, list(self.tries.values())))
 
     async def _look(self, client: Client) -> None:
+        while True:  # hubs that are killed one after the other may be away for longer than a follower waits
+            with contextlib.suppress(BrokenBlockyard):
+                await self._look_until_broken(client)
+
+    async def _look_until_broken(self, client: Client) -> None:
         async for event in client.events(kinds=["Tries"], after=self._after):
             self._after = event["id"]
             if event["record"] == "lost":
