@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors, lifetime
+from blockyard.collecting import uncollected
 from blockyard.futures import Ending, FutureHome, TaskFuture, ended_in_words
 from blockyard.ids import MAX_SESSION, TaskId, task_name
 from blockyard.options import Options
@@ -226,7 +227,8 @@ class RemoteEngine:
             memory, disk = sizes_of(bodies)
             with self._lock:
                 self._admit(len(bodies), memory, disk)
-                first, fresh = self._unfinished.add(options.pool, bodies, disk)
+                with uncollected():  # or all futures of a million were looked through again and again
+                    first, fresh = self._unfinished.add(options.pool, bodies, disk)
                 known = memos[len(made) : len(made) + len(bodies)]
                 _know(fresh, known)
                 self._hand_over(first, spec, function, bodies, needs, "", known)
