@@ -1,7 +1,9 @@
 """``blockyard task run|help|list``: managed tasks by their name, run here. An interchange is not asked."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -89,6 +91,8 @@ def help_(call: Call, name: str) -> None:
         except ModuleNotFoundError as error:
             raise _not_installed(error) from error
         lines = models.described(task.parameters)
+    elif inspect.isfunction(task.target):
+        lines = _signature(task.target)
     view = {
         "task": task.name,
         "kind": task.kind.__name__,
@@ -96,8 +100,21 @@ def help_(call: Call, name: str) -> None:
         "parameters": [dict(zip(("name", "type", "default", "description"), line, strict=True)) for line in lines],
     }
     sentence = f"{task.name} ({task.kind.__name__}): {task.description or 'no description'}"
-    empty = "any parameters" if task.parameters is None else "no parameters"
+    is_open = task.parameters is None and not inspect.isfunction(task.target)
+    empty = "any parameters" if is_open else "no parameters"
     show.answer(call.settings.output, view, sentence, show.Table(("PARAMETER", "TYPE", "DEFAULT", ""), lines, empty))
+
+
+def _signature(function: Callable[..., Any]) -> list[tuple[str, str, str, str]]:
+    """The parameters of a function that has no model, as `models.described` has them."""
+    found = []
+    for one in inspect.signature(function).parameters.values():
+        said = "" if one.annotation is one.empty else one.annotation
+        kind = said if isinstance(said, str) else inspect.formatannotation(said)
+        is_rest = one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+        default = "any others" if is_rest else "required" if one.default is one.empty else repr(one.default)
+        found.append((one.name, kind, default, ""))
+    return found
 
 
 @click.command("list", epilog="Example: blockyard task list")

@@ -80,7 +80,9 @@ def keep_artefact(executor: BaseExecutor, event: HookEvent) -> None:
     found = _table(event.contents)
     name, path = found.get("name"), found.get("path")
     if isinstance(name, str) and isinstance(path, str) and name and len(executor.artefacts) < MOST_NAMES:
-        executor.artefacts.append(Output(name=name, path=path, kind=str(found.get("kind", "file")), fresh=False))
+        named = Output(name=name, path=path, kind=str(found.get("kind", "file")), fresh=False)
+        if named not in executor.artefacts:  # each rank may say it
+            executor.artefacts.append(named)
 
 
 def refuse_request(executor: BaseExecutor, event: HookEvent) -> None:

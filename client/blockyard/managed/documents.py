@@ -27,7 +27,7 @@ import msgspec
 from blockyard import yaml_text
 from blockyard.errors import ConfigError
 from blockyard.managed.substitution import Path as Place
-from blockyard.managed.substitution import Unknown, has_places, missing, render, shown
+from blockyard.managed.substitution import UnknownName, has_places, missing, render, shown
 
 HEADER_NAMES = ("lute_config", "config")
 """Names under which the header can be named as a whole."""
@@ -144,5 +144,5 @@ class _Resolver:
                 here = items[part]
             else:
                 names = {one: None for one in here if one not in HEADER_NAMES} if isinstance(here, dict) else here
-                raise Unknown(f"{shown(place)!r}: {missing(shown(place[:number]), part, names)}")
+                raise UnknownName(f"{shown(place)!r}: {missing(shown(place[:number]), part, names)}")
         return here

@@ -26,6 +26,7 @@ TOKEN_VARIABLE: Final = "BLOCKYARD_ELOG_TOKEN"
 """``file:PATH`` or ``env:NAME``, as of a `Secret`."""
 MOST_BYTES: Final = 1024 * 1024
 """Of an entry; a larger one goes without its payload."""
+_MOST_TIMEOUT: Final = 3600.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -51,12 +52,16 @@ class HttpLog:
         timeout: float = 10.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises ConfigError for what is no HTTP address."""
-        parts = urlsplit(url)
+        """Raises ConfigError for what is no HTTP address, no secret, and no number of tries or seconds."""
+        parts = urlsplit(str(url))
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ConfigError(f"logbook: {url!r} is no address; give http(s)://HOST/PATH, and a token apart from it")
+        if not isinstance(token, Secret | None):
+            raise ConfigError('logbook: token is no Secret; give Secret("file:PATH") or Secret("env:NAME")')
         if tries < 1:
             raise ConfigError(f"logbook: tries={tries}; give at least 1")
+        if not 0 < timeout < _MOST_TIMEOUT:
+            raise ConfigError(f"logbook: timeout={timeout}; give seconds, more than 0 and less than {_MOST_TIMEOUT:g}")
         self._parts, self._token, self._tries, self._timeout, self._sleep = parts, token, tries, timeout, sleep
 
     def __call__(self, executor: BaseExecutor) -> None:

@@ -601,6 +601,8 @@ class BaseExecutor(ABC):
 def _sink(sink: Sink | str) -> Sink:
     """Raises ConfigError for a name that there is not."""
     if not isinstance(sink, str):
+        if not callable(sink):
+            raise ConfigError(f"executor: sink {sink!r} is neither a function nor the name of one")
         return sink
     if not plugins.is_known(plugins.RESULT_SINKS, sink):
         there = ", ".join(plugins.registered(plugins.RESULT_SINKS)) or "none"

@@ -28,10 +28,10 @@ MOST_NESTED: Final = 50
 
 Path = tuple["str | int", ...]
 Look = Callable[[Path], Any]
-"""Gives the value of a path of names and numbers, or raises `Unknown`."""
+"""Gives the value of a path of names and numbers, or raises `UnknownName`."""
 
 
-class Unknown(ConfigError):
+class UnknownName(ConfigError):
     """A name that stands for nothing."""
 
 
@@ -60,7 +60,7 @@ def has_places(text: str) -> bool:
 
 
 def walk(names: Any, path: Path) -> Any:
-    """Follow a path through dicts, lists and attributes. Raises Unknown with the nearest name."""
+    """Follow a path through dicts, lists and attributes. Raises UnknownName with the nearest name."""
     here = names
     for place, part in enumerate(path):
         if isinstance(here, Mapping) and part in here:
@@ -69,7 +69,7 @@ def walk(names: Any, path: Path) -> Any:
             items: Sequence[Any] = here
             here = items[part]
         else:
-            raise Unknown(f"{shown(path)!r}: {missing(shown(path[:place]), part, here)}")
+            raise UnknownName(f"{shown(path)!r}: {missing(shown(path[:place]), part, here)}")
     return here
 
 
@@ -126,9 +126,9 @@ def _value(inside: str, text: str, look: Look, variables: Mapping[str, str]) -> 
         else:
             path = tuple(int(part) if part.isdigit() else part for part in _PARTS.findall(match["name"]))
             found = look(path)
-    except Unknown as error:
+    except UnknownName as error:
         if match["default"] is None:
-            raise Unknown(f"{text!r}: {error}") from error
+            raise UnknownName(f"{text!r}: {error}") from error
         found = _literal(match["default"], text)
     return found if match["format"] is None else _formatted(found, match["format"].strip(), text)
 
@@ -138,7 +138,7 @@ def _variable(name: str, variables: Mapping[str, str]) -> str:
     if plain not in variables:
         near = difflib.get_close_matches(plain, variables, n=1)
         hint = f"; did you mean ${near[0]}?" if near else ""
-        raise Unknown(f"{name} is not set in the environment{hint}")
+        raise UnknownName(f"{name} is not set in the environment{hint}")
     return variables[plain]
 
 

@@ -103,3 +103,9 @@ def test_help_lists_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert "required" in shown
     assert rim.run(["task", "list"]) == Exit.DONE
     assert "test-greet" in capsys.readouterr().out
+
+
+def test_help_of_a_function_without_a_model_lists_its_own_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rim.run(["task", "help", "tests.integration.managed.jobs:test-add"]) == Exit.DONE
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:] == [["a", "int", "required"], ["b", "int", "1"]]

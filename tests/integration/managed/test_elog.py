@@ -105,3 +105,11 @@ def test_a_logbook_that_is_not_there_is_given_up(logbook: Logbook) -> None:
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
         HttpLog(url)
+
+
+def test_what_can_not_be_sent_is_refused_at_once() -> None:
+    for settings, words in (({"tries": 0}, "tries=0"), ({"timeout": -1}, "timeout=-1"), ({"token": "x"}, "no Secret")):
+        with pytest.raises(ConfigError, match=words):
+            HttpLog("http://log.example/", **settings)
+    with pytest.raises(ConfigError, match="neither a function"):
+        BinaryExecutor("x", ["true"], sinks=[3])

@@ -300,7 +300,7 @@ def test_a_programs_code_is_where_its_words_lie_or_where_it_works(tmp_path: Path
         assert (found.stdout, found.record.code.git_sha) == ("two\n", sha)
     assert not BinaryExecutor("look", ["true"]).execute_task().record.code.git_sha
     refused = BinaryExecutor("look", ["{{ x }}"]).execute_task()
-    assert (refused.reason, refused.record.code.git_sha) == ("Unknown", "")
+    assert (refused.reason, refused.record.code.git_sha) == ("UnknownName", "")
 
 
 def git(*words: str) -> str:
