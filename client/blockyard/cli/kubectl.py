@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from blockyard import connect
+from blockyard.blocks.states import JobState
 from blockyard.cli import options, show, tasks, views
 from blockyard.cli.asking import Asking, TaskName
 from blockyard.cli.commands import Piped
@@ -207,33 +208,39 @@ def continue_(call: _Both, names: tuple[TaskId, ...]) -> None:
 def drain(call: _Both, blocks: tuple[str, ...]) -> None:
     """Drain blocks: they get no more tasks, and end when what runs there has ended. The pool may start others."""
     where = call.cluster.where()
-    missing = asyncio.run(_drain(where, blocks))
+    missing, over = asyncio.run(_drain(where, blocks))
     if missing:
         raise NotFound(f"no WorkerBlock {show.listed(missing)}; 'kubectl get workerblocks' lists them")
-    noun = "block drains" if len(blocks) == 1 else "blocks drain"
-    show.answer(call.settings.output, views.CountView(count=len(blocks)), f"{len(blocks)} {noun}")
+    count = len(blocks) - len(over)
+    noun = "block drains" if count == 1 else "blocks drain"
+    ended = f"; {show.listed(over)} had ended" if over else ""
+    show.answer(call.settings.output, views.CountView(count=count), f"{count} {noun}{ended}")
 
 
-async def _drain(where: Where, blocks: tuple[str, ...]) -> list[str]:
-    """Set `spec.drain` of the blocks, if all of them are there; returns those that are not."""
+async def _drain(where: Where, blocks: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Set `spec.drain` of the blocks, if all are there; returns those that are not, and those that had ended."""
     from blockyard.kube.api import Api
     from blockyard.kube.faults import ApiError
     from blockyard.kube.kinds import BLOCK
 
     async with await Api.connect(where.api) as api:
         namespace = where.namespace or api.namespace
-        missing = []
+        missing, over = [], []
         for block in blocks:
             try:
-                await api.get(BLOCK, namespace, block)
+                found = await api.get(BLOCK, namespace, block)
+                job = found.get("status", {}).get("jobStatus") or {}
+                if job and JobState[job["state"]].terminal:
+                    over.append(block)
             except ApiError as error:
                 if not error.not_found:
                     raise
                 missing.append(block)
         if not missing:
             for block in blocks:
-                await api.patch(BLOCK, namespace, block, {"spec": {"drain": True}})
-        return missing
+                if block not in over:
+                    await api.patch(BLOCK, namespace, block, {"spec": {"drain": True}})
+        return missing, over
 
 
 @contextmanager

@@ -51,8 +51,12 @@ def _status(interchange: Asking, prefix: str) -> views.StatusView:
         tasks=found.tasks,
         bytes=found.bytes,
         sessions=found.sessions,
-        pools=[views.pool_of(pool) for pool in found.pools if pool.pool.startswith(prefix)],
+        pools=[views.pool_of(pool) for pool in sorted(found.pools, key=_name) if pool.pool.startswith(prefix)],
     )
+
+
+def _name(pool: control.PoolStatus) -> str:
+    return pool.pool
 
 
 def _status_parts(view: views.StatusView) -> list[show.Table | str]:
@@ -170,11 +174,11 @@ def _explained(call: Call, task: TaskId) -> views.ExplainedView:
 def output(call: Call, task: TaskId) -> None:
     """Show the end of what a task has printed, as far as its manager keeps it."""
     with asking(call) as interchange:
-        show_output(interchange, call.settings.output, task)
+        show_output(interchange, call.settings.output, task, hint=", which 'blockyard task' says")
 
 
-def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
-    """Answer `output`."""
+def show_output(interchange: Asking, output: Output, task: TaskId, *, hint: str = "") -> None:
+    """Answer `output`; `hint`: what is said besides when nothing is kept."""
     found = interchange.ask(control.Output(task), control.OutputIs).tries
     view = views.OutputView(
         task=task_name(task), tries=[views.TryView(epoch=one.epoch, text=one.text) for one in found]
@@ -182,7 +186,7 @@ def show_output(interchange: Asking, output: Output, task: TaskId) -> None:
     texts = [one.text.rstrip("\n") for one in found]
     if len(found) > 1:
         texts = [f"--- try {place} of {len(found)}\n{text}" for place, text in enumerate(texts, 1)]
-    nothing = f"task {view.task}: nothing is kept of what it printed; {_NOTHING}, which 'blockyard task' says"
+    nothing = f"task {view.task}: nothing is kept of what it printed; {_NOTHING}{hint}"
     show.answer(output, view, *(texts or [nothing]))
 
 

@@ -134,9 +134,10 @@ async def _find(where: Where) -> _Found:
                 raise
             return _read(secret, namespace, home, f"Secret {home}/{name}")
     tried = " nor in ".join(repr(home) for home in homes)
-    raise ConfigError(
-        f"no Secret {name} in namespace {tried}: name the release, as release='NAMESPACE/NAME', or install it"
-    )
+    advice = "name the release, as release='NAMESPACE/NAME', or install it"
+    if where.client:
+        advice = f"does the release name a client {where.client!r} (chart value `clients`)? Else {advice}"
+    raise ConfigError(f"no Secret {name} in namespace {tried}: {advice}")
 
 
 def _read(secret: dict[str, object], namespace: str, home: str, name: str) -> _Found:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
@@ -345,6 +347,11 @@ async def _configure(configuration: Configuration, settings: ApiSettings) -> str
         except (config.ConfigException, OSError) as error:
             if settings.in_cluster:
                 raise NoCluster(f"not inside a pod with an account: {error}") from error
+    named = settings.kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+    if not any(Path(one).expanduser().exists() for one in named.split(os.pathsep) if one):
+        raise NoCluster(
+            f"no usable kubeconfig (there is no file {named!r}); set KUBECONFIG, or name a file or a context"
+        )
     try:
         await config.load_kube_config(
             config_file=settings.kubeconfig or None,

@@ -160,7 +160,9 @@ def test_a_further_client_may_use_its_pools_alone(cluster: StandIn, serving: Hou
             client.options(pool="science.other").submit(abs, -1).result(WITHIN)
     with pytest.raises(UnknownPool, match=r"it knows science\.default$"):
         Client.kubernetes("other", client="anna", kubeconfig=cluster.kubeconfig(tmp_path), timeout=1.0)
-    with pytest.raises(ConfigError, match="no Secret blockyard-client-ben in namespace 'science'"):
+    with pytest.raises(
+        ConfigError, match="no Secret blockyard-client-ben in namespace 'science' nor in 'blockyard': does the release"
+    ):
         Client.kubernetes(client="ben", kubeconfig=cluster.kubeconfig(tmp_path))
 
 

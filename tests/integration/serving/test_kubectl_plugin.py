@@ -66,7 +66,7 @@ def test_by_the_key_of_a_further_client_its_pools_alone_are_shown(
         **cluster.secrets["science/blockyard-client"],
         "client.key": keys.to_text(),
     }
-    assert len(_asks(types, "status")["pools"]) == 2
+    assert [pool["pool"] for pool in _asks(types, "status")["pools"]] == ["science.default", "science.other"]
     assert [pool["pool"] for pool in _asks(types, "status", "--client", "anna")["pools"]] == ["science.other"]
 
 
@@ -83,6 +83,7 @@ def test_logs_are_a_task_s_and_cancel_ends_it(client: Client, types: Types) -> N
     printing = client.options(pool="science.default").submit(print, "hello from a pod")
     assert printing.result(WITHIN) is None
     assert "hello from a pod" in types("logs", task_name(TaskId(printing.task)))
+    assert "'blockyard task'" not in types("logs", "1f3a-42"), "kubectl blockyard has no such command"
     waiting = client.options(pool="science.default").submit(_wait)
     assert "1 task cancelled" in types("cancel", task_name(TaskId(waiting.task)))
     wait_until("it is cancelled", waiting.cancelled, bool)
@@ -98,13 +99,15 @@ def test_drain_is_asked_of_the_blocks(cluster: StandIn, types: Types) -> None:
     assert cluster.blocks["science/default-aaaaa"] == {}, "one that is missing keeps all from being drained"
     assert "2 blocks drain" in types("drain", "default-aaaaa", "default-bbbbb")
     assert set(map(str, cluster.blocks.values())) == {"{'spec': {'drain': True}}"}
+    cluster.blocks["science/default-ended"] = {"status": {"jobStatus": {"state": "COMPLETED"}}}
+    assert "0 blocks drain; default-ended had ended" in types("drain", "default-ended")
 
 
 def test_what_is_wrong_has_a_code_and_a_sentence(cluster: StandIn, types: Types, tmp_path: Path) -> None:
     cluster.pods["interchange-1"] = ("Pending", 1)
     assert "none of 1 runs" in types("status", "--timeout", "1", code=Exit.NO_ANSWER)
     (tmp_path / "kubeconfig").unlink()
-    assert "no usable kubeconfig" in types("status", code=Exit.USAGE)
+    assert f"there is no file '{tmp_path / 'kubeconfig'}'" in types("status", code=Exit.USAGE)
 
 
 def _wait() -> None:
