@@ -168,7 +168,10 @@ class WorkerTasks(Record, tag=5, frozen=True):
 
 
 class Sample(Record, frozen=True, gc=False):
-    """What a running try, its worker and all children of that use at one moment."""
+    """What the worker of a running try and all children of that use at one moment.
+
+    CPU, bytes and switches count from the worker's start: what a try used between two samples is their difference.
+    """
 
     task: TaskNumber
     epoch: Epoch

@@ -198,7 +198,9 @@ def _blocks_answer(
         return _no_pool(state, session, question.pool)
     if isinstance(question, asked.ReportBlocks):
         if state.notes is not None and question.pool:
-            state.notes.on_blocks(question.pool, question.blocks, now)
+            known = state.pools[question.pool].reports
+            news = [report for report in question.blocks if known.get(report.block) != report]
+            state.notes.on_blocks(question.pool, news, now)
         return asked.Done(listing.take_in(state.pools[question.pool], question.blocks) if question.pool else 0)
     pools = [pool for pool in rights.pools(state, session) if question.pool in ("", pool.name)]
     return asked.BlocksAre([line for pool in pools for line in listing.lines(pool, now)])

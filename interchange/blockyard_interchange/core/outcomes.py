@@ -102,7 +102,8 @@ def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:
     """What becomes of a task whose try did not simply succeed."""
     match outcome.status:
         case Status.LOST:
-            lost(state, task, outcome.failure or Failure("its worker was lost"), now, suspected=True)
+            failure = outcome.failure or Failure("its worker was lost")
+            lost(state, task, failure, now, suspected=True, seconds=outcome.seconds)
         case Status.CANCELLED if not task.flags & Flag.CANCELLING:
             # By order of an interchange that died before it recorded why. Who still wants that will say so again.
             failure = Failure("it was stopped by order of an interchange that was killed then")
@@ -157,10 +158,14 @@ def count(state: State, task: Task) -> None:
         state.effects.entries.append(Counted(task.id, task.failures, task.losses, task.epoch))
 
 
-def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: bool, loss: Loss = Loss.WORKER) -> None:
+def lost(
+    state: State, task: Task, failure: Failure, now: float, *, suspected: bool, loss: Loss = Loss.WORKER,
+    seconds: float = 0.0,
+) -> None:  # fmt: skip
     """A try ended by no fault of the user's: run the task again, unless it must not, or seems to be the cause.
 
-    `suspected`: it was running, so that it may have brought down what it ran on.
+    `suspected`: it was running, so that it may have brought down what it ran on. `seconds`: how long, 0 when nobody
+    knows.
     """
     counters = task.order.pool.counters
     counters.lost += 1
@@ -173,18 +178,19 @@ def lost(state: State, task: Task, failure: Failure, now: float, *, suspected: b
         finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
     elif not task.order.spec.idempotent and suspected:
         message = f"it was lost and is not idempotent, so it is not run again: {failure.message}"
-        finish(state, task, _lost_outcome(task, message, failure), now)
+        finish(state, task, _lost_outcome(task, message, failure, seconds), now)
     elif task.losses >= most:
         message = f"it lost its worker {task.losses} times (at most {most}): {failure.message}"
-        finish(state, task, _lost_outcome(task, message, failure), now)
+        finish(state, task, _lost_outcome(task, message, failure, seconds), now)
     else:
         if state.notes is not None:
-            state.notes.on_try(task, TryState.LOST, 0.0, now, failure, loss.value)
+            state.notes.on_try(task, TryState.LOST, seconds, now, failure, loss.value)
         requeue(state, task, now)
 
 
-def _lost_outcome(task: Task, message: str, failure: Failure) -> Outcome:
-    return Outcome(task.id, task.epoch, Status.LOST, failure=Failure(message, failure.types, failure.evidence))
+def _lost_outcome(task: Task, message: str, failure: Failure, seconds: float) -> Outcome:
+    evident = Failure(message, failure.types, failure.evidence)
+    return Outcome(task.id, task.epoch, Status.LOST, seconds=seconds, failure=evident)
 
 
 def requeue(state: State, task: Task, now: float) -> None:

@@ -108,6 +108,7 @@ class SampleLine(msgspec.Struct, frozen=True, kw_only=True):
 
     at_us: int
     cpu_us: int
+    """Since the first sample of the try."""
     resident_bytes: int
     threads: int
 
@@ -294,13 +295,15 @@ def _try(row: Row[Any], number: int) -> TryLine:
 def _samples(connection: Connection, number: int) -> list[SampleLine]:
     table = tables.samples
     query = select(table).where(table.c.task == number).order_by(table.c.epoch, table.c.at_us).limit(_MOST_SAMPLES)
-    return [
-        SampleLine(
-            at_us=row.at_us, cpu_us=row.cpu_user_us + row.cpu_system_us, resident_bytes=row.resident_bytes,
-            threads=row.threads,
+    first: dict[int, int] = {}  # CPU by epoch: that of the worker goes on from try to try
+    found = []
+    for row in connection.execute(query):
+        cpu_us = row.cpu_user_us + row.cpu_system_us
+        used_us = cpu_us - first.setdefault(row.epoch, cpu_us)
+        found.append(
+            SampleLine(at_us=row.at_us, cpu_us=used_us, resident_bytes=row.resident_bytes, threads=row.threads)
         )
-        for row in connection.execute(query)
-    ]  # fmt: skip
+    return found
 
 
 def _files(connection: Connection, number: int) -> list[FileLine]:

@@ -146,7 +146,8 @@ class Tallies:
             if one.epoch:
                 tries[state] += 1
                 ran_us, waited_us = one.ran_us, one.assigned_us - one.queued_us
-                ran.counts[bisect_left(_US_BOUNDS, ran_us)] += 1
+                if ran_us or state is not TryState.LOST:  # nobody knows how long one ran that went with its manager
+                    ran.counts[bisect_left(_US_BOUNDS, ran_us)] += 1
                 ran.sum += ran_us / 1e6
                 queued.counts[bisect_left(_US_BOUNDS, waited_us)] += 1
                 if waited_us > 0:

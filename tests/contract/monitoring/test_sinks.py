@@ -16,12 +16,13 @@ from prometheus_client.registry import Collector
 
 from blockyard.blocks import plugins
 from blockyard.errors import ConfigError
-from blockyard.wire.monitoring import AnyRecord, Node, Tasks
+from blockyard.wire.monitoring import AnyRecord, Node, Tasks, TryState
 from blockyard_monitoring.hub import Hub
 from blockyard_monitoring.sinks.jsonl import JsonlSink
 from blockyard_monitoring.sinks.metrics import PrometheusSink
 from blockyard_monitoring.sinks.sql import SqlSink
 from blockyard_monitoring.sinks.stream import StreamSink
+from blockyard_monitoring.sinks.tallies import Tallies
 from blockyard_monitoring.suites import AT, Make, SinkSuite, arriving, one_of_each
 from tests.contract.monitoring.databases import Database
 from tests.integration.processes import wait_until
@@ -118,6 +119,15 @@ def test_numbers_are_those_of_what_was_told(tmp_path: Path) -> None:
     assert found["blockyard_hub_refused_total", (("radio", "udp"), ("reason", "forged"))] == 1
     assert found["blockyard_history_blocks", (("pool", "default"), ("state", "FAILED"))] == 1
     hub.stop()
+
+
+def test_a_try_that_nobody_knows_how_long_ran_has_no_duration() -> None:
+    tallies = Tallies(50)
+    tallies.take(some_tries(state=TryState.LOST, ran_us=0))
+    tallies.take(some_tries(state=TryState.LOST, ran_us=2_500_000))
+    (found,) = tallies.ran.values()
+    assert (sum(found.counts), found.sum) == (1, 2.5)
+    assert sum(tallies.tries.values()) == 2
 
 
 def test_a_bucket_names_one_of_its_tasks_to_who_can_read_it() -> None:

@@ -3,6 +3,7 @@
 Out of scope: how the hub stores it (`tests/unit/monitoring`, `tests/integration/monitoring`).
 """
 
+import msgspec
 import pytest
 
 from blockyard.wire import codec, control
@@ -100,6 +101,27 @@ def test_states_of_a_block_that_come_together_have_instants_of_their_own(bench: 
     told = hub.records(Block)
     assert [one.state for one in told] == ["PENDING", "RUNNING"]
     assert told[0].at_us < told[1].at_us
+
+
+def test_a_state_of_a_block_that_is_reported_again_is_told_once(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    for state in ("PENDING", "RUNNING", "RUNNING", "SCALED_IN"):
+        client.ask(control.ReportBlocks("default", [control.BlockReport("b", state)]), control.Done)
+        bench.turn(0.02)
+    bench.turn(0.02)
+    assert [one.state for one in hub.records(Block)] == ["PENDING", "RUNNING", "SCALED_IN"]
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_try_lost_with_its_worker_says_how_long_it_ran(bench: Bench, *, idempotent: bool) -> None:
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call(a_spec(idempotent=idempotent))
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.report(msgspec.structs.replace(ended(one, Status.LOST, message="its worker ended"), seconds=2.5))
+    bench.turn(0.02)
+    bench.turn(0.02)
+    assert [(one.state, one.ran_us) for one in tries(hub)] == [(TryState.LOST, 2_500_000)]
 
 
 def test_a_manager_is_told_with_its_process(bench: Bench) -> None:

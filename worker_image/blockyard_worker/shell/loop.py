@@ -90,8 +90,8 @@ class Loop:
         self._children: dict[int, Child] = {}
         self._pids: dict[int, int] = {}
         self._seen = Seen(self._children)
-        self._statuses: dict[int, int] = {}
-        """Of children that ended before it was known what they were; kept only while workers are being born."""
+        self._statuses: dict[int, tuple[int, int]] = {}
+        """And peaks, of children that ended before it was known what they were; only while workers are being born."""
         self._unsent: list[bytes] = []
         self._place = Place("", 1 << 62)
         self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
@@ -235,7 +235,7 @@ class Loop:
         self._pids[pid] = child.number
         if pid in self._statuses:
             del self._pids[pid]
-            self._on_ended(child, self._statuses.pop(pid))
+            self._on_ended(child, *self._statuses.pop(pid))
 
     def _on_broken(self, message: str) -> None:
         log.error("no workers can be started: %s", message, extra={"action": "template_broken"})
@@ -248,17 +248,17 @@ class Loop:
             self._reap()
 
     def _reap(self) -> None:
-        for pid, status in reaped():
+        for pid, status, peak_bytes in reaped():
             number = self._pids.pop(pid, None)
             if number is not None:
-                self._on_ended(self._children[number], status)
+                self._on_ended(self._children[number], status, peak_bytes)
             elif self._nursery.owns(pid):
                 if message := self._nursery.on_exit(pid, status):
                     self._on_broken(message)
             elif self._nursery.is_waiting():
-                self._statuses[pid] = status
+                self._statuses[pid] = status, peak_bytes
 
-    def _on_ended(self, child: Child, status: int) -> None:
+    def _on_ended(self, child: Child, status: int, peak_bytes: int) -> None:
         self._hear(child, to_end=True)
         last = child.now()
         child.output.finish(last)
@@ -266,12 +266,13 @@ class Loop:
         code = os.waitstatus_to_exitcode(status)
         how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         log.info("worker %d (pid %s) ended: %s", child.number, child.pid, how, extra={"action": "worker_ended"})
-        evidence = [f"memory: {child.peak_bytes} bytes at most when looked at"] if child.peak_bytes else []
+        peak_bytes = max(peak_bytes, child.peak_bytes)  # that of the tree, when it was looked at, may be more
+        evidence = [f"memory: {peak_bytes} bytes at most"]
         if last is not None and (tail := self._outputs.tail(last.task, last.epoch, EVIDENCE_BYTES)):
             evidence.append(f"output:\n{tail}")
         killed = self._was_oom_killed(code)
         limit = memory.cgroup_limit() if killed else 0
-        ended = Ended(how, "\n".join(evidence), killed, child.peak_bytes, limit)
+        ended = Ended(how, "\n".join(evidence), killed, peak_bytes, limit)
         self._drop(child)
         self._core.on_ended(child.number, ended, last, time.monotonic())
 
@@ -426,16 +427,16 @@ class Loop:
         return not self._unsent
 
 
-def reaped() -> Iterator[tuple[int, int]]:
-    """Reap all children that have ended; yield (pid, wait status)."""
+def reaped() -> Iterator[tuple[int, int, int]]:
+    """Reap all children that have ended; yield (pid, wait status, the most memory that it had, bytes)."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if not pid:
             return
-        yield pid, status
+        yield pid, status, usage.ru_maxrss * 1024
 
 
 def share_of_cores(place: int, places: int) -> list[int]:

@@ -29,7 +29,7 @@ const CHARTS = {
     return [[data.map((one) => one.at_us / 1e6), data.map((one) => one.resident_bytes / 1048576),
              data.map((one) => one.cpu_us / 1e6)], [
       {}, {label: "memory, MiB", stroke: colour("--running"), scale: "y"},
-      {label: "CPU, s", stroke: colour("--warn"), scale: "rate"},
+      {label: "CPU since the first sample, s", stroke: colour("--warn"), scale: "rate"},
     ], "rate"];
   },
 };
