@@ -13,7 +13,7 @@ NONE_IS_FINE = $(if $(ARGS),|| [ $$? = 5 ]) # of one of two halves, when ARGS na
 .PHONY: help run test check unit integration e2e soak scale cluster-up cluster-down cluster-parts kind-up images kubectl bench bench-peers crds dashboards environment s3-environment packages clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## the main job: sweeps over real data sets, on blocks that scale from 0 (ARGS=--chaos kills its parts meanwhile)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m examples.sweep $(ARGS)
@@ -50,17 +50,17 @@ cluster-down: environment ## end it and leave nothing of it
 cluster-parts: packages environment ## build what the cluster is made of, into ~/.cache/blockyard or BLOCKYARD_CACHE
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster parts
 
-kind-up: ## the same for a machine with Docker and kind: three nodes, from kind-config.yaml
+kind-up: ## a cluster of three nodes on a machine with Docker and kind, from kind-config.yaml
 	@command -v kind >/dev/null || { echo "make: kind is not installed (https://kind.sigs.k8s.io), see docs/cluster-for-tests.md" >&2; exit 1; }
 	kind create cluster --config kind-config.yaml
 
 images: cluster-parts ## the three images, without Docker or a registry, as OCI archives in the cache folder
 	@$(BIN)/python -m tests.cluster.deployables
 
-kubectl: environment ## kubectl on that cluster (ARGS="get pods --all-namespaces")
+kubectl: environment ## kubectl on the cluster of cluster-up (ARGS="get pods --all-namespaces")
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.cluster kubectl $(ARGS)
 
-bench: environment ## speed, each figure beside the standard library's pool in the same run (ARGS=--small for seconds)
+bench: environment ## speed, each figure beside the standard library's pool in the same run (half an hour; ARGS=--small: a minute)
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run_all $(ARGS)
 
 bench-peers: environment ## the same measures on Parsl, Dask and Ray, each in a throw-away environment

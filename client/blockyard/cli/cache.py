@@ -4,11 +4,14 @@ import click
 
 from blockyard.cli import options, show, views
 from blockyard.cli.asking import asking
+from blockyard.cli.commands import Listing
 from blockyard.cli.options import Call
 from blockyard.wire import control
 
 
-@click.group(invoke_without_command=True, epilog="Examples: blockyard cache; blockyard cache clear --function fit")
+@click.group(
+    cls=Listing, invoke_without_command=True, epilog="Examples: blockyard cache; blockyard cache clear --function fit"
+)
 @options.connected
 @click.option("--pool", default="", help="Only this pool.")
 @click.pass_context

@@ -1,6 +1,7 @@
 """The tree of commands. A command's module is imported when it is called or its help is shown."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from keyword import iskeyword
 
@@ -8,48 +9,75 @@ import click
 
 from blockyard.cli import options
 
-_HOMES = {
-    "status": "tasks",
-    "tasks": "tasks",
-    "task": "tasks",
-    "explain": "tasks",
-    "output": "tasks",
-    "cancel": "tasks",
-    "stop": "tasks",
-    "continue": "tasks",
-    "lint": "workflows",
-    "run": "workflows",
-    "runs": "workflows",
-    "steps": "workflows",
-    "logs": "workflows",
-    "retry": "workflows",
-    "suspend": "workflows",
-    "resume": "workflows",
-    "blocks": "blocks",
-    "drain": "blocks",
-    "cache": "cache",
-    "local": "local",
-    "keys": "keys",
-    "journal": "journal",
-    "doctor": "doctor",
-    "watch": "watch",
-    "dashboard": "dashboard",
-    "top": "top",
-    "report": "report",
-    "config": "records",
-    "artefacts": "artefacts",
-    "interchange": "programs",
-    "worker": "programs",
-    "completion": "completion",
+_SECTIONS = {
+    "Tasks": {
+        "status": "tasks",
+        "tasks": "tasks",
+        "task": "tasks",
+        "explain": "tasks",
+        "output": "tasks",
+        "cancel": "tasks",
+        "stop": "tasks",
+        "continue": "tasks",
+        "cache": "cache",
+    },
+    "Workflows": {
+        "lint": "workflows",
+        "run": "workflows",
+        "runs": "workflows",
+        "steps": "workflows",
+        "logs": "workflows",
+        "retry": "workflows",
+        "suspend": "workflows",
+        "resume": "workflows",
+    },
+    "Blocks and systems": {
+        "local": "local",
+        "blocks": "blocks",
+        "drain": "blocks",
+        "keys": "keys",
+        "journal": "journal",
+        "doctor": "doctor",
+    },
+    "What happens and happened": {
+        "top": "top",
+        "watch": "watch",
+        "dashboard": "dashboard",
+        "report": "report",
+        "config": "records",
+        "artefacts": "artefacts",
+    },
+    "Programs": {
+        "interchange": "programs",
+        "worker": "programs",
+        "completion": "completion",
+    },
 }
+_HOMES = {name: home for section in _SECTIONS.values() for name, home in section.items()}
 """Command to the module below this package that holds it under the same name."""
+_SENTENCE = 200
+"""Letters that a first sentence may have."""
 
 
 class PipeClosed(Exception):
     """The reader of the output went away. Not an OSError: click would end the process over that by itself."""
 
 
-class Piped(click.Group):
+class Listing(click.Group):
+    """Commands whose help shows the whole first sentence of each, below headings if there are any."""
+
+    def sections(self, ctx: click.Context) -> dict[str, Sequence[str]]:
+        """Commands by heading."""
+        return {"Commands": self.list_commands(ctx)}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in self.sections(ctx).items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([(name, one.get_short_help_str(_SENTENCE)) for name, one in found if one])
+
+
+class Piped(Listing):
     """Commands whose reader may go away."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -64,6 +92,9 @@ class Piped(click.Group):
 class _Commands(Piped):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)
+
+    def sections(self, ctx: click.Context) -> dict[str, Sequence[str]]:
+        return {title: list(names) for title, names in _SECTIONS.items()}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HOMES:

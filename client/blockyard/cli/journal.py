@@ -10,12 +10,13 @@ import msgspec
 
 from blockyard import connect
 from blockyard.cli import deployables, options, show
+from blockyard.cli.commands import Listing
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
 
 
-@click.group(epilog="Examples: blockyard journal check; blockyard journal export > entries.jsonl")
+@click.group(cls=Listing, epilog="Examples: blockyard journal check; blockyard journal export > entries.jsonl")
 def journal() -> None:
     """Check a journal, or save what is in it."""
 

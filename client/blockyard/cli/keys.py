@@ -6,6 +6,7 @@ import click
 
 from blockyard import connect
 from blockyard.cli import options, show, views
+from blockyard.cli.commands import Listing
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
@@ -16,7 +17,8 @@ from blockyard.transport import read_public_key
 
 
 @click.group(
-    epilog="Examples: blockyard keys list; blockyard keys issue client-anna; blockyard keys revoke client-anna"
+    cls=Listing,
+    epilog="Examples: blockyard keys list; blockyard keys issue client-anna; blockyard keys revoke client-anna",
 )
 def keys() -> None:
     """List, issue and revoke the keys of clients, pools and keepers."""

@@ -11,6 +11,7 @@ import click
 from blockyard import config, connect, monitoring, supervise
 from blockyard.blocks.pool import LocalPool
 from blockyard.cli import options, show, views
+from blockyard.cli.commands import Listing
 from blockyard.cli.exits import Faulty, NotFound
 from blockyard.cli.options import Call
 from blockyard.cli.pool_spec import read_pool
@@ -24,7 +25,9 @@ name_option = options.flag(
 )  # fmt: skip
 
 
-@click.group(epilog="Examples: blockyard local up --workers 4; blockyard local status; blockyard local down")
+@click.group(
+    cls=Listing, epilog="Examples: blockyard local up --workers 4; blockyard local status; blockyard local down"
+)
 def local() -> None:
     """Start, end and list systems on this machine."""
 

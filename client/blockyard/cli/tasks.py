@@ -7,6 +7,7 @@ import click
 
 from blockyard.cli import kept, managed, options, show, views
 from blockyard.cli.asking import Asking, TaskName, asking
+from blockyard.cli.commands import Listing
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
 from blockyard.config import Output
@@ -111,7 +112,7 @@ def _task_table(lines: list[views.TaskView]) -> show.Table:
     return show.Table(columns, rows, "no tasks")
 
 
-class _TaskOrCommand(click.Group):
+class _TaskOrCommand(Listing):
     """``blockyard task 1f3a-42`` shows a task; its commands are about managed tasks."""
 
     def resolve_command(

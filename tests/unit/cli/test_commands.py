@@ -54,6 +54,16 @@ def test_every_command_is_in_the_page_on_the_command_line(name: str, command: cl
                 assert option in page, f"{name} {option}"
 
 
+def test_the_help_shows_each_command_once_with_its_whole_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [[], *([name] for name, one in all_commands() if isinstance(one, click.Group))]
+    for words in groups:
+        assert rim.run([*words, "--help"]) == Exit.DONE
+        shown = capsys.readouterr().out
+        assert "..." not in shown.partition("\n")[2]
+        for name in (name.split()[-1] for name, _ in all_commands() if name.split()[:-1] == words):
+            assert len(re.findall(rf"^  {name} ", shown, re.MULTILINE)) == 1, name
+
+
 def kubectl_commands() -> list[tuple[str, click.Command]]:
     return sorted(kubectl.kubectl_blockyard.commands.items())
 
