@@ -77,7 +77,11 @@ def test_examples_conform(known: Path) -> None:
         ("clients.anna.pool=a/b", "/clients/anna"),
         ("clients.default.pools={a/b}", "/clients"),
         ("clients.A_B.pools={a/b}", "/clients"),
+        ("interchange.settings.heartbeats=1", "heartbeats"),
+        ("interchange.settings.heartbeat=soon", "/interchange/settings/heartbeat"),
         # what no schema says
+        ("fullnameOverride=a.b", "objects would be named a.b-"),
+        ("fullnameOverride=1a", "set fullnameOverride"),
         ("postgresql.enabled=true", "set interchange.journal=postgresql"),
         ("interchange.journal=postgresql", "no server is named"),
         ("watch.clusterWide=true,watch.namespaces={a}", "drop one of the two"),

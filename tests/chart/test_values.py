@@ -1,10 +1,13 @@
 """What a user may say of each pod reaches that pod; and the notes, as helm prints them, name the next commands."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from blockyard_interchange.core.settings import Settings
 from tests.chart.rendering import CHART, NAMESPACE, RELEASE, Object, helm, objects, objects_of, of_kind
 from tests.cluster.shell import run
 
@@ -122,3 +125,12 @@ def test_the_notes_tell_the_next_commands(case: str, lines: list[str]) -> None:
     assert "kind: WorkerPool" in said
     for line in lines:
         assert line in said
+
+
+def test_the_settings_that_may_be_given_are_those_that_the_interchange_has() -> None:
+    """One that it does not know would end it at the upgrade, with the tasks of all waiting."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    named = schema["properties"]["interchange"]["properties"]["settings"]["properties"]
+    types = {int: "integer", float: "number", str: "string", bool: "boolean"}
+    fields = {one.name: types.get(one.type) for one in msgspec.structs.fields(Settings)}
+    assert {name: one["type"] for name, one in named.items() if name != "pools"} | {"pools": None} == fields
