@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import operator
 import re
 from collections import Counter
@@ -63,12 +64,14 @@ _OF_RUNS: Final = {"suspend": False, "suspendRunning": False, "cancel": False, "
 that says so, and one of a suspended template could never go on."""
 _SKIPS: Final = {Rule.ANY_FAILED, Rule.ALL_FAILED, Rule.ALL_SKIPPED}
 """Triggers that skip a step though none of those that it needs was skipped."""
-_SILENT_OF: Final = operator.attrgetter(
+_SILENT_FIELDS: Final = (
     "source", "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
     "cache_version",
 )  # fmt: skip
-"""Fields of a step, besides those that a plain one has, of which something may be wrong."""
+"""Of a step, besides those that a plain one has, of which something may be wrong."""
+_SILENT_OF: Final = operator.attrgetter(*_SILENT_FIELDS)
 _SILENT: Final = _SILENT_OF(Step(name="step"))
+_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "timeout", "retry")
 _SEEN: Final = ("state", "outputs")
 """What a condition sees of a step."""
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
@@ -305,11 +308,9 @@ class _Steps:
             names = Counter(step.name for step in (steps if exits is None else [*steps, exits]))
             yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
         broken = False
-        needs: dict[str, Sequence[str]] = {}
-        for place, step in enumerate(steps):
-            if self._is_plain(step):
-                needs[step.name] = step.needs
-                continue
+        needs: dict[str, Sequence[str]] = {step.name: step.needs for step in steps}
+        for place in self._others():
+            step = steps[place]
             given = graph.results_of(step)
             needs[step.name] = graph.needs_of(step, given)
             for fault in self._all_faults(f"spec.steps[{place}]", step, given):
@@ -323,27 +324,36 @@ class _Steps:
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
-    def _is_plain(self, step: Step) -> bool:
-        """Whether it is a function with arguments of its own, and nothing is wrong with it: of 10^5 steps nearly all.
+    def _others(self) -> list[int]:
+        """The places of steps that must be looked at one by one: all but functions with arguments of their own.
 
-        False says nothing: `_all_faults` does.
+        Of 10^5 steps nearly all are such functions, and these are looked at together. When something is wrong with any
+        of them, no step is left out here.
         """
-        return (
-            _SILENT_OF(step) == _SILENT
-            and step.function is not None
-            and _is_import_path(step.function)
-            and all(map(str.isidentifier, step.arguments))
-            and is_all_own(step.arguments)
-            and (step.timeout is None or seconds(step.timeout) > 0)
-            and (step.retry.limit > 0 or step.retry == _NO_RETRY)
-            and self._is_sound(step.name, step.needs)
-        )
+        steps = self._spec.steps
+        silent: list[bool] = []
+        before: object = None
+        is_silent = False
+        for step in steps:
+            if (said := _SAID_OF(step)) != before:  # nearly all say the same as the one before them
+                before, is_silent = said, _is_silent(step)
+            silent.append(is_silent)
+        plain = [step.arguments for step in itertools.compress(steps, silent)]
+        if not is_all_own(plain):
+            silent = [is_silent and is_all_own(step.arguments) for step, is_silent in zip(steps, silent, strict=True)]
+        if not self._are_sound(list(itertools.compress(steps, silent))):
+            return list(range(len(steps)))
+        return [place for place, is_silent in enumerate(silent) if not is_silent]
 
-    def _is_sound(self, name: str, needs: list[str]) -> bool:
-        """Whether a step of this name can wait for these."""
-        if len(needs) > 1 and len(set(needs)) < len(needs):
-            return False
-        return all(map(self._by_name.__contains__, needs)) and name not in needs
+    def _are_sound(self, plain: Sequence[Step]) -> bool:
+        """Whether these can have arguments of such names, and wait for what they need."""
+        needs = [step.needs for step in plain]
+        return (
+            all(map(str.isidentifier, set(itertools.chain.from_iterable(step.arguments for step in plain))))
+            and all(map(self._by_name.__contains__, itertools.chain.from_iterable(needs)))
+            and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
+            and not any(step.name in step.needs for step in plain)
+        )
 
     def _all_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         """`given`: the steps whose results it is given."""
@@ -568,6 +578,17 @@ def _kind_faults(path: str, step: Step) -> Iterator[Fault]:
 @functools.lru_cache(maxsize=1024)
 def _is_import_path(text: str) -> bool:
     return FUNCTION.fullmatch(text) is not None
+
+
+def _is_silent(step: Step) -> bool:
+    """Whether it is a function, and nothing is wrong with it, but maybe with its arguments and its needs."""
+    return (
+        _SILENT_OF(step) == _SILENT
+        and step.function is not None
+        and _is_import_path(step.function)
+        and (step.timeout is None or seconds(step.timeout) > 0)
+        and (step.retry.limit > 0 or step.retry == _NO_RETRY)
+    )
 
 
 def _template_faults(path: str, step: Step) -> Iterator[Fault]:

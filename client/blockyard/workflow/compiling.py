@@ -21,8 +21,9 @@ from blockyard.memo_digest import digest
 from blockyard.wire.control import RunIs, StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
-from blockyard.workflow.plans import Code, Plan, packed_plans, runner
-from blockyard.workflow.references import Reference, as_text, filled, walk
+from blockyard.workflow.addresses import is_all_own_text
+from blockyard.workflow.plans import Code, Plan, packed_arguments, packed_plans, runner
+from blockyard.workflow.references import OPENING, Reference, as_text, filled, walk
 from blockyard.workflow.sources import text_of
 from blockyard.workflow.spec import Concurrency, Rule, Step, Workflow
 
@@ -43,6 +44,7 @@ _OF_KIND: Final = operator.attrgetter(
 """What of a step decides of which kind it is, besides what it waits for."""
 _PARAMS: Final = frozenset({"params"})
 _encode = msgspec.json.encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _ordered = msgspec.json.Encoder(order="deterministic")
 
 QueueOf = Callable[[str], str]
@@ -108,7 +110,9 @@ class _Compiler:
         self._parameters = parameters_of(spec)
         self._encoded = msgspec.json.encode(self._parameters)
         self._code = [Code(one.file, one.sha256.lower()) for one in spec.code]
-        self._function: Function = runner()
+        self._functions: dict[bytes, Function] = {}
+        """What runs the steps, by identifier."""
+        self._runner = runner()
         self._tasks = done
         self._next = first
         self._groups: list[Group] = []
@@ -120,8 +124,13 @@ class _Compiler:
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
         steps = {step.name: step for step in spec.steps}
-        self._given = {name: graph.results_of(step) for name, step in steps.items()}
-        needs = {name: graph.needs_of(step, self._given[name]) for name, step in steps.items()}
+        encoded = _encode(without_orders(spec))
+        refers = OPENING in encoded  # else no step is given any result, and needs no look
+        self._given = {name: graph.results_of(step) if refers else [] for name, step in steps.items()}
+        needs = {
+            name: graph.needs_of(step, self._given[name]) if refers or step.when else step.needs
+            for name, step in steps.items()
+        }
         needed = set(itertools.chain.from_iterable(needs.values()))
         kinds = self._kinds(steps, needs)
         for names in graph.batches(needs, kinds):
@@ -137,8 +146,9 @@ class _Compiler:
                 exit_needs = [*given, *others]
                 self._add(self._kind(step, Rule.ALWAYS, exit_needs), [step], {step.name: exit_needs})
             marks.append(StepMark(step.name, self._tasks[step.name], decides=True, is_exit=True))
-        digest = hashlib.blake2b(msgspec.json.encode(without_orders(spec)), digest_size=16).digest()
-        return StartRun(self._run, digest, [self._function], self._groups, marks, spec.suspend, again)
+        digest = hashlib.blake2b(encoded, digest_size=16).digest()
+        functions = list(self._functions.values())
+        return StartRun(self._run, digest, functions, self._groups, marks, spec.suspend, again)
 
     def _add(self, kind: bytes, steps: Sequence[Step], needs: Mapping[str, Sequence[str]]) -> None:
         """Add steps of one kind as one group."""
@@ -148,10 +158,25 @@ class _Compiler:
         self._next += len(steps)
         names = [step.name for step in steps]
         tasks.update(zip(names, itertools.count(task_id(self._session, first))))
-        behind = [list(map(tasks.__getitem__, needs[name])) for name in names]
+        task_of = tasks.__getitem__
+        behind = [list(map(task_of, needs[name])) for name in names]
         memos = [[self._memos[name] for name in (step.name, *self._given[step.name])] for step in steps if step.cache]
-        bodies: list[Body] = [*packed_plans([self._plan(step) for step in steps])]
-        self._groups.append(Group(self._specs[kind], first, bodies, behind if any(behind) else [], memos=memos))
+        function, bodies = self._packed(steps)
+        spec = msgspec.structs.replace(self._specs[kind], function=self._functions.setdefault(function.id, function).id)
+        self._groups.append(Group(spec, first, bodies, behind if any(behind) else [], memos=memos))
+
+    def _packed(self, steps: Sequence[Step]) -> tuple[Function, list[Body]]:
+        """Steps of one kind as what runs them, and what that is given for each.
+
+        Functions with arguments of their own, as most steps of large workflows are, have all else in common.
+        """
+        function = steps[0].function
+        if function and not any(step.outputs or step.sweep or self._given[step.name] for step in steps):
+            encoded = _encode_lines([step.arguments for step in steps])
+            if is_all_own_text(encoded):
+                shared = Plan(step="", run="", function=function, code=self._code)
+                return runner(shared), [*packed_arguments(encoded.splitlines())]
+        return self._runner, [*packed_plans([self._plan(step) for step in steps])]
 
     def _kinds(self, steps: Mapping[str, Step], needs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
         """By step. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
@@ -184,7 +209,7 @@ class _Compiler:
         deadline = 0.0 if step is self._spec.on_exit else float(self._spec.active_deadline_seconds or 0)
         resources, mpi = step.resources, step.mpi
         return TaskSpec(
-            self._function.id,
+            self._runner.id,
             self._queue_of(step.pool or self._spec.pool),
             _own_name(step),
             step.priority,
@@ -206,10 +231,6 @@ class _Compiler:
         )
 
     def _plan(self, step: Step) -> Plan:
-        if step.function and not (self._parameters or step.outputs or step.sweep or self._given[step.name]):
-            return Plan(
-                step=step.name, run=self._run, function=step.function, arguments=step.arguments, code=self._code
-            )
         plan = Plan(
             step=step.name,
             run=self._run,

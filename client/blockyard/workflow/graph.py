@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -92,12 +94,10 @@ def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
 
 def is_in_order(needs: Mapping[str, Sequence[str]]) -> bool:
     """Whether each of these stands behind all that it needs."""
-    seen: set[str] = set()
-    for name, behind in needs.items():
-        if not seen.issuperset(behind):
-            return False
-        seen.add(name)
-    return True
+    place = dict(zip(needs, itertools.count()))
+    own = itertools.chain.from_iterable(map(itertools.repeat, itertools.count(), map(len, needs.values())))
+    others = map(place.get, itertools.chain.from_iterable(needs.values()), itertools.repeat(len(place)))
+    return all(map(operator.lt, others, own))
 
 
 def batches(needs: Mapping[str, Sequence[str]], kinds: Mapping[str, K]) -> Iterator[list[str]]:

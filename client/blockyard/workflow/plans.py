@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,9 +62,20 @@ def packed_plans(plans: Sequence[Plan]) -> list[bytes]:
     return [packed_bytes(dump_call(call, {})[0]) for call in calls]
 
 
-def runner() -> Function:
-    """`steps.run_step`, by reference, so that it runs on any version of Python."""
-    from blockyard.workflow.steps import run_step
+def packed_arguments(encoded: Sequence[bytes]) -> list[bytes]:
+    """The same for steps that a runner of their own knows everything else of: their arguments, as JSON."""
+    return list(map(packed_bytes, dump_items(encoded)[0]))
 
-    body = dump_function(run_step)
-    return Function(function_id(body), "blockyard.workflow.run_step", body, "")
+
+def runner(shared: Plan | None = None) -> Function:
+    """`steps.run_step`, by reference, so that it runs on any version of Python.
+
+    `shared`: what is the same for many steps; then it is `steps.run_with`, which is given their arguments alone.
+    """
+    from blockyard.workflow.steps import run_step, run_with
+
+    if shared is None:
+        body, name = dump_function(run_step), "blockyard.workflow.run_step"
+    else:
+        body, name = dump_function(functools.partial(run_with, msgspec.json.encode(shared))), shared.function
+    return Function(function_id(body), name, body, "")

@@ -21,7 +21,6 @@ from blockyard.declaring import declare
 from blockyard.errors import ConfigError
 from blockyard.joining import Call, Join
 from blockyard.workflow import programs
-from blockyard.workflow.addresses import is_all_own_text
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
 from blockyard.workflow.step_code import with_code
@@ -30,7 +29,8 @@ from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 _BEFORE_FILES: Final = frozenset({"steps", "item"})
 _read = msgspec.json.Decoder(Plan).decode
 _read_again = functools.lru_cache(maxsize=64)(_read)
-"""For the plan that all items of a sweep have."""
+"""For a plan that many tasks share: the items of a sweep, or steps of one function."""
+_read_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 
 Given = Mapping[str, Any]
 """By reference to another step, what it comes to."""
@@ -39,8 +39,6 @@ Given = Mapping[str, Any]
 def run_step(encoded: bytes, *inputs: Any) -> Any:
     """Run a step. `inputs`: the results of the steps that the plan names; None for one that did not succeed."""
     plan = _read(encoded)
-    if is_all_own_text(encoded) and plan.function and not (plan.inputs or plan.sweep or plan.outputs):
-        return with_code(plan.code, lambda: _imported(plan.function)(**plan.arguments), _import_anew)
     results = dict(zip(plan.inputs, inputs, strict=True))
     given = _given(plan, results) if results else {}
     if not plan.sweep:
@@ -48,6 +46,12 @@ def run_step(encoded: bytes, *inputs: Any) -> Any:
     part = msgspec.json.encode(msgspec.structs.replace(plan, sweep={}, inputs=[]))
     run_part, rest = functools.partial(run_item, part), (given,) if given else ()
     return Join(tuple(Call(run_part, (item, *rest), {}) for item in _items(plan, results)), whole=True)
+
+
+def run_with(encoded: bytes, arguments: bytes) -> Any:
+    """Run a step that is a function with arguments of its own. `encoded`: the plan that it shares with others."""
+    plan, given = _read_again(encoded), _read_arguments(arguments)
+    return with_code(plan.code, lambda: _imported(plan.function)(**given), _import_anew)
 
 
 def run_item(encoded: bytes, item: Any, given: Given = MappingProxyType({})) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from blockyard.workflow import files
+from blockyard.workflow import checking, files
 from blockyard.workflow.checking import KINDS, check_document, check_spec
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schema import json_schema
@@ -127,6 +129,28 @@ def test_thousands_of_steps_are_checked_in_one_go() -> None:
     assert (faults, spec is not None) == ([], True)
     steps[0]["needs"] = ["s4999"]
     assert "wait for one another" in check_spec({"steps": steps})[1][0].reason
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {}, {"function": "no path"}, {"arguments": {"n": 1}}, {"arguments": {"no name": 1}},
+    {"arguments": {"n": {"file": "nowhere://x"}}}, {"arguments": {"n": "${{ steps.s0.result }}"}},
+    {"arguments": {"n": "${{ params.n }}"}}, {"timeout": "0s"}, {"timeout": "1s"}, {"retry": {"backoff": "1s"}},
+    {"trigger": "AnyFailed"}, {"when": "params.n"}, {"outputs": ["n"]},
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(OPTIONS), st.lists(st.integers(0, 7), max_size=3)), min_size=1, max_size=6))
+def test_steps_that_are_looked_at_together_have_the_faults_that_each_alone_has(
+    drawn: list[tuple[dict[str, Any], list[int]]],
+) -> None:
+    steps = [
+        {"name": f"s{n}", "function": "a.b:c", "needs": [f"s{one}" for one in needs], **said}
+        for n, (said, needs) in enumerate(drawn)
+    ]
+    together = check_spec({"steps": steps})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking._Steps, "_others", lambda self: range(len(steps)))
+        assert check_spec({"steps": steps}) == together
 
 
 def test_the_schema_has_each_field_of_a_workflow() -> None:

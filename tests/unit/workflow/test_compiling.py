@@ -7,10 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockyard.payload import load_call, load_function
 from blockyard.wire.control import StartRun
 from blockyard.workflow import graph
+from blockyard.workflow.checking import check_spec
 from blockyard.workflow.compiling import compile_run
 from blockyard.workflow.spec import Workflow
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def given_back(**arguments: Any) -> dict[str, Any]:
+    return arguments
 
 
 def compiled(*steps: dict[str, Any], **done: int) -> StartRun:
@@ -86,3 +98,24 @@ def test_steps_are_of_one_group_only_where_all_but_names_needs_and_texts_is_the_
         {"name": "h", "arguments": {"n": "${{ steps.a.result }}"}},
     )
     assert sorted(len(group.bodies) for group in order.groups) == [1, 1, 1, 1, 1, 1, 2]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("ab"), JSON, max_size=2), min_size=1, max_size=5))
+def test_functions_with_arguments_of_their_own_share_all_else_and_are_called_with_these(
+    drawn: list[dict[str, Any]],
+) -> None:
+    steps = [{"name": f"s{n}", "function": f"{__name__}:given_back", "arguments": one} for n, one in enumerate(drawn)]
+    spec, faults = check_spec({"steps": steps})
+    assert spec is not None, faults
+    order = compile_run(spec, "r")
+    (function,), (group,) = order.functions, order.groups
+    assert group.spec.function == function.id
+    bodies = [body for body in group.bodies if isinstance(body, bytes)]
+    called = [load_function(function.body)(*load_call(body)[0]) for body in bodies]
+    assert called == [msgspec.json.decode(msgspec.json.encode(one)) for one in drawn]
+
+
+def test_where_one_step_names_a_file_all_of_its_kind_bring_their_plans() -> None:
+    own = compiled({"name": "a", "arguments": {"n": 1}}, {"name": "b", "arguments": {"n": {"file": "file:///x"}}})
+    assert [one.name for one in own.functions] == ["blockyard.workflow.run_step"]
+    assert [b'"step":"b"' in bytes(body) for body in own.groups[0].bodies if isinstance(body, bytes)] == [False, True]

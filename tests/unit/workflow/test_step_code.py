@@ -93,7 +93,9 @@ def test_functions_are_given_it_and_programs_are_not() -> None:
     steps: list[dict[str, Any]] = [{"name": "a", "function": "m:f"}, {"name": "b", "binary": ["true"]}]
     spec, faults = check_spec({"steps": steps, "code": [{"file": "s3://b/x-1-py3-none-any.whl"}]})
     assert spec is not None, faults
-    bodies = [repr(group.bodies[0]) for group in compile_run(spec, "r").groups]
-    assert ["x-1-py3-none-any.whl" in body for body in bodies] == [True, False]
+    order = compile_run(spec, "r")
+    bodies = {function.id: function.body for function in order.functions}
+    tasks = [repr((bodies[group.spec.function], group.bodies)) for group in order.groups]
+    assert ["x-1-py3-none-any.whl" in task for task in tasks] == [True, False]
     _, faults = check_spec({"steps": [{**steps[0], "cache": True}], "code": [{"file": "s3://b/x-1-py3-none-any.whl"}]})
     assert [fault.path for fault in faults] == ["spec.code[0].sha256"]
