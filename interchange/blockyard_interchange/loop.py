@@ -301,9 +301,7 @@ class Loop:
             number = self._log.oldest_to_compact(live)
             if number is None:
                 return False
-            old = (entries.decode(entry) for entry in self._log.entries(number))
-            kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
-            self._log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+            self._log.replace_oldest(compaction.rewritten(self.state, self._log.entries(number)))
         return True
 
     def _close(self) -> None:

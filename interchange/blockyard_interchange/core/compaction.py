@@ -1,5 +1,8 @@
 """What of the journal's oldest entries still matters, to be written again at its end before they are dropped."""
 
+from collections.abc import Iterable
+from operator import attrgetter
+
 import msgspec
 
 from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId, inner_session
@@ -9,7 +12,22 @@ from blockyard_interchange.core.stages import Histogram
 from blockyard_interchange.core.state import Origin, Pool, State
 
 
-def surviving(  # noqa: C901, PLR0912 - one flat case for each kind of entry
+def rewritten(state: State, chunk: Iterable[bytes]) -> list[bytes]:
+    """What is to be written again of the oldest chunk: the counters as they are, and what of it is not done with."""
+    kept = snapshot(state)
+    for encoded in chunk:
+        entry = entries.glimpse(encoded)
+        if isinstance(entry, entries.EndedGlimpse):
+            if state.tasks.keys().isdisjoint([outcome.task for outcome in entry.outcomes]):
+                continue  # the rule: whoever waits for results has them soon
+            entry = entries.decode(encoded)
+        copy = _surviving(state, entry)
+        if copy is not None:
+            kept.append(copy)
+    return [entries.encode(entry) for entry in kept]
+
+
+def _surviving(  # noqa: C901, PLR0912 - one flat case for each kind of entry
     state: State, entry: entries.Entry
 ) -> entries.Entry | None:
     """A copy of an entry without what is done with; None when nothing is left."""
@@ -104,14 +122,20 @@ def _client(state: State, name: str) -> entries.ClientAllowed | None:
 
 def _live(state: State, session: int, group: Group) -> list[Group]:
     """The runs of consecutive tasks of a group that are not freed; ended ones without their arguments."""
+    first = session << NUMBER_BITS | group.first
+    # Once a task: most groups are either all done with or still waiting as a whole, which C finds out faster.
+    tasks = list(map(state.tasks.get, range(first, first + len(group.bodies))))  # type: ignore[arg-type]  # `TaskId`
+    found = [task for task in tasks if task is not None]
+    if not found:
+        return []
+    if len(found) == len(tasks) and not any(map(_outcome, found)):
+        return [group]
     parts: list[Group] = []
     following = -1
-    tasks, first = state.tasks, session << NUMBER_BITS
-    for number, body in enumerate(group.bodies, group.first):
-        task = tasks.get(first | number)  # type: ignore[call-overload]  # once a task: `TaskId` would be a call more
+    for place, (task, body) in enumerate(zip(tasks, group.bodies, strict=True)):
         if task is None:
             continue
-        place = number - group.first
+        number = group.first + place
         if number != following:
             parts.append(Group(group.spec, number, [], [], [], group.given, []))
         part = parts[-1]
@@ -124,6 +148,9 @@ def _live(state: State, session: int, group: Group) -> list[Group]:
         if group.memos:
             part.memos.append(group.memos[place])
     return parts
+
+
+_outcome = attrgetter("outcome")
 
 
 def _is_used(state: State, function: Function) -> bool:

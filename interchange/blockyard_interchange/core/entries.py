@@ -1,7 +1,7 @@
 """What the journal holds: one union of entries, each the smallest fact from which the state can be made again.
 
 Replaying all entries in order gives the state at the last commit (see `replay`). Compaction copies the entries of the
-oldest chunk that still matter (see `replay.surviving`).
+oldest chunk that still matter (see `compaction.rewritten`).
 """
 
 import msgspec
@@ -235,12 +235,11 @@ class RunHosted(Record, tag=30, frozen=True):
     """Of `Programs`."""
 
 
-Entry = (
+_Other = (
     SessionOpened
     | RunOwned
     | Registered
     | Submitted
-    | Ended
     | Given
     | Counted
     | Freed
@@ -262,5 +261,24 @@ Entry = (
     | RunHosted
 )
 
+Entry = _Other | Ended
+
+
+class OutcomeGlimpse(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The first field of an `Outcome`."""
+
+    task: int
+
+
+class EndedGlimpse(Record, tag=5, frozen=True):
+    """An `Ended` of which it is only seen whose outcomes it holds, at a quarter of the cost."""
+
+    outcomes: list[OutcomeGlimpse]
+
+
+Glimpse = _Other | EndedGlimpse
+"""An `Entry`, of which most often nothing is wanted any more."""
+
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode
+glimpse = msgspec.msgpack.Decoder(Glimpse).decode

@@ -330,24 +330,18 @@ class Bench:
     def compact(self) -> None:
         """As the shell does."""
         while (number := self.log.oldest_to_compact(self.state.live_bytes)) is not None:
-            old = [entries.decode(entry) for entry in self.log.entries(number)]
-            kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
-            self.log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+            self.log.replace_oldest(compaction.rewritten(self.state, self.log.entries(number)))
 
     def compact_all(self) -> None:
         """Rewrite every chunk there is, whatever it is worth."""
         for number in range(*self.store.bounds()):
-            old = [entries.decode(entry) for entry in self.log.entries(number)]
-            kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
-            self.log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+            self.log.replace_oldest(compaction.rewritten(self.state, self.log.entries(number)))
             self.log.commit(sync=False)
 
     def compact_oldest(self) -> None:
         """Rewrite the oldest chunk alone."""
         (number, _) = self.store.bounds()
-        old = [entries.decode(entry) for entry in self.log.entries(number)]
-        kept = [copy for entry in old if (copy := compaction.surviving(self.state, entry)) is not None]
-        self.log.replace_oldest([entries.encode(entry) for entry in (*compaction.snapshot(self.state), *kept)])
+        self.log.replace_oldest(compaction.rewritten(self.state, self.log.entries(number)))
         self.log.commit(sync=False)
 
     def _deliver(self, peer: bytes, message: object) -> None:
