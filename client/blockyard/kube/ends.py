@@ -25,7 +25,7 @@ MANAGER_CODES: Final[Mapping[int, tuple[str, str]]] = {
     3: ("WorkerUnfit", "no worker could be set up: a module to preload, or workerInit, fails"),
     4: ("Refused", "the interchange does not want this manager, for example for its Python version"),
     5: ("WorkerKey", "the manager's key cannot be read"),
-    64: ("PythonUnsupported", "the image's Python is none of those that the worker comes for"),
+    64: ("PythonUnsupported", "the worker is not built for the image's Python"),
 }
 """Exit codes of the program in the container 'worker' (`blockyard_worker.exits`, and the start script's own 64)."""
 

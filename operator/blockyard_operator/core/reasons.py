@@ -53,7 +53,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "AsExpected": "",
         "BlocksFailing": "the last blocks failed at their start; until one works, one is tried after each pause",
         "GivenUp": "the error policy gave the pool up; its tasks fail with `PoolFailed`; change the pool's template",
-        "PythonUnsupported": "the image's Python is none that the worker comes for; change the image",
+        "PythonUnsupported": "the worker is not built for the image's Python; change the image",
         "Refused": "the interchange does not want managers of this image",
         "…": "the reason of a block whose end a rule of `podFailureRules` called `Halt`",
     },
