@@ -47,8 +47,10 @@ def is_in_own_folder(record: AnalysisConfig) -> bool:
 
 
 def secrets_of(record: AnalysisConfig) -> list[str]:
-    """Variables whose values are in no record."""
-    return [name for name, value in record.environment.items() if HIDDEN in value]
+    """Variables whose values are in no record, nor where to find them."""
+    referred = record.spec.get("secrets") or {}
+    hidden = (name for name, value in record.environment.items() if HIDDEN in value and name not in referred)
+    return [name for name in hidden if not name.startswith(_OF_THE_RUN)]
 
 
 def remarks(record: AnalysisConfig) -> list[str]:

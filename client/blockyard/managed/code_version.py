@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from typing import Final
 
 from blockyard.managed.records import CodeVersion
@@ -31,11 +32,13 @@ def code_version(folder: str) -> CodeVersion:
     return CodeVersion(folder=top, git_sha=sha.strip(), git_diff=diff[:MOST_DIFF], is_clipped=len(diff) > MOST_DIFF)
 
 
-def folder_of_program(words: Sequence[str], directory: str, path: str) -> str:
+def folder_of_program(words: Sequence[str], directory: str, path: str, told: str = "") -> str:
     """The folder of the first word of a command that names a file or folder in a repository; '' when none does.
 
-    So it is the program's own, or else that of the script which it is given. `directory`: where it works; `path`: its
-    PATH. A link leads to what it names: the interpreter of a virtual environment is not the code of the repository.
+    So it is the program's own, or else that of the script which it is given, or else `told`. `directory`: where it
+    works; `path`: its PATH. A link leads to what it names: the interpreter of a virtual environment is not the code of
+    the repository. What a repository ignores comes last: it may have been built from it, but an interpreter that pyenv
+    has installed in its own has not.
     """
     program = words[0] if words else ""
     if program and os.sep not in program:
@@ -44,13 +47,43 @@ def folder_of_program(words: Sequence[str], directory: str, path: str) -> str:
     for word in (program, *words[1:]):
         if word and (found := _named_by(os.path.join(directory, word))):
             folders[found] = None
-    return next((folder for folder in folders if _top(folder)), "")
+    known = [folder for folder in (*folders, told) if folder and _top(folder)]
+    if len({_top(folder) for folder in known}) > 1:
+        known.sort(key=_is_ignored)
+    return known[0] if known else ""
+
+
+def folder_of_module(name: str, path: Sequence[str]) -> str:
+    """Where a module's source is, as far as that can be said without importing what it is in; '' when it is not there.
+
+    `path`: the sys.path of the process that imports it.
+    """
+    found, where, known = "", list(path), ""
+    for part in name.split("."):
+        known = f"{known}.{part}" if known else part
+        try:
+            spec = PathFinder.find_spec(known, where)
+        except (ImportError, KeyError, ValueError):  # a namespace in one: its parent would have to be imported
+            break
+        if spec is None:
+            break
+        where = list(spec.submodule_search_locations or ())
+        found = os.path.dirname(spec.origin) if spec.origin and spec.has_location else next(iter(where), found)
+        if not where:
+            break
+    return os.path.abspath(found) if found else ""
 
 
 @lru_cache(maxsize=256)
 def code_version_once(folder: str, importer: int) -> CodeVersion:
     """The same, as it was when this was first asked of the process with this pid, which has imported it."""
     return code_version(folder)
+
+
+@lru_cache(maxsize=256)
+def _is_ignored(folder: str) -> bool:
+    asked = _ask(_top(folder), "check-ignore", folder)
+    return bool(_said(asked))
 
 
 def _named_by(path: str) -> str:

@@ -40,7 +40,7 @@ from blockyard.blocks import plugins
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import artefacts, course, default_hooks, launch, outputs, supervision, telling
 from blockyard.managed.capture import Stream
-from blockyard.managed.code_version import code_version, folder_of_program
+from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved
@@ -506,12 +506,17 @@ class BaseExecutor(ABC):
         """Of `code`. An override may know better."""
         return code_version(self.code) if self.code else CodeVersion()
 
+    def _folder_of_module(self, reference: str) -> str:
+        """Of ``module:name``, as the task finds it; '' when it is to be found by no name."""
+        path = self.environment.variables.get("PYTHONPATH", "")
+        return folder_of_module(reference.partition(":")[0], path.split(os.pathsep)) if reference and path else ""
+
     def _code_of_program(self, words: Sequence[str]) -> CodeVersion:
         """Of `code`, or else of what the program's words name, or of the folder that it was told to work in."""
         if self.code:
             return code_version(self.code)
         path = self.environment.variables.get("PATH", os.defpath)
-        folder = folder_of_program(words, self.directory, path) or self._directory
+        folder = folder_of_program(words, self.directory, path, self._directory)
         found = code_version(folder) if folder else CodeVersion()
         return found if found.git_sha else CodeVersion()
 

@@ -18,7 +18,7 @@ from blockyard.errors import ConfigError
 from blockyard.kept_process import module_path
 from blockyard.managed import handover, launch, parts, wide
 from blockyard.managed.argv import Argument, arguments, word
-from blockyard.managed.code_version import code_version_once
+from blockyard.managed.code_version import code_version, code_version_once
 from blockyard.managed.communicators import SocketCommunicator
 from blockyard.managed.course import Policy
 from blockyard.managed.curve import CurveCommunicator
@@ -73,9 +73,10 @@ class Executor(BaseExecutor):
         # What was imported once is run as it was then, whatever has become of the files.
         name = handover.reference(self._target)
         importer = launch.who_imported(name.partition(":")[0]) if name else os.getpid()
-        if self.code and not self._python and importer:
-            return code_version_once(self.code, importer)
-        return super()._code_version()
+        folder = self.code or self._folder_of_module(name)
+        if folder and not self._python and importer:
+            return code_version_once(folder, importer)
+        return code_version(folder) if folder else CodeVersion()
 
     def submit_cmd(self) -> Command:
         parameters = self._plain_parameters()
@@ -236,6 +237,9 @@ class MPIExecutor(BaseExecutor):
         return Command((*launcher, *words))
 
     def _code_version(self) -> CodeVersion:
+        if not self._words:
+            folder = self.code or self._folder_of_module(handover.reference(self._target))
+            return code_version(folder) if folder else CodeVersion()
         # Not its command's, which begins with the launcher's words; '' when it came to none.
         return self._code_of_program(self._program() if self._command.argv else ())
 

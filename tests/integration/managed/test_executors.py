@@ -287,6 +287,19 @@ def test_the_commit_of_a_programs_code_is_recorded_where_it_is_said() -> None:
     assert found.record.spec["code"] == str(ROOT / "tests")
 
 
+@pytest.mark.parametrize("more", [{}, {"python": sys.executable}])
+def test_the_code_of_a_function_that_is_only_named_is_recorded(more: dict[str, str], tmp_path: Path) -> None:
+    package = tmp_path / "src" / "named_only" / "inner"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "work.py").write_text("def two():\n    return 2\n")
+    sha = repositories.make(tmp_path / "src" / "look.sh", top=tmp_path)
+    spec = {"function": "named_only.inner.work:two", "environment": {"PYTHONPATH": str(tmp_path / "src")}, **more}
+    found = run_managed(spec).check()
+    assert (found.payload, found.record.code.folder, found.record.code.git_sha) == (2, str(tmp_path), sha)
+    assert "named_only" not in sys.modules
+
+
 def test_a_programs_code_is_where_its_words_lie_or_where_it_works(tmp_path: Path) -> None:
     script = tmp_path / "look.sh"
     sha = repositories.make(script)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from blockyard.managed.code_version import code_version, folder_of_program
+from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from tests import repositories
 
 
@@ -42,3 +42,31 @@ def test_the_program_or_else_a_word_that_names_something_in_a_repository(tmp_pat
     (tmp_path / "link").symlink_to(script)
     assert found(tmp_path / "link") == where, "a link leads to where the file is"
     assert found("true") == found("sh", "-c", f". {script}") == found("x" * 5000) == found("a\0b") == found() == ""
+
+
+def test_a_module_is_found_without_being_imported(tmp_path: Path) -> None:
+    for package in ("plain/inner", "space/inner"):
+        (tmp_path / package).mkdir(parents=True)
+        (tmp_path / package / "work.py").write_text("raise SystemExit\n")
+    (tmp_path / "plain" / "__init__.py").write_text("raise SystemExit\n")
+    (tmp_path / "one.py").write_text("raise SystemExit\n")
+
+    def found(name: str) -> str:
+        return folder_of_module(name, ["/nonexistent", str(tmp_path)]).removeprefix(str(tmp_path))
+
+    assert found("plain.inner.work").startswith("/plain")
+    assert found("space.inner.work").startswith("/space"), "a namespace"
+    assert folder_of_module("one", [str(tmp_path)]) == str(tmp_path)
+    assert found("nowhere") == found("") == found("sys") == ""
+
+
+def test_what_a_repository_ignores_comes_last(tmp_path: Path) -> None:
+    python, code = tmp_path / "pyenv" / "versions" / "python", tmp_path / "code" / "look.sh"
+    for script, top in ((python, tmp_path / "pyenv"), (code, tmp_path / "code")):
+        repositories.make(script, top=top)
+    (tmp_path / "pyenv" / ".gitignore").write_text("versions\n")
+    repositories.git(str(tmp_path / "pyenv"), "rm", "-q", "--cached", "versions/python")
+    there = str(code.parent)
+    assert folder_of_program([str(python), str(code)], str(tmp_path), "") == there
+    assert folder_of_program([str(python), "-m", "look"], str(tmp_path), "", there) == there
+    assert folder_of_program([str(python)], str(tmp_path), "") == str(python.parent), "built from what is there"

@@ -58,6 +58,8 @@ def test_the_spec_that_asked_for_it_runs_it_again_without_secrets() -> None:
     assert "hunter2" not in str(kept)
     again = read_spec(spec_again(a_record(spec=kept)))
     assert again == msgspec.structs.replace(spec, environment={"MODE": "fast", "GONE": None})
+    hidden = dict.fromkeys(("API", "MY_TOKEN", "BLOCKYARD_CHANNEL_KEY"), "<secret>")
+    assert secrets_of(a_record(spec=kept, environment=hidden)) == ["MY_TOKEN"]
 
 
 @pytest.mark.parametrize(
