@@ -253,9 +253,16 @@ def _scalar(layer: Layer, key: str, value: object, faults: list[str]) -> object:
         return None
     problem = _CHECKS.get(key, _fine)(converted)
     if problem:
-        faults.append(f"{layer.place}: {key} = {value!r}: {problem}")
+        faults.append(f"{layer.place}: {key} = {_shown(value)!r}: {problem}")
         return None
     return converted
+
+
+def _shown(value: object) -> object:
+    """As it was given, but for the password of what may be meant as a database."""
+    from blockyard.files.urls import shown  # for those who are told of a fault
+
+    return shown(value) if isinstance(value, str) and "://" in value else value
 
 
 def _fine(_: Any) -> str:

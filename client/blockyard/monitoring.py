@@ -44,8 +44,10 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.database not in ("", "none") and not self.database.startswith(("sqlite:////", "postgresql://")):
+            from blockyard.files.urls import shown  # for those who are told of a fault
+
             raise ConfigError(
-                f"monitoring: database={self.database.partition('@')[0]!r}; give sqlite:////path/file.db, "
+                f"monitoring: database={shown(self.database)!r}; give sqlite:////path/file.db, "
                 "postgresql://…, 'none', or nothing for a file of its own"
             )
         if not isinstance(self.radio, RadioConfig):

@@ -195,6 +195,8 @@ def test_threads_of_this_process_leave_the_same_history(
 def test_a_database_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="monitoring: database='mysql://x'"):
         Client.local(workers=1, folder=tmp_path / "state", monitoring="mysql://x")
+    with pytest.raises(ConfigError, match=r"database='postgres://me:\*\*\*@host/db'; give"):
+        Monitoring(database="postgres://me:hunter2@host/db")
     with pytest.raises(ConfigError, match="not both"):
         Client.local(monitoring=Monitoring(), radio=Monitoring().radio)
 

@@ -58,6 +58,14 @@ def test_it_is_known_where_each_setting_was_found(home: Path) -> None:
     assert found.places == {"local.workers": str(path), "timeout": "environment", "output": "flags"}
 
 
+@pytest.mark.parametrize("key", ["monitoring", "journal"])
+def test_a_fault_does_not_show_the_password_of_a_database(home: Path, key: str) -> None:
+    write_here(home, f'[local]\n{key} = "mysql://me:hunter2@host/db"')
+    with pytest.raises(ConfigError) as caught:
+        load(home)
+    assert f"local.{key} = 'mysql://me:***@host/db': give" in str(caught.value)
+
+
 def test_all_faults_are_reported_together_each_with_its_place(home: Path) -> None:
     user = write_user(home, 'profil = "lab"\n[local]\nworkers = 0')
     here = write_here(home, 'timeout = "long"\n[profiles.lab]\nendpoint = "tcp://lab:1"\nservr_key = "x"')
