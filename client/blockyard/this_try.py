@@ -51,6 +51,34 @@ class Program(Protocol):
         ...
 
 
+class Below:
+    """What the programs of managed tasks used.
+
+    What watches them outlives a task: the kernel adds that to the account of this process's children only when the
+    watcher ends, long after the try, and it is taken back here then.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sums = (0.0, 0.0, 0, 0)
+        self._peak_kib = 0
+
+    def add(self, user: float, system: float, read: int, written: int, peak_kib: int = 0) -> None:
+        """Seconds, and blocks as getrusage(2) counts them. From any thread."""
+        with self._lock:
+            before = self._sums
+            self._sums = (before[0] + user, before[1] + system, before[2] + read, before[3] + written)
+            self._peak_kib = max(self._peak_kib, peak_kib)
+
+    def take(self) -> tuple[float, float, int, int, int]:
+        """The same since it was last taken, and the largest peak."""
+        with self._lock:
+            found, self._sums = (*self._sums, self._peak_kib), (0.0, 0.0, 0, 0)
+            self._peak_kib = 0
+            return found
+
+
+below = Below()
 around: Surroundings | None = None
 """Set by a worker when it begins, and taken away in what its tasks fork."""
 of_threads: dict[int, Surroundings] = {}
@@ -74,7 +102,7 @@ def hold(*, held: bool, thread: int | None = None) -> int:
 
 def leave() -> None:
     """In what was forked: nothing of it is here."""
-    global around  # noqa: PLW0603 - a process has one surrounding
-    around = None
+    global around, below
+    around, below = None, Below()
     of_threads.clear()
     programs.clear()

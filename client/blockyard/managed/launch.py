@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from blockyard import this_try
 from blockyard.kept_process import module_path
 from blockyard.managed import keeper
 from blockyard.managed.course import Effect, Exit
@@ -96,6 +97,8 @@ class Keeper:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._has_task = False
         self._tasks = 0
+        self._used = [0.0, 0.0, 0, 0]
+        """By its tasks, as `this_try.below` was told."""
         self._lacks: frozenset[str] = frozenset()
         try:
             with theirs:
@@ -146,9 +149,15 @@ class Keeper:
             case keeper.FAILED:
                 return Said(failed=os.strerror(number))
             case keeper.ENDED:
+                self._account(usage)
                 return Said(ended=number, rusage=usage)
             case _:
                 return Said(exited=Exit(signal=number) if what == keeper.SIGNALLED else Exit(code=number), rusage=usage)
+
+    def _account(self, used: Usage) -> None:
+        sums = (used.utime, used.stime, used.inblock, used.oublock)
+        this_try.below.add(*sums, peak_kib=used.maxrss)
+        self._used = [before + more for before, more in zip(self._used, sums, strict=True)]
 
     def order(self, effect: Effect) -> None:
         """Have it signal all processes of the task."""
@@ -184,6 +193,8 @@ class Keeper:
             self.socket.shutdown(socket.SHUT_RDWR)  # whoever else has a copy of the socket
         self.drop()
         self._process.wait()
+        user, system, read, written = self._used
+        this_try.below.add(-user, -system, -int(read), -int(written))  # now it is among what children used
 
     def kill(self) -> None:
         """End one that never had a task, whatever it does."""

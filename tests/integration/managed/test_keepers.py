@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
+from blockyard import this_try
 from blockyard.managed import BinaryExecutor, TaskStatus, keeper, launch
 from blockyard.managed.executor import BaseExecutor
 from tests.integration.managed.test_attacks import alive, wait_until_gone
@@ -30,6 +32,12 @@ def kept_by() -> int:
     """The keeper of a task that runs now."""
     found = BinaryExecutor("parent", PARENT).execute_task().check()
     return int(found.stdout)
+
+
+def of_children() -> float:
+    """Seconds of CPU that this process's children have used, as far as they have ended."""
+    found = getrusage(RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 def state_of(pid: int) -> str:
@@ -144,3 +152,17 @@ def test_an_executor_that_left_before_it_heard_all_has_left() -> None:
         keepers.send(b"a word")
         executors.close()
         assert keeper.receive(keepers) == (b"", [])
+
+
+def test_what_a_program_used_is_told_at_its_end_and_once() -> None:
+    program = "import time; x = bytearray(64 << 20)\nwhile time.process_time() < 0.2: pass"
+    before = of_children()
+    this_try.below.take()
+    found = BinaryExecutor("burn", [sys.executable, "-S", "-c", program]).execute_task().check()
+    user, system, _, _, peak_kib = this_try.below.take()
+    assert user + system >= 0.19
+    assert peak_kib == found.record.usage["maxrss"] > 64 << 10
+    assert of_children() - before < user + system, "its keeper waits for the next"
+    launch._end_waiting([threading.get_native_id()])
+    assert of_children() - before >= user + system, "the kernel has it now as well"
+    assert this_try.below.take()[:2] == (-user, -system)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+from blockyard import this_try
 from blockyard_worker.worker.usage import Usage
 
 MIB = 1 << 20
@@ -47,3 +48,13 @@ def test_what_its_children_used_counts() -> None:
     subprocess.run([sys.executable, "-S", "-c", program], check=True)
     found = usage.end(1, 1, 0.0, 0.3)
     assert found.cpu_user_us + found.cpu_system_us > 150_000
+
+
+def test_what_programs_used_that_others_watch_counts() -> None:
+    usage = Usage()
+    this_try.below.add(2.0, 1.0, 4, 8, peak_kib=1 << 30)
+    found = usage.end(1, 1, 0.0, 0.3)
+    assert found.cpu_user_us >= 2_000_000
+    assert (found.read_bytes >= 4 * 512, found.written_bytes >= 8 * 512, found.peak_bytes) == (True, True, 1 << 40)
+    this_try.below.add(-2.0, -1.0, -4, -8)
+    assert usage.end(2, 1, 0.0, 0.3).cpu_user_us == 0

@@ -13,6 +13,7 @@ import time
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Final
 
+from blockyard import this_try
 from blockyard.wire.codec import encode
 from blockyard.wire.monitoring import Use
 
@@ -61,10 +62,14 @@ class Usage:
             system += children.ru_stime - earlier.ru_stime
             read += children.ru_inblock - earlier.ru_inblock
             written += children.ru_oublock - earlier.ru_oublock
+            below = this_try.below.take()
+            user, system, read, written = user + below[0], system + below[1], read + below[2], written + below[3]
+            peak_kib = max(peak_kib, below[4])
         began_us = int((began + self._offset) * 1e6)
         return Use(
             task, epoch, began_us, began_us + round(seconds * 1e6),
-            int(user * 1e6), int(system * 1e6), peak_kib * 1024, read * _BLOCK_BYTES, written * _BLOCK_BYTES,
+            max(int(user * 1e6), 0), max(int(system * 1e6), 0), peak_kib * 1024,
+            max(read, 0) * _BLOCK_BYTES, max(written, 0) * _BLOCK_BYTES,
             own.ru_nvcsw - before.ru_nvcsw, own.ru_nivcsw - before.ru_nivcsw,
             own.ru_majflt - before.ru_majflt + own.ru_minflt - before.ru_minflt,
         )  # fmt: skip
