@@ -12,17 +12,22 @@ Functions that workers can import go by name; others by their source, and may no
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from blockyard.errors import NotSendable
+from blockyard.errors import ConfigError, NotSendable
 from blockyard.files import File, Output
-from blockyard.workflow.spec import Parameter, Step, Sweep
+from blockyard.suggestion import nearest
+from blockyard.workflow.spec import Mpi, Parameter, Step, Sweep
 from blockyard.workflow.spec import Workflow as Spec
+
+_SAID_OTHERWISE = {"name", "arguments", "steps", "on_exit", "function", "source", "binary", "mpi", "task", "template"}
+"""Fields that `Workflow` and `Workflow.step` have their own ways to say."""
 
 
 class StepRef:
@@ -56,12 +61,12 @@ def argument(name: str) -> str:
 
 def product(**columns: Sequence[Any]) -> Sweep:
     """A sweep over every combination."""
-    return Sweep(product={name: list(values) for name, values in columns.items()})
+    return Sweep(product={name: _plain(list(values), f"product: {name}") for name, values in columns.items()})
 
 
 def zipped(**columns: Sequence[Any]) -> Sweep:
     """A sweep over the first of each, the second of each, and so on."""
-    return Sweep(zip={name: list(values) for name, values in columns.items()})
+    return Sweep(zip={name: _plain(list(values), f"zipped: {name}") for name, values in columns.items()})
 
 
 def each(items: Iterable[Any] | int | StepRef) -> Sweep:
@@ -72,7 +77,28 @@ def each(items: Iterable[Any] | int | StepRef) -> Sweep:
         case StepRef():
             return Sweep(from_=str(items))
         case _:
-            return Sweep(list_=list(items))
+            return Sweep(list_=_plain(list(items), "each"))
+
+
+class Managed(msgspec.Struct, frozen=True):
+    """A managed task, by its name."""
+
+    name: str
+
+
+def task(name: str) -> Managed:
+    """What a step does: the managed task that is registered under this name, or 'package.module:NAME'."""
+    return Managed(name)
+
+
+def mpi(command: Sequence[Any], ranks: int, *, nodes: int = 0, ranks_per_node: int = 0) -> Mpi:
+    """What a step does: a program as so many ranks of MPI, over nodes of one block."""
+    words = [_plain(one, f"command[{place}]") for place, one in enumerate(command)]
+    return Mpi(command=words, ranks=ranks, nodes=nodes, ranks_per_node=ranks_per_node)
+
+
+What: TypeAlias = Callable[..., Any] | str | Sequence[str] | Managed | Mpi
+"""A function, an import path, a program's command, `task(…)` or `mpi(…)`."""
 
 
 class Workflow:
@@ -81,7 +107,8 @@ class Workflow:
     def __init__(
         self, name: str, *, pool: str = "default", parameters: Sequence[Parameter] = (), **fields: Any
     ) -> None:
-        """`fields`: further ones of `spec.Workflow`, such as ``active_deadline_seconds``."""
+        """`fields`: further ones of `spec.Workflow`, such as ``active_deadline_seconds``. Raises ConfigError."""
+        _refuse_unknown(fields, Spec, f"workflow {name!r}")
         self.name = name
         self._spec = Spec(pool=pool, parameters=list(parameters), **fields)
         self._steps: list[Step] = []
@@ -91,28 +118,32 @@ class Workflow:
 
     def step(
         self,
-        what: Callable[..., Any] | str | Sequence[str],
+        what: What,
         /,
         *,
         step: str = "",
         options: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> StepRef:
-        """Add a step: a function, an import path, or a program's command. Its result stands for it in later steps.
+        """Add a step: a function, an import path, a program's command, `task(…)` or `mpi(…)`. Its result stands for it
+        in later steps.
 
         `step`: its name, the function's own by default, with a number when that is taken. `options`: further fields of
         `spec.Step`, such as ``{"needs": [other], "when": "…", "outputs": ["n"], "sweep": product(…)}``.
+        Raises ConfigError for one that there is not, NotSendable for a function or an argument that no file could say.
         """
         name = step or self._free(_name(what))
         fields = dict(options or {})
+        _refuse_unknown(fields, Step, f"step {name!r}")
         fields["needs"] = [str(one.name) if isinstance(one, StepRef) else one for one in fields.get("needs", ())]
         self._taken.add(name)
-        self._steps.append(Step(name=name, arguments=_plain(arguments), **_kind(what), **fields))
+        self._steps.append(Step(name=name, arguments=_given(name, arguments), **_kind(what), **fields))
         return StepRef(name)
 
-    def on_exit(self, what: Callable[..., Any] | str | Sequence[str], /, **arguments: Any) -> None:
+    def on_exit(self, what: What, /, **arguments: Any) -> None:
         """The step that runs when all others have ended, however."""
-        step = Step(name=self._free("on-exit"), arguments=_plain(arguments), **_kind(what))
+        name = self._free("on-exit")
+        step = Step(name=name, arguments=_given(name, arguments), **_kind(what))
         self._spec = msgspec.structs.replace(self._spec, on_exit=step)
 
     @property
@@ -128,19 +159,38 @@ class Workflow:
         return free
 
 
-def _name(what: Callable[..., Any] | str | Sequence[str]) -> str:
-    if isinstance(what, str):
-        return what.rpartition(":")[2].rpartition(".")[2]
+def _refuse_unknown(fields: Mapping[str, Any], record: type[msgspec.Struct], where: str) -> None:
+    known = [one for one in record.__struct_fields__ if one not in _SAID_OTHERWISE]
+    for name in fields:
+        if name not in known:
+            raise ConfigError(f"{where}: there is no field {name!r}{nearest(name, known)}")
+
+
+def _name(what: What) -> str:
+    match what:
+        case str():
+            return what.rpartition(":")[2].rpartition(".")[2]
+        case Managed():
+            return what.name.rpartition(":")[2].replace(".", "-")
+        case Mpi():
+            return _name(what.command)
     if callable(what):
         return getattr(what, "__name__", type(what).__name__).strip("<>")
-    return what[0].rpartition("/")[2].replace(".", "-")
+    if not what:
+        raise NotSendable("a command has at least one word: the program")
+    return str(what[0]).rpartition("/")[2].replace(".", "-")
 
 
-def _kind(what: Callable[..., Any] | str | Sequence[str]) -> dict[str, Any]:
-    if isinstance(what, str):
-        return {"function": what}
+def _kind(what: What) -> dict[str, Any]:
+    match what:
+        case str():
+            return {"function": what}
+        case Managed():
+            return {"task": what.name}
+        case Mpi():
+            return {"mpi": what}
     if not callable(what):
-        return {"binary": [_plain(one) for one in what]}
+        return {"binary": [_plain(one, f"command[{place}]") for place, one in enumerate(what)]}
     module, name = getattr(what, "__module__", ""), getattr(what, "__qualname__", "")
     found: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -163,15 +213,29 @@ def _source(what: Callable[..., Any]) -> str:
     return f"{text}\nmain_function = {what.__name__}\n\ndef main(**arguments):\n    return main_function(**arguments)\n"
 
 
-def _plain(value: Any) -> Any:
+def _given(step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value, f"step {step!r}: argument {name}") for name, value in arguments.items()}
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value as a file would say it. Raises NotSendable for what no file says, with the path to it."""
     match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if math.isfinite(value):
+            return float(value)  # numpy's are no others
         case StepRef():
             return str(value)
         case File():
             named = {"output" if isinstance(value, Output) else "file": value.url}
             return named | ({"sha256": value.sha256} if value.sha256 else {})
-        case dict():
-            return {key: _plain(one) for key, one in value.items()}
+        case dict() if all(isinstance(key, str) for key in value):
+            return {key: _plain(one, f"{where}.{key}") for key, one in value.items()}
         case list() | tuple():
-            return [_plain(one) for one in value]
-    return value
+            return [_plain(one, f"{where}[{place}]") for place, one in enumerate(value)]
+    shown = f"{value!r:.40}" if isinstance(value, float) else f"a {type(value).__name__}"
+    kind = "a dict with keys that are no texts" if isinstance(value, dict) else shown
+    raise NotSendable(
+        f"{where}: {kind} cannot stand in a workflow; texts, numbers, True, False, None, lists and dicts of them, "
+        "files and steps can"
+    )

@@ -1,0 +1,107 @@
+"""`Workflow` in Python says what a file says, and refuses what none could."""
+
+import datetime as dt
+import inspect
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from blockyard import File, Output
+from blockyard.errors import ConfigError, NotSendable
+from blockyard.workflow.building import (
+    Workflow,
+    argument,
+    each,
+    item,
+    mpi,
+    param,
+    product,
+    task,
+    zipped,
+)
+from blockyard.workflow.checking import check_spec
+from blockyard.workflow.spec import Kind, Parameter
+
+FILE = """
+pool: cpu
+activeDeadlineSeconds: 60
+parameters: [{name: n, type: integer, default: 4}]
+steps:
+  - {name: getsource, function: "inspect:getsource", arguments: {n: "${{ params.n }}"}, outputs: [count]}
+  - name: fit
+    function: mylab.fit:main
+    arguments: {rows: "${{ steps.getsource.result }}", alpha: "${{ item.alpha }}"}
+    sweep: {product: {alpha: [0.1, 1.0]}}
+    retry: {limit: 2, causes: [OutOfMemory]}
+  - {name: pairs, function: "mylab.fit:pair", arguments: {both: "${{ item }}"}, sweep: {zip: {a: [1, 2], b: [3, 4]}}}
+  - {name: all, function: "mylab.fit:one", arguments: {x: "${{ item }}"}, sweep: {from: "${{ steps.fit.result }}"}}
+  - name: sort
+    binary: [sort, "${{ arguments.table }}", "-o", "${{ arguments.out }}"]
+    arguments: {table: {file: "s3://b/t.csv"}, out: {output: "s3://b/o.csv"}}
+    needs: [all]
+    when: steps.getsource.outputs.count > 2
+    trigger: AnySuccess
+  - {name: find-peaks, task: find-peaks, arguments: {depth: [1, {deep: null}]}}
+  - {name: solver, mpi: {command: [./solver, "${{ steps.fit.result }}"], ranks: 8, nodes: 2}}
+onExit: {name: on-exit, function: "mylab.fit:tidy"}
+"""
+
+
+def the_same() -> Workflow:
+    flow = Workflow(
+        "grid",
+        pool="cpu",
+        parameters=[Parameter(name="n", type=Kind.INTEGER, default=4)],
+        active_deadline_seconds=60,
+    )
+    load = flow.step(inspect.getsource, n=param("n"), options={"outputs": ["count"]})
+    options: dict[str, Any] = {"sweep": product(alpha=(0.1, 1.0)), "retry": {"limit": 2, "causes": ["OutOfMemory"]}}
+    fit = flow.step("mylab.fit:main", step="fit", rows=load, alpha=item("alpha"), options=options)
+    flow.step("mylab.fit:pair", step="pairs", both=item(), options={"sweep": zipped(a=[1, 2], b=[3, 4])})
+    every = flow.step("mylab.fit:one", step="all", x=item(), options={"sweep": each(fit)})
+    flow.step(
+        ["sort", argument("table"), "-o", argument("out")],
+        table=File("s3://b/t.csv"),
+        out=Output("s3://b/o.csv"),
+        options={"needs": [every], "when": "steps.getsource.outputs.count > 2", "trigger": "AnySuccess"},
+    )
+    flow.step(task("find-peaks"), depth=(1, {"deep": None}))
+    flow.step(mpi(["./solver", fit], ranks=8, nodes=2))
+    flow.on_exit("mylab.fit:tidy")
+    return flow
+
+
+def test_it_is_the_spec_of_a_file() -> None:
+    of_file, faults = check_spec(yaml.safe_load(FILE))
+    assert faults == []
+    found, faults = check_spec(msgspec.to_builtins(the_same().spec))
+    assert (found, faults) == (of_file, [])
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        ({1, 2}, "argument x: a set cannot"),
+        ([1, {"deep": b"x"}], r"argument x\[1\]\.deep: a bytes cannot"),
+        (dt.date(2020, 1, 1), "argument x: a date cannot"),
+        (Path("x"), "argument x: a PosixPath cannot"),
+        (float("nan"), "argument x: nan cannot"),
+        ({1: 2}, "argument x: a dict with keys that are no texts"),
+        (print, "argument x: a builtin_function_or_method cannot"),
+    ],
+)
+def test_what_no_file_could_say_is_refused_where_it_stands(value: object, reason: str) -> None:
+    with pytest.raises(NotSendable, match=f"^step 's': {reason}"):
+        Workflow("w").step("m:f", step="s", x=value)
+
+
+def test_unknown_fields_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^step 's': there is no field 'outptus'; did you mean 'outputs'\?"):
+        Workflow("w").step("m:f", step="s", options={"outptus": ["n"]})
+    with pytest.raises(ConfigError, match=r"^workflow 'w': there is no field 'sspend'; did you mean 'suspend'\?"):
+        Workflow("w", sspend=True)
+    with pytest.raises(NotSendable, match="at least one word"):
+        Workflow("w").step([])
