@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def check(path: Path, look: Look = unread) -> tuple[list[Document], list[Fault]]
         faults += [Fault(prefix + fault.path, fault.reason) for fault in own]
         if document is not None:
             documents.append(document)
-    templates = {one.metadata.name: msgspec.to_builtins(one.spec) for one in documents if one.kind == TEMPLATE_KIND}
+    templates = {name: spec for one in found for name, spec in _template(one)}
     whole: list[Document] = []
     for document in documents:
         spec: Workflow | None = document.spec
@@ -76,6 +77,13 @@ def check(path: Path, look: Look = unread) -> tuple[list[Document], list[Fault]]
         if spec is not None:
             whole.append(msgspec.structs.replace(document, spec=spec))
     return whole, faults
+
+
+def _template(document: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and spec of a template, in order or not, that others may name."""
+    match document:
+        case {"kind": "WorkflowTemplate", "metadata": {"name": str() as name}, "spec": dict() as spec}:
+            yield name, spec
 
 
 def read_run(path: Path) -> Document:

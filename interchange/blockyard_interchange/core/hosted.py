@@ -73,7 +73,8 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     found = state.hosted.get(order.run)
     if found is not None and not order.again:
         if not rights.may_handle(state, asker, found) or found.digest != order.digest:
-            return Fault("run", f"run {order.run!r} exists, made from something else; take another name, or forget it (blockyard run --again)")
+            way = "take another name, or forget it (blockyard run --again)"
+            return Fault("run", f"run {order.run!r} exists, made from something else; {way}")
         return asked.Done(0)
     fault = _start_fault(state, asker, order, found)
     if fault is not None:

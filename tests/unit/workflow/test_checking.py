@@ -103,6 +103,13 @@ def test_a_template_needs_no_arguments_and_a_run_takes_its_steps(tmp_path: Path)
     path.write_text(yaml.safe_dump_all([template, run]))
     document = files.read_run(path)
     assert (document.spec.arguments, len(document.spec.steps)) == ({"n": 7}, 4)
+    template["spec"]["steps"][0]["function"] = "load"
+    path.write_text(yaml.safe_dump_all([template, {**run, "spec": {"steps": [{"name": "x", "template": "t"}]}}]))
+    said = [str(fault) for fault in files.check(path)[1]]
+    assert said[0].startswith("[0] spec.steps[0].function: ")
+    assert said[1].startswith("spec.steps[0].template: template 't' is not in order: spec.steps[0].function: ")
+    assert len(said) == 2
+    template["spec"]["steps"][0]["function"] = "a.b:load"
     path.write_text(yaml.safe_dump_all([template, {**run, "spec": {"templateRef": {"name": "t"}}}]))
     with pytest.raises(files.Invalid, match=r"spec\.arguments\.n: is required"):
         files.read_run(path)
