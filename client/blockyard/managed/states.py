@@ -6,7 +6,7 @@ from typing import Final
 
 
 class TaskStatus(IntEnum):
-    """Numbers 0 to 6 are LUTE's."""
+    """Numbers 0 to 6 are LUTE's. `str()` is the bare name, as of a `JobState`."""
 
     PENDING = 0
     RUNNING = 1
@@ -20,6 +20,9 @@ class TaskStatus(IntEnum):
     """What watched it is gone: how it ended is not known."""
     SKIPPED = 8
     """It was never started, on purpose."""
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def is_terminal(self) -> bool:

@@ -156,3 +156,7 @@ def test_every_move_is_one_of_the_table_and_a_terminal_state_stays(events: list[
 
 def test_no_terminal_state_has_a_way_on() -> None:
     assert {one for one in TaskStatus if not MOVES[one]} == {one for one in TaskStatus if one.is_terminal}
+
+
+def test_a_status_is_shown_as_its_name() -> None:
+    assert (str(TaskStatus.COMPLETED), f"{TaskStatus.TIMEDOUT}") == ("COMPLETED", "TIMEDOUT")
