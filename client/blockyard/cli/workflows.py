@@ -81,6 +81,8 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
 
     A run that was started before under its name is found as it is: what has ended is not run again.
     """
+    if not wfformat and (execute or scale != 1.0):
+        raise click.UsageError("--scale and --execute are for traces; say --wfformat, too")
     document = _trace(path, scale, execute=execute) if wfformat else files.read_run(path)
     name = name or document.metadata.name
     sys.path.insert(0, os.getcwd())  # functions are imported as `python -m` here would

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def read(path: Path, *, scale: float = 1.0, execute: bool = False) -> tuple[str,
     if not isinstance(workflow, dict):
         raise ConfigError(f"{path}: no WfFormat: it has no object 'workflow'")
     tasks, executions = _tasks(path, workflow)
-    names = _names([_key(path, place, task) for place, task in enumerate(tasks)])
+    keys = [_key(path, place, task) for place, task in enumerate(tasks)]
+    twice = next((key for key, count in Counter(keys).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{path}: several tasks are called {twice!r}; give each an id of its own")
+    names = _names(keys)
     steps = [
         _step(path, task, names, executions.get(key, task), scale=scale, execute=execute)
         for key, task in zip(names, tasks, strict=True)

@@ -178,3 +178,10 @@ def test_a_missing_deployable_is_an_error_with_the_pip_line(
 def test_who_cancels_a_run_by_its_name_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
     assert rim.run(["cancel", "flow"]) == Exit.USAGE
     assert "if that is a run, write --run flow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--execute"], ["--scale", "2"]])
+def test_what_is_for_traces_is_refused_without_one(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("flow.yaml").touch()
+    assert rim.run(["run", "flow.yaml", *option]) == Exit.USAGE
+    assert "say --wfformat, too" in capsys.readouterr().err

@@ -77,6 +77,7 @@ def test_an_old_trace_has_its_times_with_its_tasks(tmp_path: Path) -> None:
         ({"workflow": {"tasks": [{}]}}, "task 0 has neither id nor name"),
         ({"workflow": {"tasks": [{"name": "a", "parents": ["b"]}]}}, "a parent 'b' that is no task"),
         ({"workflow": {"tasks": [{"name": "a", "runtime": -1}]}}, "took -1 seconds"),
+        ({"workflow": {"tasks": [{"name": "a"}, {"id": "a", "name": "b"}]}}, "several tasks are called 'a'"),
     ],
 )
 def test_what_is_no_trace_is_refused(tmp_path: Path, trace: Any, reason: str) -> None:
