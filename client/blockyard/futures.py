@@ -453,6 +453,10 @@ def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
         if ending is _ERROR:
             return _EXCEPTION, load_error(packed)
         return _VALUE, load_value(packed)
+    except NotLoadable as error:
+        problem = NotLoadable(f"the result of task {task_name(TaskId(task))}: {error}")
+        problem.__cause__ = error.__cause__
+        return _EXCEPTION, problem
     except BlockyardError as error:
         return _EXCEPTION, error
     except OSError as error:

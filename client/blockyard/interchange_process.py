@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from blockyard.blocks.exits import signal_name
 from blockyard.errors import BrokenBlockyard
 from blockyard.kept_process import KeptProcess
 from blockyard.leftovers import open_folder
@@ -83,12 +84,13 @@ class InterchangeProcess(KeptProcess):
             vain = vain + 1 if self._bound() == before else 0
             failures = [at for at in failures if at > time.monotonic() - _FAILURES_SECONDS]
             failures += [time.monotonic()] if code == _FAILED else []
-            _log.warning("interchange ended with %s; its log is %s", code, self.log)
             hopeless = code > 0 and code not in (_JOURNAL_IN_USE, _FAILED)
             if hopeless or vain >= _MAX_VAIN_STARTS or len(failures) >= _MAX_FAILURES:
                 sentence = f"the interchange ended with exit code {code}; its last words:\n{self._last_words()}"
                 self.on_give_up(BrokenBlockyard(sentence))
                 return
+            how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
+            _log.warning("interchange ended (%s) and is started again; its log is %s", how, self.log)
             self._ending.wait(_RESTART_SECONDS)
 
     def _bound(self) -> tuple[int, int]:

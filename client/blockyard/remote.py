@@ -57,6 +57,10 @@ _LOOK_SECONDS: Final = 0.5
 _MOST_SAYING: Final = 1_000
 _POOL_SECONDS: Final = 0.1
 """How often the interchange is asked whether it knows a pool by now."""
+_SILENT: Final = (
+    "The interchange has not answered for {:g} s: it was stopped or cut off, or it cannot write its journal (a full "
+    "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong."
+)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -358,9 +362,16 @@ class RemoteEngine:
 
     # ------------------------------------------------------------------ questions
 
-    def ask(self, question: control.Question, expected: type[A], timeout: float = 10.0) -> A:
-        """Ask the interchange. Raises BlockyardError when it does not know what was asked about."""
-        return self._questions.ask(question, expected, timeout)
+    def ask(self, question: control.Question, expected: type[A], timeout: float | None = None) -> A:
+        """Ask the interchange, for `timeout` seconds (None: as patient as the settings are).
+
+        Raises BlockyardError when it does not know what was asked about, TimeoutError when it does not answer.
+        """
+        timeout = self._settings.patience if timeout is None else timeout
+        try:
+            return self._questions.ask(question, expected, timeout)
+        except TimeoutError:
+            raise TimeoutError(_SILENT.format(timeout)) from None
 
     def begin(self, question: control.Question) -> "Future[control.Answer]":
         """Ask without waiting. Raises BrokenBlockyard when there is no connection any more."""
@@ -416,6 +427,10 @@ class RemoteEngine:
             if not future.done():
                 raise
             return f"Task {task_name(TaskId(future.task))} {ended_in_words(future)}"
+        except TimeoutError as silence:
+            return (
+                f"Task {task_name(TaskId(future.task))} is {future.state}, as far as this process has heard. {silence}"
+            )
 
     def output(self, future: TaskFuture[Any]) -> str:
         """What a task has printed, all tries one after the other."""

@@ -44,7 +44,10 @@ def dump_function(function: Callable[..., Any]) -> bytes:
 
 def load_function(blob: Buffer) -> Callable[..., Any]:
     """Load a packed function. Raises `NotLoadable`, for example when its module cannot be imported here."""
-    function = load_value(blob)
+    try:
+        function = load_value(blob)
+    except NotLoadable as error:
+        raise NotLoadable(f"the function: {error}") from error.__cause__
     if not callable(function):
         raise NotLoadable(f"a function was expected, found a {type(function).__name__}: the id names something else")
     return function  # type: ignore[no-any-return]  # callable() narrows Any to Any

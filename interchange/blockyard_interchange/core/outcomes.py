@@ -177,10 +177,16 @@ def lost(
     if task.flags & Flag.CANCELLING:
         finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED), now)
     elif not task.order.spec.idempotent and suspected:
-        message = f"it was lost and is not idempotent, so it is not run again: {failure.message}"
+        message = (
+            "it was lost and is not idempotent, so it is not run again; see how far it came before you submit it anew: "
+            f"{failure.message}"
+        )
         finish(state, task, _lost_outcome(task, message, failure, seconds), now)
     elif task.losses >= most:
-        message = f"it lost its worker {task.losses} times (at most {most}): {failure.message}"
+        message = (
+            f"it lost its worker {task.losses} times (at most {most}) and is taken for the cause; run it alone and "
+            f"look at its memory, native code and exits: {failure.message}"
+        )
         finish(state, task, _lost_outcome(task, message, failure, seconds), now)
     else:
         if state.notes is not None:

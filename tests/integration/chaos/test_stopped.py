@@ -67,6 +67,19 @@ def test_what_a_stopped_manager_reports_late_is_refused_and_counted(house: House
     assert set(executions(tmp_path / "marks")) == set(range(40))
 
 
+def test_while_the_interchange_is_silent_explain_says_so(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder), Client.connect(house.folder, timeout=0.5) as client:
+        future = client.submit(time.sleep, 0)
+        (interchange,) = house.interchanges()
+        with _stopped(interchange):
+            sentence = client.submit(time.sleep, 0).explain()
+            assert (
+                "is pending, as far as this process has heard. The interchange has not answered for 0.5 s" in sentence
+            )
+            assert "its log says what is wrong" in sentence
+        assert future.result(WITHIN) is None
+
+
 def test_a_stopped_interchange_ends_no_lease(house: House, tmp_path: Path) -> None:
     with Client.local(pools=TWO_BLOCKS, folder=house.folder) as client:
         _two_managers(client)

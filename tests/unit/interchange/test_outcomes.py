@@ -85,6 +85,7 @@ def test_a_poison_task_is_given_up_after_so_many_workers_and_says_so() -> None:
     assert outcome.status is Status.LOST
     assert outcome.failure is not None
     assert "lost its worker 3 times" in outcome.failure.message
+    assert "run it alone" in outcome.failure.message
     assert "segmentation fault" in outcome.failure.message
 
 

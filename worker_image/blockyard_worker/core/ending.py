@@ -83,7 +83,8 @@ def look_for_timeouts(state: State, worker: Worker, running: Now | None, now: fl
         return
     ran = now - running.since
     if ran >= attempt.kind.timeout:
-        message = f"ran {ran:.3g} s, its timeout is {attempt.kind.timeout:g} s"
+        allowed = attempt.kind.timeout
+        message = f"ran {ran:.3g} s, its timeout is {allowed:g} s; allow more with options(timeout=…), or split it"
         stop(state, attempt, Order(Status.TIMEOUT, message, state.policy.stop_grace), now, seen)
 
 
