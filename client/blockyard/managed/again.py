@@ -11,8 +11,8 @@ from blockyard.managed.environment import HIDDEN
 from blockyard.managed.records import AnalysisConfig
 from blockyard.workflow.programs import OUTPUTS_VARIABLE
 
-_OF_THE_RUN: Final = ("BLOCKYARD_", "PYTHONPATH")
-"""Variables, by how they begin, that an executor gives anew."""
+_OF_THE_RUN: Final = "BLOCKYARD_"
+"""How variables begin that an executor gives anew."""
 
 
 def spec_again(record: AnalysisConfig) -> dict[str, Any]:

@@ -152,6 +152,12 @@ def merged(old: str | None, new: str, mode: Mode) -> str:
     return ":".join([*added, *kept] if mode == "prepend" else [*kept, *added])
 
 
+def with_parts(value: str, parts: Iterable[str]) -> str:
+    """A path variable with those of `parts` behind it that it lacks."""
+    there = value.split(":")
+    return ":".join([*([value] if value else []), *(part for part in parts if part not in there)])
+
+
 def _merge(variables: dict[str, str], values: Values, layer: _Update, base: Mapping[str, str]) -> set[str]:
     secrets = set()
     for name, value in values.items():

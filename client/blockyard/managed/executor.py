@@ -43,7 +43,7 @@ from blockyard.managed.capture import Stream
 from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
-from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved
+from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved, with_parts
 from blockyard.managed.frames import Message
 from blockyard.managed.hooks import Hook, HookEvent, Hooks
 from blockyard.managed.records import (
@@ -323,6 +323,9 @@ class BaseExecutor(ABC):
         for variables in self._variables:
             environment.update(variables)
         self.environment = environment.resolve({**os.environ, **self._own_variables()})
+        # Whatever was asked for: without them the task finds neither the shim nor, in a fork, Python's own modules.
+        variables, needed = self.environment.variables, self.needed_path()
+        variables["PYTHONPATH"] = with_parts(variables.get("PYTHONPATH", ""), needed)
         self.emit(Point.ENV_READY)
 
     def _own_variables(self) -> dict[str, str]:
@@ -336,6 +339,10 @@ class BaseExecutor(ABC):
     def module_path(self) -> str:
         """PYTHONPATH of the task, without the shim's folder."""
         return os.environ.get("PYTHONPATH", "")
+
+    def needed_path(self) -> list[str]:
+        """What must be on PYTHONPATH of the task, behind all that it is given."""
+        return [SHIM_FOLDER]
 
     @abstractmethod
     def submit_cmd(self) -> Command:

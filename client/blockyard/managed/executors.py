@@ -69,6 +69,9 @@ class Executor(BaseExecutor):
     def module_path(self) -> str:
         return super().module_path() if self._python else module_path()
 
+    def needed_path(self) -> list[str]:
+        return [*([] if self._python else self.module_path().split(os.pathsep)), *super().needed_path()]
+
     def _code_version(self) -> CodeVersion:
         # What was imported once is run as it was then, whatever has become of the files.
         name = handover.reference(self._target)

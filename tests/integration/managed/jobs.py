@@ -126,3 +126,10 @@ def stray() -> int:
             time.sleep(1000)
         os._exit(0)
     return int(os.read(read, 100))
+
+
+def where_from() -> dict[str, Any]:
+    """Where modules are looked for, and where one is that comes with the environment."""
+    import pytest
+
+    return {"path": sys.path, "file": pytest.__file__}

@@ -281,6 +281,15 @@ def test_the_record_is_there_while_the_task_runs_and_complete_at_its_end(tmp_pat
     assert (tmp_path / "stdout").read_text() == found.stdout
 
 
+@pytest.mark.parametrize("path", ["/nonexistent", None])
+def test_a_path_that_takes_the_place_of_the_callers_lacks_nothing(path: str | None) -> None:
+    settings = {"environment": {"PYTHONPATH": path}, "environment_mode": "overwrite"}
+    run_managed({"binary": [sys.executable, "-c", "import blockyard_shim"], **settings}, check=True)
+    found = run_managed({"function": "tests.integration.managed.jobs:where_from", **settings}, check=True)
+    assert found.payload["path"][:1] == ([path] if path else found.payload["path"][:1])
+    assert "pytest" in found.payload["file"]
+
+
 def test_the_commit_of_a_programs_code_is_recorded_where_it_is_said() -> None:
     found = run_managed({"binary": ["true"], "code": str(ROOT / "tests")})
     assert found.record.code.git_sha == git("rev-parse", "HEAD")
