@@ -32,7 +32,7 @@ def check(call: Call, url: str | None) -> int:
     report = opening.check(_url(call, url))
     sentence = (
         f"{report.location}: {report.chunks} sound chunks with {report.entries} entries, "
-        f"{show.bytes_of(report.size_bytes)}, opened {report.epoch} times"
+        f"{show.bytes_of(report.size_bytes)}, opening {report.epoch}"
     )
     faults = [f"  chunk {fault.chunk}: {fault.text}" if fault.chunk is not None else f"  {fault.text}"
               for fault in report.faults]  # fmt: skip

@@ -63,7 +63,7 @@ def _name(pool: control.PoolStatus) -> str:
 def _status_parts(view: views.StatusView) -> list[show.Table | str]:
     sentence = (
         f"{view.profile}: {view.tasks} tasks kept ({show.bytes_of(view.bytes)}), {view.sessions} clients, "
-        f"journal opened {view.opening} times"
+        f"opening {view.opening} of its journal"
     )
     columns = ("POOL", "QUEUED>", "ASSIGNED>", "MANAGERS>", "WORKERS>", "SUBMITTED>", "DONE>", "FAILED>",
                "CANCELLED>", "RETRIED>", "LOST>", "LATE>")  # fmt: skip

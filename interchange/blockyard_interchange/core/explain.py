@@ -22,6 +22,8 @@ def explain(state: State, task: Task, now: float) -> list[str]:
         sentences.append(_place(task))
     elif task.flags & Flag.CANCELLING:
         sentences.append("It is being cancelled.")
+    if task.outcome is not None and task.outcome.failure is not None and task.outcome.failure.evidence:
+        sentences.append(f"Seen: {task.outcome.failure.evidence.strip()}")
     return sentences
 
 
@@ -115,6 +117,5 @@ def _ended(task: Task) -> str:
         return "It is done and did not run: its result was computed before, and found in the cache."
     if outcome.status is Status.DONE:
         return f"It is done; it ran for {outcome.seconds:.3f} s."
-    words = outcome.failure.message if outcome.failure is not None else ""
-    evidence = f" Seen: {outcome.failure.evidence}" if outcome.failure is not None and outcome.failure.evidence else ""
-    return f"It ended as {outcome.status.name}: {words}{evidence}"
+    words = f": {outcome.failure.message}" if outcome.failure is not None else ""
+    return f"It ended as {outcome.status.name}{words}".removesuffix(".") + "."

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from blockyard.wire import client as client_wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.records import Status
+from blockyard.wire.records import Failure, Status
 from tests.unit.interchange.builders import Bench, Client, Manager, a_spec, done, ended
 
 GONE = "what it printed there can't be read any more"
@@ -126,3 +127,19 @@ def test_a_task_that_travels_behind_another_says_that_it_waits_for_that_one() ->
     assert said.startswith("It waits for 1 of the 1 tasks that it needs: "), said
     assert said.endswith(" It is already with the manager on here in block block-1, to run as soon as they have ended.")
     assert told(client, first).sentences == ["It is with the manager on here in block block-1, to run next or running."]
+
+
+def test_what_was_seen_comes_last_behind_whole_sentences() -> None:
+    bench = Bench()
+    client, manager = bench.client(keep=True, run="r"), bench.manager(block="block-1", node="here")
+    (task,) = client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    failure = Failure("ValueError: no 3", ["builtins.ValueError"], "about to fail\n")
+    manager.report(msgspec.structs.replace(ended(one, Status.RAISED), failure=failure))
+    bench.turn()
+    assert told(client, task).sentences == [
+        "It ended as RAISED: ValueError: no 3.",
+        "Its last try was with the manager on here in block block-1.",
+        "Seen: about to fail",
+    ]
