@@ -31,25 +31,36 @@ class JsonlSink:
         self._open()
 
     def write(self, batch: Sequence[Arrival]) -> None:
-        """Append all records, and rotate when the file is full."""
+        """Append all records, and begin another file where one would have more than `max_bytes`.
+
+        When the disk is full in the midst of a batch, it comes again: then its lines in files before are there twice.
+        """
         lines = [
             line(record, at_us=arrival.packet.sent_us, source=arrival.packet.source, number=arrival.packet.number)
             for arrival in batch
             for record in arrival.packet.records
         ]
         try:
-            file = self._open()
-            before = file.tell()
-            try:
-                file.write(b"\n".join(lines) + b"\n")
-                file.flush()
-            except OSError:
-                file.truncate(before)  # half a line would spoil the next
-                raise
-            if file.tell() >= self._max_bytes:
-                self._rotate()
+            size, fitting = self._open().tell(), 0
+            for place, one in enumerate(lines):
+                if size and size + len(one) >= self._max_bytes:
+                    self._append(lines[fitting:place])
+                    self._rotate()
+                    size, fitting = 0, place
+                size += len(one) + 1
+            self._append(lines[fitting:])
         except OSError as error:
             raise SinkUnavailable(f"file {self._path}: {error.strerror}") from error
+
+    def _append(self, lines: list[bytes]) -> None:
+        file = self._open()
+        before = file.tell()
+        try:
+            file.write(b"".join(one + b"\n" for one in lines))
+            file.flush()
+        except OSError:
+            file.truncate(before)  # half a line would spoil the next
+            raise
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
         """A line that says why, in a file beside."""

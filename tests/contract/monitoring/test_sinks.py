@@ -82,7 +82,20 @@ def test_files_are_rotated_and_the_oldest_go(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.jsonl", "h.jsonl.1", "h.jsonl.2"]
     newest = (tmp_path / "h.jsonl.1").read_text() + (tmp_path / "h.jsonl").read_text()
     assert "event 59 " in newest
-    assert all(path.stat().st_size < 5000 for path in tmp_path.iterdir())
+    assert all(path.stat().st_size <= 4096 for path in tmp_path.iterdir())
+
+
+def test_a_batch_that_is_larger_than_a_file_goes_into_several(tmp_path: Path) -> None:
+    sink = JsonlSink(str(tmp_path / "h.jsonl"), max_bytes=4096, keep=20)
+    sink.start()
+    sink.write([an_arrival(*(an_event(f"event {number} " + "x" * 300) for number in range(60)))])
+    sink.write([an_arrival(an_event("y" * 4000)), an_arrival(an_event("z" * 4090))])
+    sink.close()
+    files = sorted(tmp_path.iterdir(), key=lambda path: -int(path.suffix[1:]) if path.suffix[1:].isdecimal() else 0)
+    assert [path.stat().st_size <= 4096 for path in files].count(False) <= 2, "only lines that are longer themselves"
+    texts = [json.loads(line)["text"] for path in files for line in path.read_text().splitlines()]
+    assert [text.rpartition(" ")[0] for text in texts[:60]] == [f"event {number}" for number in range(60)]
+    assert [text[0] for text in texts[60:]] == ["y", "z"]
 
 
 # --- prometheus
