@@ -92,7 +92,10 @@ def test_what_is_wrong_is_said_before_anything_runs() -> None:
             client.run({"steps": [{"name": "a", "function": "a:b", "needs": ["c"]}]}, name="bad")
 
 
-@pytest.mark.parametrize("name, wanted", [("grid", "slope=3.0"), ("triggers", "the fast way is closed today")])
+@pytest.mark.parametrize(
+    "name, wanted",
+    [("grid", "slope=3.0"), ("triggers", "the fast way is closed today"), ("nightly", "count=669, largest=4999")],
+)
 def test_the_examples_run_by_the_command_line(name: str, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(EXAMPLES / f"{name}.yaml")
     assert rim.run(["lint", path]) == Exit.DONE
