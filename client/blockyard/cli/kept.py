@@ -16,6 +16,7 @@ from blockyard.pidfile import holder_of
 from blockyard.private_files import write_private
 from blockyard.state_folder import INTERCHANGE_SETTINGS, lock_folder, state_home
 from blockyard.suggestion import nearest
+from blockyard.wire import control
 
 _STOP_SECONDS = 5.0
 
@@ -47,15 +48,17 @@ def is_needed(call: Call) -> bool:
 
 @contextmanager
 def asking_about(call: Call, run: str) -> Iterator[Asking]:
-    """The interchange that knows a run: that of the settings or, where none runs, the run's own.
+    """The interchange that knows a run: that of the settings or, where none runs or knows it, the run's own.
 
     Raises NotFound when there is no such run either.
     """
+    known = names()
     if not is_needed(call):
         with asking(call) as interchange:
-            yield interchange
-        return
-    if run not in (known := names()):
+            if run not in known or "profile" in call.settings.places or _knows(interchange, run):
+                yield interchange
+                return
+    elif run not in known:
         raise NotFound(
             f"no interchange runs here, and 'blockyard run' keeps no run {run!r}{nearest(run, known)}; runs on another "
             "interchange are found by --profile"
@@ -63,6 +66,14 @@ def asking_about(call: Call, run: str) -> Iterator[Asking]:
     folder = folder_of(run)
     with nullcontext() if connect.answers(folder) else _reopened(folder), asking(call, folder) as interchange:
         yield interchange
+
+
+def _knows(interchange: Asking, run: str) -> bool:
+    try:
+        interchange.ask(control.Run(run, [], 0), control.RunIs)
+    except NotFound:
+        return False
+    return True
 
 
 def refuse(known: list[str]) -> BrokenBlockyard:

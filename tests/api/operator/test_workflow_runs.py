@@ -58,6 +58,16 @@ def test_runs_complete_fail_wait_and_go(release: Release, runner: PodRunner) -> 
     assert phase(release, "held") == "Succeeded"
     release.patch("wfr", "held", ttlSecondsAfterFinished=1)
     release.until("its time is over", lambda: release.find("wfr", "held"), lambda seen: seen is None)
+    release.patch("wfr", "wrong", ttlSecondsAfterFinished=1)
+    release.until("so is that of one that never began", lambda: release.find("wfr", "wrong"), lambda seen: seen is None)
+    release.apply(
+        "WorkflowTemplate", "brief", pool="cpu", ttlSecondsAfterFinished=1, parameters=PARAMETERS, steps=STEPS
+    )
+    release.apply("WorkflowRun", "brief", templateRef={"name": "brief"})
+    release.until("its template's, too", lambda: release.find("wfr", "brief"), lambda seen: seen is None, within=60.0)
+    release.apply("WorkflowTemplate", "brief", pool="cpu", suspend=True, steps=[BROKEN])
+    release.apply("WorkflowRun", "never", templateRef={"name": "brief"})
+    release.until("it is refused", lambda: phase(release, "never"), lambda seen: seen == "Invalid")
 
 
 def test_a_run_goes_on_with_the_operator_stopped_and_can_be_cancelled(release: Release, runner: PodRunner) -> None:

@@ -60,3 +60,9 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.C
     assert rim.run(["steps", "kpt"]) == Exit.NOT_FOUND
     assert "keeps no run 'kpt'; did you mean 'kept'?" in capsys.readouterr().err
     assert rim.run(["steps", "kept", "-p", "none"]) == Exit.USAGE, "a profile that was named"
+    assert rim.run(["local", "up", "--workers", "1"]) == Exit.DONE
+    try:
+        assert rim.run(["steps", "kept"]) == Exit.DONE, "which the system that runs now does not know"
+        assert rim.run(["steps", "kept", "-p", "local"]) == Exit.NOT_FOUND
+    finally:
+        assert rim.run(["local", "down"]) == Exit.DONE
