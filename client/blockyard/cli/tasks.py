@@ -228,7 +228,7 @@ def hold_chosen(interchange: Asking, output: Output, tasks: tuple[TaskId, ...], 
     """Carry out `stop` and `continue`."""
     count = sum(interchange.ask(control.HoldTask(task, held), control.Done).count for task in tasks)
     done = "stopped" if held else "let go on"
-    show.answer(output, views.CountView(count=count), f"{count} managed tasks {done}")
+    show.answer(output, views.CountView(count=count), f"{count} managed {'task' if count == 1 else 'tasks'} {done}")
 
 
 def check_choice(tasks: tuple[TaskId, ...], pool: str, run: str) -> None:

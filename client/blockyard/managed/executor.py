@@ -86,6 +86,8 @@ class BaseExecutor(ABC):
 
     speaks = False
     """Whether the program itself says TASK_STARTED; the executor says it for those that don't."""
+    model: Any = None
+    """What its parameters were given as, if that was one of `models`; what tasklets make of them must fit it too."""
 
     def __init__(  # noqa: PLR0913 - by name, and each is one thing that a task may have
         self,
@@ -153,6 +155,8 @@ class BaseExecutor(ABC):
         if self._given is not None:
             self.parameters, self._given = self._given, None
         self._variables: list[MoreValues] = []
+        self.model_now = self.model
+        """The same with what tasklets have changed."""
         self.course = Course()
         self.result = TaskResult(task_name=self.task)
         self.communicators: list[Communicator] = []
@@ -319,6 +323,11 @@ class BaseExecutor(ABC):
     def pre_task(self) -> None:
         """Work out the environment and run what comes before. What it raises fails the task."""
         self.run_tasklets("before")
+        if self.model is not None and self._given is not None:
+            from blockyard.managed import models  # pydantic is there, since a model is
+
+            self.model_now = models.validated(type(self.model), self.parameters, self.task)
+            self.parameters = self.model_now.values()
         environment = self._environment.copy()
         for variables in self._variables:
             environment.update(variables)
@@ -382,10 +391,15 @@ class BaseExecutor(ABC):
             return interruption
         return None
 
+    def declared_outputs(self) -> list[Output]:
+        """What it must leave."""
+        return list(self.outputs)
+
     def finalize_task(self) -> None:
         """Verify outputs, and run the tasklets that come after a task that was started."""
         if self.course.status is TaskStatus.COMPLETED:
-            declared = [*self.outputs, *(one for one in self.artefacts if one not in self.outputs)]
+            declared = self.declared_outputs()
+            declared += [one for one in self.artefacts if one not in declared]
             self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at)
             if faults:
                 self._fail("OutputMissing", "; ".join(faults))

@@ -117,25 +117,26 @@ class BinaryExecutor(BaseExecutor):
         self._arguments = dict(arguments or {})
         self._fill = fill
         self._stdin = os.fspath(stdin)
-        self._model = parameters if hasattr(parameters, "model_dump") else None
-        if self._model is not None:
-            parameters = self._model.values()
-        others["outputs"] = (*others.get("outputs", ()), *_result_of(self._model))
+        if hasattr(parameters, "model_dump"):
+            self.model, parameters = parameters, parameters.values()
         super().__init__(task, communicators, parameters=parameters, **others)
-        if self._model is not None:
+        if self.model is not None:
             from blockyard.managed import models  # pydantic is there, since a model is
 
-            self.parameters_schema = models.schema(self._model.__class__)
+            self.parameters_schema = models.schema(self.model.__class__)
+
+    def declared_outputs(self) -> list[Output]:
+        return [*super().declared_outputs(), *_result_of(self.model_now)]
 
     def _code_version(self) -> CodeVersion:
         return self._code_of_program(self._command.argv)
 
     def submit_cmd(self) -> Command:
-        if self._model is not None:
+        if self.model_now is not None:
             from blockyard.managed import models  # pydantic is there, since a model is
 
-            words = models.command(self._model, self.parameters, self._words, self.directory)
-            payload = self._model.result_path()
+            words = models.command(self.model_now, self.parameters, self._words, self.directory)
+            payload = self.model_now.result_path()
         else:
             words = filled(self._words, self.parameters) if self._fill else list(self._words)
             payload = None
@@ -143,7 +144,7 @@ class BinaryExecutor(BaseExecutor):
         if not words or not words[0]:
             raise ConfigError(f"executor of {self.task!r}: no command; give one, or a model with an executable")
         if payload is not None:
-            self.set_result(payload=payload, impl_schemas=getattr(self._model, "impl_schemas", ""))
+            self.set_result(payload=payload, impl_schemas=getattr(self.model_now, "impl_schemas", ""))
         return Command(tuple(words), stdin=self._stdin)
 
 

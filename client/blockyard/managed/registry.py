@@ -82,6 +82,7 @@ class ManagedTask(msgspec.Struct, frozen=True, kw_only=True):
             from blockyard.managed import models
 
             made.parameters_schema = models.schema(self.parameters)
+            made.model = given
         if self.configure is not None:
             self.configure(made)
         return made

@@ -50,6 +50,7 @@ class TaskletChanges(msgspec.Struct, frozen=True, kw_only=True):
     payload: Any = None
     summary: Any = None
     has_payload: bool = False
+    """That `payload` counts though it is None."""
     has_summary: bool = False
 
 
@@ -67,7 +68,11 @@ def changes_of(tasklet: Tasklet, parameters: Mapping[str, Any], failures: list[F
         failures.append(Failure(what=f"tasklet {name}", where=tasklet.when, message=f"{type(error).__name__}: {error}"))
         return TaskletChanges()
     if isinstance(returned, TaskletChanges):
-        return returned
+        return msgspec.structs.replace(
+            returned,
+            has_payload=returned.has_payload or returned.payload is not None,
+            has_summary=returned.has_summary or returned.summary is not None,
+        )
     return TaskletChanges(
         payload=returned if tasklet.set_result else None,
         summary=returned if tasklet.set_summary else None,

@@ -133,3 +133,11 @@ def where_from() -> dict[str, Any]:
     import pytest
 
     return {"path": sys.path, "file": pytest.__file__}
+
+
+def told(number: int, out: str, **_others: Any) -> str:
+    """Write a number where it is told."""
+    assert isinstance(number, int)
+    with open(out, "w") as file:
+        file.write(f"{number}\n")
+    return out

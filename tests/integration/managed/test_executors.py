@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from blockyard.errors import ConfigError
 from blockyard.managed import (
     AnalysisConfig,
+    Argument,
     BinaryExecutor,
     Executor,
     HookEvent,
@@ -34,6 +35,7 @@ from blockyard.managed import (
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
+from blockyard.managed.models import BinaryParameters
 from tests import repositories
 from tests.integration.managed import jobs
 from tests.machine import ROOT
@@ -253,6 +255,41 @@ def test_what_a_tasklet_changes_is_of_that_execution_alone() -> None:
         when="before",
     )
     assert [executor.execute_task().stdout for _ in range(2)] == ["hi y\n", "none x\n"]
+
+
+class Written(BinaryParameters):
+    """Of a program that writes its number where it is told."""
+
+    executable: str = "sh"
+    script: Annotated[list[str], Argument(kind="positional")] = ["-c", 'echo $0 > "$1"']
+    number: Annotated[int, Argument(kind="positional")] = 1
+    out: Annotated[str, Argument(kind="positional", is_result=True)]
+
+
+@pytest.mark.parametrize("make", [
+    lambda given: BinaryExecutor("w", parameters=given),
+    lambda given: register("test-written", parameters=Written).executor(given.values()),
+    lambda given: register("test-told", Executor, target=jobs.told, parameters=Written).executor(given.values()),
+])  # fmt: skip
+def test_what_tasklets_make_of_a_models_parameters_must_fit_it(
+    make: Callable[[Written], BaseExecutor], tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"number": "7", "out": str(tmp_path / "changed")}
+    executor = make(Written(out=str(tmp_path / "given")))
+    executor.add_tasklet(lambda: TaskletChanges(parameters=changes), when="before")
+    assert executor.execute_task().check().payload == changes["out"]
+    assert (tmp_path / "changed").read_text() == "7\n"
+    changes["number"] = "many"
+    found = executor.execute_task()
+    assert (found.reason, found.exit_code) == ("ConfigError", None)
+    assert "number='many'" in found.message
+
+
+def test_a_payload_of_a_tasklets_changes_is_one() -> None:
+    executor = BinaryExecutor("t", ["true"])
+    executor.add_tasklet(lambda: TaskletChanges(payload=3, summary="three"))
+    found = executor.execute_task()
+    assert (found.payload, found.summary) == (3, "three")
 
 
 def test_sinks_get_the_result_and_one_that_fails_harms_nothing() -> None:
