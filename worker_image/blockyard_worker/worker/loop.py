@@ -25,7 +25,7 @@ from blockyard_worker.worker.functions import Functions
 from blockyard_worker.worker.interrupts import Gate
 
 if TYPE_CHECKING:
-    from blockyard.wire.monitoring import FromWorker, Use
+    from blockyard.wire.monitoring import FromWorker
     from blockyard_worker.worker.usage import Usage
 
 _monotonic = time.monotonic
@@ -57,7 +57,6 @@ class Worker:
         self._oldest = 0.0
         self.usage: Usage | None = None
         """Measures what tries use, when somebody wants to know."""
-        self._uses: list[Use] = []
         self._part: Part | None = None
         self.is_forked = False
         """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
@@ -92,8 +91,8 @@ class Worker:
         """Report what has not been reported."""
         if self._outcomes or idle:
             uses = b""
-            if self.usage is not None and self._uses:
-                uses, self._uses = self.usage.encoded(self._uses), []
+            if self.usage is not None and self.usage.count:
+                uses = codec.encode(self.usage.taken())
             frame = pipe.frame(Results(self._outcomes, idle, uses))
             self._outcomes = []
             with self._writing:
@@ -158,8 +157,10 @@ class Worker:
         needs, attempts, page, take_token = self._attempts.needs, self._attempts, self._page, self._tokens.take_one
         attempts.spec = group.spec
         now = _monotonic()
-        if self.usage is not None:
-            self.usage.begin()
+        usage = self.usage
+        is_much = False
+        if usage is not None:
+            usage.begin()
         for assigned in group.tries:
             if not take_token():
                 return False
@@ -179,10 +180,11 @@ class Worker:
             if not self._outcomes:
                 self._oldest = now
             self._outcomes.append(outcome)
-            if self.usage is not None:
-                self._uses.append(self.usage.end(assigned.task, assigned.epoch, now, outcome.seconds))
+            if usage is not None:
+                usage.end(assigned.task, assigned.epoch, now, outcome.seconds)
+                is_much = usage.count >= MOST_USES
             now += outcome.seconds
-            if not group.batch or now - self._oldest > self._flush_period or len(self._uses) >= MOST_USES:
+            if not group.batch or now - self._oldest > self._flush_period or is_much:
                 self.flush()
                 now = _monotonic()
         return True
@@ -201,7 +203,7 @@ class Worker:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
         self.is_forked = True
         this_try.leave()
-        self._outcomes, self._uses = [], []
+        self._outcomes, self.usage = [], None
         self._manager.close()
         self._tokens.close()
 
