@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from blockyard.blocks.engine import BlockCommand, ResourceSpecification
+from blockyard.blocks.errors import BAD
 from blockyard.blocks.scaling import BlockLoad, Demand
 from blockyard.blocks.states import JobStatus
 from blockyard.ids import BlockId, TaskId
@@ -86,7 +87,7 @@ def report_of(block: BlockId, status: JobStatus) -> control.BlockReport:
         block=block,
         state=str(status.state),
         reason=status.reason,
-        message=status.in_words,
+        message=status.in_words if status.state in BAD else status.message,
         exit_code=status.exit_code,
         signal=status.signal,
         started_at=status.started_at or 0.0,

@@ -15,13 +15,18 @@ from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import ConfigError
 
+_WITH_FAULTS = (
+    "No interchange starts on it. 'blockyard journal export --skip-damaged' saves what can be read; bring a copy back, "
+    "or move the file and what is named like it away to begin anew."
+)
+
 
 @click.group(cls=Listing, epilog="Examples: blockyard journal check; blockyard journal export > entries.jsonl")
 def journal() -> None:
     """Check a journal, or save what is in it."""
 
 
-@journal.command(epilog="Examples: blockyard journal check; blockyard journal check sqlite:///var/lib/journal.db")
+@journal.command(epilog="Examples: blockyard journal check; blockyard journal check /var/lib/journal.db")
 @click.argument("url", required=False)
 @options.output
 @options.profile
@@ -37,6 +42,8 @@ def check(call: Call, url: str | None) -> int:
     faults = [f"  chunk {fault.chunk}: {fault.text}" if fault.chunk is not None else f"  {fault.text}"
               for fault in report.faults]  # fmt: skip
     verdict = f"{len(faults)} faults:" if faults else "no faults"
+    if faults:
+        faults.append(_WITH_FAULTS)
     show.answer(call.settings.output, report, sentence, verdict, *faults)
     return Exit.FOUND_FAULTS if faults else Exit.DONE
 
@@ -74,8 +81,10 @@ def plain(value: object) -> Any:
 
 
 def _url(call: Call, given: str | None) -> str:
-    """Of the journal to look at. Raises NotFound for a file that is not there."""
+    """Of the journal to look at; a path is that of a file of SQLite. Raises NotFound for one that is not there."""
     url = given or _own_url(call)
+    if ":" not in url:
+        url = f"sqlite://{Path(url).expanduser().absolute()}"
     path = url.removeprefix("sqlite://")
     if path != url and not Path(path).exists():
         raise NotFound(f"journal {path}: there is no such file")

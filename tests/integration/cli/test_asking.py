@@ -204,6 +204,7 @@ def test_a_damaged_journal_is_bad_news_with_the_place(user: User, client: Client
     path.write_bytes(content)
     report = user.asks("journal", "check", code=1)
     assert report["faults"]
+    assert "'blockyard journal export --skip-damaged' saves" in user.types("journal", "check", str(path), code=1)
     assert "journal" in user.types("journal", "export", code=1)
     assert "did not come up" in user.types("local", "up", code=1)
 

@@ -227,6 +227,7 @@ def test_a_journal_that_cannot_be_is_refused_and_not_kept(user: User) -> None:
     user.types("local", "up", "--workers", "1")
     assert user.types("journal", "export", "-o", "json").count("\n") == user.asks("journal", "check")["entries"]
     assert "there is no such file" in user.types("journal", "check", "sqlite:///nowhere/journal.db", code=4)
+    assert "there is no such file" in user.types("journal", "check", "/nowhere/journal.db", code=4)
 
 
 def test_the_foreground_ends_with_ctrl_c(user: User) -> None:
