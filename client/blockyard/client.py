@@ -217,7 +217,9 @@ class Client(Submitter):
         """A running interchange: by profile name (None: the settings' own), path of a state folder, or URL.
 
         `run`: attach to this run, whose tasks go on and whose results wait when this client is gone (`keep`).
-        `take_over`: become its owner, though another client is. `timeout`: seconds until no answer is an error.
+        `take_over`: become its owner, though another client is. `on_full`: at a limit `submit` waits, or with "raise"
+        raises `QueueFull`. `name`: of this client, for people; else host and process. `timeout`: seconds until no answer is
+        an error.
         `server_key`, `client_key` (a file) complete a URL ``tcp://host:port#SERVERKEY``, see `connect`.
         Raises ConfigError, BadKey, or BrokenBlockyard when nobody answers there.
         """
