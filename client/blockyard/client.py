@@ -218,8 +218,8 @@ class Client(Submitter):
 
         `run`: attach to this run, whose tasks go on and whose results wait when this client is gone (`keep`).
         `take_over`: become its owner, though another client is. `on_full`: at a limit `submit` waits, or with "raise"
-        raises `QueueFull`. `name`: of this client, for people; else host and process. `timeout`: seconds until no answer is
-        an error.
+        raises `QueueFull`. `name`: of this client, for people; else host and process. `timeout`: seconds until no
+        answer is an error.
         `server_key`, `client_key` (a file) complete a URL ``tcp://host:port#SERVERKEY``, see `connect`.
         Raises ConfigError, BadKey, or BrokenBlockyard when nobody answers there.
         """

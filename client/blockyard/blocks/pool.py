@@ -6,7 +6,6 @@ field. What the fields lead to is left to `executor` (blocks), and to the manage
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from blockyard.blocks.errors import ErrorHandler, ErrorLimits
 from blockyard.blocks.faults import Fault, PluginError, PoolInvalid
 from blockyard.blocks.provider import Provider
 from blockyard.blocks.scaling import Policy, Strategy
+from blockyard.suggestion import hint, nearest
 
 UNITS: Final = {
     "": 1,
@@ -119,7 +119,7 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     def read(cls, table: Mapping[str, object]) -> LocalPool:
         """Make a pool from a table of a configuration file; an unknown key is a fault that names the nearest one."""
         known = cls.__struct_fields__
-        faults = [Fault(key, f"unknown{_nearest(key, known)}") for key in table if key not in known]
+        faults = [Fault(key, f"unknown{nearest(key, known)}") for key in table if key not in known]
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
         limits = values.get("error_limits")
         if isinstance(limits, Mapping):
@@ -258,7 +258,7 @@ def _plugin(group: str) -> Check:
             known = plugins.registered(group)
         except PluginError as error:
             return str(error)
-        return f"is {value!r}; there are: {', '.join(known)}{_nearest(value, known)}"
+        return f"is {value!r}; {hint(value, known)}there are: {', '.join(known)}"
 
     return check
 
@@ -341,7 +341,7 @@ def _worker_init(value: Any) -> str:
 
 def _durability(value: Any) -> str:
     known = [str(durability) for durability in Durability]
-    return "" if value in known else f"is {value!r}; there are: {', '.join(known)}{_nearest(str(value), known)}"
+    return "" if value in known else f"is {value!r}; {hint(str(value), known)}there are: {', '.join(known)}"
 
 
 def _error_limits(value: Any) -> str:
@@ -353,11 +353,6 @@ def _error_limits(value: Any) -> str:
         "max_pause": _number(0, open_low=True)(value.max_pause),
     }
     return "; ".join(f"{name} {problem}" for name, problem in problems.items() if problem)
-
-
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 CHECKS: Final[Mapping[str, Check]] = {

@@ -8,6 +8,7 @@ import msgspec
 
 from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import LocalPool
+from blockyard.suggestion import nearest
 
 _SHORT: Final[Mapping[str, str]] = {"workers": "workers_per_node", "memory": "memory_per_worker"}
 """Short names of fields, for those that are typed most."""
@@ -31,6 +32,9 @@ def read_pool(text: str) -> tuple[str, LocalPool]:
         if not mark:
             raise click.BadParameter(f"pool {name!r}: {item!r} lacks '='; write FIELD=VALUE", param_hint="--pool")
         field = _SHORT.get(key, key)
+        if field not in LocalPool.__struct_fields__:
+            near = nearest(key, (*_SHORT, *LocalPool.__struct_fields__))
+            raise click.BadParameter(f"pool {name!r}: {key!r} is unknown{near}", param_hint="--pool")
         table[field] = _value(value, several=field in _SEVERAL)
     try:
         return name, LocalPool.read(table)

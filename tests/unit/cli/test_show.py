@@ -1,5 +1,6 @@
 """How answers look; the terminal is a captured stream."""
 
+import click
 import pytest
 
 from blockyard.cli import show, views
@@ -73,3 +74,9 @@ def test_a_pool_can_be_said_field_by_field() -> None:
     assert name == "gpu"
     assert (pool.workers_per_node, pool.max_blocks, pool.memory_per_worker) == (2, 3, "1Gi")
     assert (pool.preload, pool.durability, pool.idle_timeout) == (("json", "math"), "fsync", 2.5)
+
+
+@pytest.mark.parametrize("word, near", [("workrs", "workers"), ("max_block", "max_blocks"), ("memry", "memory")])
+def test_a_word_of_a_pool_that_there_is_not_names_the_nearest(word: str, near: str) -> None:
+    with pytest.raises(click.BadParameter, match=f"pool 'cpu': '{word}' is unknown; did you mean '{near}'"):
+        read_pool(f"cpu={word}=3")
