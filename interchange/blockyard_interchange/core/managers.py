@@ -66,7 +66,8 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
 
 def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | None:
     if message.version != PROTOCOL_VERSION:
-        return "version", f"manager speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+        sentence = f"manager speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+        return "version", f"{sentence}; install the same version of blockyard on both"
     if user != f"pool:{message.pool}":
         return "key", f"this key is for {user}, the manager asked for pool {message.pool!r}"
     pool = state.pools.get(message.pool)

@@ -58,7 +58,8 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
 
 def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | None:
     if message.version != PROTOCOL_VERSION:
-        return "version", f"client speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+        sentence = f"client speaks protocol {message.version}, the interchange {PROTOCOL_VERSION}"
+        return "version", f"{sentence}; install the same version of blockyard on both"
     if not 0 < message.session <= MAX_SESSION:
         return "session", f"session={message.session} is out of range 1..{MAX_SESSION}"
     if len(message.token) != 16:
