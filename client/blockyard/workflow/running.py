@@ -29,9 +29,14 @@ from blockyard.workflow.spec import Workflow
 A = TypeVar("A", bound=control.Answer)
 
 _FIRST_PAUSE: Final = 0.02
+_SHORTEST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.5
 _PAUSE_A_STEP: Final = 20e-6
 """About a hundred times what it costs to look at a step that is open."""
+_LEAST_A_STEP: Final = 2e-6
+"""The shortest pause, with what is left: a tenth of the time may go into looking."""
+_SHARE: Final = 0.8
+"""Of the time that a run will still take at the rate of now."""
 _MOST_STEPS: Final = 1_000_000
 _OPEN: Final = ("Waiting", "Queued", "Running", "Stopped")
 """States of steps that have not ended."""
@@ -73,8 +78,9 @@ class WorkflowRun:
         Raises TimeoutError, naming what is still open.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        pause, left = _FIRST_PAUSE, 0
+        pause, left, looked_at = _FIRST_PAUSE, 0, 0.0
         while True:
+            since, looked_at = looked_at, time.monotonic()
             seen = self.status(limit=0 if on_look is None else 50)
             if on_look is not None:
                 on_look(seen)
@@ -84,7 +90,7 @@ class WorkflowRun:
                 counts = ", ".join(f"{count} {state}" for state, count in sorted(seen.line.counts.items()))
                 raise TimeoutError(f"run {self.name!r} is {seen.line.phase} after {timeout:g} s: {counts}")
             before, left = left, sum(seen.line.counts.get(word, 0) for word in _OPEN)
-            pause = next_pause(pause, before - left, left)
+            pause = next_pause(pause, before - left, left, looked_at - since)
             time.sleep(pause)
 
     def succeed(self, timeout: float | None = None) -> WorkflowRun:
@@ -130,14 +136,15 @@ class WorkflowRun:
         self._engine.ask(control.ForgetRun(self.name), control.Done)
 
 
-def next_pause(pause: float, ended: int, left: int) -> float:
-    """Seconds until a run is looked at again. `pause`: before this look; `ended`: steps that have since the last.
+def next_pause(pause: float, ended: int, left: int, seconds: float) -> float:
+    """Seconds until a run is looked at again. `pause`: before this look; `ended`: steps that have in `seconds`.
 
-    Half of what those that are left will take at this rate, longer each time while none ends.
+    Most of what those that are left will take at this rate, longer each time while none ends.
     """
+    least = max(_SHORTEST_PAUSE, left * _LEAST_A_STEP)
     if ended > 0:
-        return min(max(_LONGEST_PAUSE, left * _PAUSE_A_STEP), max(_FIRST_PAUSE, pause * left / ended / 2))
-    return min(_LONGEST_PAUSE, pause * 1.5)
+        return min(max(_LONGEST_PAUSE, left * _PAUSE_A_STEP), max(least, seconds * left / ended * _SHARE))
+    return max(least, min(_LONGEST_PAUSE, pause * 1.5))
 
 
 def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tuple[Workflow | Mapping[str, Any], str]:

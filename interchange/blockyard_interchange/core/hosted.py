@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from blockyard.ids import SessionId, TaskId, hosted_session, inner_session
+from blockyard.ids import NUMBER_BITS, SessionId, TaskId, hosted_session, inner_session, task_id
 from blockyard.wire import control as asked
 from blockyard.wire.records import Status
 from blockyard_interchange.core import (
@@ -124,9 +124,15 @@ def _start_fault(state: State, asker: Session, order: asked.StartRun, found: Hos
     if len(state.tasks) + count > state.settings.total_tasks:
         most = state.settings.total_tasks
         return Fault("request", f"{where}: with its {count} tasks there would be more than {most}")
-    known = {name << 32 | group.first + place for group in order.groups for place in range(len(group.bodies))}
-    strange = [mark.name for mark in order.steps if mark.task not in known and TaskId(mark.task) not in state.tasks]
-    strange += [mark.name for mark in order.steps if mark.task >> 32 != name]
+    known: set[int] = set()
+    for group in order.groups:
+        start = task_id(name, group.first)
+        known.update(range(start, start + len(group.bodies)))
+    strange = [
+        mark.name
+        for mark in order.steps
+        if mark.task not in known and (TaskId(mark.task) not in state.tasks or mark.task >> NUMBER_BITS != name)
+    ]
     return Fault("protocol", f"{where}: step {strange[0]!r} is none of its tasks") if strange else None
 
 
@@ -139,7 +145,7 @@ def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Se
 
 def _free_former(state: State, found: Hosted, former: Iterable[asked.StepMark]) -> None:
     """Results of tasks that were steps before, and are none now, are not needed any more."""
-    for name in {mark.task for mark in former} - {mark.task for mark in found.steps.values()}:
+    for name in {mark.task for mark in former} - found.open.keys():
         task = state.tasks.get(TaskId(name))
         if task is not None and task.outcome is not None:
             outcomes.free(state, task)

@@ -268,16 +268,18 @@ def needs_of(task: Task) -> list[Need]:
 
     Behind them, what else its manager must see end before it.
     """
-    uses = task.order.spec.uses if task.order.spec.uses >= 0 else len(task.needs)
-    if not uses and (task.order.is_ruled or not task.waiting):
-        return []
-    missing = NONE_BODY if task.order.is_ruled else None
+    order, uses = task.order, task.order.spec.uses
+    if not uses:  # as most steps of workflows: they are given nothing
+        return [Need(need.id) for need in task.needs if need.outcome is None] if not order.is_ruled else []
+    if uses < 0:
+        uses = len(task.needs)
+    missing = NONE_BODY if order.is_ruled else None
     given = [
         Need(need.id, need.outcome.body)
         if need.outcome is not None and need.outcome.status is Status.DONE
         else Need(need.id, missing)
         for need in task.needs[:uses]
     ]
-    if task.order.is_ruled or uses >= len(task.needs):
+    if order.is_ruled or uses >= len(task.needs):
         return given
     return given + [Need(need.id) for need in task.needs[uses:] if need.outcome is None]

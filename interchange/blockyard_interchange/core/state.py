@@ -147,8 +147,9 @@ class Hosted:
     def mark(self, steps: Iterable[StepMark]) -> None:
         """These are its steps from now on."""
         self.steps = {one.name: one for one in steps}
-        self.session.names |= {one.task: one.name for one in self.steps.values()}
-        self.open = {TaskId(one.task): one for one in self.steps.values()}
+        tasks = [TaskId(one.task) for one in self.steps.values()]
+        self.open = dict(zip(tasks, self.steps.values(), strict=True))
+        self.session.names |= zip(tasks, self.steps, strict=True)
         self.seen, self.counts, self.ended_at = {}, {}, 0.0
 
 

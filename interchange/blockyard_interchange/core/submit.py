@@ -182,8 +182,9 @@ def make(state: State, session: Session, group: Group, at: float, now: float) ->
     order = Order(spec, session, pool, entry, requests.slots(spec, pool.settings), at)
     order.first = group.first
     first = task_id(session.id, group.first)
-    fresh = [Task(TaskId(first + place), order, body) for place, body in enumerate(group.bodies)]
-    state.tasks.update((task.id, task) for task in fresh)
+    names: list[TaskId] = list(range(first, first + len(group.bodies)))  # type: ignore[arg-type]  # as in `compaction`
+    fresh = [Task(name, order, body) for name, body in zip(names, group.bodies, strict=True)]
+    state.tasks.update(zip(names, fresh, strict=True))
     entry.users += len(fresh)
     session.tasks += len(fresh)
     pool.tasks += len(fresh)
