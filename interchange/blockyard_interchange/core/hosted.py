@@ -5,7 +5,6 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 `triggers` and `outcomes`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -277,10 +276,10 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
     Costs a look-up for each step that is left: who follows a run of 10^5 steps asks again and again.
     """
     tasks, ended = state.tasks, []
-    in_state: defaultdict[TaskState, int] = defaultdict(int)
+    in_state = [0] * len(TaskState)
     for name in found.open:
         task = tasks.get(name)
-        if task is None or task.state is TaskState.ENDED:
+        if task is None or task.outcome is not None:
             ended.append(name)
         elif task.waiting and task.state is TaskState.ASSIGNED:
             in_state[TaskState.WAITING] += 1
@@ -288,24 +287,25 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
             in_state[task.state] += 1
     succeeded = 0
     for name in ended:
-        mark, task = found.open.pop(name), tasks.get(name)
-        if task is not None and triggers.status_of(task) is Status.DONE:  # as nearly all
-            found.seen[mark.name] = _SUCCEEDED
-            succeeded += 1
-        else:
+        task = tasks.get(name)
+        if task is None or task.outcome is None or task.outcome.status is not Status.DONE:
+            mark = found.open[name]
             word = found.seen[mark.name] = _state(state, found, mark)
             found.counts[word] = found.counts.get(word, 0) + 1
+        else:  # as nearly all
+            succeeded += 1
+        del found.open[name]
     if succeeded:
         found.counts[_SUCCEEDED] = found.counts.get(_SUCCEEDED, 0) + succeeded
     stopped = sum(holding.is_stopped(state, tasks[name]) for name in state.stopped if name in found.open)
     counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
-    for place, count in in_state.items():
-        counts[_OPEN_WORDS[place]] = counts.get(_OPEN_WORDS[place], 0) + count
+    for place, word in _OPEN_WORDS.items():
+        counts[word] = counts.get(word, 0) + in_state[place]
     return {word: count for word, count in counts.items() if count}
 
 
 def _verdict(found: Hosted) -> str:
-    ends = {found.seen[mark.name] for mark in found.steps.values() if mark.decides}
+    ends = {found.seen.get(mark.name) for mark in found.steps.values() if mark.decides}
     if "Failed" in ends:
         return "Failed"
     return "Cancelled" if "Cancelled" in ends else "Succeeded"
@@ -313,8 +313,10 @@ def _verdict(found: Hosted) -> str:
 
 def _state(state: State, found: Hosted, mark: asked.StepMark) -> str:
     task = state.tasks.get(TaskId(mark.task))
+    if task is None and mark.task in found.open:
+        return "Failed"  # its pool keeps no journal, and the interchange was restarted
     if task is None:
-        return found.seen.get(mark.name, "Failed")  # its pool keeps no journal, and the interchange was restarted
+        return found.seen.get(mark.name, _SUCCEEDED)
     if task.state is TaskState.ENDED:
         return triggers.state_word(triggers.status_of(task))
     if holding.is_stopped(state, task):

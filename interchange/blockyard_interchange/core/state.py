@@ -137,7 +137,7 @@ class Hosted:
         self.open: dict[TaskId, StepMark] = {}
         """By task, those that were not seen to have ended; the others stay ended."""
         self.seen: dict[str, str] = {}
-        """States of these others."""
+        """States of these others by step, where they did not succeed."""
         self.counts: dict[str, int] = {}
         """Of these."""
         self.programs = Programs.RUN

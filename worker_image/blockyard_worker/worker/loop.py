@@ -197,7 +197,11 @@ class Worker:
             return functools.partial(_fail, error, error.__traceback__)
 
     def _lacks(self, assigned: Assigned) -> bool:
-        return any(need.body is None and self._attempts.needs[need.task] is None for need in assigned.needs)
+        ended = self._attempts.needs
+        for need in assigned.needs:  # noqa: SIM110 - once a try: a generator would cost more than the rest
+            if need.body is None and ended[need.task] is None:
+                return True
+        return False
 
     def after_fork(self) -> None:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
