@@ -214,7 +214,7 @@ class StartRun(Record, tag=30, frozen=True):
     """Of what it was made from: another run of the same name is refused."""
     functions: list[Function]
     groups: list[Group]
-    """Numbered in `ids.hosted_session(run)`."""
+    """Numbered in `ids.hosted_session(run)`; a later run of this name has them in a session of its own."""
     steps: list[StepMark]
     held: bool = False
     """Hand nothing out until `HoldRun` says so."""

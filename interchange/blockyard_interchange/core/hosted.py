@@ -8,7 +8,7 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 from collections.abc import Iterable
 from typing import Final
 
-from blockyard.ids import NUMBER_BITS, SessionId, TaskId, hosted_session, inner_session, task_id
+from blockyard.ids import NUMBER_BITS, SessionId, TaskId, inner_session, task_id
 from blockyard.wire import control as asked
 from blockyard.wire.records import Status
 from blockyard_interchange.core import (
@@ -16,6 +16,7 @@ from blockyard_interchange.core import (
     compaction,
     functions,
     holding,
+    lives,
     outcomes,
     rights,
     sessions,
@@ -75,10 +76,12 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
             way = "take another name, or forget it (blockyard run --again)"
             return Fault("run", f"run {order.run!r} exists, made from something else; {way}")
         return asked.Done(0)
-    fault = _start_fault(state, asker, order, found)
+    name = found.session.id if found is not None else lives.session_for(state, order.run)
+    order = lives.renumbered(order, name)
+    fault = _start_fault(state, asker, order, found, name)
     if fault is not None:
         return fault
-    session = found.session if found is not None else _open(state, asker, order, now)
+    session = found.session if found is not None else _open(state, asker, order.run, name, now)
     functions.learn(state, order.functions)
     where = f"run {order.run!r}"
     wrong = submit.groups_fault(state, session, order.groups, where, asker)
@@ -104,13 +107,15 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     return asked.Done(len(made))
 
 
-def _start_fault(state: State, asker: Session, order: asked.StartRun, found: Hosted | None) -> Fault | None:
+def _start_fault(
+    state: State, asker: Session, order: asked.StartRun, found: Hosted | None, name: SessionId
+) -> Fault | None:
+    """`name`: of the session whose tasks they are."""
     where = f"run {order.run!r}"
     if not order.run or len(order.run) > MOST_NAME:
         return Fault("run", f"{where}: a name has 1 to {MOST_NAME} characters")
     if order.again and (found is None or not rights.may_handle(state, asker, found)):
         return Fault("run", f"{where}: there is none of this name")
-    name = hosted_session(order.run)
     if found is None and name in state.sessions:
         return Fault("run", f"{where}: its number {name:x} is another session's; take another name")
     run = state.runs.get(order.run)
@@ -135,9 +140,9 @@ def _start_fault(state: State, asker: Session, order: asked.StartRun, found: Hos
     return Fault("protocol", f"{where}: step {strange[0]!r} is none of its tasks") if strange else None
 
 
-def _open(state: State, asker: Session, order: asked.StartRun, now: float) -> Session:
-    session = Session(hosted_session(order.run), b"", sessions.run_of(state, order.run), asker.user)
-    session.name, session.keep, session.hosted, session.last_seen = f"run {order.run}", True, True, now
+def _open(state: State, asker: Session, run: str, name: SessionId, now: float) -> Session:
+    session = Session(name, b"", sessions.run_of(state, run), asker.user)
+    session.name, session.keep, session.hosted, session.last_seen = f"run {run}", True, True, now
     sessions.add(state, session, now)
     return session
 
@@ -218,6 +223,7 @@ def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
     if state.notes is not None:
         state.notes.on_session(found.session, ended=now)
     sessions.remove(state, found.session)
+    lives.spend(state, found.session.id)
     return asked.Done(len(mine))
 
 

@@ -18,7 +18,18 @@ import msgspec
 
 from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, outer_session, task_id
 from blockyard.wire.records import Group, Outcome
-from blockyard_interchange.core import caching, entries, functions, hosted, keeping, outcomes, sessions, stored, submit
+from blockyard_interchange.core import (
+    caching,
+    entries,
+    functions,
+    hosted,
+    keeping,
+    lives,
+    outcomes,
+    sessions,
+    stored,
+    submit,
+)
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
 from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Run, Session, State, Task, TaskState
@@ -60,6 +71,7 @@ def replay(state: State, journal: Iterable[entries.Entry], now: float) -> None:
     _await_managers(state, now)
     for name in gathered.closed:
         _forget_session(state, SessionId(name))
+        lives.spend(state, SessionId(name))
     for refused in gathered.refused:
         session = state.sessions.get(SessionId(refused.session))
         if session is not None:

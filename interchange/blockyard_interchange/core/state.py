@@ -546,6 +546,8 @@ class State:
         self.opening = opening
         """Which opening of the journal this is; the upper part of every lease's epoch."""
         self.sessions: dict[SessionId, Session] = {}
+        self.spent: dict[SessionId, None] = {}
+        """Sessions of runs that were forgotten, the latest last."""
         self.given_up: dict[SessionId, None] = {}
         """Sessions whose clients vanished and did not come back in time, oldest first."""
         self.peers: dict[bytes, Session] = {}
