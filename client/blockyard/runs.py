@@ -145,6 +145,8 @@ class RunHandle:
 
         Raises ConfigError when no history is kept on this machine, or its reader is not installed.
         """
+        if not self.name:
+            raise ConfigError("run: these threads have no history; Client.threads(monitoring=True) keeps one")
         if self._folder is None and not self._database:
             raise ConfigError(
                 f"run {self.name!r}: its system is not on this machine; 'blockyard report {self.name} --database URL' "

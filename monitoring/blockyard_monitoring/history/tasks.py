@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
+from blockyard.wire.monitoring import PRINTED
 from blockyard_monitoring.history.shapes import (
     Page,
     in_state,
@@ -308,7 +309,8 @@ def _samples(connection: Connection, number: int) -> list[SampleLine]:
 
 def _files(connection: Connection, number: int) -> list[FileLine]:
     table = tables.files
-    query = select(table).where(table.c.task == number).order_by(table.c.epoch, table.c.kind, table.c.path)
+    is_its = (table.c.task == number) & (table.c.kind != PRINTED)  # which is no file
+    query = select(table).where(is_its).order_by(table.c.epoch, table.c.kind, table.c.path)
     return [
         FileLine(
             kind=row.kind,

@@ -10,6 +10,7 @@ from blockyard.errors import ConfigError
 from blockyard.wire.monitoring import (
     AnyRecord,
     Block,
+    File,
     Needs,
     Node,
     Run,
@@ -66,6 +67,8 @@ def a_run() -> list[AnyRecord]:
         Tries(FIRST + 4, "default", "", "", "", AT + 3 * SECOND, [Try(FIRST + 4, 0, TryState.DONE, last, AT, 0)]),
         WorkerTasks(*SITE, 0, 77, "", [Use(FIRST, 8, AT + SECOND, AT + 5 * SECOND, 3 * SECOND, 0, 1 << 20)]),
         WorkerTasks(*SITE, 1, 78, "", [Use(FIRST + 1, 9, AT + 3 * SECOND, AT + 4 * SECOND, 1000, 0, 1 << 10)]),
+        File(FIRST + 1, 9, "output", "/tmp/out"),
+        File(FIRST + 1, 9, "printed", "blockyard output 9-1"),
         Block("default", "block-1", AT + 1, "RUNNING"),
         Block("default", "block-2", AT + 2, "PENDING"),
         Node("m9", "default", "block-2", "node-2", AT + 3, "joined", workers=4, cores=4.0),
@@ -122,6 +125,7 @@ def test_one_task_with_all_that_belongs_to_it(history: History) -> None:
             (1, "raised", "builtins.OSError", -1), (2, "done", "", 1),
         ]  # fmt: skip
         assert (found.needs, found.needed_by) == ([], ["9-2"])
+        assert [one.path for one in found.files] == ["/tmp/out"]
         joined = tasks.task(connection, JOINED - (1 << 64))
         assert joined is not None
         assert (joined.label, joined.parent) == ("module.h", "9-4")

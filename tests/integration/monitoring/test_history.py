@@ -188,6 +188,8 @@ def test_threads_of_this_process_leave_the_same_history(
     assert history.ask("SELECT what, count FROM orphans WHERE count > 0") == []
     assert history.ask('SELECT run_id, time_completed IS NOT NULL FROM "workflow"') == [("here", 1)]
     assert list(tmp_path.glob("blockyard-threads-*")) == []
+    with Client.threads(1) as client, pytest.raises(ConfigError, match=r"no history; Client\.threads\(monitoring=True"):
+        client.run.summary()
     with pytest.raises(ConfigError, match="radio='udp' is for workers that are processes"):
         Client.threads(1, monitoring=history.url, radio=UdpRadio())
 
