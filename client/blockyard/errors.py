@@ -1,4 +1,4 @@
-"""Every error that Blockyard shows to its users: one tree, one place, each with what it means and what to do.
+"""The errors of clients and tasks, each with what it means and what to do; other rooms have theirs, below this base.
 
 The classes carry a message and, where a program may want to decide by it, fields. They hold no logic about *when*
 they are raised; that belongs to the modules that raise them. All of them survive pickling, because a task may itself

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from blockyard import accelerators, leftovers, lifetime, nearness
-from blockyard.blocks import plugins
+from blockyard import accelerators, leftovers, lifetime, nearness, plugins
 from blockyard.blocks.engine import BlockCommand
 from blockyard.blocks.executor import BlockExecutor
 from blockyard.blocks.pool import LocalPool

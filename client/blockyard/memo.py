@@ -27,7 +27,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError, NotCacheable
 from blockyard.files.file import File, Output
 from blockyard.futures import TaskFuture

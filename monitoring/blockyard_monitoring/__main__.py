@@ -14,9 +14,9 @@ from pathlib import Path
 
 from blockyard import host_port
 from blockyard.blocks.deathsig import bind_to_parent
-from blockyard.blocks.faults import PluginError
 from blockyard.errors import BadKey, ConfigError
 from blockyard.keyring import KeyRing
+from blockyard.plugins import PluginError
 from blockyard.private_files import write_private
 from blockyard.probes import Probes, Verdict
 from blockyard.radios import RadioConfig, from_json, to_json

@@ -14,10 +14,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from blockyard.blocks import plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
 from blockyard.blocks.states import JobState, JobStatus
 from blockyard.ids import BlockId
+from blockyard.plugins import PluginError
 
 BAD: Final = frozenset({JobState.FAILED, JobState.MISSING})
 """Ends that are an error: the others were asked for, expected, or in order (Parsl's rule)."""

@@ -33,10 +33,6 @@ class IllegalTransition(BlocksError):
         return f"a block cannot go from {self.old} to {self.new}: {self.hint}"
 
 
-class PluginError(ConfigError):
-    """A plug-in was named that is unknown, does not load, or claims a name that is taken. Use one that is listed."""
-
-
 class ProviderError(BlocksError):
     """A provider was asked for something that it cannot do; the block in question was not started."""
 

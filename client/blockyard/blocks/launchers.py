@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from blockyard.blocks import plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
+from blockyard.plugins import PluginError
 
 Argv: TypeAlias = tuple[str, ...]
 

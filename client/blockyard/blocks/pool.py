@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.blocks.channels import Channel
 from blockyard.blocks.errors import ErrorHandler, ErrorLimits
-from blockyard.blocks.faults import Fault, PluginError, PoolInvalid
+from blockyard.blocks.faults import Fault, PoolInvalid
 from blockyard.blocks.provider import Provider
 from blockyard.blocks.scaling import Policy, Strategy
+from blockyard.plugins import PluginError
 from blockyard.suggestion import hint, nearest
 
 UNITS: Final = {

@@ -16,10 +16,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from blockyard.blocks import plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
 from blockyard.blocks.states import JobState
 from blockyard.ids import BlockId
+from blockyard.plugins import PluginError
 
 SUPPLY: Final = frozenset({JobState.PENDING, JobState.RUNNING})
 """States of blocks that work, or soon will. HELD and UNKNOWN ones exist, count towards the maximum, and do not work."""

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError
 from blockyard.files import urls
 

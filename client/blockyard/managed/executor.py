@@ -35,8 +35,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from blockyard import this_try
-from blockyard.blocks import plugins
+from blockyard import plugins, this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import artefacts, course, default_hooks, launch, outputs, supervision, telling
 from blockyard.managed.capture import Stream

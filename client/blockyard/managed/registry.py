@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError
 from blockyard.managed.course import Policy
 from blockyard.managed.executor import BaseExecutor

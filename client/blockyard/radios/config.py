@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
-from blockyard.blocks import plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
 from blockyard.errors import BlockyardError, ConfigError
+from blockyard.plugins import PluginError
 from blockyard.wire import codec
 from blockyard.wire.monitoring import MAX_NAME, VERSION, AnyPacket, AnyRecord, Packet, clipped, micros
 

@@ -15,8 +15,8 @@ from typing import ClassVar, Final, NamedTuple, Self
 
 import msgspec
 
-from blockyard.blocks.faults import PluginError
 from blockyard.errors import ConfigError
+from blockyard.plugins import PluginError
 from blockyard.radios.config import Arrivals, RadioConfig, RadioReceiver, Wire, from_json, receiver_class
 from blockyard.transport import Dealer, KeyPair, Poller, dialled
 

@@ -7,7 +7,7 @@ gave, as keyword arguments, and must pass `blockyard_monitoring.suites`.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.radios import Arrival
 from blockyard_monitoring.sinks.ring import Ring

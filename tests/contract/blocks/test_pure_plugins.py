@@ -2,7 +2,8 @@
 
 import pytest
 
-from blockyard.blocks import errors, launchers, plugins, scaling
+from blockyard import plugins
+from blockyard.blocks import errors, launchers, scaling
 from blockyard.blocks.errors import ErrorHandler
 from blockyard.blocks.launchers import Launcher
 from blockyard.blocks.scaling import Strategy

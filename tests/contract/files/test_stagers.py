@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError
 from blockyard.files.port import stager_of
 from blockyard.files.stagers.ftp import FtpStager

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError
 from blockyard.wire.monitoring import AnyRecord, Node, Tasks, TryState
 from blockyard_monitoring.hub import Hub

@@ -2,9 +2,10 @@
 
 import pytest
 
-from blockyard.blocks import launchers, plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
+from blockyard.blocks import launchers
 from blockyard.blocks.launchers import Argv, BlockShape, Launcher, mpi, per_node, single
+from blockyard.plugins import PluginError
 
 COMMAND = ("python3", "-m", "blockyard_worker")
 

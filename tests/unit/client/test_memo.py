@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError, NotCacheable
 from blockyard.files.file import File, Output
 from blockyard.futures import FutureHome, TaskFuture

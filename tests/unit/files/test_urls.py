@@ -2,7 +2,7 @@
 
 import pytest
 
-from blockyard.blocks import plugins
+from blockyard import plugins
 from blockyard.errors import ConfigError
 from blockyard.files import urls
 

@@ -1,1 +1,1 @@
-"""The stagers that come with Blockyard, each found by its scheme: `blockyard.blocks.plugins` lists them."""
+"""The stagers that come with Blockyard, each found by its scheme: `blockyard.plugins` lists them."""

@@ -5,8 +5,8 @@ A third party adds one with an entry point in its own `pyproject.toml`, for exam
     [project.entry-points."blockyard.strategies"]
     seesaw = "my_package.scaling:seesaw"
 
-What a plug-in of a group must look like is said where the group's port is: `launchers`, `scaling`, `errors`,
-`provider`, `executor`, `memo`; `suites` holds the tests that it must pass. Discovery fails loudly: nothing is skipped.
+What a plug-in of a group must look like is said where the group's port is, and what tests it must pass in the `suites`
+beside that: docs/architecture.md lists both. Discovery fails loudly: nothing is skipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from blockyard.blocks.faults import PluginError
+from blockyard.errors import ConfigError
 from blockyard.suggestion import hint
 
 LAUNCHERS: Final = "blockyard.launchers"
@@ -90,6 +90,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 """Known without installed metadata, so that a source tree works as it is."""
+
+
+class PluginError(ConfigError):
+    """A plug-in was named that is unknown, does not load, or claims a name that is taken. Use one that is listed."""
 
 
 def is_known(group: str, name: str) -> bool:

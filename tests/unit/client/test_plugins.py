@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from blockyard.blocks import plugins
-from blockyard.blocks.faults import PluginError
+from blockyard import plugins
 from blockyard.blocks.pool import LocalPool
+from blockyard.plugins import PluginError
 
 
 def register(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
