@@ -12,8 +12,9 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +23,7 @@ import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.radios import Arrival
-from blockyard.wire.monitoring import AnyRecord, ArtefactPart, Config, unknown_kinds
+from blockyard.wire.monitoring import AnyRecord, ArtefactPart, Config, Use, WorkerTasks, unknown_kinds
 from blockyard_monitoring.sinks.ring import Follower, Ring, Shown, Wanted
 
 _BEAT_SECONDS: Final = 10.0
@@ -31,8 +32,34 @@ _SEND_SECONDS: Final = 30.0
 _MOST_FOLLOWERS: Final = 64
 
 
+_MOST_USES: Final = 1_000
+"""In one event."""
+
+
 def _brief(record: AnyRecord) -> AnyRecord:
     return msgspec.structs.replace(record, body="") if isinstance(record, Config) else record
+
+
+def gathered(batch: Sequence[Arrival]) -> Iterator[tuple[AnyRecord, str]]:
+    """The records of a batch that are shown, with their arrivals' pools; what one worker told of its tries is one.
+
+    A worker reports every few ms, and whoever is shown an event takes about as long for it as for some tries.
+    """
+    uses: dict[tuple[object, ...], list[Use]] = {}
+    for arrival in batch:
+        for record in arrival.packet.records:
+            if isinstance(record, WorkerTasks):
+                key = (arrival.pool, *_WHOSE(record))
+                found = uses.get(key)
+                if found is None or len(found) >= _MOST_USES:
+                    found = uses[key] = []
+                    yield msgspec.structs.replace(record, uses=found), arrival.pool
+                found += record.uses
+            elif not isinstance(record, ArtefactPart):
+                yield _brief(record), arrival.pool
+
+
+_WHOSE: Final = attrgetter("pool", "manager", "block", "node", "worker", "pid", "accelerators")
 
 
 class StreamSink:
@@ -76,8 +103,7 @@ class StreamSink:
 
     def write(self, batch: Sequence[Arrival]) -> None:
         """Show; of what managed tasks ran with and left, that it is there."""
-        records = [(record, arrival.pool) for arrival in batch for record in arrival.packet.records]
-        self.ring.append([(_brief(record), pool) for record, pool in records if not isinstance(record, ArtefactPart)])
+        self.ring.append(list(gathered(batch)))
 
     def quarantine(self, arrival: Arrival, reason: str) -> None:
         """It was logged and counted by who runs this; there is no place for it here."""

@@ -23,7 +23,7 @@ from blockyard.keyring import KeyRing
 from blockyard.radios import Arrival
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.transport import KeyPair, read_public_key
-from blockyard.wire.monitoring import AnyRecord, Run
+from blockyard.wire.monitoring import AnyRecord, Run, Use, WorkerTasks
 from blockyard_monitoring.link import LinkSettings
 from blockyard_monitoring.sinks.stream import StreamSink
 from blockyard_monitoring.stream_link import StreamLink
@@ -219,6 +219,22 @@ def test_a_record_of_thousands_of_tries_counts_for_what_it_holds(door: Door) -> 
         door.tell(an_arrival(some_tries(count=8000), number=number))
     stranger, lost, first = seen(door.follow(after="unknown-0"), 3)
     assert (stranger["count"], lost["count"] > 0, len(first["tries"])) == (None, True, 8000)
+
+
+def test_what_one_worker_told_in_many_packets_is_shown_as_one_event(door: Door) -> None:
+    told = [
+        WorkerTasks("default", "m1", "b", "n", worker, 70 + worker, "", [Use(task, 1, AT, AT + 1_000)])
+        for task, worker in ((1, 0), (2, 1), (3, 0), (4, 1))
+    ]
+    end = msgspec.structs.replace(told[0], worker=2)
+    arrivals = [an_arrival(one, number=number) for number, one in enumerate([*told, end], 1)]
+    arrivals[3] = msgspec.structs.replace(arrivals[3], pool="other")
+    door.tell(*arrivals)
+    stranger, *events = seen(door.follow(after="unknown-0"), 5)
+    assert stranger["count"] is None
+    found = [(one["worker"], len(one["uses"])) for one in events]
+    assert found == [(0, 2), (1, 1), (1, 1), (2, 1)]
+    assert [len(one.uses) for one in told] == [1, 1, 1, 1]  # they are the other sinks', too
 
 
 def test_a_kind_that_there_is_not_is_refused_with_those_there_are(door: Door) -> None:
