@@ -1,6 +1,9 @@
 """``blockyard task run|help|list`` with a registered task and a file of two documents."""
 
 import json
+import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +14,7 @@ from blockyard.cli import rim
 from blockyard.cli.exits import Exit
 from blockyard.managed import Argument, BinaryExecutor, register
 from blockyard.managed.models import BinaryParameters
+from tests.integration.processes import wait_until
 
 
 class Greet(BinaryParameters):
@@ -109,3 +113,17 @@ def test_help_of_a_function_without_a_model_lists_its_own_parameters(capsys: pyt
     assert rim.run(["task", "help", "tests.integration.managed.jobs:test-add"]) == Exit.DONE
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[2:] == [["a", "int", "required"], ["b", "int", "1"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_program_with_its_grace_and_the_record_says_so(number: int, tmp_path: Path) -> None:
+    script = f"trap 'echo ended >{tmp_path}/ended; exit' TERM; touch {tmp_path}/runs; sleep 1000 & wait"
+    (tmp_path / "spec.yaml").write_text(json.dumps({"binary": ["bash", "-c", script], "folder": str(tmp_path)}))
+    program = "from blockyard.cli import main; main()"
+    command = [sys.executable, "-c", program, "task", "run", "-c", str(tmp_path / "spec.yaml")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        wait_until("the program runs", (tmp_path / "runs").exists, bool)
+        process.send_signal(number)
+        assert process.wait(30) == Exit.INTERRUPTED
+    assert (tmp_path / "ended").read_text() == "ended\n"
+    assert json.loads((tmp_path / "record.json").read_text())["status"] == "CANCELLED"
