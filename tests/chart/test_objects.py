@@ -261,3 +261,9 @@ def test_all_of_it_is_in_the_releases_namespace_or_watched() -> None:
     for case in CASES:
         places = {one["metadata"].get("namespace") for one in objects(case)}
         assert places <= {None, NAMESPACE, "team-a", "team-b"}
+
+
+def test_the_password_of_the_bundled_postgresql_stays_with_its_data() -> None:
+    """The claim is kept at `helm uninstall`: an install with another password could not open what is in it."""
+    secret = of_kind("Secret", "postgresql")[f"{RELEASE}-postgresql"]
+    assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
