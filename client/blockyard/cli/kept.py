@@ -14,7 +14,7 @@ from blockyard.cli.options import Call
 from blockyard.errors import BrokenBlockyard, ConfigError
 from blockyard.pidfile import holder_of
 from blockyard.private_files import write_private
-from blockyard.state_folder import INTERCHANGE_SETTINGS, lock_folder, state_home
+from blockyard.state_folder import INTERCHANGE_SETTINGS, folder_name, lock_folder, state_home
 from blockyard.suggestion import nearest
 from blockyard.wire import control
 
@@ -22,13 +22,13 @@ _STOP_SECONDS = 5.0
 
 
 def folder_of(run: str) -> Path:
-    """Where `blockyard run` keeps a run's journal."""
-    return state_home() / "workflows" / run
+    """Where `blockyard run` keeps a run's journal. Raises ConfigError for a name that leads elsewhere."""
+    return state_home() / "workflows" / folder_name("run", run, "a run")
 
 
 def names() -> list[str]:
     """Of the runs that are kept."""
-    return sorted(path.parent.name for path in folder_of("").glob(f"*/{INTERCHANGE_SETTINGS}"))
+    return sorted(path.parent.name for path in (state_home() / "workflows").glob(f"*/{INTERCHANGE_SETTINGS}"))
 
 
 def is_needed(call: Call) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
     if not wfformat and (execute or scale != 1.0):
         raise click.UsageError("--scale and --execute are for traces; say --wfformat, too")
     document = _trace(path, scale, execute=execute) if wfformat else files.read_run(path)
-    name = name or document.metadata.name
+    name = name or document.metadata.name or f"{document.metadata.generate_name}{secrets.token_hex(3)}"
     sys.path.insert(0, os.getcwd())  # functions are imported as `python -m` here would
     with _engine(call, name, workers, document.spec.nodes_wanted, detach=detach) as engine:
         if again:
@@ -238,6 +239,8 @@ def retry(call: Call, path: Path, name: str, arguments: tuple[str, ...]) -> int:
     """Run again what has failed of a run, with what follows from it, on the results of what has succeeded."""
     document = files.read_run(path)
     name = name or document.metadata.name
+    if not name:
+        raise click.UsageError(f"{path} has a generateName; say --name, by which the run is known")
     spec = running.checked(document.spec, name, _arguments(document, arguments))
     sys.path.insert(0, os.getcwd())  # as run does
     with _engine(call, name, None, spec.nodes_wanted, detach=False) as engine:

@@ -25,7 +25,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from blockyard.memo_code import content_of_module
 from blockyard.session.questions import answered
 from blockyard.wire import control
 from blockyard.workflow import building
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking import check_spec, merged
 from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard.workflow.files import Invalid, read_run
 from blockyard.workflow.nesting import expanded
@@ -165,6 +165,8 @@ def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[st
     if arguments:
         plain["arguments"] = {**plain.get("arguments", {}), **arguments}
     found, faults = check_spec(plain, schemes)
+    if found is not None and found.template_ref is not None:
+        found, faults = merged(found, {}, schemes)  # there are templates in files and clusters only
     if found is not None:
         found, faults = expanded(found, {}, schemes, without_cluster)
     if found is None:

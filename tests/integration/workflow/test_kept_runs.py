@@ -1,5 +1,6 @@
 """Runs of `blockyard run` where no interchange runs: looked at meanwhile, and afterwards."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -66,3 +67,18 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.C
         assert rim.run(["steps", "kept", "-p", "local"]) == Exit.NOT_FOUND
     finally:
         assert rim.run(["local", "down"]) == Exit.DONE
+
+
+def test_a_generated_name_is_made_up_and_no_name_leads_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(FLOW.format(tmp_path).replace("name: kept", "generateName: kept-"))
+    (tmp_path / "go").touch()
+    assert rim.run(["run", str(path), "--workers", "1", "-o", "json"]) == Exit.FOUND_FAULTS
+    name = msgspec.json.decode(capsys.readouterr().out)["run"]["run"]
+    assert re.fullmatch("kept-[0-9a-f]{6}", name)
+    assert rim.run(["steps", name]) == Exit.DONE
+    assert rim.run(["retry", str(path)]) == Exit.USAGE
+    assert rim.run(["run", str(path), "--workers", "1", "--name", "../x"]) == Exit.USAGE
+    assert "'../x' is no name for a run" in capsys.readouterr().err

@@ -130,6 +130,11 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, name: str, text: 
         files.check(tmp_path / name)
 
 
+def test_a_file_without_an_object_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    assert [str(fault) for fault in files.check(tmp_path / "a.yaml")[1]] == ["there is no object in it"]
+
+
 def test_thousands_of_steps_are_checked_in_one_go() -> None:
     steps = [{"name": f"s{n}", "function": "a.b:c", "needs": [f"s{n - 1}"] if n else []} for n in range(5000)]
     spec, faults = check_spec({"steps": steps})

@@ -2,7 +2,8 @@
 
 import pytest
 
-from blockyard.workflow.running import next_pause
+from blockyard.workflow.files import Invalid
+from blockyard.workflow.running import checked, next_pause
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,8 @@ def test_most_of_what_is_left_is_waited_or_longer_each_time(
     pause: float, ended: int, left: int, seconds: float, comes_to: float
 ) -> None:
     assert next_pause(pause, ended, left, seconds) == pytest.approx(comes_to)
+
+
+def test_a_template_is_of_a_file_or_a_cluster() -> None:
+    with pytest.raises(Invalid, match="there is no template 't'; there are none"):
+        checked({"templateRef": {"name": "t"}}, "r", None)
