@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster import control_plane
@@ -28,11 +28,6 @@ class Cluster(Kubectl):
     def __init__(self, workshop: Workshop, kubeconfig: Path, *, own: bool) -> None:
         super().__init__(workshop.kube("kubectl"), kubeconfig, own=own)
         self.workshop = workshop
-
-    def build_image(self, context: Path, dockerfile: Path, image: str, arguments: Mapping[str, str]) -> str:
-        """Build a Dockerfile and give the image to all nodes; the name that pods call it by."""
-        self.workshop.store.build(context, dockerfile, image, arguments)
-        return self.load_image(image)
 
     def load_image(self, image: str) -> str:
         """Give an image of our store to all nodes; the name that pods call it by."""

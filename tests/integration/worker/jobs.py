@@ -238,10 +238,3 @@ def square(number: int) -> int:
 def hand_over(count: int) -> Join:
     """Leave `count` squares and a sum to be done."""
     return join([*((square, number) for number in range(count)), (add, 1, 2)])
-
-
-def busy_span(seconds: float) -> tuple[int, float, float]:
-    """Sleep; return who did, from when to when."""
-    begun = time.monotonic()
-    time.sleep(seconds)
-    return os.getpid(), begun, time.monotonic()

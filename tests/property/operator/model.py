@@ -97,9 +97,6 @@ class Model:
         pool["spec"] = {**pool["spec"], **spec}
         pool["metadata"]["generation"] += 1
 
-    def delete_pool(self, name: str = "p") -> None:
-        self.pools.pop(name)
-
     def delete_pod(self, name: str) -> None:
         self._delete_pod(name)
 
