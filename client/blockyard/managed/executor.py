@@ -274,14 +274,31 @@ class BaseExecutor(ABC):
                 self.course = course.not_started(self.course, type(error).__name__, str(error))
             except OSError as error:
                 what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-                self.course = course.not_started(self.course, "NotStarted", f"{what}; nothing was run")
-            self.finalize_task()
-            self._last_word()
-            self.process_results()
+                end = "; nothing was run" if self.course.status is TaskStatus.PENDING else ""
+                self.course = course.not_started(self.course, "NotStarted" if end else "OSError", f"{what}{end}")
+            except Exception as error:  # a step may be overridden, and variables be a function
+                log.exception("%s: a step of its executor failed", self.task)
+                self.course = course.not_started(self.course, type(error).__name__, str(error))
+            self._conclude()
             found = self._finish()
         if interruption is not None:
             raise interruption
         return found
+
+    def _conclude(self) -> None:
+        """The last steps. What one raises is recorded: the record is completed in any case."""
+        try:
+            self.finalize_task()
+        except Exception as error:
+            log.exception("%s: finalize_task failed", self.task)
+            self._fail(type(error).__name__, f"finalize_task: {error}")
+        self._last_word()
+        try:
+            self.process_results()
+        except Exception as error:
+            log.exception("%s: process_results failed", self.task)
+            message = f"{type(error).__name__}: {error}"
+            self.failures.append(Failure(what="process_results", where="process_results", message=message))
 
     def make_folder(self) -> str:
         """The folder, made if it is not there: one that nobody asked for is made when something goes into it."""

@@ -292,6 +292,29 @@ def test_a_payload_of_a_tasklets_changes_is_one() -> None:
     assert (found.payload, found.summary) == (3, "three")
 
 
+@pytest.mark.parametrize("step, status", [
+    ("pre_task", "FAILED"), ("submit_cmd", "FAILED"), ("submit_task", "FAILED"), ("task_loop", "FAILED"),
+    ("finalize_task", "FAILED"), ("process_results", "COMPLETED"), ("store_configuration", "COMPLETED"),
+])  # fmt: skip
+def test_an_overridden_step_that_raises_leaves_a_complete_record(step: str, status: str) -> None:
+    def broken(*_given: object) -> None:
+        raise RuntimeError("a mistake of mine")
+
+    records: list[AnalysisConfig] = []
+    executor = type("Own", (BinaryExecutor,), {"store_configuration": lambda _, record: records.append(record)})
+    found = type("Broken", (executor,), {step: broken})("b", ["true"]).execute_task()
+    assert found.status.name == found.record.status == status
+    assert "a mistake of mine" in found.message + str(found.record.failures)
+    assert [one.status for one in records[-1:]] in ([status], [])
+
+
+def test_variables_of_a_function_that_raises_fail_the_task() -> None:
+    executor = BinaryExecutor("v", ["true"])
+    executor.update_environment(lambda: {"RATE": str(1 / 0)})
+    found = executor.execute_task()
+    assert (found.status, found.reason, found.exit_code) == (TaskStatus.FAILED, "ZeroDivisionError", None)
+
+
 def test_sinks_get_the_result_and_one_that_fails_harms_nothing() -> None:
     seen: list[Any] = []
 
