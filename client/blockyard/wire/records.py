@@ -250,10 +250,13 @@ class Part(Record, frozen=True):
     """Ranks on this manager."""
     total_ranks: int
     hosts: list[str]
+    """Names of the parts' nodes, for people: from a pod no node is reached by its name."""
     address: str = ""
     """Of the first part's machine, for the others."""
     secret: bytes = b""
     """Of the try, 32 bytes that its parts alone are told: by what they make of it they know one another."""
+    addresses: list[str] = []
+    """At which the parts reach one another; from an interchange that does not know them, none."""
 
     def __repr__(self) -> str:
         return f"Part(index={self.index}, count={self.count}, ranks={self.ranks}, address={self.address!r})"

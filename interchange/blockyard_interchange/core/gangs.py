@@ -67,6 +67,7 @@ def _start(state: State, gang: Gang, now: float) -> None:
     if not spec.idempotent:
         state.given.append(Lease(task.id, task.epoch))
     hosts = [manager.node for manager in gang.managers]
+    addresses = [manager.address or manager.node for manager in gang.managers]
     address, secret = (gang.managers[0].address, _secret(state, task)) if count > 1 else ("", b"")
     first = 0
     for index, manager in enumerate(gang.managers):
@@ -75,7 +76,7 @@ def _start(state: State, gang: Gang, now: float) -> None:
         manager.leases[task.id] = task
         manager.load += order.slots
         matching.send_function(state, manager, order)
-        part = Part(index, count, first, ranks, total, hosts, address, secret)
+        part = Part(index, count, first, ranks, total, hosts, address, secret, addresses)
         assigned = Assigned(task.id, task.epoch, task.body, matching.needs_of(task), part)
         effects = state.effects.before if spec.idempotent else state.effects.after_managers
         effects.append((manager.peer, wire.Assign([wire.AssignGroup(spec, [assigned])])))

@@ -252,9 +252,9 @@ def test_a_part_of_a_task_that_spans_nodes_knows_its_place(peer: Peer) -> None:
     peer.wait_joined()
     spec = TaskSpec(peer.function(jobs.place), nodes=2, ranks=8)
     peer.send(Functions([peer.functions[spec.function]]))
-    part = Part(1, 2, 4, 4, 8, ["one", "two"])
+    part = Part(1, 2, 4, 4, 8, ["one", "two"], addresses=["10.0.0.1", "10.0.0.2"])
     peer.send(Assign([AssignGroup(spec, [Assigned(1, 1, EMPTY, part=part)])]))
-    assert values(peer.wait_for([1])) == [["1", "2", "4", "4", "8", "one,two"]]
+    assert values(peer.wait_for([1])) == [["1", "2", "4", "4", "8", "10.0.0.1,10.0.0.2"]]
     assert values(peer.wait_for(peer.assign(jobs.environment, [("BLOCKYARD_RANK",)], 2))) == [None]
 
 

@@ -179,7 +179,7 @@ def test_ranks_are_dealt_over_the_nodes() -> None:
     assert [(p.first_rank, p.ranks, p.total_ranks) for p in parts if p is not None] == [(0, 3, 5), (3, 2, 5)]
 
 
-def test_the_parts_of_a_try_are_told_one_secret_and_the_address_of_the_first() -> None:
+def test_the_parts_of_a_try_are_told_one_secret_and_where_they_reach_one_another() -> None:
     bench = a_bench()
     client = bench.client()
     block = [bench.manager(f"b{index}", block="b", index=index, address=f"10.0.0.{index}") for index in range(2)]
@@ -191,6 +191,7 @@ def test_the_parts_of_a_try_are_told_one_secret_and_the_address_of_the_first() -
     tries += [manager.assigned()[0] for manager in block]
     parts = [one.part for one in tries if one.part is not None]
     assert [part.address for part in parts] == ["10.0.0.0"] * 4
+    assert [part.addresses for part in parts] == [["10.0.0.0", "10.0.0.1"]] * 4
     secrets = [part.secret for part in parts]
     assert {len(secret) for secret in secrets} == {32}
     assert [secret == secrets[0] for secret in secrets] == [True, True, False, False]

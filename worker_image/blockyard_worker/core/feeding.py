@@ -143,7 +143,7 @@ def _part_environment(part: Part | None) -> dict[str, str]:
         "BLOCKYARD_RANK": str(part.first_rank),
         "BLOCKYARD_RANKS": str(part.ranks),
         "BLOCKYARD_TOTAL_RANKS": str(part.total_ranks),
-        "BLOCKYARD_HOSTS": ",".join(part.hosts),
+        "BLOCKYARD_HOSTS": ",".join(part.addresses or part.hosts),
     }
 
 
