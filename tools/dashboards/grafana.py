@@ -29,7 +29,8 @@ _METRICS: Final = models.DataSourceRef(type_val="prometheus", uid="${prometheus}
 _HISTORY: Final = models.DataSourceRef(type_val=_POSTGRESQL, uid="${history}")
 _WIDTH: Final = 24
 _RUNS: Final = """
-SELECT run FROM sessions WHERE began_us <= $__to * 1000 AND (ended_us = 0 OR ended_us >= $__from * 1000)
+SELECT run FROM sessions e WHERE EXISTS (SELECT 1 FROM submissions s WHERE s.session = e.session)
+  AND began_us <= $__to * 1000 AND (ended_us = 0 OR ended_us >= $__from * 1000)
 GROUP BY run ORDER BY max(began_us) DESC LIMIT 500
 """
 

@@ -100,7 +100,8 @@ _RUNS: Final = Row(
 WITH latest AS (
   SELECT run, max(user_name) AS "user", min(NULLIF(began_us, 0)) AS began_us,
     CASE WHEN min(ended_us) > 0 THEN max(ended_us) END AS ended_us
-  FROM sessions GROUP BY run ORDER BY max(began_us) DESC LIMIT 50
+  FROM sessions e WHERE EXISTS (SELECT 1 FROM submissions s WHERE s.session = e.session)
+  GROUP BY run ORDER BY max(began_us) DESC LIMIT 50
 )
 SELECT l.run, l."user", to_timestamp(l.began_us / 1e6) AS began, to_timestamp(l.ended_us / 1e6) AS ended,
   (SELECT sum(s.count) FROM submissions s WHERE s.run = l.run) AS tasks,

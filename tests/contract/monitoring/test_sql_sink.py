@@ -35,7 +35,8 @@ def a_run() -> list[Arrival]:
     tries.tries.extend(failed)
     return [
         an_arrival(
-            Run(1, "nightly", "client:me", "host:1", "3.11", AT), some_tasks(count=3), tries, a_sample(),
+            Run(1, "nightly", "client:me", "host:1", "3.11", AT), Run(2, "asks", name="a command"),
+            some_tasks(count=3), tries, a_sample(),
             Node("m1", "default", "block-1", "node-1", AT, "joined"), Needs(TASK + 1, [[TASK]]),
             Block("default", "block-1", AT, "RUNNING"), File(TASK, 1 << 20, "stdout", "/tmp/out"), an_event(),
             File(TASK, 1 << 20, "printed", "blockyard output 1-0"),

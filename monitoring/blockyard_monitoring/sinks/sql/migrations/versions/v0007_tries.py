@@ -1,5 +1,5 @@
 """Views of tries, their states and samples join by ``try_id``, a sample says how much of the memory it has, and a task
-where what it printed is."""
+where what it printed is. Sessions that submitted nothing, as those of commands, are no workflows."""
 
 from alembic import op
 from sqlalchemy import text
@@ -21,7 +21,9 @@ _PERCENT = (
 
 def upgrade() -> None:
     """Count tries in all views as `try` does."""
-    task, resource, status, config = _as_before()
+    workflow, task, resource, status, config = _as_before()
+    busy = "FROM sessions e WHERE EXISTS (SELECT 1 FROM submissions u WHERE u.session = e.session) GROUP BY"
+    _look_again("workflow", workflow.replace("FROM sessions e GROUP BY", busy))
     _look_again("task", _printed(task))
     _look_again("resource", _counted(resource, "m").replace(" 0.0 AS", f" {_PERCENT} AS"))
     _look_again("status", _counted(status, "t"))
@@ -30,7 +32,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Show epochs again, and what they did not show before no more."""
-    for name, view in zip(("task", "resource", "status", "config"), _as_before(), strict=True):
+    for name, view in zip(("workflow", "task", "resource", "status", "config"), _as_before(), strict=True):
         _look_again(name, view)
 
 
@@ -51,13 +53,14 @@ def _printed(view: str) -> str:
     return view
 
 
-def _as_before() -> tuple[str, str, str, str]:
-    """`task`, `resource`, `status` and `config`, as the last migration that made each has them."""
+def _as_before() -> tuple[str, str, str, str, str]:
+    """`workflow`, `task`, `resource`, `status` and `config`, as the last migration that made each has them."""
     say = first._Postgres() if op.get_bind().dialect.name == "postgresql" else first._Sqlite()
-    task, status = (
-        next(view for view in first._views(say) if f'CREATE VIEW "{name}"' in view) for name in ("task", "status")
+    views = first._views(say)
+    workflow, task, status = (
+        next(view for view in views if f'CREATE VIEW "{name}"' in view) for name in ("workflow", "task", "status")
     )
-    return task, second._clocked_resource(), status, third._view(say)
+    return workflow, task, second._clocked_resource(), status, third._view(say)
 
 
 def _look_again(name: str, view: str) -> None:
