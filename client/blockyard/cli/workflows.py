@@ -95,7 +95,14 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
             view = _run_view(started.status(limit=0).line)
             show.answer(call.settings.output, view, f"run {name!r} is {view.phase}; see: blockyard steps {name}")
             return Exit.DONE
-        started.wait(on_look=_progress(call))
+        try:
+            started.wait(on_look=_progress(call))
+        except KeyboardInterrupt:
+            goes_on = (
+                "goes on" if workers is None and not kept.is_needed(call) else "is kept: run it again to go on with it"
+            )
+            click.echo(f"run {name!r} {goes_on}; 'blockyard cancel --run {name}' ends it", err=True)
+            raise
         return _show_end(call, started)
 
 

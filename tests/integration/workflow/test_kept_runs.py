@@ -9,6 +9,7 @@ import pytest
 
 from blockyard.cli import rim
 from blockyard.cli.exits import Exit
+from blockyard.workflow.running import WorkflowRun
 from tests.integration.processes import wait_until
 
 FLOW = """
@@ -82,3 +83,21 @@ def test_a_generated_name_is_made_up_and_no_name_leads_elsewhere(
     assert rim.run(["retry", str(path)]) == Exit.USAGE
     assert rim.run(["run", str(path), "--workers", "1", "--name", "../x"]) == Exit.USAGE
     assert "'../x' is no name for a run" in capsys.readouterr().err
+
+
+def test_who_interrupts_a_wait_is_told_what_becomes_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kept.yaml"
+    path.write_text(FLOW.format(tmp_path))
+
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkflowRun, "wait", interrupted)
+        assert rim.run(["run", str(path), "--workers", "1"]) == Exit.INTERRUPTED
+    assert "run 'kept' is kept: run it again to go on with it" in capsys.readouterr().err
+    (tmp_path / "go").touch()
+    assert rim.run(["run", str(path), "--workers", "1"]) == Exit.FOUND_FAULTS
+    assert "ValueError: no" in capsys.readouterr().out
