@@ -72,7 +72,7 @@ def _queued(state: State, task: Task) -> str:
     if not pool.is_defined:
         return f"Pool {pool.name!r} is not defined, or was removed: it waits until the pool is there, or is cancelled."
     if not pool.managers:
-        return f"Pool {pool.name!r} has no manager yet; {pool.queue.size} tasks are queued.{_last_failure(pool)}"
+        return f"Pool {pool.name!r} has no manager yet; {_queue(pool)}.{_last_failure(pool)}"
     if state.awaited:
         return f"The interchange was restarted and waits for {len(state.awaited)} managers to come back."
     if task.flags & Flag.GANG:
@@ -85,10 +85,15 @@ def _queued(state: State, task: Task) -> str:
     if task.order.slots > 1:
         return (
             f"It takes {task.order.slots} workers of one manager together, and no manager of pool {pool.name!r} has as "
-            f"many free; {pool.queue.size} tasks are queued."
+            f"many free; {_queue(pool)}."
         )
     workers = sum(manager.workers for manager in pool.managers.values())
-    return f"All {workers} workers of pool {pool.name!r} are busy; {pool.queue.size} tasks are queued."
+    return f"All {workers} workers of pool {pool.name!r} are busy; {_queue(pool)}."
+
+
+def _queue(pool: Pool) -> str:
+    count = pool.queue.size
+    return "1 task is queued" if count == 1 else f"{count} tasks are queued"
 
 
 def _last_failure(pool: Pool) -> str:

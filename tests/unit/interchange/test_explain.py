@@ -95,7 +95,7 @@ def test_a_task_that_waits_says_for_what() -> None:
     client = bench.client()
     (task,) = client.call()
     bench.turn()
-    assert "has no manager yet" in told(client, task).sentences[0]
+    assert "has no manager yet; 1 task is queued." in told(client, task).sentences[0]
     said = "exit code 3; the last line of its log: No module named 'nowhere'"
     reports = [
         control.BlockReport("default-1", "FAILED", ended_at=1.0),
