@@ -31,7 +31,7 @@ from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import ENDING, Meta
-from blockyard_operator.core.refusals import OF_THE_TEMPLATE, bad_key, read_refusal
+from blockyard_operator.core.refusals import OF_THE_TEMPLATE, bad_key, problem_of_template, read_refusal
 from blockyard_operator.core.view import HeldRadio, MapsRead, Refusal, TemplateCheck
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
@@ -317,8 +317,8 @@ class Applier:
                 raise
             refusal = self._read(key, error, sample)
             if refusal.reason in OF_THE_TEMPLATE:
-                where = "spec.template." if refusal.message.startswith("spec.") else "spec.template: "
-                check = msgspec.structs.replace(check, problem=f"{where}{refusal.message}", reason=refusal.reason)
+                problem = problem_of_template(refusal)
+                check = msgspec.structs.replace(check, problem=problem, reason=refusal.reason)
         self._rim.cache.checks[meta.uid] = check
         self._on_change({key})
         return True

@@ -35,7 +35,7 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         "TemplateInvalid": "the template cannot be merged, or the pod is invalid; the message names the field",
         "InvalidPod": "the API server refused a field; the message names it",
         "AdmissionRefused": "Pod Security, an admission policy or a webhook refused the pod",
-        "Forbidden": "the API server itself did, for example for a priority class that is not there",
+        "NoPriorityClass": "the class that `priorityClassName` names is not there",
     },
     "Connected": {
         "Connected": "",

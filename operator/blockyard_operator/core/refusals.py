@@ -15,7 +15,7 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 
 LASTING: Final = frozenset({"InvalidPod", "AdmissionRefused", "NameTaken"})
-OF_THE_TEMPLATE: Final = LASTING | {"Forbidden"}
+OF_THE_TEMPLATE: Final = LASTING | {"NoPriorityClass"}
 """What a dry run may find that speaks against the template; quota and the like do not."""
 
 
@@ -25,6 +25,13 @@ def read_refusal(
     """Read an answer of the API server. `fields`: (path, sentence) of what it found wrong; `before`: the last one."""
     known = {f"{path}: {text}" for path, text in fields if path}
     return _noted(_word(code, reason, message), "; ".join(sorted(known)) or message, now, before)
+
+
+def problem_of_template(refusal: Refusal) -> str:
+    """The same, with the pool's field in front."""
+    if refusal.reason == "NoPriorityClass":
+        return f"spec.priorityClassName, or that of spec.template: {refusal.message}"
+    return f"spec.template{'.' if refusal.message.startswith('spec.') else ': '}{refusal.message}"
 
 
 def bad_key(message: str, now: float, before: Refusal | None) -> Refusal:
@@ -47,6 +54,8 @@ def _word(code: int, reason: str, message: str) -> str:
         return "AdmissionRefused"
     if "error looking up service account" in text:
         return "NoServiceAccount"
+    if "no priorityclass with name" in text:
+        return "NoPriorityClass"
     if code == 409 and reason == "AlreadyExists":
         return "NameTaken"
     if code in (400, 422):

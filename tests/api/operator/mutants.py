@@ -39,7 +39,7 @@ POOL: Final[Json] = {
     "pendingDeadline": "10m",
     "registerTimeout": "1m",
     "launcher": {"name": "per-node"},
-    "priorityClassName": "high",
+    "priorityClassName": "system-node-critical",
     "queueName": "queue",
     "podFailureRules": [
         {"action": "Count", "onExitCodes": {"containerName": "worker", "operator": "In", "values": [3]}},

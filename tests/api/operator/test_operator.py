@@ -22,7 +22,7 @@ def running(release: Release, count: int) -> None:
 def test_a_pool_runs_tasks_and_goes_away_without_a_trace(release: Release, runner: PodRunner) -> None:
     operator = release.operator()
     release.interchange()
-    release.apply("WorkerPool", "cpu", blocks={"max": 2}, strategy={"idleTimeout": "3s"}, drain={"timeout": "5s"})
+    release.apply("WorkerPool", "cpu", blocks={"max": 2}, strategy={"idleTimeout": "10s"}, drain={"timeout": "5s"})
     release.until("the pool is well", lambda: release.condition("cpu", "Ready"), lambda seen: seen[1] == "Idle")
     client = release.client().options(pool=f"{release.namespace}.cpu")
     assert client.submit(abs, -7).result(60) == 7
@@ -125,7 +125,7 @@ def test_a_pool_that_the_api_server_would_refuse_says_so_by_field(release: Relea
     assert {"InvalidPod"} <= {one["reason"] for one in events}
     release.patch("wp", "cpu", template={"spec": {"containers": [{"name": "worker"}]}}, priorityClassName="vip")
     release.until("and a class", lambda: release.condition("cpu", "TemplateValid"), lambda seen: "vip" in seen[2])
-    assert release.condition("cpu", "ScalingLimited")[:2] == ("True", "Forbidden")
+    assert release.condition("cpu", "ScalingLimited")[:2] == ("True", "NoPriorityClass")
     assert release.blocks() == {}
     release.patch("wp", "cpu", priorityClassName=None)
     running(release, 1)

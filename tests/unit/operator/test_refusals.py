@@ -9,6 +9,7 @@ SECURITY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": all
 WEBHOOK = 'admission webhook "check.example.com" denied the request: no'
 POLICY = "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
 ACCOUNT = 'pods "x" is forbidden: error looking up service account n/mine: serviceaccount "mine" not found'
+CLASS = 'pods "x" is forbidden: no PriorityClass with name vip was found'
 ENDING = 'pods "x" is forbidden: unable to create new content in namespace n because it is being terminated'
 RIGHTS = 'pods is forbidden: User "system:serviceaccount:b:o" cannot create resource "pods" in API group ""'
 
@@ -21,6 +22,7 @@ RIGHTS = 'pods is forbidden: User "system:serviceaccount:b:o" cannot create reso
         (400, "BadRequest", WEBHOOK, "AdmissionRefused", True),
         (422, "Invalid", POLICY, "AdmissionRefused", True),
         (403, "Forbidden", ACCOUNT, "NoServiceAccount", False),
+        (403, "Forbidden", CLASS, "NoPriorityClass", False),
         (403, "Forbidden", ENDING, "NamespaceEnds", False),
         (404, "NotFound", 'namespaces "n" not found', "NamespaceEnds", False),
         (403, "Forbidden", RIGHTS, "Forbidden", False),
