@@ -488,7 +488,8 @@ class _Steps:
         for state in expressions.states_in(step.when):
             if state not in expressions.STATES:
                 yield Fault(f"{path}.when", f"no step ends as {state!r}{nearest(state, expressions.STATES)}")
-        if step.trigger is Rule.ALL_SUCCESS and expressions.never_holds_after_success(step.when):
+        waits_for_success = step.trigger is Rule.ALL_SUCCESS and step is not self._spec.on_exit
+        if waits_for_success and expressions.never_holds_after_success(step.when):
             yield Fault(
                 f"{path}.when",
                 "never holds: with trigger AllSuccess it is judged when all have succeeded; say another trigger",

@@ -34,6 +34,7 @@ def test_what_stands_in_a_text_of_a_condition_is_no_name() -> None:
     [
         ("spec.steps.1.when", "steps.load.state == 'Failed' || params.n > 2"),
         ("spec.steps.1.when", "steps.load.state != 'Failed'"),
+        ("spec.onExit.when", "steps.fit.state == 'Failed'"),
         ("spec.steps.3", {"name": "done", "function": "m:f", "needs": ["fit"], "trigger": "AllSkipped"}),
         (
             "spec.steps.3",
