@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from blockyard.managed.communicators import ChannelClosed
@@ -62,7 +63,7 @@ def keep_metric(executor: BaseExecutor, event: HookEvent) -> None:
     """Its last value."""
     found = _table(event.contents)
     name, value = found.get("name"), found.get("value")
-    if not isinstance(name, str) or not isinstance(value, int | float):
+    if not isinstance(name, str) or not isinstance(value, int | float) or not math.isfinite(value):
         return
     if name in executor.metrics or len(executor.metrics) < MOST_NAMES:
         executor.metrics[name] = float(value)
@@ -71,7 +72,7 @@ def keep_metric(executor: BaseExecutor, event: HookEvent) -> None:
 def keep_progress(executor: BaseExecutor, event: HookEvent) -> None:
     """How far it is."""
     fraction = _table(event.contents).get("fraction")
-    if isinstance(fraction, int | float):
+    if isinstance(fraction, int | float) and math.isfinite(fraction):
         executor.progress = min(max(float(fraction), 0.0), 1.0)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import platform
@@ -582,6 +583,10 @@ class BaseExecutor(ABC):
         )
         self._store(self._record)
 
+    def sent_parameters(self) -> dict[str, Any]:
+        """As a function gets them, by JSON. Raises ConfigError naming one that JSON can't hold."""
+        return {name: _sendable(name, value) for name, value in self.parameters.items()}
+
     def _plain_parameters(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in self.parameters.items()}
 
@@ -652,6 +657,28 @@ def _sink(sink: Sink | str) -> Sink:
     found: Any = plugins.load(plugins.RESULT_SINKS, sink)
     made: Sink = found
     return made
+
+
+def _sendable(name: str, value: Any) -> Any:
+    try:
+        plain = msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_as_json)
+        json.dumps(plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"parameter {name}: {error}; a function in a process of its own gets what JSON can hold: text, numbers, "
+            "lists, dicts, paths, arrays"
+        ) from error
+    return plain
+
+
+def _as_json(value: Any) -> Any:
+    """Paths, arrays and models. Raises TypeError for others."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    for way in ("model_dump", "tolist"):
+        if (convert := getattr(value, way, None)) is not None:
+            return convert(mode="json") if way == "model_dump" else convert()
+    raise TypeError(f"{type(value).__name__} is none of it")
 
 
 def _plain(value: Any) -> Any:

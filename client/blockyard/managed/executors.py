@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import sys
@@ -82,7 +83,7 @@ class Executor(BaseExecutor):
         return code_version(folder) if folder else CodeVersion()
 
     def submit_cmd(self) -> Command:
-        parameters = self._plain_parameters()
+        parameters = self.sent_parameters()
         if self._python:
             return Command(tuple(python_command(self._target, parameters, self.make_folder(), self._python)))
         call = handover.call_of(self._target, parameters)
@@ -237,7 +238,7 @@ class MPIExecutor(BaseExecutor):
         if self._words:
             words = self._program()
         else:
-            words = python_command(self._target, self._plain_parameters(), self.make_folder(), self._python)
+            words = python_command(self._target, self.sent_parameters(), self.make_folder(), self._python)
         return Command((*launcher, *words))
 
     def _code_version(self) -> CodeVersion:
@@ -294,8 +295,8 @@ def python_command(target: Target, parameters: Mapping[str, Any], folder: str, p
             f"task {_name_of(target)!r}: it has no name to be imported by; define it in a module, at its top level"
         )
     path = os.path.join(folder, PARAMETERS_NAME)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(parameters))
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(parameters, file)
     return [python or sys.executable, "-u", _SHIM, reference, path]
 
 

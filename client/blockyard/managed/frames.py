@@ -4,6 +4,7 @@ A line, because a shell can write one and JSON leaves no newline inside; and bec
 foreign line is in step again at the next. Never pickle: whoever can write to a channel must not be able to run code.
 """
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,16 @@ _decoder = msgspec.json.Decoder(Message)
 def encode(message: Message) -> bytes:
     """One line with its newline. Raises TypeError for contents that JSON can't hold, naming their type."""
     return _encoder.encode(message) + b"\n"
+
+
+def _decoded(line: bytes) -> Message:
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError:
+        if b"NaN" not in line and b"Infinity" not in line:
+            raise
+        # No JSON, strictly; but results have such numbers, and the json of Python and of others writes them so.
+        return msgspec.convert(json.loads(line), Message)
 
 
 class Lines:
@@ -80,8 +91,8 @@ class Lines:
         if not line:
             return None
         try:
-            message = _decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            message = _decoded(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if self.is_text:
                 return Message(Signal.TASK_LOG, {"message": line.decode(errors="replace")})
             self._drop(str(error))

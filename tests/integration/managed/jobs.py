@@ -141,3 +141,13 @@ def told(number: int, out: str, **_others: Any) -> str:
     with open(out, "w") as file:
         file.write(f"{number}\n")
     return out
+
+
+def back(**given: Any) -> dict[str, Any]:
+    """Return what came."""
+    return given
+
+
+def large(letters: int) -> str:
+    """Return so much text."""
+    return "x" * letters

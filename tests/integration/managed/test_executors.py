@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from blockyard.errors import ConfigError
@@ -100,6 +101,25 @@ def test_an_end_without_a_result_is_a_failure(run_job: RunJob) -> None:
 
 def test_what_no_channel_carries_is_named() -> None:
     assert "type object can't be told" in spawned("strange").message
+
+
+@pytest.mark.parametrize("python", ["", sys.executable])
+def test_numbers_that_are_none_come_and_go(python: str) -> None:
+    given = {"x": [float("nan"), float("inf")], "y": -float("inf"), "z": np.arange(3), "path": Path("/a b")}
+    found = Executor("tests.integration.managed.jobs:back", python=python, parameters=given).execute_task().check()
+    assert str(found.payload) == "{'x': [nan, inf], 'y': -inf, 'z': [0, 1, 2], 'path': '/a b'}"
+    assert msgspec.json.decode(msgspec.json.encode(found.record), type=AnalysisConfig).status == "COMPLETED"
+
+
+@pytest.mark.parametrize("value", [object(), b"abc", 1 + 2j, {"in": [object()]}])
+def test_a_parameter_that_can_not_be_sent_is_named(value: object) -> None:
+    found = Executor("tests.integration.managed.jobs:back", parameters={"x": value}).execute_task()
+    assert (found.reason, found.exit_code) == ("ConfigError", None)
+    assert "parameter x: " in found.message
+
+
+def test_a_result_that_is_too_large_says_so() -> None:
+    assert "at most; write a file" in forked("large", letters=17 << 20).message
 
 
 def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:

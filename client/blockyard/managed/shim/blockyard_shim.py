@@ -27,6 +27,7 @@ from typing import Any, Callable, Dict, List, Optional
 CHANNEL_VARIABLE = "BLOCKYARD_CHANNEL"
 KEY_VARIABLE = "BLOCKYARD_CHANNEL_KEY"
 ARTEFACTS_VARIABLE = "BLOCKYARD_ARTEFACTS"
+_MOST_BYTES = 16 * 1024 * 1024
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 
 
@@ -172,7 +173,7 @@ class Reporter:
                              % (CHANNEL_VARIABLE, channel))  # fmt: skip
 
     def send(self, signal: str, contents: Any = None, number: int = 0) -> None:
-        """Say something. Raises TypeError when `contents` is nothing that JSON can hold."""
+        """Say something. Raises TypeError when `contents` is nothing that JSON can hold, ValueError for too much."""
         if self._link is None:
             return
         message: Dict[str, Any] = {"signal": signal}
@@ -183,6 +184,9 @@ class Reporter:
         if number:
             message["id"] = number
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        if len(line) > _MOST_BYTES:
+            text = "%s: %d bytes, and a message has %d at most; write a file, and tell its path"
+            raise ValueError(text % (signal, len(line), _MOST_BYTES))
         with self._lock:
             try:
                 if self._link is not None:
