@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from resource import RUSAGE_THREAD, getrusage, struct_rusage
 from typing import Final, NamedTuple
 
 from blockyard.errors import BrokenBlockyard, DeadlineExceeded, DependencyError, TaskTimeout
@@ -41,6 +42,8 @@ _MOST_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _MOST_BULK_BYTES: Final = 64 * 1024 * 1024
 """Of artefacts that the hub has not taken."""
 _END_SECONDS: Final = 20.0
+_BLOCK_BYTES: Final = 512
+"""Of `ru_inblock` and `ru_oublock`, getrusage(2)."""
 
 
 class _Submitted(NamedTuple):
@@ -63,7 +66,8 @@ class _Tried(NamedTuple):
     """0: since its submission."""
     at_us: int
     worker: int
-    cpu_us: int
+    used: Sequence[int]
+    """The fields of `Use` after its times, as far as they are known."""
     kind: str
     message: str
 
@@ -74,7 +78,8 @@ class _Running(NamedTuple):
     began_us: int
     worker: int
     thread: int
-    cpu_ns: int
+    before: struct_rusage
+    """What the thread had used."""
 
 
 class Teller(threading.Thread):
@@ -132,7 +137,7 @@ class Teller(threading.Thread):
             worker = self._seats.setdefault(thread, len(self._seats))
             queued_us = self._queued.pop(task.number, 0)
             self._running[task.number] = _Running(
-                task.tries, queued_us, self._now(), worker, thread, time.thread_time_ns()
+                task.tries, queued_us, self._now(), worker, thread, getrusage(RUSAGE_THREAD)
             )
         self._wakeup.set()
 
@@ -153,13 +158,13 @@ class Teller(threading.Thread):
         kind = type_names(type(error))[0] if error is not None else ""
         message = clipped(_text(error)) if error is not None else ""
         if running is None:
-            fact = _Tried(task.number, 0, state, is_last, 0, 0, self._now(), 0, 0, clipped(kind, MAX_NAME), message)
+            fact = _Tried(task.number, 0, state, is_last, 0, 0, self._now(), 0, (), clipped(kind, MAX_NAME), message)
         else:
             is_here = running.thread == threading.get_ident()
-            cpu_us = (time.thread_time_ns() - running.cpu_ns) // 1000 if is_here else 0
+            used = _used(running.before) if is_here else ()
             fact = _Tried(
                 task.number, running.epoch, state, is_last, running.began_us, running.queued_us, self._now(),
-                running.worker, cpu_us, clipped(kind, MAX_NAME), message,
+                running.worker, used, clipped(kind, MAX_NAME), message,
             )  # fmt: skip
         self._note(fact)
 
@@ -284,7 +289,7 @@ class Teller(threading.Thread):
         name = self._manager() if fact.epoch else ""
         made: list[AnyRecord] = [said.Tries(first, POOL, name, "", _host(), fact.at_us, [one])]
         if fact.epoch:
-            use = said.Use(task, fact.epoch, fact.began_us, fact.at_us, fact.cpu_us)
+            use = said.Use(task, fact.epoch, fact.began_us, fact.at_us, *fact.used)
             made.append(said.WorkerTasks(POOL, name, "", _host(), fact.worker, os.getpid(), "", [use]))
             self._shown.discard((task, fact.epoch))
         return made
@@ -340,6 +345,17 @@ class _Seat:
     def tell(self, *records: AnyRecord, way: Way = Way.KEPT) -> bool:
         """See there; False also when too much that is large waits for the hub."""
         return self._teller.told(records)
+
+
+def _used(before: struct_rusage) -> Sequence[int]:
+    """By this thread since then; memory is the process's, so no peak is a try's own."""
+    now = getrusage(RUSAGE_THREAD)
+    return (
+        micros(now.ru_utime - before.ru_utime), micros(now.ru_stime - before.ru_stime), 0,
+        (now.ru_inblock - before.ru_inblock) * _BLOCK_BYTES, (now.ru_oublock - before.ru_oublock) * _BLOCK_BYTES,
+        now.ru_nvcsw - before.ru_nvcsw, now.ru_nivcsw - before.ru_nivcsw,
+        now.ru_majflt - before.ru_majflt + now.ru_minflt - before.ru_minflt,
+    )  # fmt: skip
 
 
 def _fitting(records: Sequence[AnyRecord]) -> int:
