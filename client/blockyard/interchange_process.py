@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blockyard.blocks.exits import signal_name
 from blockyard.errors import BrokenBlockyard
 from blockyard.kept_process import KeptProcess
 from blockyard.leftovers import open_folder
@@ -89,8 +88,7 @@ class InterchangeProcess(KeptProcess):
                 sentence = f"the interchange ended with exit code {code}; its last words:\n{self._last_words()}"
                 self.on_give_up(BrokenBlockyard(sentence))
                 return
-            how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
-            _log.warning("interchange ended (%s) and is started again; its log is %s", how, self.log)
+            _log.warning("interchange ended (%s) and is started again; its log is %s", _how(code), self.log)
             self._ending.wait(_RESTART_SECONDS)
 
     def _bound(self) -> tuple[int, int]:
@@ -121,3 +119,9 @@ def started_ahead(run: str, folder: Path | None) -> Iterator[InterchangeProcess]
 
 def ignore(_: Exception) -> None:
     """Do nothing with why."""
+
+
+def _how(code: int) -> str:
+    from blockyard.blocks.exits import signal_name  # with msgspec, which a first result does not wait for
+
+    return f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
