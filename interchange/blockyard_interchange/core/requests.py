@@ -59,7 +59,8 @@ def impossible(spec: TaskSpec, name: str, pool: PoolSettings) -> str:
         ("nodes", managers_needed(spec), pool.nodes_per_block),
     ):
         if asked > largest:
-            return f"{field}={asked:g} was asked for; the largest that fits in pool {name!r} is {field}={largest:g}"
+            asked_for, fits = _amount(field, asked), _amount(field, largest)
+            return f"{field}={asked_for} was asked for; the largest that fits in pool {name!r} is {field}={fits}"
     if spec.ranks_per_node and not is_gang(spec):
         return f"ranks_per_node={spec.ranks_per_node} says nothing without ranks or nodes; give one of them, too"
     if spec.nodes and spec.ranks and spec.ranks_per_node and spec.ranks > spec.nodes * spec.ranks_per_node:
@@ -68,6 +69,11 @@ def impossible(spec: TaskSpec, name: str, pool: PoolSettings) -> str:
             f"hold {spec.nodes * spec.ranks_per_node}"
         )
     return ""
+
+
+def _amount(field: str, amount: float) -> str:
+    """As it may be written in a task's options: 2.5, 300Mi."""
+    return f"{amount / 2**20:.12g}Mi" if field == "memory" else f"{amount:g}"
 
 
 def is_gang(spec: TaskSpec) -> bool:

@@ -55,7 +55,11 @@ def test_a_submission_sent_again_changes_nothing() -> None:
         ({"pool": "defualt"}, "pool", "unknown pool 'defualt'; did you mean 'default'?"),
         ({"pool": "gpus"}, "pool", "unknown pool 'gpus'; did you mean 'gpu'?"),
         ({"cores": 8.0}, "request", "cores=8 was asked for; the largest that fits in pool 'default' is cores=4"),
-        ({"memory_bytes": 2**40}, "request", "the largest that fits in pool 'default' is memory="),
+        (
+            {"memory_bytes": 2**40},
+            "request",
+            "memory=1048576Mi was asked for; the largest that fits in pool 'default' is memory=1024Mi",
+        ),
         ({"accelerators": 1}, "request", "the largest that fits in pool 'default' is accelerators=0"),
         ({"nodes": 3}, "request", "the largest that fits in pool 'default' is nodes=2"),
         ({"nodes": 1, "ranks": 9, "ranks_per_node": 4}, "request", "hold 4"),
