@@ -78,6 +78,8 @@ def read(path: Path, environment: Mapping[str, str]) -> ProcessSettings:
         settings = msgspec.json.decode(path.read_bytes(), type=ProcessSettings)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"settings file {path}: {error}") from error
+    if not 0.0 < settings.core.heartbeat < math.inf:
+        raise ConfigError(f"settings file {path}: core.heartbeat={settings.core.heartbeat}; seconds above 0")
     for name, pool in settings.core.pools.items():
         sentence = nonsense(pool)
         if sentence:

@@ -78,6 +78,7 @@ def test_examples_conform(known: Path) -> None:
         ("clients.default.pools={a/b}", "/clients"),
         ("clients.A_B.pools={a/b}", "/clients"),
         ("interchange.settings.heartbeats=1", "heartbeats"),
+        ("interchange.settings.heartbeat=0", "/interchange/settings/heartbeat"),
         ("interchange.settings.heartbeat=soon", "/interchange/settings/heartbeat"),
         # what no schema says
         ("fullnameOverride=a.b", "objects would be named a.b-"),
