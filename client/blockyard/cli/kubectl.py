@@ -17,7 +17,7 @@ import click
 
 from blockyard import connect
 from blockyard.blocks.states import JobState
-from blockyard.cli import options, show, tasks, views
+from blockyard.cli import options, show, tasks, views, workflows
 from blockyard.cli.asking import Asking, TaskName
 from blockyard.cli.commands import Piped
 from blockyard.cli.exits import NotFound, NotInstalled
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PROGRAM: Final = "kubectl blockyard"
+_MOST_RUNS: Final = 100_000
 
 
 class Cluster:
@@ -168,16 +169,35 @@ def logs(call: _Both, task: TaskId) -> None:
         tasks.show_output(interchange, call.settings.output, task)
 
 
+@kubectl_blockyard.command(epilog="Example: kubectl blockyard steps grid --state failed")
+@_connected
+@click.argument("run", metavar="WORKFLOWRUN")
+@workflows.choosing_steps
+@_pass_call
+def steps(call: _Both, run: str, states: tuple[str, ...], limit: int, watch: bool) -> None:  # noqa: FBT001
+    """List the steps of a WorkflowRun: how each stands, why it failed or was skipped, what it declared."""
+    with _asking(call) as (interchange, prefix):
+        run = _run_of(interchange, prefix, run)
+        workflows.show_steps(interchange, call.settings.output, run, states, limit, watch=watch)
+
+
+def _run_of(interchange: Asking, prefix: str, name: str) -> str:
+    """The interchange's name of a WorkflowRun, the youngest of its name; any other name as it is."""
+    runs = interchange.ask(control.Runs(_MOST_RUNS), control.RunsAre).runs
+    return next((one.run for one in runs if one.run.rpartition(".")[0] == f"{prefix}{name}"), name)
+
+
 @kubectl_blockyard.command(epilog="Examples: kubectl blockyard cancel 1f3a-42; kubectl blockyard cancel --pool default")
 @_connected
 @click.argument("names", nargs=-1, type=TaskName(), metavar="[TASK]...")
 @click.option("--pool", default="", help="All unfinished tasks of this WorkerPool.")
-@click.option("--run", default="", help="All unfinished tasks of this run.")
+@click.option("--run", default="", help="All unfinished tasks of this WorkflowRun, or of another run.")
 @_pass_call
 def cancel(call: _Both, names: tuple[TaskId, ...], pool: str, run: str) -> None:
     """Cancel tasks: those that wait at once; those that run are asked to end, and killed when they do not."""
     tasks.check_choice(names, pool, run)
     with _asking(call) as (interchange, prefix):
+        run = _run_of(interchange, prefix, run) if run else ""
         tasks.cancel_chosen(interchange, call.settings.output, names, f"{prefix}{pool}" if pool else "", run)
 
 

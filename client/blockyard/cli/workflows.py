@@ -5,10 +5,10 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -27,6 +27,7 @@ from blockyard.workflow import files, running
 from blockyard.workflow.schema import json_schema
 from blockyard.workflow.spec import RUN_KIND, Document, Metadata
 
+F = TypeVar("F", bound=Callable[..., Any])
 STATES = ("Waiting", "Queued", "Running", "Stopped", "Succeeded", "Skipped", "Failed", "Cancelled")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 0.5
@@ -191,27 +192,45 @@ def runs(call: Call, limit: int) -> None:
     show.answer(call.settings.output, view, show.Table(("RUN", "PHASE", "AGE>", "STEPS"), rows, "no runs"))
 
 
+def choosing_steps(command: F) -> F:
+    """The options of `steps`."""
+    watching = "Show them again every half second, until the run's end or Ctrl-C."
+    most = click.IntRange(1, 1_000_000)
+    for add in (
+        click.option("-w", "--watch", is_flag=True, help=watching),
+        click.option("--limit", default=100, show_default=True, type=most, help="At most so many."),
+        click.option("--state", "states", multiple=True, type=click.Choice(STATES, case_sensitive=False),
+                     help="Only steps in this state; may be given several times."),
+    ):  # fmt: skip
+        command = add(command)
+    return command
+
+
 @click.command(epilog="Example: blockyard steps pipeline --state failed")
 @options.connected
 @click.argument("run")
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES, case_sensitive=False),
-              help="Only steps in this state; may be given several times.")  # fmt: skip
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="At most so many.")
-@click.option("-w", "--watch", is_flag=True, help="Show them again every half second, until the run's end or Ctrl-C.")
+@choosing_steps
 @options.pass_call
 def steps(call: Call, run: str, states: tuple[str, ...], limit: int, watch: bool) -> None:  # noqa: FBT001
     """List the steps of a run: how each stands, why it failed or was skipped, what it declared."""
     with kept.asking_about(call, run) as interchange:
-        while True:
-            seen = interchange.ask(control.Run(run, [one.capitalize() for one in states], limit), control.RunIs)
-            view = views.StepsView(run=_run_view(seen.line), steps=[_step_view(one) for one in seen.steps])
-            if watch and sys.stdout.isatty():
-                click.clear()
-            sentence = f"run {run!r} is {seen.line.phase}: {_counts(seen.line.counts)}"
-            show.answer(call.settings.output, view, sentence, _step_table(view.steps))
-            if not watch or seen.line.phase not in running.GOES_ON:
-                return
-            time.sleep(_LOOK_SECONDS)
+        show_steps(interchange, call.settings.output, run, states, limit, watch=watch)
+
+
+def show_steps(
+    interchange: Asking, output: config.Output, run: str, states: tuple[str, ...], limit: int, *, watch: bool
+) -> None:
+    """Answer `steps`; again and again when `watch` is set, until the run's end."""
+    while True:
+        seen = interchange.ask(control.Run(run, [one.capitalize() for one in states], limit), control.RunIs)
+        view = views.StepsView(run=_run_view(seen.line), steps=[_step_view(one) for one in seen.steps])
+        if watch and sys.stdout.isatty():
+            click.clear()
+        sentence = f"run {run!r} is {seen.line.phase}: {_counts(seen.line.counts)}"
+        show.answer(output, view, sentence, _step_table(view.steps))
+        if not watch or seen.line.phase not in running.GOES_ON:
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 @click.command(epilog="Example: blockyard logs pipeline fit")

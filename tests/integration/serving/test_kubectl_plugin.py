@@ -93,6 +93,21 @@ def test_logs_are_a_task_s_and_cancel_ends_it(client: Client, types: Types) -> N
     assert "give the tasks to cancel" in types("cancel", code=Exit.USAGE)
 
 
+def test_steps_are_those_of_the_namespace_s_youngest_run_of_the_name(client: Client, types: Types) -> None:
+    def start(name: str, source: str) -> None:
+        spec = {"pool": "science.default", "steps": [{"name": "a", "source": source}]}
+        assert client.run(spec, name=name).wait(WITHIN) in ("Succeeded", "Failed")
+
+    start("science.grid.0123abcd", "def main(): return 1")
+    start("other.grid.0123abcd", "def main(): return 1")
+    start("science.grid.4567abcd", "def main(): raise ValueError('no')")
+    seen = _asks(types, "steps", "grid")
+    assert (seen["run"]["run"], seen["steps"][0]["message"]) == ("science.grid.4567abcd", "ValueError: no")
+    assert _asks(types, "steps", "science.grid.0123abcd", "--state", "failed")["steps"] == []
+    assert "none of this name is hosted here" in types("steps", "grdi", code=Exit.NOT_FOUND)
+    assert "0 tasks cancelled" in types("cancel", "--run", "grid")
+
+
 def test_drain_is_asked_of_the_blocks(cluster: StandIn, types: Types) -> None:
     cluster.blocks |= {"science/default-aaaaa": {}, "science/default-bbbbb": {}}
     assert "no WorkerBlock default-c" in types("drain", "default-aaaaa", "default-c", code=Exit.NOT_FOUND)
