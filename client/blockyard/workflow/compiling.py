@@ -42,6 +42,7 @@ _OF_KIND: Final = operator.attrgetter(
     "function", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
 )
 """What of a step decides of which kind it is, besides what it waits for."""
+_OUTPUTS_OF: Final = operator.attrgetter("outputs")
 _PARAMS: Final = frozenset({"params"})
 _encode = msgspec.json.encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -170,8 +171,8 @@ class _Compiler:
 
         Functions with arguments of their own, as most steps of large workflows are, have all else in common.
         """
-        function = steps[0].function
-        if function and not any(step.outputs or step.sweep or self._given[step.name] for step in steps):
+        first, function = steps[0], steps[0].function
+        if function and first.sweep is None and not (self._given[first.name] or any(map(_OUTPUTS_OF, steps))):
             encoded = _encode_lines([step.arguments for step in steps])
             if is_all_own_text(encoded):
                 shared = Plan(step="", run="", function=function, code=self._code)

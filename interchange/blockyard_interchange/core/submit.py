@@ -275,28 +275,31 @@ def _stub(need: Need, like: Task) -> Task:
 
 
 def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task], now: float) -> bool:
+    tasks: Mapping[int, Task] = state.tasks  # type: ignore[assignment]  # as in `compaction`
     found: list[Task] = []
+    left: list[Task] = []
     for need in needs:
-        other = given.get(need) or state.tasks.get(TaskId(need))
+        other = given.get(need) or tasks.get(need)
         if other is None:
             outcomes.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
             return False
         found.append(other)
-    if not task.order.is_ruled:
+        if other.outcome is None:
+            left.append(other)
+    if len(left) < len(found) and not task.order.is_ruled:
         failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
         if failed:
             outcomes.follow(state, task, failed[0], now)
             return False
-    task.needs = tuple(found)
+    task.needs, task.waiting = tuple(found), len(left)
     for other in found:
         other.users += 1
-        if other.outcome is None:
-            task.waiting += 1
-            if other.dependents is None:
-                other.dependents = [task]
-            else:
-                other.dependents.append(task)
-    return outcomes.consider(state, task, now) if task.order.is_ruled else not task.waiting
+    for other in left:
+        if other.dependents is None:
+            other.dependents = [task]
+        else:
+            other.dependents.append(task)
+    return outcomes.consider(state, task, now) if task.order.is_ruled else not left
 
 
 def claim_key(state: State, task: Task, key: str, now: float) -> bool:
