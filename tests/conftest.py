@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import machine
 from tests.cluster.fixtures import api_server, cluster, injector, namespace, own_cluster, python_image
@@ -17,6 +18,9 @@ __all__ = ["api_server", "cluster", "injector", "namespace", "own_cluster", "pyt
 pytest_plugins = ["tests.telling"]
 
 EARLY = ("tests/simulation/", "tests/api/", "tests/integration/chaos/")
+settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("patient")
+
 CLUSTER_SECONDS = 900
 """Of a test on a cluster that sets no limit of its own: the first one brings the cluster up."""
 
