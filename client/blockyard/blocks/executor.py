@@ -207,7 +207,7 @@ class BlockExecutor:
             if self._exception is not None:
                 return
             self._exception = exception
-        log.error("pool %s failed: %s", self._label, exception)
+        log.error("pool %s was given up: %s", self._label, str(exception).removeprefix(f"pool {self._label}: "))
         self._engine.refuse(self._label, exception)
         for future in self.tasks.values():
             own = anew(exception) if isinstance(exception, BlockyardError) else exception
