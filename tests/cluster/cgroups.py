@@ -14,14 +14,17 @@ REMOVE_SECONDS = 10.0
 
 
 def hierarchies() -> list[Path]:
-    """Where cgroups can be made: each mounted v1 controller, or the one v2 tree.
-
-    Beside v1 hierarchies the v2 tree holds no controllers, and containers have no use for it.
-    """
+    """Where cgroups are made: each mounted v1 controller, or the one v2 tree."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
     # several names may be links to one hierarchy
     return sorted({path.resolve() for path in ROOT.iterdir() if path.is_dir() and (path / "tasks").exists()})
+
+
+def everywhere() -> list[Path]:
+    """Where cgroups may be: beside v1 hierarchies runc makes one in the v2 tree, too."""
+    beside = ROOT / "unified"
+    return [*hierarchies(), *([beside] if (beside / "cgroup.controllers").exists() else [])]
 
 
 def make(name: str) -> None:
@@ -40,7 +43,7 @@ def make(name: str) -> None:
 def members(name: str) -> set[int]:
     """Pids of all processes in cgroup `name` and below."""
     found: set[int] = set()
-    for root in hierarchies():
+    for root in everywhere():
         for group in _tree(root / name.lstrip("/")):
             with contextlib.suppress(OSError):  # just removed
                 found.update(map(int, (group / "cgroup.procs").read_text().split()))
@@ -59,14 +62,14 @@ def end_members(name: str) -> None:
 
 def remove(name: str) -> None:
     """Remove it and all below it, wherever it is; its processes must be gone."""
-    for root in hierarchies():
+    for root in everywhere():
         for group in _tree(root / name.lstrip("/")):
             wait_until(f"{group} removed", functools.partial(_removed, group), REMOVE_SECONDS)
 
 
 def with_prefix(prefix: str) -> set[str]:
     """Names of the cgroups at the top of any hierarchy that begin with `prefix`."""
-    return {f"/{path.name}" for root in hierarchies() for path in root.glob(f"{prefix}*") if path.is_dir()}
+    return {f"/{path.name}" for root in everywhere() for path in root.glob(f"{prefix}*") if path.is_dir()}
 
 
 def _tree(top: Path) -> list[Path]:
