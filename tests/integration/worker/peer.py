@@ -228,7 +228,8 @@ class Peer:
             self.joins.append(message)
             self.manager = peer if self.answers else None
             if self.answers:
-                self.send(self.greeting or Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped))
+                greeting = self.greeting or Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped)
+                self.router.send(peer, codec.encode(greeting))  # one that can start no worker may be gone by now
         elif not self.answers:
             return
         elif self.manager != peer:
