@@ -208,6 +208,27 @@ def test_outcomes_wait_for_those_of_other_workers_while_all_have_more_to_do() ->
     assert len(world.sent_numbers) == 2, "one that wants for work is not kept waiting"
 
 
+def test_outcomes_of_a_crowd_that_lasts_wait_longer_until_it_is_over() -> None:
+    world = a_world(workers=2)
+    teach(world, 0.001)
+    world.settle()
+    world.assign([(NARROW, 80)], chain=False)
+    one, other = world.live()
+    for worker in (one, other):
+        world.start_next(worker)
+    waits = []
+    for crowd in (1, 8, 8, 8, 1, 1):
+        world.sent_numbers.clear()
+        for _ in range(crowd):
+            world.finish(one, Status.DONE, 0.001)
+            world.start_next(one)
+        world.flush(one)
+        world.tick(MOST_COMPANY_SECONDS)
+        assert len(world.sent_numbers) == 1
+        waits.append(world.core.state.company.seconds)
+    assert waits == [COMPANY_SECONDS * factor for factor in (1, 2, 2, 2, 1, 1)]
+
+
 def test_what_tries_used_goes_with_their_outcomes_as_one_and_is_kept_with_them() -> None:
     world = a_world(workers=2)
     teach(world, 1.0)

@@ -6,14 +6,14 @@ from typing import Final
 from blockyard.wire.manager import Outcomes, Returned
 from blockyard.wire.records import Failure, Outcome, Status
 from blockyard_worker.core import effects
-from blockyard_worker.core.state import State
+from blockyard_worker.core.state import COMPANY, State
 from blockyard_worker.core.tries import Try
 from blockyard_worker.core.workers import Order
 
-COMPANY_SECONDS: Final = 0.004
+COMPANY_SECONDS: Final = COMPANY.least
 """How long outcomes wait for others at least; of short tries a worker has held the first for 5 ms already."""
 MOST_COMPANY_SECONDS: Final = 0.012
-"""How long they wait at most: as long as the first of them ran, while these bounds let them."""
+"""How long they wait at most, when the first of them ran for so long."""
 ENOUGH: Final = 256
 """Outcomes that wait for no others."""
 DRAIN_RETURN_SECONDS: Final = 0.25
@@ -79,6 +79,8 @@ def flush(state: State, now: float) -> None:
     if (state.pending or state.told) and _is_due(state, now):
         state.flush_at = math.inf
         state.outcomes_number += 1
+        if state.pending:
+            state.company.went(len(state.pending))
         state.unrecorded[state.outcomes_number] = state.pending
         told = state.told + state.uses_told()
         state.effects.append(effects.Tell(Outcomes(state.outcomes_number, state.pending, told)))
@@ -99,7 +101,7 @@ def _is_due(state: State, now: float) -> bool:
     """
     if not state.pending:
         return True
-    patience = min(MOST_COMPANY_SECONDS, max(COMPANY_SECONDS, state.pending[0].seconds))
+    patience = min(MOST_COMPANY_SECONDS, max(state.company.seconds, state.pending[0].seconds))
     state.flush_at = min(state.flush_at, now + patience)
     return (
         now >= state.flush_at

@@ -4,12 +4,17 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
+from blockyard import pace
 from blockyard.wire.manager import Hold
 from blockyard.wire.records import Function, Lease, Outcome
 from blockyard_worker.core.effects import Effect
 from blockyard_worker.core.tries import Capacity, Pace, Try
 from blockyard_worker.core.workers import Phase, Worker
+
+COMPANY: Final = pace.Limits(least=0.004, most=0.008, crowd=6)
+"""For how long outcomes of short tries wait for others: a turn of the interchange costs as much for one as for ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class State:
     """By the number of the outcomes that they travelled with."""
     pending: list[Outcome] = field(default_factory=list)
     """To be sent with the next flush."""
+    company: pace.Pace = field(default_factory=lambda: pace.Pace(COMPANY))
+    """How long they wait for others."""
     flush_at: float = math.inf
     """When what is pending goes, though other workers will soon report as well."""
     unrecorded: dict[int, list[Outcome]] = field(default_factory=dict)
