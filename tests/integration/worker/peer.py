@@ -135,6 +135,11 @@ class Peer:
         assert self.manager is not None, "no manager has joined"
         assert self.router.send(self.manager, codec.encode(message)), "the manager is gone"
 
+    def _answer(self, message: ToManager) -> None:
+        """The same to one that has said something: if it could start no worker, it may have gone since."""
+        assert self.manager is not None
+        self.router.send(self.manager, codec.encode(message))
+
     def function(self, function: Callable[..., Any]) -> bytes:
         """Register a function; return its id."""
         body = dump_function(function)
@@ -228,8 +233,7 @@ class Peer:
             self.joins.append(message)
             self.manager = peer if self.answers else None
             if self.answers:
-                greeting = self.greeting or Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped)
-                self.router.send(peer, codec.encode(greeting))  # one that can start no worker may be gone by now
+                self._answer(self.greeting or Joined(1, self.heartbeat, blobs=self.blobs, dropped=self.dropped))
         elif not self.answers:
             return
         elif self.manager != peer:
@@ -238,12 +242,12 @@ class Peer:
             self.history += message.outcomes
             self.outcomes.update((outcome.task, outcome) for outcome in message.outcomes)
             if self.records:
-                self.send(Recorded(message.number))
+                self._answer(Recorded(message.number))
         elif isinstance(message, Returned):
             self.returned += message.leases
         elif isinstance(message, Heartbeat):
             self.heartbeats.append(message)
-            self.send(Beat())
+            self._answer(Beat())
         elif isinstance(message, Wanted):
             self.send(Functions([self.functions[name] for name in message.functions]))
         elif isinstance(message, Leave):
