@@ -11,7 +11,8 @@ import msgspec
 from blockyard import yaml_text
 from blockyard.errors import ConfigError
 from blockyard.files import port
-from blockyard.workflow.checking import check_document, merged
+from blockyard.workflow.checking.documents import check_document
+from blockyard.workflow.checking.specs import merged
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.sources import Look, unread, without_cluster

@@ -15,7 +15,8 @@ import msgspec
 
 from blockyard.workflow import expressions, graph
 from blockyard.workflow.addresses import Stagers, no_others
-from blockyard.workflow.checking import check_spec, faults_of, value_fault
+from blockyard.workflow.checking.parameters import value_fault
+from blockyard.workflow.checking.specs import check_spec, faults_of
 from blockyard.workflow.reading import Fault, nearest
 from blockyard.workflow.references import PATTERN, Reference, as_text, filled, parse, texts, walk
 from blockyard.workflow.sources import Look, filled_in, unread

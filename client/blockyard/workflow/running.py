@@ -18,7 +18,7 @@ from blockyard.memo_code import content_of_module
 from blockyard.session.questions import answered
 from blockyard.wire import control
 from blockyard.workflow import building
-from blockyard.workflow.checking import check_spec, merged
+from blockyard.workflow.checking.specs import check_spec, merged
 from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard.workflow.files import Invalid, read_run
 from blockyard.workflow.nesting import expanded

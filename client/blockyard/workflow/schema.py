@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.kube.kinds import OBJECT_NAME
-from blockyard.workflow.checking import FUNCTION, KINDS
+from blockyard.workflow.checking.kinds import FUNCTION, KINDS
 from blockyard.workflow.references import PATTERN
 from blockyard.workflow.spec import API_VERSION, CRON_KIND, RUN_KIND, TEMPLATE_KIND, Cron, Workflow
 

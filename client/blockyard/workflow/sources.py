@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard.workflow.checking import source_fault
+from blockyard.workflow.checking.kinds import source_fault
 from blockyard.workflow.reading import Fault, nearest
 from blockyard.workflow.spec import Source, Step, Workflow
 

@@ -15,7 +15,7 @@ import msgspec
 
 from blockyard.kube.times import instant, text
 from blockyard.workflow.addresses import Stagers, no_others
-from blockyard.workflow.checking import check_cron
+from blockyard.workflow.checking.documents import check_cron
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schedules import Schedule
 from blockyard.workflow.spec import Concurrency, Cron

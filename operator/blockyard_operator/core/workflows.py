@@ -15,7 +15,8 @@ import msgspec
 from blockyard.kube.kinds import LABEL
 from blockyard.kube.times import instant, text
 from blockyard.workflow.addresses import Stagers, no_others
-from blockyard.workflow.checking import check_spec, concurrency_faults, merged
+from blockyard.workflow.checking.documents import concurrency_faults
+from blockyard.workflow.checking.specs import check_spec, merged
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.sources import Look, to_read, unread

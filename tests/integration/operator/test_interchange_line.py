@@ -14,7 +14,7 @@ from blockyard.errors import PoolFailed
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 from blockyard.wire import control
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.interchange import News as Item

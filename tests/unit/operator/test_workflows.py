@@ -8,7 +8,7 @@ import pytest
 from blockyard.kube.kinds import CRON, RUN
 from blockyard.wire.control import RunLine
 from blockyard.workflow.addresses import Stagers, no_others
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do

@@ -22,7 +22,7 @@ from blockyard.workflow.building import (
     task,
     zipped,
 )
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.spec import Kind, Parameter
 
 FILE = """

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockyard.workflow import checking, files
-from blockyard.workflow.checking import KINDS, check_document, check_spec
+from blockyard.workflow import files
+from blockyard.workflow.checking.documents import check_document
+from blockyard.workflow.checking.kinds import KINDS
+from blockyard.workflow.checking.specs import check_spec
+from blockyard.workflow.checking.steps import Steps
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schema import json_schema
 from blockyard.workflow.spec import Workflow
@@ -162,7 +165,7 @@ def test_steps_that_are_looked_at_together_have_the_faults_that_each_alone_has(
     ]
     together = check_spec({"steps": steps})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checking._Steps, "_others", lambda self: range(len(steps)))
+        patch.setattr(Steps, "_others", lambda self: range(len(steps)))
         assert check_spec({"steps": steps}) == together
 
 

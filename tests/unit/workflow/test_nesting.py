@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_run
 from blockyard.workflow.expressions import rewritten
 from blockyard.workflow.nesting import expanded

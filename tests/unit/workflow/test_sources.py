@@ -9,7 +9,7 @@ import pytest
 from blockyard.errors import ConfigError
 from blockyard.wire.control import StartRun
 from blockyard.workflow import files, running
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_run
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.sources import ConfigMap, to_read

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from blockyard.errors import ConfigError, StagingError
-from blockyard.workflow.checking import check_spec
+from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_run
 from blockyard.workflow.plans import Code, Plan
 from blockyard.workflow.step_code import with_code

@@ -9,7 +9,7 @@ from blockyard.errors import StagingError
 from blockyard.files import File, Output
 from blockyard.managed import ManagedTaskFailed
 from blockyard.workflow.building import Workflow, argument
-from blockyard.workflow.checking import faults_of
+from blockyard.workflow.checking.specs import faults_of
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.programs import ProgramResult
 from blockyard.workflow.steps import run_step

@@ -8,7 +8,7 @@ import pytest
 
 from blockyard.errors import ConfigError
 from blockyard.workflow import wfformat
-from blockyard.workflow.checking import faults_of
+from blockyard.workflow.checking.specs import faults_of
 
 NEW = {
     "name": "1000 Genome (chr 1)",
