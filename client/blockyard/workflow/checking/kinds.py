@@ -1,6 +1,6 @@
 """What is wrong with one step by itself: with its kind, of which it has exactly one, and with how much it asks for.
 
-Sweeps are left to `sweeps`, a step that is a template to `templates`, and what refers to anything else to `steps`.
+Sweeps are left to `sweeps`, a step that is a template to `templates`, and its references to `references`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""What the steps of a spec can name: its parameters, and one another.
+
+Whether a step may name what is there is left to `references`, `conditions` and `needs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from blockyard.workflow.spec import Step, Workflow
+
+
+class Names:
+    """What there is to name in one spec."""
+
+    def __init__(self, spec: Workflow) -> None:
+        self.parameters = {one.name: one for one in spec.parameters}
+        given = ((one.name, spec.arguments.get(one.name, one.default)) for one in spec.parameters)
+        self.values = {name: value for name, value in given if value is not None}
+        """Of parameters, as far as they are known."""
+        self.steps: Mapping[str, Step] = {step.name: step for step in spec.steps}
+        """The last of several that have one name; the exit step is not among them."""
+        self._nests = tuple(f"{step.name}-" for step in spec.steps if step.template is not None)
+        """How the names of steps begin that templates bring: whether they are there is `nesting`'s to say."""
+
+    def has_step(self, name: str) -> bool:
+        """Whether there is one, or may be when templates are filled in."""
+        return name in self.steps or name.startswith(self._nests)
+
+    def outputs(self, name: str, wanted: str) -> list[str]:
+        """What a step declares; that of a template, or of none, is another's matter."""
+        step = self.steps.get(name)
+        return [wanted] if step is None or step.template is not None else step.outputs
