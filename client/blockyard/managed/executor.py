@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import platform
@@ -46,6 +45,7 @@ from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved, with_parts
 from blockyard.managed.frames import Message
 from blockyard.managed.hooks import Hook, HookEvent, Hooks
+from blockyard.managed.parameters import plain, sendable
 from blockyard.managed.records import (
     AnalysisConfig,
     CodeVersion,
@@ -569,7 +569,7 @@ class BaseExecutor(ABC):
             started=time.time(),
             command=list(self._command.argv),
             directory=self.directory,
-            parameters=self._plain_parameters(),
+            parameters={name: plain(value) for name, value in self.parameters.items()},
             parameters_schema=self.parameters_schema,
             environment=self.environment.for_record(),
             communicators=[str(one) for one in self.communicators],
@@ -585,10 +585,7 @@ class BaseExecutor(ABC):
 
     def sent_parameters(self) -> dict[str, Any]:
         """As a function gets them, by JSON. Raises ConfigError naming one that JSON can't hold."""
-        return {name: _sendable(name, value) for name, value in self.parameters.items()}
-
-    def _plain_parameters(self) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in self.parameters.items()}
+        return {name: sendable(name, value) for name, value in self.parameters.items()}
 
     def _tell(self, record: AnalysisConfig) -> None:
         telling.tell(record, self.folder, self.streams)
@@ -657,38 +654,3 @@ def _sink(sink: Sink | str) -> Sink:
     found: Any = plugins.load(plugins.RESULT_SINKS, sink)
     made: Sink = found
     return made
-
-
-def _sendable(name: str, value: Any) -> Any:
-    try:
-        plain = msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_as_json)
-        json.dumps(plain)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"parameter {name}: {error}; a function in a process of its own gets what JSON can hold: text, numbers, "
-            "lists, dicts, paths, arrays"
-        ) from error
-    return plain
-
-
-def _as_json(value: Any) -> Any:
-    """Paths, arrays and models. Raises TypeError for others."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    for way in ("model_dump", "tolist"):
-        if (convert := getattr(value, way, None)) is not None:
-            return convert(mode="json") if way == "model_dump" else convert()
-    raise TypeError(f"{type(value).__name__} is none of it")
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON can hold it; what it can't is shown in words."""
-    try:
-        return msgspec.to_builtins(value, builtin_types=(), enc_hook=_dumped)
-    except (TypeError, ValueError):
-        return repr(value)
-
-
-def _dumped(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if dump is not None else str(value)
