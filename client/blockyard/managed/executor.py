@@ -35,9 +35,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from blockyard import plugins, this_try
+from blockyard import this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import artefacts, course, default_hooks, launch, outputs, supervision, telling
+from blockyard.managed import artefacts, course, default_hooks, launch, outputs, result_sinks, supervision, telling
 from blockyard.managed.capture import Stream
 from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
@@ -57,6 +57,7 @@ from blockyard.managed.records import (
     TaskResult,
     WhenTasklet,
 )
+from blockyard.managed.result_sinks import Sink
 from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
 from blockyard.managed.states import TaskStatus
@@ -68,7 +69,6 @@ SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
 RECORD_NAME: Final = "record.json"
 _LOG_LINES: Final = 1000
 
-Sink: TypeAlias = "Callable[[BaseExecutor], None]"
 MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 
 
@@ -121,7 +121,7 @@ class BaseExecutor(ABC):
         self.policy = policy or Policy()
         self.outputs = tuple(outputs)
         self._check()
-        self._sinks = [_sink(one) for one in sinks]
+        self._sinks = [result_sinks.sink_of(one) for one in sinks]
         self.echo = echo
         self.run, self.step = run, step
         self.spec: dict[str, Any] = {}
@@ -435,14 +435,7 @@ class BaseExecutor(ABC):
             except (OSError, TypeError, ValueError, RecursionError) as error:  # a file is gone, a value can't be said
                 log.warning("%s: its artefacts were not told: %s", self.task, error)
                 self.failures.append(Failure(what="artefacts", where="process_results", message=str(error)))
-        for sink in self._sinks:
-            try:
-                sink(self)
-            except Exception as error:  # noqa: BLE001 - the rim: a sink is others' code, and the task is over
-                name = getattr(sink, "__qualname__", repr(sink))
-                log.warning("%s: sink %s: %s", self.task, name, error)
-                message = f"{type(error).__name__}: {error}"
-                self.failures.append(Failure(what=f"sink {name}", where="process_results", message=message))
+        result_sinks.tell(self, self._sinks)
 
     def store_configuration(self, record: AnalysisConfig) -> None:
         """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
@@ -640,17 +633,3 @@ class BaseExecutor(ABC):
         )
         self.emit(Point.FINALISED, found)
         return found
-
-
-def _sink(sink: Sink | str) -> Sink:
-    """Raises ConfigError for a name that there is not."""
-    if not isinstance(sink, str):
-        if not callable(sink):
-            raise ConfigError(f"executor: sink {sink!r} is neither a function nor the name of one")
-        return sink
-    if not plugins.is_known(plugins.RESULT_SINKS, sink):
-        there = ", ".join(plugins.registered(plugins.RESULT_SINKS)) or "none"
-        raise ConfigError(f"executor: no result sink {sink!r}; there are: {there}")
-    found: Any = plugins.load(plugins.RESULT_SINKS, sink)
-    made: Sink = found
-    return made
