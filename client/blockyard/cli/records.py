@@ -14,7 +14,7 @@ from blockyard.config import Output
 from blockyard.errors import ConfigError
 from blockyard.ids import parse_task_name
 from blockyard.managed.again import remarks, spec_again
-from blockyard.managed.executor import RECORD_NAME
+from blockyard.managed.recording import RECORD_NAME
 from blockyard.managed.records import AnalysisConfig
 
 

@@ -19,10 +19,8 @@ import contextlib
 import errno
 import logging
 import os
-import platform
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import threading
@@ -37,7 +35,17 @@ import msgspec
 
 from blockyard import this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import artefacts, course, default_hooks, launch, outputs, result_sinks, supervision, telling
+from blockyard.managed import (
+    artefacts,
+    course,
+    default_hooks,
+    launch,
+    outputs,
+    recording,
+    result_sinks,
+    supervision,
+    telling,
+)
 from blockyard.managed.capture import Stream
 from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
@@ -45,7 +53,7 @@ from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved, with_parts
 from blockyard.managed.frames import Message
 from blockyard.managed.hooks import Hook, HookEvent, Hooks
-from blockyard.managed.parameters import plain, sendable
+from blockyard.managed.parameters import sendable
 from blockyard.managed.records import (
     AnalysisConfig,
     CodeVersion,
@@ -66,7 +74,6 @@ from blockyard.managed.tasklets import Tasklet, changes_of
 log = logging.getLogger("blockyard.managed")
 
 SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
-RECORD_NAME: Final = "record.json"
 _LOG_LINES: Final = 1000
 
 MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
@@ -439,12 +446,8 @@ class BaseExecutor(ABC):
 
     def store_configuration(self, record: AnalysisConfig) -> None:
         """Keep the record: once when the task starts, once when it has ended. Here: ``record.json`` of the folder."""
-        if not self._folder or not self.folder:  # none is wanted, or it can't be made
-            return
-        draft = os.path.join(self.folder, f".{RECORD_NAME}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(record))
-        os.replace(draft, os.path.join(self.folder, RECORD_NAME))
+        if self._folder and self.folder:  # one is wanted, and could be made
+            recording.write(record, self.folder)
 
     # ------------------------------------------------------------------------------------------------ for the steps
 
@@ -552,28 +555,8 @@ class BaseExecutor(ABC):
         return found if found.git_sha else CodeVersion()
 
     def _store_start(self) -> None:
-        variables = os.environ
-        self._record = AnalysisConfig(
-            id=secrets.token_hex(8),
-            task_name=self.task,
-            executor=type(self).__name__,
-            run=self.run,
-            step=self.step,
-            started=time.time(),
-            command=list(self._command.argv),
-            directory=self.directory,
-            parameters={name: plain(value) for name, value in self.parameters.items()},
-            parameters_schema=self.parameters_schema,
-            environment=self.environment.for_record(),
-            communicators=[str(one) for one in self.communicators],
-            code=self._code_version(),
-            image=variables.get("BLOCKYARD_IMAGE", ""),
-            host=socket.gethostname(),
-            block=variables.get("BLOCKYARD_BLOCK", ""),
-            manager=variables.get("BLOCKYARD_MANAGER", ""),
-            python=platform.python_version(),
-            spec=self.spec,
-        )
+        begun = recording.begun(self, self._command.argv)
+        self._record = msgspec.structs.replace(begun, code=self._code_version())
         self._store(self._record)
 
     def sent_parameters(self) -> dict[str, Any]:
@@ -595,41 +578,9 @@ class BaseExecutor(ABC):
         if self._record is None:
             self._store_start()
         assert self._record is not None
-        at, exit_ = self.course, self.course.exit
-        ended = msgspec.structs.replace(
-            self._record,
-            status=at.status.name,
-            reason=at.reason,
-            message=at.message,
-            ended=time.time(),
-            exit_code=exit_.code if exit_ else None,
-            signal=exit_.signal if exit_ else None,
-            usage=self.usage,
-            strays=self.strays,
-            outputs=self.files,
-            stdout_bytes=self.streams[0].total_bytes if self.streams else 0,
-            stderr_bytes=self.streams[1].total_bytes if self.streams else 0,
-            dropped_lines=sum(one.dropped for one in self.communicators),
-            result=self.result,
-            metadata=self.metadata,
-            metrics=self.metrics,
-            failures=[*self.failures, *self._hooks.take_failures()],
-        )
+        ended = recording.ended(self, self._record, [*self.failures, *self._hooks.take_failures()])
         self._store(ended)
         self.emit(Point.RECORDED, ended)
-        found = ManagedResult(
-            status=at.status,
-            reason=at.reason,
-            message=at.message,
-            exit_code=ended.exit_code,
-            signal=ended.signal,
-            seconds=ended.ended - ended.started,
-            result=self.result,
-            outputs=self.files,
-            stdout=self.streams[0].tail() if self.streams else "",
-            stderr=self.streams[1].tail() if self.streams else "",
-            folder=self.folder if self._folder or self.artefacts else "",
-            record=ended,
-        )
+        found = recording.returned(self, ended, self.folder if self._folder or self.artefacts else "")
         self.emit(Point.FINALISED, found)
         return found
