@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,13 @@ FILE_BYTES: Final = 64 * 1024 * 1024
 
 OnOutput = Callable[[str, bytes], None]
 """Gets the stream's name and bytes as they come."""
+
+
+def echo(name: str, data: bytes) -> None:
+    """Print it on this process's own stream of that name."""
+    stream = sys.stdout if name == "stdout" else sys.stderr
+    stream.write(data.decode(errors="replace"))
+    stream.flush()
 
 
 class Stream:

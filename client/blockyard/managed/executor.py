@@ -21,7 +21,6 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -46,7 +45,7 @@ from blockyard.managed import (
     supervision,
     telling,
 )
-from blockyard.managed.capture import Stream
+from blockyard.managed.capture import Stream, echo
 from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
 from blockyard.managed.communicators import Communicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
@@ -65,6 +64,7 @@ from blockyard.managed.records import (
     TaskResult,
     WhenTasklet,
 )
+from blockyard.managed.requests import Requests
 from blockyard.managed.result_sinks import Sink
 from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
@@ -142,8 +142,7 @@ class BaseExecutor(ABC):
         """The parameters before a tasklet changed them; None while none has."""
         self._tasklets: list[Tasklet] = []
         self._busy = threading.Lock()
-        self._requests: deque[tuple[Request, str]] = deque()
-        self._wake = -1
+        self.requests = Requests()
         self._reset()
         self.add_default_hooks()
 
@@ -244,12 +243,8 @@ class BaseExecutor(ABC):
         self.communicators[0].write(message)
 
     def _ask(self, request: Request, why: str = "") -> None:
-        if not self._busy.locked():
-            return  # there is nothing to ask it of
-        self._requests.append((request, why))
-        if self._wake >= 0:
-            with contextlib.suppress(OSError):  # it has just ended
-                os.write(self._wake, b"\0")
+        if self._busy.locked():  # else there is nothing to ask it of
+            self.requests.add(request, why)
 
     # ------------------------------------------------------------------------------------------------ the life
 
@@ -324,21 +319,13 @@ class BaseExecutor(ABC):
         for make in self._makers:
             communicator = make if isinstance(make, Communicator) else make()
             self.communicators.append(stack.enter_context(communicator))
-        on_output = self._show if self.echo else None
+        on_output = echo if self.echo else None
         for name in ("stdout", "stderr"):
             stream = Stream(name, Path(self.folder, name) if self._folder else None, on_output)
             stack.callback(stream.close)
             self.streams.append(stream)
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.woken = read
-        self._wake = write
-        stack.callback(self._forget_wake, read)
-
-    def _forget_wake(self, read: int) -> None:
-        write, self._wake = self._wake, -1
-        self._requests.clear()
-        os.close(write)
-        os.close(read)
+        self.requests.open()
+        stack.callback(self.requests.close)
 
     def _remove_folder(self, folder: str) -> None:
         if not self.artefacts and os.path.exists(folder):
@@ -471,13 +458,6 @@ class BaseExecutor(ABC):
         """Whether this event has been."""
         return event in self._said
 
-    def take_requests(self) -> list[tuple[Request, str]]:
-        """What was asked from outside since the last look."""
-        found = []
-        while self._requests:
-            found.append(self._requests.popleft())
-        return found
-
     @property
     def record_id(self) -> str:
         """`AnalysisConfig.id` of the task that runs, or ran last; '' for one that never came so far."""
@@ -530,11 +510,6 @@ class BaseExecutor(ABC):
                 event = None
         if event is not None and not self.has_said(event):
             self.emit(event, {"reason": self.course.reason, "message": self.course.message})
-
-    def _show(self, name: str, data: bytes) -> None:
-        stream = sys.stdout if name == "stdout" else sys.stderr
-        stream.write(data.decode(errors="replace"))
-        stream.flush()
 
     def _code_version(self) -> CodeVersion:
         """Of `code`. An override may know better."""

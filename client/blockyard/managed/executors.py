@@ -208,7 +208,7 @@ class MPIExecutor(BaseExecutor):
             try:
                 return daemon.execute_task()
             finally:
-                self._requests.clear()  # what was asked of this one was asked of the daemon as well
+                self.requests.clear()  # what was asked of this one was asked of the daemon as well
         self._is_bereft = False
         makers, self._leading = self._makers, wide.Leading(where, host)
         channels = makers if self._is_told else (partial(CurveCommunicator, host=host),)

@@ -48,7 +48,7 @@ class Loop:
         """Go on until the state is terminal and the keeper has ended."""
         executor = self._executor
         with selectors.DefaultSelector() as selector:
-            selector.register(executor.woken, selectors.EVENT_READ)
+            selector.register(executor.requests.woken, selectors.EVENT_READ)
             if self._keeper_is_there:
                 selector.register(self._keeper.socket, selectors.EVENT_READ)
             for reader in self._pipes:
@@ -104,7 +104,7 @@ class Loop:
                 del self._channels[descriptor]
             for message in messages:
                 self._heard(message)
-        elif descriptor == self._executor.woken:
+        elif descriptor == self._executor.requests.woken:
             os.read(descriptor, 4096)
             self._asked()
         else:
@@ -127,7 +127,7 @@ class Loop:
 
     def _asked(self) -> None:
         executor, now = self._executor, time.monotonic()
-        for request, why in executor.take_requests():
+        for request, why in executor.requests.take():
             executor.course, effects = course.asked(executor.course, request, now, why)
             self._carry_out(effects)
             if request is Request.CANCEL:
