@@ -16,7 +16,6 @@ and may run again; several run beside each other in threads of their own. What g
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import secrets
@@ -443,16 +442,6 @@ class BaseExecutor(ABC):
         self._said.add(event)
         if self._hooks.has(event):
             self._hooks.run(self, HookEvent(event, contents, rank, number, time.time()))
-
-    def why_not_started(self, fault: str) -> str:
-        """What the keeper could not start, and why as far as can be seen."""
-        program = self._command.argv[0]
-        if os.sep not in program:
-            where = " in the folders of its PATH" if fault == os.strerror(errno.ENOENT) else ""
-        else:
-            is_there = fault == os.strerror(errno.ENOENT) and os.path.exists(os.path.join(self.directory, program))
-            where = " (the program is there; the interpreter that its first line names is not)" if is_there else ""
-        return f"program {program!r}: {fault}{where}; nothing was run"
 
     def has_said(self, event: Event) -> bool:
         """Whether this event has been."""

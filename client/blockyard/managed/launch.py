@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import select
@@ -81,6 +82,7 @@ class Said(msgspec.Struct, frozen=True):
 
     started: int | None = None
     failed: str | None = None
+    """What could not be started, and why."""
     exited: Exit | None = None
     ended: int | None = None
     """All is over; so many processes had outlived the main one."""
@@ -97,6 +99,8 @@ class Keeper:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._has_task = False
         self._tasks = 0
+        self._argv: tuple[str, ...] = ()
+        self._directory = ""
         self._used = [0.0, 0.0, 0, 0]
         """By its tasks, as `this_try.below` was told."""
         self._lacks: frozenset[str] = frozenset()
@@ -126,6 +130,7 @@ class Keeper:
             socket.send_fds(self.socket, [keeper.PLAN], [file.fileno(), *plan.standard, *plan.open])
         self._has_task = True
         self._tasks += 1
+        self._argv, self._directory = plan.argv, plan.directory
         if plan.call is not None and self.modules is not None:
             self._lacks = plan.call.modules - self.modules
 
@@ -147,7 +152,7 @@ class Keeper:
             case keeper.STARTED:
                 return Said(started=number)
             case keeper.FAILED:
-                return Said(failed=os.strerror(number))
+                return Said(failed=_why_not_started(self._argv[0], self._directory, number))
             case keeper.ENDED:
                 self._account(usage)
                 return Said(ended=number, rusage=usage)
@@ -316,6 +321,16 @@ def start(plan: Plan) -> Keeper:
         made.kill()
         raise
     return made
+
+
+def _why_not_started(program: str, directory: str, fault: int) -> str:
+    """In words, as far as can be seen. `fault`: an errno."""
+    if os.sep not in program:
+        where = " in the folders of its PATH" if fault == errno.ENOENT else ""
+    else:
+        is_there = fault == errno.ENOENT and os.path.exists(os.path.join(directory, program))
+        where = " (the program is there; the interpreter that its first line names is not)" if is_there else ""
+    return f"program {program!r}: {os.strerror(fault)}{where}; nothing was run"
 
 
 def _told(plan: Plan) -> bytes:

@@ -153,7 +153,7 @@ class Loop:
                 executor.emit(Signal.TASK_STARTED, executor.parameters)
             self._carry_out(effects)
         elif said.failed is not None:
-            executor.course = course.not_started(executor.course, "NotStarted", executor.why_not_started(said.failed))
+            executor.course = course.not_started(executor.course, "NotStarted", said.failed)
             self._is_finishing = True
             self._keeper_is_there = False  # that was its last word
         elif said.exited is not None:
