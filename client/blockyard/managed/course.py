@@ -162,6 +162,26 @@ def lost(course: Course, message: str) -> Course:
     return _settled(_change(course, verdict=TaskStatus.LOST, reason="KeeperLost", message=message))
 
 
+def failed_after_all(course: Course, reason: str, message: str) -> Course:
+    """A task that had completed has not: nothing of that was told or recorded yet. What ended otherwise stays so."""
+    if course.status is not TaskStatus.COMPLETED:
+        return course
+    return _change(course, status=TaskStatus.FAILED, verdict=TaskStatus.FAILED, reason=reason, message=message)
+
+
+def last_word(status: TaskStatus, *, has_result: bool) -> Signal | None:
+    """The event of an end. `has_result`: the task has said it by its result."""
+    match status:
+        case TaskStatus.COMPLETED if not has_result:
+            return Signal.TASK_DONE
+        case TaskStatus.FAILED:
+            return Signal.TASK_FAILED
+        case TaskStatus.CANCELLED:
+            return Signal.TASK_CANCELLED
+        case _:
+            return None
+
+
 def tick(course: Course, now: float, policy: Policy) -> Step:
     """Time has passed."""
     if course.status.is_terminal or course.status is TaskStatus.PENDING:

@@ -293,7 +293,7 @@ class BaseExecutor(ABC):
             self.finalize_task()
         except Exception as error:
             log.exception("%s: finalize_task failed", self.task)
-            self._fail(type(error).__name__, f"finalize_task: {error}")
+            self.course = course.failed_after_all(self.course, type(error).__name__, f"finalize_task: {error}")
         self._last_word()
         try:
             self.process_results()
@@ -412,12 +412,12 @@ class BaseExecutor(ABC):
             declared += [one for one in self.artefacts if one not in declared]
             self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at)
             if faults:
-                self._fail("OutputMissing", "; ".join(faults))
+                self.course = course.failed_after_all(self.course, "OutputMissing", "; ".join(faults))
         if self.course.exit is not None:
             try:
                 self.run_tasklets("after")
             except BlockyardError as error:
-                self._fail(type(error).__name__, str(error))
+                self.course = course.failed_after_all(self.course, type(error).__name__, str(error))
 
     def process_results(self) -> None:
         """Tell the history of values, figures and files, and hand payload and summary to the sinks. What one raises is
@@ -478,25 +478,10 @@ class BaseExecutor(ABC):
                 if changes.has_summary:
                     self.set_result(summary=changes.summary)
 
-    def _fail(self, reason: str, message: str) -> None:
-        """A task that had completed has not, after all: nothing was told or recorded yet."""
-        if self.course.status is TaskStatus.COMPLETED:
-            self.course = msgspec.structs.replace(
-                self.course, status=TaskStatus.FAILED, verdict=TaskStatus.FAILED, reason=reason, message=message
-            )
-
     def _last_word(self) -> None:
         """The event of its end, if the task has not said it itself."""
         self.set_result(task_status=self.course.status)
-        match self.course.status:
-            case TaskStatus.COMPLETED if not self.has_said(Signal.TASK_RESULT):
-                event: Event | None = Signal.TASK_DONE
-            case TaskStatus.FAILED:
-                event = Signal.TASK_FAILED
-            case TaskStatus.CANCELLED:
-                event = Signal.TASK_CANCELLED
-            case _:
-                event = None
+        event = course.last_word(self.course.status, has_result=self.has_said(Signal.TASK_RESULT))
         if event is not None and not self.has_said(event):
             self.emit(event, {"reason": self.course.reason, "message": self.course.message})
 
