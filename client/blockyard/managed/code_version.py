@@ -32,6 +32,13 @@ def code_version(folder: str) -> CodeVersion:
     return CodeVersion(folder=top, git_sha=sha.strip(), git_diff=diff[:MOST_DIFF], is_clipped=len(diff) > MOST_DIFF)
 
 
+def code_of_program(words: Sequence[str], directory: str, path: str, told: str = "") -> CodeVersion:
+    """Of the repository that `folder_of_program` leads to; empty when it is none."""
+    folder = folder_of_program(words, directory, path, told)
+    found = code_version(folder) if folder else CodeVersion()
+    return found if found.git_sha else CodeVersion()
+
+
 def folder_of_program(words: Sequence[str], directory: str, path: str, told: str = "") -> str:
     """The folder of the first word of a command that names a file or folder in a repository; '' when none does.
 

@@ -16,9 +16,10 @@ import struct
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.managed.frames import Lines, Message, encode
@@ -28,6 +29,9 @@ READ_BYTES: Final = 1 << 18
 WRITE_SECONDS: Final = 2.0
 """How long somebody who does not read may hold up the other side."""
 _CREDENTIALS: Final = struct.Struct("3i")
+
+MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
+"""One, or what makes it."""
 
 
 class ChannelClosed(BlockyardError):

@@ -27,31 +27,20 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from blockyard import this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import (
-    artefacts,
-    course,
-    default_hooks,
-    launch,
-    outputs,
-    recording,
-    result_sinks,
-    supervision,
-    telling,
-)
+from blockyard.managed import artefacts, course, default_hooks, launch, outputs, recording, result_sinks, telling
 from blockyard.managed.capture import Stream, echo
-from blockyard.managed.code_version import code_version, folder_of_module, folder_of_program
-from blockyard.managed.communicators import Communicator, PipeCommunicator
+from blockyard.managed.code_version import code_version
+from blockyard.managed.communicators import Communicator, MakeCommunicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved, with_parts
 from blockyard.managed.frames import Message
 from blockyard.managed.hooks import Hook, HookEvent, Hooks
-from blockyard.managed.parameters import sendable
 from blockyard.managed.records import (
     AnalysisConfig,
     CodeVersion,
@@ -68,14 +57,13 @@ from blockyard.managed.result_sinks import Sink
 from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
 from blockyard.managed.states import TaskStatus
+from blockyard.managed.supervision import Loop
 from blockyard.managed.tasklets import Tasklet, changes_of
 
 log = logging.getLogger("blockyard.managed")
 
 SHIM_FOLDER: Final = str(Path(__file__).parent / "shim")
 _LOG_LINES: Final = 1000
-
-MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -392,7 +380,7 @@ class BaseExecutor(ABC):
 
     def task_loop(self, keeper: launch.Keeper) -> BaseException | None:
         """Supervise it until it has ended and all it said was read. Returns what this process is to be ended by."""
-        loop = supervision.Loop(self, keeper)
+        loop = Loop(self, keeper)
         try:
             loop.run()
         except (Cancelled, KeyboardInterrupt) as interruption:
@@ -489,28 +477,11 @@ class BaseExecutor(ABC):
         """Of `code`. An override may know better."""
         return code_version(self.code) if self.code else CodeVersion()
 
-    def _folder_of_module(self, reference: str) -> str:
-        """Of ``module:name``, as the task finds it; '' when it is to be found by no name."""
-        path = self.environment.variables.get("PYTHONPATH", "")
-        return folder_of_module(reference.partition(":")[0], path.split(os.pathsep)) if reference and path else ""
-
-    def _code_of_program(self, words: Sequence[str]) -> CodeVersion:
-        """Of `code`, or else of what the program's words name, or of the folder that it was told to work in."""
-        if self.code:
-            return code_version(self.code)
-        path = self.environment.variables.get("PATH", os.defpath)
-        folder = folder_of_program(words, self.directory, path, self._directory)
-        found = code_version(folder) if folder else CodeVersion()
-        return found if found.git_sha else CodeVersion()
-
-    def _store_start(self) -> None:
+    def _store_start(self) -> AnalysisConfig:
         begun = recording.begun(self, self._command.argv)
         self._record = msgspec.structs.replace(begun, code=self._code_version())
         self._store(self._record)
-
-    def sent_parameters(self) -> dict[str, Any]:
-        """As a function gets them, by JSON. Raises ConfigError naming one that JSON can't hold."""
-        return {name: sendable(name, value) for name, value in self.parameters.items()}
+        return self._record
 
     def _tell(self, record: AnalysisConfig) -> None:
         telling.tell(record, self.folder, self.streams)
@@ -524,10 +495,8 @@ class BaseExecutor(ABC):
                 self.failures.append(Failure(what="record", where=keep.__qualname__, message=str(error)))
 
     def _finish(self) -> ManagedResult:
-        if self._record is None:
-            self._store_start()
-        assert self._record is not None
-        ended = recording.ended(self, self._record, [*self.failures, *self._hooks.take_failures()])
+        begun = self._record or self._store_start()
+        ended = recording.ended(self, begun, [*self.failures, *self._hooks.take_failures()])
         self._store(ended)
         self.emit(Point.RECORDED, ended)
         found = recording.returned(self, ended, self.folder if self._folder or self.artefacts else "")

@@ -19,11 +19,13 @@ from blockyard.errors import ConfigError
 from blockyard.kept_process import module_path
 from blockyard.managed import handover, launch, parts, wide
 from blockyard.managed.argv import Argument, arguments, word
-from blockyard.managed.code_version import code_version, code_version_once
-from blockyard.managed.communicators import SocketCommunicator
+from blockyard.managed.code_version import code_of_program, code_version, code_version_once, folder_of_module
+from blockyard.managed.communicators import MakeCommunicator, SocketCommunicator
 from blockyard.managed.course import Policy
 from blockyard.managed.curve import CurveCommunicator
-from blockyard.managed.executor import BaseExecutor, Command, MakeCommunicator
+from blockyard.managed.environment import Resolved
+from blockyard.managed.executor import BaseExecutor, Command
+from blockyard.managed.parameters import sendable
 from blockyard.managed.records import CodeVersion, ManagedResult, Output
 from blockyard.managed.shim import blockyard_shim
 from blockyard.managed.states import TaskStatus
@@ -77,13 +79,13 @@ class Executor(BaseExecutor):
         # What was imported once is run as it was then, whatever has become of the files.
         name = handover.reference(self._target)
         importer = launch.who_imported(name.partition(":")[0]) if name else os.getpid()
-        folder = self.code or self._folder_of_module(name)
+        folder = self.code or _folder_as_found(name, self.environment)
         if folder and not self._python and importer:
             return code_version_once(folder, importer)
         return code_version(folder) if folder else CodeVersion()
 
     def submit_cmd(self) -> Command:
-        parameters = self.sent_parameters()
+        parameters = sendable(self.parameters)
         if self._python:
             return Command(tuple(python_command(self._target, parameters, self.make_folder(), self._python)))
         call = handover.call_of(self._target, parameters)
@@ -130,7 +132,7 @@ class BinaryExecutor(BaseExecutor):
         return [*super().declared_outputs(), *_result_of(self.model_now)]
 
     def _code_version(self) -> CodeVersion:
-        return self._code_of_program(self._command.argv)
+        return _code_of(self, self._command.argv)
 
     def submit_cmd(self) -> Command:
         if self.model_now is not None:
@@ -238,15 +240,15 @@ class MPIExecutor(BaseExecutor):
         if self._words:
             words = self._program()
         else:
-            words = python_command(self._target, self.sent_parameters(), self.make_folder(), self._python)
+            words = python_command(self._target, sendable(self.parameters), self.make_folder(), self._python)
         return Command((*launcher, *words))
 
     def _code_version(self) -> CodeVersion:
         if not self._words:
-            folder = self.code or self._folder_of_module(handover.reference(self._target))
+            folder = self.code or _folder_as_found(handover.reference(self._target), self.environment)
             return code_version(folder) if folder else CodeVersion()
         # Not its command's, which begins with the launcher's words; '' when it came to none.
-        return self._code_of_program(self._program() if self._command.argv else ())
+        return _code_of(self, self._program() if self._command.argv else ())
 
     def _program(self) -> list[str]:
         return filled(self._words, self.parameters) if self._fill else list(self._words)
@@ -315,6 +317,19 @@ def _folder_of(target: Target) -> str:
         except TypeError:
             file = None
     return os.path.dirname(os.path.abspath(file)) if file else ""
+
+
+def _folder_as_found(reference: str, environment: Resolved) -> str:
+    """Of ``module:name``, as the task finds it; '' when it is to be found by no name."""
+    path = environment.variables.get("PYTHONPATH", "")
+    return folder_of_module(reference.partition(":")[0], path.split(os.pathsep)) if reference and path else ""
+
+
+def _code_of(executor: BaseExecutor, words: Sequence[str]) -> CodeVersion:
+    """Of `code`, or else of what the program's words name, or of the folder that it was told to work in."""
+    path = executor.environment.variables.get("PATH", os.defpath)
+    told = executor._directory
+    return code_version(executor.code) if executor.code else code_of_program(words, executor.directory, path, told)
 
 
 def _result_of(model: Any) -> tuple[Output, ...]:

@@ -1,4 +1,4 @@
-"""What the value of a parameter may be, and how it is told: to a function in another process, and to the record. Pure.
+"""What values parameters may have, and how they are told: to a function in another process, and to the record. Pure.
 
 Whether a task has such a parameter, and of which type, is for `models` to say; how one becomes a word of a command, for
 `argv`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,8 +16,17 @@ import msgspec
 from blockyard.errors import ConfigError
 
 
-def sendable(name: str, value: Any) -> Any:
-    """A parameter as a function gets it, by JSON. Raises ConfigError naming one that JSON can't hold."""
+def sendable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """As a function gets them, by JSON. Raises ConfigError naming one that JSON can't hold."""
+    return {name: _sendable(name, value) for name, value in parameters.items()}
+
+
+def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """As the record has them; what JSON can't hold is shown in words."""
+    return {name: _plain(value) for name, value in parameters.items()}
+
+
+def _sendable(name: str, value: Any) -> Any:
     try:
         found = msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_as_json)
         json.dumps(found)
@@ -28,8 +38,7 @@ def sendable(name: str, value: Any) -> Any:
     return found
 
 
-def plain(value: Any) -> Any:
-    """A parameter as the record has it, in what JSON can hold; what it can't is shown in words."""
+def _plain(value: Any) -> Any:
     try:
         return msgspec.to_builtins(value, builtin_types=(), enc_hook=_dumped)
     except (TypeError, ValueError):

@@ -38,7 +38,7 @@ def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
         started=time.time(),
         command=list(command),
         directory=executor.directory,
-        parameters={name: plain(value) for name, value in executor.parameters.items()},
+        parameters=plain(executor.parameters),
         parameters_schema=executor.parameters_schema,
         environment=executor.environment.for_record(),
         communicators=[str(one) for one in executor.communicators],
