@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,18 @@ FILE_BYTES: Final = 64 * 1024 * 1024
 
 OnOutput = Callable[[str, bytes], None]
 """Gets the stream's name and bytes as they come."""
+
+
+@contextlib.contextmanager
+def captured(folder: str, on_output: OnOutput | None) -> Iterator[list[Stream]]:
+    """A task's stdout and stderr, until the block ends. `folder`: for their files, '' for none. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for name in ("stdout", "stderr"):
+            stream = Stream(name, Path(folder, name) if folder else None, on_output)
+            stack.callback(stream.close)
+            streams.append(stream)
+        yield streams
 
 
 def echo(name: str, data: bytes) -> None:

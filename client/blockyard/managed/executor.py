@@ -34,7 +34,7 @@ import msgspec
 from blockyard import this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
 from blockyard.managed import artefacts, course, default_hooks, launch, outputs, recording, result_sinks, telling
-from blockyard.managed.capture import Stream, echo
+from blockyard.managed.capture import Stream, captured, echo
 from blockyard.managed.code_version import code_version
 from blockyard.managed.communicators import Communicator, MakeCommunicator, PipeCommunicator
 from blockyard.managed.course import Course, Policy, Request
@@ -304,13 +304,8 @@ class BaseExecutor(ABC):
             self.folder = os.path.join(tempfile.gettempdir(), f"blockyard-managed-{secrets.token_hex(8)}")
             stack.callback(self._remove_folder, self.folder)
         for make in self._makers:
-            communicator = make if isinstance(make, Communicator) else make()
-            self.communicators.append(stack.enter_context(communicator))
-        on_output = echo if self.echo else None
-        for name in ("stdout", "stderr"):
-            stream = Stream(name, Path(self.folder, name) if self._folder else None, on_output)
-            stack.callback(stream.close)
-            self.streams.append(stream)
+            self.communicators.append(stack.enter_context(make if isinstance(make, Communicator) else make()))
+        self.streams = stack.enter_context(captured(self.folder if self._folder else "", echo if self.echo else None))
         self.requests.open()
         stack.callback(self.requests.close)
 
@@ -358,7 +353,6 @@ class BaseExecutor(ABC):
     def submit_task(self, command: Command) -> launch.Keeper:
         """Start it. Raises OSError when there can be no new process, or no such folder to work in."""
         os.stat(os.path.join(self.directory, ""))  # a keeper could only say that something was not found
-        inherited = tuple(number for one in self.communicators for number in one.inherited)
         stdin = os.open(command.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             plan = launch.Plan(
@@ -366,7 +360,7 @@ class BaseExecutor(ABC):
                 env=self.environment.variables,
                 directory=self.directory,
                 standard=(stdin, *(stream.writer for stream in self.streams)),  # type: ignore[arg-type]  # two of them
-                open=inherited,
+                open=tuple(number for one in self.communicators for number in one.inherited),
                 call=command.call,
             )
             self.started_at = time.time()
