@@ -117,6 +117,21 @@ def test_what_never_started_is_failed_with_its_reason() -> None:
     assert (at.status, at.message) == (TaskStatus.FAILED, "no such file")
 
 
+def test_only_what_had_completed_has_failed_after_all() -> None:
+    failed = course.failed_after_all(ended(running(), FINE), "OutputMissing", "no such file")
+    assert (failed.status, failed.reason) == (TaskStatus.FAILED, "OutputMissing")
+    cancelled = ended(course.asked(running(), Request.CANCEL, 11.0)[0], Exit(signal=15))
+    assert course.failed_after_all(cancelled, "OutputMissing", "no such file") == cancelled
+
+
+def test_the_last_word_is_said_unless_a_result_was() -> None:
+    assert course.last_word(TaskStatus.COMPLETED, has_result=False) is Signal.TASK_DONE
+    assert course.last_word(TaskStatus.COMPLETED, has_result=True) is None
+    assert course.last_word(TaskStatus.FAILED, has_result=True) is Signal.TASK_FAILED
+    assert course.last_word(TaskStatus.CANCELLED, has_result=False) is Signal.TASK_CANCELLED
+    assert course.last_word(TaskStatus.TIMEDOUT, has_result=False) is None
+
+
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("heard"), st.sampled_from(Signal), st.sampled_from([None, {"status": "FAILED"}, "text", 7])),
