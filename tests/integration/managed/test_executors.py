@@ -106,7 +106,9 @@ def test_what_no_channel_carries_is_named() -> None:
 @pytest.mark.parametrize("python", ["", sys.executable])
 def test_numbers_that_are_none_come_and_go(python: str) -> None:
     given = {"x": [float("nan"), float("inf")], "y": -float("inf"), "z": np.arange(3), "path": Path("/a b")}
-    found = Executor("tests.integration.managed.jobs:back", python=python, parameters=given).execute_task().check()
+    executor = Executor("tests.integration.managed.jobs:back", python=python, parameters=given)
+    executor.update_environment({"PYTHONPATH": str(ROOT)})
+    found = executor.execute_task().check()
     assert str(found.payload) == "{'x': [nan, inf], 'y': -inf, 'z': [0, 1, 2], 'path': '/a b'}"
     assert msgspec.json.decode(msgspec.json.encode(found.record), type=AnalysisConfig).status == "COMPLETED"
 

@@ -14,6 +14,12 @@ MIB = 1 << 20
 BURNS = "import time\nwhile time.process_time() < 0.2: pass"
 
 
+@pytest.fixture(autouse=True)
+def nothing_below() -> None:
+    """Programs that other tests ran in this process are no try's."""
+    this_try.below.take()
+
+
 def burn(seconds: float) -> None:
     """Use so much CPU."""
     until = time.process_time() + seconds
