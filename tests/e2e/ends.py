@@ -31,9 +31,14 @@ order = pathlib.Path("/tmp/order")
 manager = subprocess.Popen([sys.executable, "-m", "blockyard_worker"])
 while manager.poll() is None and not order.exists():
     time.sleep(0.2)
+time.sleep(5)
 exec(order.read_text() if order.exists() else "sys.exit(manager.returncode)")
 """
-"""A manager below a program of the user's, which does as the file says once there is one."""
+"""A manager below a program of the user's, which does as the file says once there is one.
+
+It lets `kubectl exec`, which wrote that, end well before it: Debian's containerd loses the end of a container that ends
+while an exec in it is being started or reaped, and its pod runs for ever (containerd/containerd#10589).
+"""
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
