@@ -12,12 +12,14 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from blockyard.managed.parameters import plain
 from blockyard.managed.records import AnalysisConfig, Failure, ManagedResult
+from blockyard.private_files import write_private
 
 if TYPE_CHECKING:
     from blockyard.managed.executor import BaseExecutor
@@ -96,7 +98,4 @@ def returned(executor: BaseExecutor, record: AnalysisConfig, folder: str) -> Man
 
 def write(record: AnalysisConfig, folder: str) -> None:
     """Have it in the folder, whole at any time: in the place of the one before. Raises OSError."""
-    draft = os.path.join(folder, f".{RECORD_NAME}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(record))
-    os.replace(draft, os.path.join(folder, RECORD_NAME))
+    write_private(Path(folder, RECORD_NAME), msgspec.json.encode(record))
