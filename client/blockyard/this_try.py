@@ -6,10 +6,13 @@ without either knowing the other. Elsewhere, and in the processes that a task fo
 
 import enum
 import threading
-from typing import Protocol
+from typing import Final, Protocol
 
 from blockyard.wire.monitoring import FromWorker
 from blockyard.wire.records import Lease, Part
+
+BLOCK_BYTES: Final = 512
+"""Of `ru_inblock` and `ru_oublock`, getrusage(2)."""
 
 
 class Way(enum.IntEnum):

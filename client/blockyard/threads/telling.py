@@ -22,7 +22,7 @@ from blockyard.errors import BrokenBlockyard, DeadlineExceeded, DependencyError,
 from blockyard.ids import MAX_SESSION, SessionId
 from blockyard.payload import name_of, type_names
 from blockyard.radios import RadioSender
-from blockyard.this_try import Surroundings, Way
+from blockyard.this_try import BLOCK_BYTES, Surroundings, Way
 from blockyard.threads.queue import ThreadTask
 from blockyard.wire import monitoring as said
 from blockyard.wire.monitoring import MAX_NAME, AnyRecord, TryState, clipped, micros
@@ -42,8 +42,6 @@ _MOST_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _MOST_BULK_BYTES: Final = 64 * 1024 * 1024
 """Of artefacts that the hub has not taken."""
 _END_SECONDS: Final = 20.0
-_BLOCK_BYTES: Final = 512
-"""Of `ru_inblock` and `ru_oublock`, getrusage(2)."""
 
 
 class _Submitted(NamedTuple):
@@ -298,14 +296,13 @@ class Teller(threading.Thread):
         """Tries that have run for long, once each."""
         now = self._now()
         made: list[AnyRecord] = []
-        for number, one in running.items():
-            task = number
+        for task, one in running.items():
             if now - one.began_us < _LOOK_SECONDS * 1e6 or (task, one.epoch) in self._shown:
                 continue
-            if number not in self._firsts:
+            if task not in self._firsts:
                 continue  # its submission is told next time, and this with it
             self._shown.add((task, one.epoch))
-            first, submitted_us = self._firsts[number]
+            first, submitted_us = self._firsts[task]
             since = one.queued_us or submitted_us
             told = said.Try(task, one.epoch, TryState.RUNNING, False, since, one.began_us)  # noqa: FBT003 - a record
             made.append(said.Tries(first, POOL, self._manager(), "", _host(), now, [told]))
@@ -352,7 +349,7 @@ def _used(before: struct_rusage) -> Sequence[int]:
     now = getrusage(RUSAGE_THREAD)
     return (
         micros(now.ru_utime - before.ru_utime), micros(now.ru_stime - before.ru_stime), 0,
-        (now.ru_inblock - before.ru_inblock) * _BLOCK_BYTES, (now.ru_oublock - before.ru_oublock) * _BLOCK_BYTES,
+        (now.ru_inblock - before.ru_inblock) * BLOCK_BYTES, (now.ru_oublock - before.ru_oublock) * BLOCK_BYTES,
         now.ru_nvcsw - before.ru_nvcsw, now.ru_nivcsw - before.ru_nivcsw,
         now.ru_majflt - before.ru_majflt + now.ru_minflt - before.ru_minflt,
     )  # fmt: skip

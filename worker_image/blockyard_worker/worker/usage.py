@@ -17,10 +17,9 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage, struct_rusage
 from typing import Final
 
 from blockyard import this_try
+from blockyard.this_try import BLOCK_BYTES
 from blockyard.wire.monitoring import Use
 
-_BLOCK_BYTES: Final = 512
-"""Of `ru_inblock` and `ru_oublock`, getrusage(2)."""
 _BRIEF_SECONDS: Final = 0.001
 """No try that is shorter has started a process and waited for it."""
 _PEAK, _MINOR_FAULTS, _SLEEPS = 2, 6, 14
@@ -103,7 +102,7 @@ class Usage:
                 Use(
                     task, epoch, began_us, began_us + round(seconds * 1e6),
                     max(int(user * 1e6), 0), max(int(system * 1e6), 0), max(own.ru_maxrss, below[4]) * 1024,
-                    max(read, 0) * _BLOCK_BYTES, max(written, 0) * _BLOCK_BYTES,
+                    max(read, 0) * BLOCK_BYTES, max(written, 0) * BLOCK_BYTES,
                     own.ru_nvcsw - before.ru_nvcsw, own.ru_nivcsw - before.ru_nivcsw,
                     own.ru_majflt - before.ru_majflt + own.ru_minflt - before.ru_minflt,
                 )
