@@ -236,9 +236,11 @@ class BlockLoop:
         if self._ledger.closing:
             return CarryOn()
         verdict = self._rim.judge(self._ledger.status(), self._ledger.history(now), now)
-        until = verdict.until if isinstance(verdict, PauseUntil) else None
-        if isinstance(verdict, PauseUntil) and until != self._paused_until:
-            log.warning("pool %s starts no block for %.3g s: %s", self._label, verdict.until - now, verdict.reason)
+        until = None
+        if isinstance(verdict, PauseUntil):
+            until = verdict.until
+            if until != self._paused_until:
+                log.warning("pool %s starts no block for %.3g s: %s", self._label, until - now, verdict.reason)
         self._paused_until = until
         return verdict
 

@@ -139,8 +139,7 @@ def breaker(history: History, limits: ErrorLimits, now: float) -> Verdict:
         last = streak[-1]
         reason = (
             f"its last {len(streak)} blocks failed. Tasks wait; one block is tried after each pause, of {pause:g} s "
-            f"now, {limits.max_pause:g} s at most. Last was block {last.block}: {last.status.state} "
-            f"({last.status.reason}) {last.status.in_words}"
+            f"now, {limits.max_pause:g} s at most. Last was {_ended(last)} {last.status.in_words}"
         )
         return PauseUntil(until=until, reason=reason)
     return CarryOn(at_most=1)
@@ -153,7 +152,11 @@ def describe(outcomes: tuple[Outcome, ...], what: str) -> str:
     last = outcomes[-1]
     tail = _last_lines(last.status.log_tail.strip())
     end = f"; its log ends with:\n{tail}" if tail else ""
-    return f"{what}; last was block {last.block}: {last.status.state} ({last.status.reason}) {last.status.message}{end}"
+    return f"{what}; last was {_ended(last)} {last.status.message}{end}"
+
+
+def _ended(outcome: Outcome) -> str:
+    return f"block {outcome.block}: {outcome.status.state} ({outcome.status.reason})"
 
 
 def _last_lines(log: str) -> str:
