@@ -99,9 +99,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
         try:
             started.wait(on_look=_progress(call))
         except KeyboardInterrupt:
-            goes_on = (
-                "goes on" if workers is None and not kept.is_needed(call) else "is kept: run it again to go on with it"
-            )
+            goes_on = "is kept: run it again to go on with it" if _is_our_own(call, workers) else "goes on"
             click.echo(f"run {name!r} {goes_on}; 'blockyard cancel --run {name}' ends it", err=True)
             raise
         return _show_end(call, started)
@@ -114,11 +112,16 @@ def _trace(path: Path, scale: float, *, execute: bool) -> Document:
     return Document(kind=RUN_KIND, metadata=Metadata(name=name), spec=spec)
 
 
+def _is_our_own(call: Call, workers: int | None) -> bool:
+    """Whether a run has an interchange of its own, which ends with us."""
+    return workers is not None or kept.is_needed(call)
+
+
 @contextmanager
 def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: bool) -> Iterator[running.Engine]:
     """The profile's interchange if one is running there, else one of our own, whose journal is the run's, with one
     block of so many workers and nodes."""
-    if workers is None and not kept.is_needed(call):
+    if not _is_our_own(call, workers):
         with asking(call) as interchange:
             yield interchange.engine
         return
