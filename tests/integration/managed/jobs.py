@@ -119,12 +119,14 @@ def open_descriptors() -> dict[str, str]:
 def stray() -> int:
     """Leave a daemon behind; its pid."""
     read, write = os.pipe()
-    if os.fork() == 0:
+    between = os.fork()
+    if between == 0:
         os.setsid()
         if os.fork() == 0:
             os.write(write, str(os.getpid()).encode())
             time.sleep(1000)
         os._exit(0)
+    os.waitpid(between, 0)  # it ends by itself, so that it is no stray, and is gone before the task is
     return int(os.read(read, 100))
 
 
