@@ -26,7 +26,7 @@ from blockyard.pool_engine import demand_of, report_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.wire import client as wire
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 from blockyard.wire.records import PROTOCOL_VERSION
 from blockyard.workflow.spec import MOST_LOCAL_STEPS
 from blockyard_operator.core.view import FailedStep, Load, QueueView, RunView
@@ -196,7 +196,7 @@ class Interchange:
             self._asked.discard(name)
             self._starting.discard(name)
             before = self._runs.get(name)
-            if isinstance(answer, control.RunIs):
+            if isinstance(answer, hosted.RunIs):
                 failed = tuple(FailedStep(one.name, one.message) for one in answer.steps)
                 attempt = before.attempt if before is not None else 0
                 self._runs[name] = RunView(at=time.time(), line=answer.line, failures=failed, attempt=attempt)
@@ -207,9 +207,9 @@ class Interchange:
                 )
             self._on_news(News(run=about))
 
-        self._ask(control.Run(name, ["Failed"], _MOST_FAILURES), told, lambda _: self._asked.discard(name))
+        self._ask(hosted.Run(name, ["Failed"], _MOST_FAILURES), told, lambda _: self._asked.discard(name))
 
-    def start_run(self, order: control.StartRun, about: tuple[str, str]) -> None:
+    def start_run(self, order: hosted.StartRun, about: tuple[str, str]) -> None:
         """Have it start a run, or find that it is there."""
 
         self._starting.add(order.run)
@@ -222,7 +222,7 @@ class Interchange:
         self._ask(order, lambda _: self.ask_run(order.run, about), refused)
 
     def retry_run(
-        self, name: str, again: Callable[[control.RunIs], control.StartRun | None], attempt: int, about: tuple[str, str]
+        self, name: str, again: Callable[[hosted.RunIs], hosted.StartRun | None], attempt: int, about: tuple[str, str]
     ) -> None:
         """Have it run again what has not succeeded of a run that has ended. `again`: the order, from how it stands."""
         if name in self._starting:
@@ -241,34 +241,34 @@ class Interchange:
             self._on_news(News(run=about))
 
         def seen(answer: control.Answer) -> None:
-            if not isinstance(answer, control.RunIs) or answer.line.phase not in ENDED:
+            if not isinstance(answer, hosted.RunIs) or answer.line.phase not in ENDED:
                 self.ask_run(name, about)  # another one was faster, or it was forgotten
             elif (order := again(answer)) is not None:
                 self._ask(order, given, refused)
             else:
                 given()
 
-        self._ask(control.Run(name, ["Succeeded"], MOST_LOCAL_STEPS), seen, refused)
+        self._ask(hosted.Run(name, ["Succeeded"], MOST_LOCAL_STEPS), seen, refused)
 
     def hold_run(self, name: str, *, held: bool, running: bool) -> None:
         """Hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""
-        self._ask(control.HoldRun(name, held, running))
+        self._ask(hosted.HoldRun(name, held, running))
 
     def end_run(self, name: str) -> None:
         """Cancel a run; its exit step still runs."""
-        self._ask(control.EndRun(name))
+        self._ask(hosted.EndRun(name))
 
     def sweep_runs(self, is_stray: Callable[[str], bool]) -> None:
         """End and forget runs whose WorkflowRun is gone. One that still winds down is forgotten the next time."""
 
         def compare_runs(answer: control.Answer) -> None:
-            if isinstance(answer, control.RunsAre):
+            if isinstance(answer, hosted.RunsAre):
                 for name in [one.run for one in answer.runs if is_stray(one.run)]:
                     self._runs.pop(name, None)
-                    self._ask(control.EndRun(name, exits=True))
-                    self._ask(control.ForgetRun(name))
+                    self._ask(hosted.EndRun(name, exits=True))
+                    self._ask(hosted.ForgetRun(name))
 
-        self._ask(control.Runs(_MOST_RUNS), compare_runs)
+        self._ask(hosted.Runs(_MOST_RUNS), compare_runs)
 
     def fail_tasks(self, queue: str, reason: str) -> None:
         """End all unfinished tasks of a pool with `PoolFailed` and this reason."""

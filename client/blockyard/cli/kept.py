@@ -16,7 +16,7 @@ from blockyard.pidfile import holder_of
 from blockyard.private_files import write_private
 from blockyard.state_folder import INTERCHANGE_SETTINGS, folder_name, lock_folder, state_home
 from blockyard.suggestion import nearest
-from blockyard.wire import control
+from blockyard.wire import hosted
 
 _STOP_SECONDS = 5.0
 
@@ -70,7 +70,7 @@ def asking_about(call: Call, run: str) -> Iterator[Asking]:
 
 def _knows(interchange: Asking, run: str) -> bool:
     try:
-        interchange.ask(control.Run(run, [], 0), control.RunIs)
+        interchange.ask(hosted.Run(run, [], 0), hosted.RunIs)
     except NotFound:
         return False
     return True

@@ -25,7 +25,7 @@ from blockyard.cli.options import Call
 from blockyard.errors import BrokenBlockyard
 from blockyard.ids import TaskId
 from blockyard.remote import RemoteEngine, RemoteSettings
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 
 if TYPE_CHECKING:
     from blockyard.kube.access import Access, Where
@@ -183,7 +183,7 @@ def steps(call: _Both, run: str, states: tuple[str, ...], limit: int, watch: boo
 
 def _run_of(interchange: Asking, prefix: str, name: str) -> str:
     """The interchange's name of a WorkflowRun, the youngest of its name; any other name as it is."""
-    runs = interchange.ask(control.Runs(_MOST_RUNS), control.RunsAre).runs
+    runs = interchange.ask(hosted.Runs(_MOST_RUNS), hosted.RunsAre).runs
     return next((one.run for one in runs if one.run.rpartition(".")[0] == f"{prefix}{name}"), name)
 
 

@@ -22,7 +22,7 @@ from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
 from blockyard.remote import RemoteEngine
 from blockyard.suggestion import nearest
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 from blockyard.workflow import files, running
 from blockyard.workflow.schema import json_schema
 from blockyard.workflow.spec import RUN_KIND, Document, Metadata
@@ -137,7 +137,7 @@ def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: b
 
 def _forget(engine: running.Engine, name: str) -> None:
     try:
-        engine.ask(control.Run(name, [], 0), control.RunIs)
+        engine.ask(hosted.Run(name, [], 0), hosted.RunIs)
     except BlockyardError:
         return  # there is none
     running.WorkflowRun(engine, name).forget()
@@ -165,7 +165,7 @@ def _progress(call: Call) -> Any:
     """Prints a line when counts change, for people only."""
     last: list[dict[str, int]] = [{}]
 
-    def look(seen: control.RunIs) -> None:
+    def look(seen: hosted.RunIs) -> None:
         if call.settings.output is config.Output.TABLE and seen.line.counts != last[0]:
             last[0] = dict(seen.line.counts)
             click.echo(f"{seen.line.phase}: {_counts(seen.line.counts)}", err=True)
@@ -189,7 +189,7 @@ def runs(call: Call, limit: int) -> None:
     if kept.is_needed(call):
         raise kept.refuse(kept.names())
     with asking(call) as interchange:
-        found = interchange.ask(control.Runs(limit), control.RunsAre).runs
+        found = interchange.ask(hosted.Runs(limit), hosted.RunsAre).runs
     view = views.RunsView(runs=[_run_view(one) for one in found])
     rows = [(one.run, one.phase, show.since(one.started_at), _counts(one.counts)) for one in view.runs]
     show.answer(call.settings.output, view, show.Table(("RUN", "PHASE", "AGE>", "STEPS"), rows, "no runs"))
@@ -225,7 +225,7 @@ def show_steps(
 ) -> None:
     """Answer `steps`; again and again when `watch` is set, until the run's end."""
     while True:
-        seen = interchange.ask(control.Run(run, [one.capitalize() for one in states], limit), control.RunIs)
+        seen = interchange.ask(hosted.Run(run, [one.capitalize() for one in states], limit), hosted.RunIs)
         view = views.StepsView(run=_run_view(seen.line), steps=[_step_view(one) for one in seen.steps])
         if watch and sys.stdout.isatty():
             click.clear()
@@ -250,7 +250,7 @@ def logs(call: Call, run: str, step: str) -> None:
 
 
 def _task_of(interchange: Asking, run: str, step: str) -> TaskId:
-    seen = interchange.ask(control.Run(run, [], 1_000_000), control.RunIs)
+    seen = interchange.ask(hosted.Run(run, [], 1_000_000), hosted.RunIs)
     known = {one.name: TaskId(one.task) for one in seen.steps}
     if step not in known:
         raise NotFound(f"run {run!r} has no step {step!r}{nearest(step, known)}")
@@ -299,7 +299,7 @@ def resume(call: Call, run: str) -> None:
 
 def _hold(call: Call, run: str, *, held: bool, running: bool = False) -> None:
     with kept.asking_about(call, run) as interchange:
-        count = interchange.ask(control.HoldRun(run, held, running), control.Done).count
+        count = interchange.ask(hosted.HoldRun(run, held, running), control.Done).count
     what = "suspended" if held else "goes on"
     show.answer(call.settings.output, views.CountView(count=count), f"run {run!r} {what}")
 
@@ -307,8 +307,8 @@ def _hold(call: Call, run: str, *, held: bool, running: bool = False) -> None:
 def cancel_run(interchange: Asking, run: str) -> int | None:
     """Cancel a workflow run, at last its exit step, too; None when this is none."""
     try:
-        count = interchange.ask(control.EndRun(run), control.Done).count
-        return count or interchange.ask(control.EndRun(run, exits=True), control.Done).count
+        count = interchange.ask(hosted.EndRun(run), control.Done).count
+        return count or interchange.ask(hosted.EndRun(run, exits=True), control.Done).count
     except NotFound:
         return None
 
@@ -317,13 +317,13 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state)) or "none"
 
 
-def _run_view(line: control.RunLine) -> views.RunView:
+def _run_view(line: hosted.RunLine) -> views.RunView:
     return views.RunView(
         run=line.run, phase=line.phase, started_at=line.at, ended_at=line.ended_at, counts=dict(line.counts)
     )
 
 
-def _step_view(line: control.StepLine) -> views.StepView:
+def _step_view(line: hosted.StepLine) -> views.StepView:
     outputs = msgspec.json.decode(line.outputs) if line.outputs else {}
     return views.StepView(
         step=line.name,

@@ -18,7 +18,7 @@ from blockyard.errors import ConfigError
 from blockyard.ids import hosted_session, task_id
 from blockyard.kube.quantities import amount, seconds
 from blockyard.memo_digest import digest
-from blockyard.wire.control import RunIs, StartRun, StepMark
+from blockyard.wire.hosted import RunIs, StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
 from blockyard.workflow.addresses import is_all_own_text

@@ -16,7 +16,7 @@ from blockyard.files.port import schemes
 from blockyard.futures import TaskFuture
 from blockyard.memo_code import content_of_module
 from blockyard.session.questions import answered
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 from blockyard.workflow import building
 from blockyard.workflow.checking.specs import check_spec, merged
 from blockyard.workflow.compiling import compile_again, compile_run
@@ -68,11 +68,11 @@ class WorkflowRun:
         self.name = name
         self._futures: dict[str, TaskFuture[Any]] = {}
 
-    def status(self, *, states: tuple[str, ...] = (), limit: int = 100) -> control.RunIs:
+    def status(self, *, states: tuple[str, ...] = (), limit: int = 100) -> hosted.RunIs:
         """How it stands: counts of all steps, and at most `limit` steps (in these states). Raises BlockyardError."""
-        return self._engine.ask(control.Run(self.name, list(states), limit), control.RunIs, 60.0)
+        return self._engine.ask(hosted.Run(self.name, list(states), limit), hosted.RunIs, 60.0)
 
-    def wait(self, timeout: float | None = None, on_look: Callable[[control.RunIs], None] | None = None) -> str:
+    def wait(self, timeout: float | None = None, on_look: Callable[[hosted.RunIs], None] | None = None) -> str:
         """Wait until it has ended; returns its phase. `on_look` is told how it stands now and then.
 
         Raises TimeoutError, naming what is still open.
@@ -121,19 +121,19 @@ class WorkflowRun:
 
     def suspend(self, *, running: bool = False) -> None:
         """Start nothing more of it; what runs goes on, but with `running` for its programs, which are stopped."""
-        self._engine.ask(control.HoldRun(self.name, held=True, running=running), control.Done)
+        self._engine.ask(hosted.HoldRun(self.name, held=True, running=running), control.Done)
 
     def resume(self) -> None:
         """Go on with it, and with its programs that were stopped."""
-        self._engine.ask(control.HoldRun(self.name, held=False), control.Done)
+        self._engine.ask(hosted.HoldRun(self.name, held=False), control.Done)
 
     def cancel(self, *, exits: bool = False) -> None:
         """End it; its exit step still runs, unless `exits`."""
-        self._engine.ask(control.EndRun(self.name, exits), control.Done)
+        self._engine.ask(hosted.EndRun(self.name, exits), control.Done)
 
     def forget(self) -> None:
         """Free it and its results; its name may be used again. Raises BlockyardError while it goes on."""
-        self._engine.ask(control.ForgetRun(self.name), control.Done)
+        self._engine.ask(hosted.ForgetRun(self.name), control.Done)
 
 
 def next_pause(pause: float, ended: int, left: int, seconds: float) -> float:
@@ -194,7 +194,7 @@ def start(
 
 def _order(
     spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[str, Any] | None, pool: str
-) -> control.StartRun:
+) -> hosted.StartRun:
     found = checked(spec, name, arguments)
     return compile_run(found, name, queue_of=_queues(pool), content_of=content_of_module)
 
@@ -207,7 +207,7 @@ def retry(engine: Engine, spec: Workflow | Mapping[str, Any], name: str, *, pool
     """Run again what has not succeeded of a run that has ended, on the results of what has. Raises BlockyardError."""
     with uncollected():
         found = checked(spec, name, None)
-    seen = engine.ask(control.Run(name, ["Succeeded"], _MOST_STEPS), control.RunIs, 60.0)
+    seen = engine.ask(hosted.Run(name, ["Succeeded"], _MOST_STEPS), hosted.RunIs, 60.0)
     if seen.line.phase in GOES_ON:
         raise ConfigError(f"run {name!r} is {seen.line.phase}; wait for its end, or cancel it")
     with uncollected():

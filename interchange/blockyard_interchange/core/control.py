@@ -8,6 +8,7 @@ import msgspec
 from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
+from blockyard.wire.hosted import RunQuestion
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import (
     caching,
@@ -53,7 +54,7 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
             refuse(state, session, message.number, *done)
         else:
             reply(state, session, message.number, asked.Done(done))
-    elif isinstance(question, hosted.Question):
+    elif isinstance(question, RunQuestion):
         answer = hosted.answer(state, session, question, now)
         if isinstance(answer, keeping.Fault):
             refuse(state, session, message.number, *answer)

@@ -6,7 +6,7 @@ oldest chunk that still matter (see `compaction.rewritten`).
 
 import msgspec
 
-from blockyard.wire.control import StepMark
+from blockyard.wire.hosted import StepMark
 from blockyard.wire.hub import Told
 from blockyard.wire.records import Body, Function, Group, Lease, Outcome, Record
 from blockyard_interchange.core.settings import PoolSettings

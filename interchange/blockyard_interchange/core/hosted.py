@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from blockyard.ids import NUMBER_BITS, SessionId, TaskId, inner_session, task_id
-from blockyard.wire import control as asked
+from blockyard.wire import hosted as asked
+from blockyard.wire.control import Answer, Done, Unknown
 from blockyard.wire.records import Status
 from blockyard_interchange.core import (
     caching,
@@ -27,8 +28,6 @@ from blockyard_interchange.core.entries import RunHosted
 from blockyard_interchange.core.keeping import Fault
 from blockyard_interchange.core.state import Flag, Hosted, Programs, Session, State, TaskState
 
-Question = asked.StartRun | asked.Runs | asked.Run | asked.HoldRun | asked.EndRun | asked.ForgetRun
-
 MOST_NAME: Final = 320
 _LOOK_SECONDS: Final = 60.0
 _HOLD_SECONDS: Final = 1.0
@@ -43,7 +42,7 @@ _OPEN_WORDS: Final = {
 """States of steps that have not ended."""
 
 
-def answer(state: State, session: Session, question: Question, now: float) -> asked.Answer | Fault:
+def answer(state: State, session: Session, question: asked.RunQuestion, now: float) -> Answer | Fault:
     """Carry out an order about a hosted run, or answer a question about some."""
     match question:
         case asked.StartRun():
@@ -54,14 +53,14 @@ def answer(state: State, session: Session, question: Question, now: float) -> as
             return asked.RunsAre([_line(state, one, now) for one in youngest])
     found = state.hosted.get(question.run)
     if found is None or not rights.may_handle(state, session, found):
-        return asked.Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
+        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
     match question:
         case asked.Run():
             return _describe(state, found, question, now)
         case asked.HoldRun():
-            return asked.Done(_hold(state, found, now, held=question.held, running=question.running))
+            return Done(_hold(state, found, now, held=question.held, running=question.running))
         case asked.EndRun():
-            return asked.Done(_end(state, found, now, exits=question.exits))
+            return Done(_end(state, found, now, exits=question.exits))
         case asked.ForgetRun():
             return _forget(state, found, now)
 
@@ -69,13 +68,13 @@ def answer(state: State, session: Session, question: Question, now: float) -> as
 # --- orders
 
 
-def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> asked.Done | Fault:
+def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> Done | Fault:
     found = state.hosted.get(order.run)
     if found is not None and not order.again:
         if not rights.may_handle(state, asker, found) or found.digest != order.digest:
             way = "take another name, or forget it (blockyard run --again)"
             return Fault("run", f"run {order.run!r} exists, made from something else; {way}")
-        return asked.Done(0)
+        return Done(0)
     name = found.session.id if found is not None else lives.session_for(state, order.run)
     order = lives.renumbered(order, name)
     fault = _start_fault(state, asker, order, found, name)
@@ -104,7 +103,7 @@ def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> a
     functions.forget_unused(state, [function.id for function in order.functions])
     _free_former(state, found, former)
     _journal(state, found)
-    return asked.Done(len(made))
+    return Done(len(made))
 
 
 def _start_fault(
@@ -209,22 +208,22 @@ def _end(state: State, found: Hosted, now: float, *, exits: bool) -> int:
     return len(left)
 
 
-def _forget(state: State, found: Hosted, now: float) -> asked.Answer:
+def _forget(state: State, found: Hosted, now: float) -> Answer:
     inner = state.sessions.get(inner_session(found.session.id))
     mine = [task for task in state.tasks.values() if task.order.session is found.session]
     if any(task.outcome is None for task in mine) or (inner is not None and inner.tasks):
-        return asked.Unknown(f"run {found.run!r} goes on; end it first")
+        return Unknown(f"run {found.run!r} goes on; end it first")
     outcomes.settle(state, now)
     for task in mine:
         outcomes.free(state, task)
     if found.session.tasks:  # tasks of other runs need some of its results
-        return asked.Unknown(f"run {found.run!r}: other runs still need {found.session.tasks} of its results")
+        return Unknown(f"run {found.run!r}: other runs still need {found.session.tasks} of its results")
     del state.hosted[found.run]
     if state.notes is not None:
         state.notes.on_session(found.session, ended=now)
     sessions.remove(state, found.session)
     lives.spend(state, found.session.id)
-    return asked.Done(len(mine))
+    return Done(len(mine))
 
 
 def look(state: State, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from blockyard.ids import MAX_NUMBER, NUMBER_BITS, SessionId, hosted_session
-from blockyard.wire.control import StartRun
+from blockyard.wire.hosted import StartRun
 from blockyard_interchange.core.state import State
 
 MOST_SPENT: Final = 100_000

@@ -15,7 +15,8 @@ import msgspec
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
 from blockyard.wire import hub
 from blockyard.wire.client import Credit
-from blockyard.wire.control import BlockReport, Demand, StepMark
+from blockyard.wire.control import BlockReport, Demand
+from blockyard.wire.hosted import StepMark
 from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec, Trigger
 from blockyard_interchange.core.cache import Cache

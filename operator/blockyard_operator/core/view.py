@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from blockyard.blocks.scaling import Demand
-from blockyard.wire.control import RunLine
+from blockyard.wire.hosted import RunLine
 from blockyard.workflow.sources import ConfigMap
 
 

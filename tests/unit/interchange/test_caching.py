@@ -3,7 +3,7 @@
 import itertools
 
 from blockyard.ids import hosted_session
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 from blockyard.wire.client import Cancel, Refused
 from blockyard.wire.records import Blob, Bundle, Group, Status, Trigger
 from blockyard_interchange.core import caching, entries, keeping
@@ -368,15 +368,15 @@ def test_a_step_of_a_held_run_keeps_nobody_waiting_and_is_found_when_it_goes_on(
     client = bench.client()
     name = hosted_session("flow")
     group = Group(a_spec(), 0, [b"x"], memos=[[MEMO]])
-    marks = [control.StepMark("only", name << 32)]
-    client.ask(control.StartRun("flow", b"1", [a_function()], [group], marks), control.Done)
+    marks = [hosted.StepMark("only", name << 32)]
+    client.ask(hosted.StartRun("flow", b"1", [a_function()], [group], marks), control.Done)
     (task,) = ask(client, MEMO)
     assert bench.task(task).waiting == 1
-    client.ask(control.HoldRun("flow", held=True), control.Done)
+    client.ask(hosted.HoldRun("flow", held=True), control.Done)
     assert bench.task(task).waiting == 0
     assert work(bench, bench.manager("m2")) == 1
-    client.ask(control.HoldRun("flow", held=False), control.Done)
-    assert client.ask(control.Run("flow"), control.RunIs).line.phase == "Succeeded"
+    client.ask(hosted.HoldRun("flow", held=False), control.Done)
+    assert client.ask(hosted.Run("flow"), hosted.RunIs).line.phase == "Succeeded"
 
 
 def test_who_may_use_some_pools_sees_and_clears_the_results_of_these_alone() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from blockyard.ids import hosted_session
-from blockyard.wire import control
+from blockyard.wire import control, hosted
 from blockyard.wire.records import Group, Status
 from blockyard_interchange.core import lives
 from tests.unit.interchange.builders import Bench, Client, Manager, a_function, a_spec, done, ended, joined
@@ -21,7 +21,7 @@ def finish(bench: Bench, manager: Manager) -> None:
 
 
 def again(bench: Bench, client: Client, *, at_once: bool) -> None:
-    client.ask(control.ForgetRun(RUN), control.Done)
+    client.ask(hosted.ForgetRun(RUN), control.Done)
     if not at_once:
         bench.turn()
     assert client.ask(CHAIN, control.Done).count == 2
@@ -60,10 +60,10 @@ def test_its_tasks_are_called_as_none_before_and_may_be_run_again() -> None:
     bench = Bench()
     client, manager = bench.client(), bench.manager()
     client.ask(CHAIN, control.Done)
-    before = {one.task for one in client.ask(control.Run(RUN), control.RunIs).steps}
+    before = {one.task for one in client.ask(hosted.Run(RUN), hosted.RunIs).steps}
     finish(bench, manager)
     again(bench, client, at_once=True)
-    steps = client.ask(control.Run(RUN), control.RunIs).steps
+    steps = client.ask(hosted.Run(RUN), hosted.RunIs).steps
     assert before.isdisjoint(one.task for one in steps)
     assert {one.task >> 32 for one in steps} == {hosted_session(f"{RUN}\0001")}
     first, second = manager.assigned()
@@ -71,8 +71,8 @@ def test_its_tasks_are_called_as_none_before_and_may_be_run_again() -> None:
     bench.turn()
     assert phase(client) == "Failed"
     group = Group(a_spec(name="b"), 2, [b"x"], [[steps[0].task]])
-    marks = [control.StepMark("a", steps[0].task, False), control.StepMark("b", number(2))]
-    client.ask(control.StartRun(RUN, b"1", [a_function()], [group], marks, again=True), control.Done)
+    marks = [hosted.StepMark("a", steps[0].task, False), hosted.StepMark("b", number(2))]
+    client.ask(hosted.StartRun(RUN, b"1", [a_function()], [group], marks, again=True), control.Done)
     bench.turn()
     (third,) = manager.assigned()
     assert [need.body for need in third.needs] == [b"first"]

@@ -8,7 +8,7 @@ import pytest
 
 from blockyard.kube.faults import ApiError
 from blockyard.kube.kinds import CONFIG_MAP, RUN
-from blockyard.wire.control import RunLine
+from blockyard.wire.hosted import RunLine
 from blockyard.workflow.sources import ConfigMap, unread
 from blockyard_operator.applier import Applier, Rim
 from blockyard_operator.cache import Cache, Key

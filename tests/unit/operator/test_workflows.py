@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from blockyard.kube.kinds import CRON, RUN
-from blockyard.wire.control import RunLine
+from blockyard.wire.hosted import RunLine
 from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.spec import Concurrency

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockyard.payload import load_call, load_function
-from blockyard.wire.control import StartRun
+from blockyard.wire.hosted import StartRun
 from blockyard.workflow import graph
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_run

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from blockyard.errors import ConfigError
-from blockyard.wire.control import StartRun
+from blockyard.wire.hosted import StartRun
 from blockyard.workflow import files, running
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_run
