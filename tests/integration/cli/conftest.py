@@ -29,7 +29,8 @@ class User:
             **kept,
             "XDG_STATE_HOME": str(home / "s"),
             "XDG_CONFIG_HOME": str(home / "c"),
-            "PYTHONPATH": str(ROOT),  # workers import the functions of the tests from there
+            # workers import the functions of the tests from there
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(":"),
         }
 
     def systems(self) -> Path:
