@@ -28,7 +28,7 @@ MEANINGS: Final = {
     Exit.FOUND_FAULTS: "bad news: a damaged journal, environments that differ, a system that did not come up",
     Exit.USAGE: "wrong usage, or wrong settings",
     Exit.NO_ANSWER: "no interchange answers: it is not running, or does not know this key",
-    Exit.NOT_FOUND: "no such task, block, pool, key or system",
+    Exit.NOT_FOUND: "no such task, run, block, pool, key or system",
     Exit.REFUSED: "refused: in use by another process, or a key that is not fit",
     Exit.NOT_INSTALLED: "an optional part is not installed; the message has the pip line",
     Exit.BUG: "an unexpected error, which is a fault of Blockyard's; BLOCKYARD_DEBUG=1 shows where",

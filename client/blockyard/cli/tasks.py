@@ -85,7 +85,7 @@ def _status_parts(view: views.StatusView) -> list[show.Table | str]:
 @options.pass_call
 def tasks(call: Call, states: tuple[str, ...], pool: str, run: str, limit: int) -> None:
     """List tasks that are not collected yet, oldest first."""
-    with asking(call) as interchange:
+    with kept.asking_about(call, run) if run and not pool else asking(call) as interchange:
         question = control.Tasks([state.upper() for state in states], pool, run, limit)
         found = interchange.ask(question, control.TasksAre)
     view = views.TasksView(total=found.total, tasks=[views.task_of(line) for line in found.tasks])

@@ -66,6 +66,8 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         refuse(state, session, message.number, "key", f"given_up: only a keeper gives pools up, {session.user} is none")
     elif _asks_in_vain(state, question):
         reply(state, session, message.number, _no_pool(state, session, pool))
+    elif isinstance(question, asked.Tasks | asked.CancelMatching) and _is_of_no_run(state, session, question):
+        reply(state, session, message.number, asked.Unknown(rights.unknown_run(state, session, question.run)))
     elif isinstance(question, asked.Watch) and _is_there(state, pool):
         _watch(state, session, message.number, state.pools[pool])
     elif isinstance(question, asked.Output | asked.HoldTask | asked.Follow):
@@ -97,6 +99,10 @@ def _asks_in_vain(state: State, question: object) -> bool:
     """Whether it is about tasks of a pool that never was; those of one that was removed may still be there."""
     of_pool = asked.Tasks | asked.CancelMatching | asked.Cached | asked.ClearCache
     return isinstance(question, of_pool) and question.pool not in ("", *state.pools)
+
+
+def _is_of_no_run(state: State, session: Session, question: asked.Tasks | asked.CancelMatching) -> bool:
+    return bool(question.run) and not rights.may_hear_of(state, session, question.run)
 
 
 def _is_there(state: State, pool: str) -> bool:

@@ -53,7 +53,9 @@ def answer(state: State, session: Session, question: asked.RunQuestion, now: flo
             return asked.RunsAre([_line(state, one, now) for one in youngest])
     found = state.hosted.get(question.run)
     if found is None or not rights.may_handle(state, session, found):
-        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
+        known = [name for name, one in state.hosted.items() if rights.may_handle(state, session, one)]
+        near = rights.near_run(question.run, known)
+        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten{near}")
     match question:
         case asked.Run():
             return _describe(state, found, question, now)

@@ -6,10 +6,18 @@ define pools and let others in besides; what it orders is `keeping`'s.
 """
 
 import difflib
+from collections.abc import Collection
+from itertools import islice
+from typing import Final
 
 from blockyard.ids import TaskId, task_name
+from blockyard.suggestion import nearest
 from blockyard.wire.records import Group
 from blockyard_interchange.core.state import Hosted, Pool, Run, Session, State, Task
+
+_MOST_COMPARED: Final = 1000
+"""Runs whose names are compared with one that there is not."""
+_MOST_NAMED: Final = 10
 
 
 def is_keeper(session: Session) -> bool:
@@ -44,6 +52,29 @@ def visible(state: State, session: Session, tasks: list[Task]) -> list[Task]:
 def pools(state: State, session: Session) -> list[Pool]:
     """The pools that this client may hear of."""
     return [pool for pool in state.pools.values() if may_use(state, session, pool.name)]
+
+
+def may_hear_of(state: State, session: Session, run: str) -> bool:
+    """Whether there is a run of this name for this client: one of its user's, or with a task that it may hear of."""
+    return run in (state.runs if session.user not in state.limits else _runs(state, session))
+
+
+def unknown_run(state: State, session: Session, run: str) -> str:
+    """The sentence for a run that does not exist for this client."""
+    return f"run {run!r}: there is none here{near_run(run, _runs(state, session))}"
+
+
+def near_run(run: str, known: Collection[str]) -> str:
+    """What may have been meant by a run that there is not, among the latest of these."""
+    return nearest(run, islice(known, max(0, len(known) - _MOST_COMPARED), None), _MOST_NAMED)
+
+
+def _runs(state: State, session: Session) -> dict[str, None]:
+    if session.user not in state.limits:
+        return dict.fromkeys(state.runs)
+    own = [one.run.name for one in state.sessions.values() if one.user == session.user]
+    seen = [task.order.session.run.name for task in state.tasks.values() if may_see(state, session, task)]
+    return dict.fromkeys([*own, *seen])
 
 
 def submission_fault(state: State, session: Session, group: Group) -> str:

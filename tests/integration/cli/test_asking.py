@@ -50,7 +50,6 @@ def test_tasks_are_listed_explained_and_cancelled(user: User, client: Client, tm
     assert [task["name"] for task in found["tasks"]] == ["first", "later", "later", "later"]
     assert found["tasks"][0]["task"] == task_name(TaskId(running.task))
     assert user.asks("tasks", "--run", "study", "--limit", "2")["total"] == 4
-    assert user.asks("tasks", "--run", "another")["tasks"] == []
     words = user.types("explain", task_name(TaskId(waiting[-1].task)))
     assert re.search(r"busy|with the manager", words), words
     one = user.asks("task", task_name(TaskId(running.task)))
@@ -66,6 +65,9 @@ def test_tasks_are_listed_explained_and_cancelled(user: User, client: Client, tm
     assert "nothing was cancelled" in user.types("cancel", "1-1", code=4)
     for command in ("tasks", "cancel"):
         assert "pool 'gpu': there is none; there are: default" in user.types(command, "--pool", "gpu", code=4)
+        said = user.types(command, "--run", "studdy", code=4)
+        assert "run 'studdy': there is none here; did you mean 'study'?" in said
+    assert user.asks("cancel", "--run", "study")["count"] == 0, "a run without tasks is one still"
 
 
 def test_a_task_whose_manager_is_gone_says_that_its_output_is_too(user: User, client: Client) -> None:

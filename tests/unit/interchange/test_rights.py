@@ -80,7 +80,6 @@ def test_own_results_and_values_can_be_needed(two: Two) -> None:
 def test_cancelling_elsewhere_does_nothing(two: Two) -> None:
     two.anna.say(wire.Cancel([two.of_b]))
     assert two.anna.ask(control.CancelTasks([two.of_b]), control.Done).count == 0
-    assert two.anna.ask(control.CancelMatching(run="bert's"), control.Done).count == 0
     assert two.anna.ask(control.CancelMatching(), control.Done).count == 1
     assert two.bench.task(two.of_b).outcome is None
     assert not two.bench.task(two.of_b).flags
@@ -102,6 +101,24 @@ def test_a_question_about_another_pool_is_refused_with_the_names_of_its_own(
     assert not two.bench.state.pools["b"].reports
     (manager,) = two.bench.state.pools["b"].managers.values()
     assert not manager.draining
+
+
+@pytest.mark.parametrize("question", [control.Tasks(run="bert'"), control.CancelMatching(run="bert'")])
+def test_a_question_about_a_run_that_is_not_there_is_answered_with_the_nearest_it_may_hear_of(
+    two: Two, question: control.Question
+) -> None:
+    said = {one: one.ask(question, control.Unknown).message for one in (two.anna, two.bert)}
+    assert said[two.bert] == 'run "bert\'": there is none here; did you mean "bert\'s"?'
+    assert said[two.anna] == 'run "bert\'": there is none here; there are: session-1'
+
+
+def test_a_run_that_it_has_no_part_in_is_not_there_for_it(two: Two) -> None:
+    for question in (control.Tasks(run="bert's"), control.CancelMatching(run="bert's")):
+        assert "bert's" in two.anna.ask(question, control.Unknown).message
+    assert two.bench.task(two.of_b).outcome is None
+    mine = two.bench.client(7, user="client:anna", run="empty")
+    assert mine.ask(control.Tasks(run="empty"), control.TasksAre).total == 0
+    assert two.anna.ask(control.CancelMatching(run="empty"), control.Done).count == 0
 
 
 def test_questions_about_everything_tell_of_its_own_pool_only(two: Two) -> None:
