@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 
 from blockyard.blocks.states import JobState
 from blockyard_interchange.commits import CommitFigures
+from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.figures import Figures, PoolFigures
 from blockyard_interchange.core.stages import BOUNDS, Histogram, Stage
-from blockyard_interchange.core.state import Loss
 from blockyard_interchange.settings import address
 
 if TYPE_CHECKING:

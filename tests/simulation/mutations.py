@@ -7,7 +7,7 @@ from typing import Any
 
 from blockyard.wire import codec
 from blockyard_interchange import loop
-from blockyard_interchange.core import caching, entries, managers, outcomes, replay, submit, timers
+from blockyard_interchange.core import caching, entries, managers, outcomes, queueing, replay, submit, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.state import State
 
@@ -45,7 +45,7 @@ def forget_who_may_run_what() -> None:
         honest(state, journal, now)
         state.awaited.clear()
         for task in state.orphans.values():
-            outcomes.requeue(state, task, now)
+            queueing.requeue(state, task, now)
         state.orphans.clear()
 
     replay.replay = mutant

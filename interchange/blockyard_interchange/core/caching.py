@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from blockyard.wire import control
 from blockyard.wire.records import Body, Outcome, Status, blob_names, body_bytes
-from blockyard_interchange.core import outcomes, stored
+from blockyard_interchange.core import ending, queueing, stored
 from blockyard_interchange.core.cache import CachedResult, Key
 from blockyard_interchange.core.entries import ResultCached, ResultsDropped
 from blockyard_interchange.core.state import Flag, State, Task, TaskState
@@ -62,7 +62,7 @@ def on_leader_ended(state: State, task: Task, outcome: Outcome, now: float) -> N
         _finish(state, task, outcome.body, outcome.outputs, now)
     else:
         _unfollow(state, task)
-        outcomes.make_ready(state, task, now)
+        queueing.make_ready(state, task, now)
 
 
 def on_end(state: State, task: Task, outcome: Outcome, now: float) -> None:
@@ -105,7 +105,7 @@ def resign(state: State, task: Task, now: float) -> None:
     for other in followers:
         _unfollow(state, other)
     for other in followers:
-        outcomes.make_ready(state, other, now)
+        queueing.make_ready(state, other, now)
 
 
 def drop_old(state: State, now: float) -> None:
@@ -195,7 +195,7 @@ def claim_replayed(state: State, now: float) -> None:
     for task in sorted(unclaimed.values(), key=lambda one: _can_wait(state, one)):
         key = _key(state, task)
         if _can_wait(state, task) and (key in cache.computing or _find(state, key, now) is not None):
-            outcomes.withdraw(state, task)
+            queueing.withdraw(state, task)
             may_run(state, task, now)
         elif task.state is not TaskState.WAITING or task.id in state.orphans:
             cache.computing.setdefault(key, task)
@@ -230,7 +230,7 @@ def _finish(state: State, task: Task, body: Body, outputs: bytes, now: float) ->
     _share(state, body)
     _forget(state, task)
     task.order.pool.counters.cache_hits += 1
-    outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.DONE, body, outputs=outputs), now)
+    ending.finish(state, task, Outcome(task.id, task.epoch, Status.DONE, body, outputs=outputs), now)
 
 
 def _forget(state: State, task: Task) -> None:
@@ -248,7 +248,7 @@ def _forget(state: State, task: Task) -> None:
 def _unfollow(state: State, task: Task) -> None:
     task.flags &= ~Flag.FOLLOWING
     task.waiting = 0
-    outcomes.release(state, state.cache.following.pop(task.id))
+    ending.release(state, state.cache.following.pop(task.id))
 
 
 def _keep(state: State, key: Key, result: CachedResult) -> None:

@@ -12,8 +12,9 @@ import hashlib
 
 from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Failure, Lease, Outcome, Part, Status
-from blockyard_interchange.core import matching, outcomes, requests
-from blockyard_interchange.core.state import Gang, Loss, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core import ending, matching, outcomes, queueing, requests
+from blockyard_interchange.core.counters import Loss
+from blockyard_interchange.core.state import Gang, Manager, Pool, State, Task, TaskState, has_room, no_room
 
 
 def reserve(state: State, pool: Pool, now: float) -> None:
@@ -99,7 +100,7 @@ def on_part(state: State, manager: Manager, task: Task, outcome: Outcome, now: f
     elif len(gang.outcomes) == len(gang.managers):
         first = gang.outcomes[gang.managers[0].id]
         _dissolve(state, gang, stop=False)
-        outcomes.finish(state, task, first, now)
+        ending.finish(state, task, first, now)
 
 
 def on_manager_lost(state: State, manager: Manager, failure: Failure, now: float, loss: Loss) -> None:
@@ -126,7 +127,7 @@ def on_part_back(state: State, task: Task, now: float) -> None:
     gang = state.gangs.get(task.id)
     if gang is not None:
         _dissolve(state, gang, stop=True)
-        outcomes.requeue(state, task, now)
+        queueing.requeue(state, task, now)
 
 
 def on_drain(state: State, manager: Manager) -> None:

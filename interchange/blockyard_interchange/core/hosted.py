@@ -15,10 +15,11 @@ from blockyard.wire.records import Status
 from blockyard_interchange.core import (
     caching,
     compaction,
+    ending,
     functions,
     holding,
     lives,
-    outcomes,
+    queueing,
     rights,
     sessions,
     submit,
@@ -153,7 +154,7 @@ def _free_former(state: State, found: Hosted, former: Iterable[asked.StepMark]) 
     for name in {mark.task for mark in former} - found.open.keys():
         task = state.tasks.get(TaskId(name))
         if task is not None and task.outcome is not None:
-            outcomes.free(state, task)
+            ending.free(state, task)
 
 
 def _journal(state: State, found: Hosted) -> None:
@@ -192,11 +193,11 @@ def _hold_back(state: State, found: Hosted, now: float, *, held: bool) -> int:
     changed = 0
     for task in [task for task in state.tasks.values() if task.order.session in mine]:
         if held and task.state is TaskState.QUEUED and not task.flags & Flag.GANG:
-            outcomes.withdraw(state, task)
+            queueing.withdraw(state, task)
             caching.resign(state, task, now)
             changed += 1
         elif not held and task.state is TaskState.WAITING and not task.waiting and task.id not in state.orphans:
-            outcomes.make_ready(state, task, now)
+            queueing.make_ready(state, task, now)
             changed += 1
     return changed
 
@@ -215,9 +216,9 @@ def _forget(state: State, found: Hosted, now: float) -> Answer:
     mine = [task for task in state.tasks.values() if task.order.session is found.session]
     if any(task.outcome is None for task in mine) or (inner is not None and inner.tasks):
         return Unknown(f"run {found.run!r} goes on; end it first")
-    outcomes.settle(state, now)
+    ending.settle(state, now)
     for task in mine:
-        outcomes.free(state, task)
+        ending.free(state, task)
     if found.session.tasks:  # tasks of other runs need some of its results
         return Unknown(f"run {found.run!r}: other runs still need {found.session.tasks} of its results")
     del state.hosted[found.run]

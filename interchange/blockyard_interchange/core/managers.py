@@ -7,9 +7,10 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
-from blockyard_interchange.core import gangs, holding, outcomes, output
+from blockyard_interchange.core import gangs, holding, outcomes, output, queueing
+from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
-from blockyard_interchange.core.state import Flag, Loss, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
 
 _STUCK_SECONDS = 0.05
 """A manager that gave nothing back for so long may hold tasks that others could run."""
@@ -95,7 +96,7 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
         if task is not None and manager.leases.get(task.id) is task and task.epoch == lease.epoch:
             held[task.id] = task
         elif task is not None and _is_free(manager, state, task) and lease.epoch > task.epoch:
-            outcomes.withdraw(state, task)
+            queueing.withdraw(state, task)
             state.orphans.pop(task.id, None)
             task.state, task.manager, task.epoch, task.since = TaskState.ASSIGNED, manager, lease.epoch, now
             held[task.id] = task
@@ -134,14 +135,14 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
         if task.flags & Flag.GANG:
             gangs.on_part_back(state, task, now)
             continue
-        outcomes.forget(state, manager, task)
+        queueing.forget(state, manager, task)
         if task.flags & Flag.CANCELLING:
             outcomes.lost(state, task, Failure("cancelled before it started"), now, suspected=False,
                           loss=Loss.UNDELIVERED)  # fmt: skip
         else:
             if not task.order.spec.idempotent:
                 outcomes.count(state, task)  # or it would be taken for lost after a restart
-            outcomes.requeue(state, task, now)
+            queueing.requeue(state, task, now)
     has_room(manager)
     state.hungry[manager.pool.name] = manager.pool
 

@@ -10,7 +10,8 @@ from typing import TypeVar
 from blockyard.wire import control as asked
 from blockyard.wire import manager as wire
 from blockyard_interchange.core.answering import reply
-from blockyard_interchange.core.state import Manager, Poll, State
+from blockyard_interchange.core.asked import Poll
+from blockyard_interchange.core.state import Manager, State
 
 P = TypeVar("P", bound=Poll)
 

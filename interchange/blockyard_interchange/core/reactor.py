@@ -12,6 +12,7 @@ from blockyard_interchange.core import (
     caching,
     compaction,
     control,
+    ending,
     holding,
     managers,
     matching,
@@ -102,7 +103,7 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     swept = timers.on_time(state, now, hears_clients=hears_clients)
     if state.cache.unclaimed and not state.awaited:
         caching.claim_replayed(state, now)
-    outcomes.settle(state, now)
+    ending.settle(state, now)
     if not state.awaited:
         matching.match(state, now)
     control.publish(state, now)

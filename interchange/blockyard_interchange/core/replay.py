@@ -20,19 +20,22 @@ from blockyard.ids import NUMBER_BITS, ManagerId, SessionId, TaskId, outer_sessi
 from blockyard.wire.records import Group, Outcome
 from blockyard_interchange.core import (
     caching,
+    ending,
     entries,
     functions,
     hosted,
+    joins,
     keeping,
     lives,
-    outcomes,
+    queueing,
     sessions,
     stored,
     submit,
 )
+from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
-from blockyard_interchange.core.state import ClientKeys, Counters, Origin, Pool, Run, Session, State, Task, TaskState
+from blockyard_interchange.core.state import ClientKeys, Origin, Pool, Run, Session, State, Task, TaskState
 
 _NO_PARENT = -1
 """In `Submitted.parent`."""
@@ -219,7 +222,7 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
     for name, number in gathered.children.items():
         outer = state.sessions.get(SessionId(name))
         if number and outer is not None:
-            outcomes.children_of(state, outer).next_number = number
+            joins.children_of(state, outer).next_number = number
     for entry, group, tasks in _make(state, gathered, now):
         made.append((group, tasks))
         children.setdefault(entry.parent, []).extend(tasks)
@@ -233,10 +236,10 @@ def _build(state: State, gathered: _Gathered, now: float) -> None:
     for name, tasks in children.items():
         parent = state.tasks.get(TaskId(name))
         if parent is not None and parent.outcome is None:
-            outcomes.join(state, parent, tasks, now)
+            joins.join(state, parent, tasks, now)
         else:
-            outcomes.abandon_children(state, tasks)
-    outcomes.settle(state, now)
+            joins.abandon_children(state, tasks)
+    ending.settle(state, now)
 
 
 def _keep(state: State, gathered: _Gathered, value: entries.Stored) -> None:
@@ -269,7 +272,7 @@ def _session_of(state: State, entry: entries.Submitted) -> Session | None:
     session = state.sessions.get(SessionId(entry.session))
     outer = state.sessions.get(outer_session(SessionId(entry.session)))
     if session is None and outer is not None:
-        return outcomes.children_of(state, outer)
+        return joins.children_of(state, outer)
     return session
 
 
@@ -303,7 +306,7 @@ def _end(state: State, gathered: _Gathered, tasks: list[Task], now: float) -> No
         task.state = TaskState.WAITING
         outcome = gathered.ended.get(task.id)
         if outcome is not None:
-            outcomes.finish(state, task, outcome, now)
+            ending.finish(state, task, outcome, now)
     state.notes = notes
 
 
@@ -333,7 +336,7 @@ def _mark(state: State, gathered: _Gathered) -> None:
     for name, epoch in gathered.given.items():
         task = state.tasks.get(TaskId(name))
         if task is not None and task.state is TaskState.QUEUED and task.epoch < epoch:
-            outcomes.withdraw(state, task)
+            queueing.withdraw(state, task)
             task.epoch = max(task.epoch, epoch - 1)
             state.orphans[TaskId(name)] = task
     _forget_effects(state, gathered)

@@ -3,7 +3,7 @@
 from blockyard.ids import MAX_SESSION, FunctionId, SessionId, TaskId, inner_session
 from blockyard.wire import client as wire
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Outcome, Status
-from blockyard_interchange.core import functions, gangs, managers, outcomes, rights, showing
+from blockyard_interchange.core import ending, functions, gangs, managers, queueing, rights, showing
 from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionGivenUp, SessionOpened
 from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
@@ -176,11 +176,11 @@ def on_collect(state: State, session: Session, message: wire.Collect) -> None:
             continue
         submitter = task.order.session
         if is_owner and (submitter is session or not submitter.has_claims or task.flags & Flag.CLIENT_DONE):
-            outcomes.free(state, task)
+            ending.free(state, task)
         elif is_owner:
             task.flags |= Flag.OWNER_DONE
         elif submitter is session and task.flags & Flag.OWNER_DONE:
-            outcomes.free(state, task)
+            ending.free(state, task)
         elif submitter is session:
             task.flags |= Flag.CLIENT_DONE
 
@@ -192,7 +192,7 @@ def give_up_claims(state: State, session: Session) -> None:
     session.has_claims = False
     for task in [task for task in state.tasks.values() if task.order.session is session]:
         if task.flags & Flag.OWNER_DONE:
-            outcomes.free(state, task)
+            ending.free(state, task)
 
 
 def on_cancel(state: State, session: Session, message: wire.Cancel, now: float) -> None:
@@ -220,7 +220,7 @@ def cancel(state: State, tasks: list[Task], now: float) -> None:
                     cancel(state, [child for child in task.needs if child.outcome is None], now)
                 if task.flags & Flag.GANG:
                     gangs.on_cancel(state, task)
-                outcomes.finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED, failure=_CANCELLED), now)
+                ending.finish(state, task, Outcome(task.id, task.epoch, Status.CANCELLED, failure=_CANCELLED), now)
     managers.stop(state, running)
 
 
@@ -233,8 +233,8 @@ def end(state: State, task: Task, status: Status, failure: Failure, now: float) 
         gangs.on_cancel(state, task)
     elif task.manager is not None:
         managers.stop(state, [task])
-        outcomes.forget(state, task.manager, task)
-    outcomes.finish(state, task, Outcome(task.id, task.epoch, status, failure=failure), now)
+        queueing.forget(state, task.manager, task)
+    ending.finish(state, task, Outcome(task.id, task.epoch, status, failure=failure), now)
 
 
 def fail_pool(state: State, tasks: list[Task], reason: str, now: float) -> None:
@@ -312,11 +312,11 @@ def abandon(state: State, session: Session, now: float) -> None:
     tasks = [task for task in state.tasks.values() if task.order.session.run is run]
     needed = _needed_elsewhere(tasks)
     cancel(state, [task for task in tasks if task.outcome is None and task.id not in needed], now)
-    outcomes.settle(state, now)
+    ending.settle(state, now)
     for task in tasks:
         task.flags |= Flag.ABANDONED
         if task.outcome is not None:
-            outcomes.free(state, task)
+            ending.free(state, task)
 
 
 def _may_return(state: State, session: Session, now: float) -> bool:

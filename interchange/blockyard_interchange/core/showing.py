@@ -14,7 +14,8 @@ from blockyard.wire.client import Reply
 from blockyard.wire.monitoring import VERSION
 from blockyard_interchange.core import polling, rights
 from blockyard_interchange.core.answering import refuse, reply
-from blockyard_interchange.core.state import Session, Show, State
+from blockyard_interchange.core.asked import Show
+from blockyard_interchange.core.state import Session, State
 
 _MOST_OF_SESSION: Final = 64
 _SILENT_SECONDS: Final = 5.0

@@ -13,13 +13,14 @@ from typing import Final
 import msgspec
 
 from blockyard.ids import FunctionId, ManagerId, SessionId, TaskId
-from blockyard.wire import hub
 from blockyard.wire.client import Credit
 from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.hosted import StepMark
 from blockyard.wire.manager import Tally
-from blockyard.wire.records import Body, Function, Lease, Outcome, Printed, Status, TaskSpec, Trigger
+from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec, Trigger
+from blockyard_interchange.core.asked import HoldAsked, OutputAsked, Show
 from blockyard_interchange.core.cache import Cache
+from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.notes import Notes
 from blockyard_interchange.core.queue import FairQueue
@@ -419,114 +420,6 @@ class ClientKeys(msgspec.Struct, frozen=True):
     public_keys: tuple[bytes, ...]
     pools: tuple[str, ...] = ()
     """The only ones that it may use; empty: all."""
-
-
-class Poll(msgspec.Struct):
-    """A client's question, while managers are asked; see `polling`."""
-
-    session: SessionId
-    number: int
-    """Which the client gave it."""
-    waiting: set[ManagerId] = set()
-    """Managers that have not answered."""
-
-
-class OutputAsked(Poll):
-    """What a task printed."""
-
-    tries: list[Printed] = []
-
-
-class HoldAsked(Poll):
-    """To stop a task's programs, or to let them go on; of session 0 when it is for a run."""
-
-    name: str = ""
-    """Of the task, for people."""
-    task: TaskId = TaskId(0)
-    epoch: int = 0
-    held: bool = False
-    run: str = ""
-    count: int = 0
-    why: str = ""
-
-
-class Show(msgspec.Struct, frozen=True):
-    """A client's question about events, while the hub looks for the answer; see `showing`."""
-
-    session: SessionId
-    number: int
-    """Which the client gave it."""
-    message: hub.Show
-
-
-class Loss(enum.StrEnum):
-    """Why a try was lost, as far as that can be said in one word."""
-
-    WORKER = "worker"
-    """Its process died, or its manager said so."""
-    BLOCK = "block"
-    """Its block was reported to have ended."""
-    LEFT = "left"
-    """Its manager left, drained or not."""
-    SILENT = "silent"
-    """Its manager was not heard of for the length of a lease."""
-    RESTART = "restart"
-    """The interchange was restarted, and its manager did not come back."""
-    UNDELIVERED = "undelivered"
-    """It was given back, or never arrived; it did not run."""
-
-
-class Counters(msgspec.Struct):
-    """What happened so far; monotonic, restored from the journal."""
-
-    submitted: int = 0
-    done: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    lost: int = 0
-    late: int = 0
-    """Results refused because their lease had ended."""
-    refused: int = 0
-    duplicates: int = 0
-    """Submissions that were known already."""
-    losses: dict[str, int] = {}
-    """`lost` by `Loss`."""
-    restarts: int = 0
-    """Workers that managers started again. This and the next two are known from heartbeats."""
-    out_of_memory: int = 0
-    """Tries that managers ended, or found ended, for want of memory."""
-    output_dropped_bytes: int = 0
-    """Of what tasks printed."""
-    cache_hits: int = 0
-    """Tasks that ended with the result of another one."""
-    cache_misses: int = 0
-    """Tasks that were looked for there and had to run; counted when they end."""
-    cache_evicted: int = 0
-    """Cached results that were given up, for their age or for want of room."""
-
-    @property
-    def unfinished(self) -> int:
-        """Tasks that were submitted and have not ended."""
-        return self.submitted - self.done - self.failed - self.cancelled
-
-    @property
-    def unentered(self) -> tuple[int, int, int, int, int, int]:
-        """What no other entry of the journal shows, so that it is journaled whenever it changes."""
-        return self.retried, self.lost, self.late, self.cache_hits, self.cache_misses, self.cache_evicted
-
-    def count(self, status: Status) -> None:
-        """A task ended so."""
-        if status is Status.DONE:
-            self.done += 1
-        elif status is Status.CANCELLED or status is Status.SKIPPED:
-            self.cancelled += 1
-        else:
-            self.failed += 1
-
-    refused_peers: int = 0
-    """By their key. This and the next are counted by the shell, which alone sees them."""
-    refused_frames: int = 0
 
 
 class State:

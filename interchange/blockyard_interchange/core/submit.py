@@ -7,7 +7,7 @@ from types import MappingProxyType
 from blockyard.ids import MAX_NUMBER, FunctionId, TaskId, task_id, task_name
 from blockyard.wire import client as wire
 from blockyard.wire.records import MAX_MEMO_BYTES, Group, Need, Outcome, Status, blob_bytes, body_bytes
-from blockyard_interchange.core import caching, outcomes, requests, rights, triggers
+from blockyard_interchange.core import caching, ending, requests, rights, triggers
 from blockyard_interchange.core.entries import SubmissionRefused, Submitted
 from blockyard_interchange.core.state import Flag, Order, Session, State, Task, TaskState
 
@@ -281,7 +281,7 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
     for need in needs:
         other = given.get(need) or tasks.get(need)
         if other is None:
-            outcomes.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
+            ending.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
             return False
         found.append(other)
         if other.outcome is None:
@@ -289,7 +289,7 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
     if len(left) < len(found) and not task.order.is_ruled:
         failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
         if failed:
-            outcomes.follow(state, task, failed[0], now)
+            ending.follow(state, task, failed[0], now)
             return False
     task.needs, task.waiting = tuple(found), len(left)
     for other in found:
@@ -299,7 +299,7 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
             other.dependents = [task]
         else:
             other.dependents.append(task)
-    return outcomes.consider(state, task, now) if task.order.is_ruled else not left
+    return ending.consider(state, task, now) if task.order.is_ruled else not left
 
 
 def claim_key(state: State, task: Task, key: str, now: float) -> bool:
@@ -316,7 +316,7 @@ def claim_key(state: State, task: Task, key: str, now: float) -> bool:
     if task.outcome is not None:
         return False  # replayed
     if holder.outcome is not None:
-        outcomes.finish(state, task, echo(task, holder.outcome), now)
+        ending.finish(state, task, echo(task, holder.outcome), now)
         return False
     task.waiting = 1
     holder.dependents = [*(holder.dependents or ()), task]

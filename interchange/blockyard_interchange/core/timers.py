@@ -4,10 +4,11 @@ import heapq
 
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Status
-from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, sessions
+from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, queueing, sessions
+from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.settings import MISSED_HEARTBEATS
-from blockyard_interchange.core.state import Loss, State, Task, TaskState
+from blockyard_interchange.core.state import State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
 _MANAGER_SECONDS = 5e-5
@@ -39,7 +40,7 @@ def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
         if epoch < 0:
             _deadline(state, task, now)
         elif task.state is TaskState.DELAYED and task.epoch == epoch:
-            outcomes.requeue(state, task, now)
+            queueing.requeue(state, task, now)
     if now < state.next_sweep:
         return False
     state.next_sweep = now + _SWEEP_SECONDS
@@ -130,7 +131,7 @@ def _give_up_waiting(state: State, now: float) -> None:
         for task in orphans.values():
             if task.outcome is None and task.manager is None:
                 failure = Failure("the interchange was restarted and its manager did not come back")
-                outcomes.withdraw(state, task)
+                queueing.withdraw(state, task)
                 outcomes.lost(state, task, failure, now, suspected=True, loss=Loss.RESTART)
     if late:
         state.hungry.update(state.pools)

@@ -9,9 +9,9 @@ from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Status
 from blockyard_interchange.core import compaction, entries
+from blockyard_interchange.core.counters import Counters, Loss
 from blockyard_interchange.core.figures import PoolFigures, figures
 from blockyard_interchange.core.stages import BOUNDS, Histogram, Stage, restored
-from blockyard_interchange.core.state import Counters, Loss
 from tests.unit.interchange.builders import Bench, Manager, a_spec, done, ended
 from tests.unit.interchange.test_replay import WAYS, read_again
 

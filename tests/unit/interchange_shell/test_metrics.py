@@ -13,9 +13,9 @@ import pytest
 from blockyard.errors import ConfigError
 from blockyard_interchange import loop, metrics
 from blockyard_interchange.commits import CommitFigures
+from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.figures import Figures
 from blockyard_interchange.core.stages import Histogram
-from blockyard_interchange.core.state import Counters
 from blockyard_interchange.metrics import MetricsPort
 
 COMMITS = CommitFigures(Histogram(), 0, is_failing=False)
