@@ -1,6 +1,5 @@
 """The hub as a whole: a bus, a thread for each sink, a receiver for each radio. As a process, or within another one."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,6 @@ from blockyard_monitoring.link import InterchangeLink, LinkSettings
 from blockyard_monitoring.sinks import port
 from blockyard_monitoring.sinks.runner import Runner
 from blockyard_monitoring.stream_link import StreamLink
-
-_log = logging.getLogger(__name__)
 
 _END_SECONDS: Final = 20.0
 _STORED: Final = pace.Limits(least=0.05, most=1.0, crowd=16)

@@ -1,6 +1,5 @@
 """What a task printed, as its manager keeps it: asked of the interchange of a system on this machine."""
 
-import logging
 import threading
 from pathlib import Path
 from typing import Final
@@ -9,8 +8,6 @@ from blockyard import config, connect
 from blockyard.errors import BlockyardError
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.wire import control
-
-_log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS: Final = 2.0
 MOST_LETTERS: Final = 20_000

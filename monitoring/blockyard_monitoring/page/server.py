@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hmac
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,6 @@ from blockyard_monitoring.page.live import Live
 from blockyard_monitoring.page.pages import Answer, Pages
 from blockyard_monitoring.page.questions import BadQuestion, NothingThere
 from blockyard_monitoring.page.settings import PageSettings, is_loopback
-
-_log = logging.getLogger(__name__)
 
 _STATIC: Final = Path(__file__).parent / "static"
 _OPEN: Final = ("/static/", "/livez")
