@@ -1,18 +1,15 @@
-"""The engine behind a client of an interchange: packs calls, keeps their futures, and completes them in batches.
+"""The engine behind a client of an interchange: one session with it, from its welcome to the goodbye.
 
-Threads of the user run `submit` and pack in their own time; the link's thread runs `_on_answers`. Between them are the
-link's mailbox and one lock.
+Threads of the user submit (`intake`) and ask; the link's thread runs `_on_answers` and completes futures in batches.
+Between them are the link's mailbox and one lock, that of `Room`.
 """
 
-import functools
-import logging
 import os
 import platform
 import secrets
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import Any, Final, TypeVar
@@ -20,36 +17,22 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors, lifetime
-from blockyard.collecting import uncollected
 from blockyard.futures import Ending, FutureHome, TaskFuture, ended_in_words
 from blockyard.ids import MAX_SESSION, TaskId, task_name
-from blockyard.options import Options
-from blockyard.packing import Needs, Packer
-from blockyard.room import sizes_of
+from blockyard.intake import Intake
+from blockyard.packing import Packer
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.session.endings import refusal_error
-from blockyard.session.link import PutValue, Submission
 from blockyard.session.questions import Questions
-from blockyard.stored import Stored
 from blockyard.unfinished import Unfinished
 from blockyard.wire import client as wire
 from blockyard.wire import control
-from blockyard.wire.records import PROTOCOL_VERSION, Body, Function, Need, TaskSpec, body_bytes
+from blockyard.wire.records import PROTOCOL_VERSION
 
-_log = logging.getLogger(__name__)
-
-Call = tuple[tuple[Any, ...], Mapping[str, Any]]
-
-T = TypeVar("T")
 A = TypeVar("A", bound=control.Answer)
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
-_FIRST_ITEMS: Final = 256
-"""In the first frame of a call. Each next one may hold twice as many: what follows is packed while these run."""
-_ITEMS_A_FRAME: Final = 4096
-"""In any frame."""
-_BYTES_A_FRAME: Final = 64 * 1024 * 1024
 _LINGER: Final = 2.0
 """Seconds that the goodbye may take."""
 _LOOK_SECONDS: Final = 0.5
@@ -100,8 +83,9 @@ class RemoteEngine:
             hold=self.hold,
         )
         self._packer = Packer(PYTHON)
-        self._lock = threading.Lock()
-        self._unfinished = Unfinished(self.session, self._lock, self.home, keep=settings.keep, on_full=settings.on_full)
+        self._unfinished = Unfinished(
+            self.session, threading.Lock(), self.home, keep=settings.keep, on_full=settings.on_full
+        )
         self.room = self._unfinished.room
         self._welcome: wire.Welcome | None = None
         self._arrived = threading.Event()
@@ -113,7 +97,6 @@ class RemoteEngine:
         """Called when all tasks that a shutdown awaits have ended: what it tells still arrives."""
         self._releases = False
         self._disowned = False
-        self._refused: dict[str, BaseException] = {}
         self._broken: Exception | None = None
         hello = wire.Hello(
             PROTOCOL_VERSION, self.session, secrets.token_bytes(16), settings.run, PYTHON, b"", settings.take_over,
@@ -121,6 +104,12 @@ class RemoteEngine:
         )  # fmt: skip
         self._link = Link(settings.link, SessionCore(hello), self._on_answers, self._on_broken)
         self._questions = Questions(self._link.order)
+        intake = Intake(self._packer, self.home, self._unfinished, self._link, self._check_open)
+        self.submit = intake.submit  # no method that passes it on: this is done for each task
+        self.submit_items = intake.submit_items
+        self.submit_calls = intake.submit_calls
+        self.put = intake.put
+        self.refuse = intake.refuse
         self._link.start()
         lifetime.register(self)
 
@@ -160,144 +149,6 @@ class RemoteEngine:
                     f"it knows {', '.join(sorted(known)) or 'none'}"
                 )
             time.sleep(_POOL_SECONDS)
-
-    # ------------------------------------------------------------------ submission, in the callers' threads
-
-    def submit(
-        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> TaskFuture[Any]:
-        """Pack a call and hand it over. Raises what packing raises, `QueueFull`, `BrokenBlockyard`.
-
-        What needs a task that has failed already fails at once, as its own future, like what needs one that will fail.
-        """
-        memos = self._memos(options, fn, [(args, kwargs)]) if options.cache else []
-        try:
-            body, needs = self._packed(lambda: self._packer.call(args, kwargs, self.home))
-        except errors.DependencyError as error:
-            return self._failed(error)
-        spec, function = self._spec(options, fn)
-        size = len(body) if type(body) is bytes else body_bytes(body)
-        with self._lock:
-            self._admit(1, size if type(body) is bytes else 0, size)
-            number, future = self._unfinished.add_one(options.pool, body, size)
-            if needs or options.key or memos:
-                _know([future], memos)
-                self._hand_over(number, spec, function, [body], {0: needs} if needs else {}, options.key, memos)
-            else:
-                self._link.submit(Submission(number, spec, function, [body]))
-        return future
-
-    def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
-        """``fn(item)`` for each item; frames of 256 to 4096 of them, or 64 MiB."""
-        return self._submit_packed(options, fn, items, self._packer.items, spread=False)
-
-    def submit_calls(
-        self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
-    ) -> list[TaskFuture[Any]]:
-        """``fn(*args)`` for each tuple of arguments; frames of 256 to 4096 of them, or 64 MiB."""
-        return self._submit_packed(options, fn, [tuple(call) for call in calls], self._packer.calls, spread=True)
-
-    def _submit_packed(
-        self,
-        options: Options,
-        fn: Callable[..., Any],
-        items: Sequence[Any],
-        pack: Callable[[Sequence[Any], object, int], tuple[list[Body], dict[int, Needs]]],
-        *,
-        spread: bool,
-    ) -> list[TaskFuture[Any]]:
-        if options.key:
-            raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
-        spec, function = self._spec(options, fn)
-        memos: list[list[bytes]] = []
-        if options.cache:
-            memos = self._memos(options, fn, [(tuple(one) if spread else (one,), {}) for one in items])
-        made: list[TaskFuture[Any]] = []
-        home = self.home
-        limit = max(1, min(_ITEMS_A_FRAME, self.room.limits.max_tasks))
-        most = min(limit, _FIRST_ITEMS)
-        start = 0
-        while start < len(items):
-            some = items[start : start + most]
-            most_bytes = min(_BYTES_A_FRAME, self.room.limits.max_disk)
-            try:
-                bodies, needs = self._packed(functools.partial(pack, some, home, most_bytes))
-            except errors.DependencyError:  # of one of them: they are packed by themselves then
-                made += [self.submit(options, fn, one if spread else (one,), {}) for one in some]
-                start += len(some)
-                continue
-            start += len(bodies)
-            most = min(limit, 2 * len(bodies))  # large ones are packed no more often than they are sent
-            memory, disk = sizes_of(bodies)
-            with self._lock:
-                self._admit(len(bodies), memory, disk)
-                with uncollected():  # or all futures of a million were looked through again and again
-                    first, fresh = self._unfinished.add(options.pool, bodies, disk)
-                known = memos[len(made) : len(made) + len(bodies)]
-                _know(fresh, known)
-                self._hand_over(first, spec, function, bodies, needs, "", known)
-            made += fresh
-        return made
-
-    def _failed(self, error: Exception) -> TaskFuture[Any]:
-        with self._lock:
-            self._check_open()
-            _, task = self._unfinished.number()
-        future: TaskFuture[Any] = TaskFuture(self.home, task)
-        self.home.complete([(future, Ending.EXCEPTION, error)])
-        return future
-
-    def _hand_over(
-        self,
-        first: int,
-        spec: TaskSpec,
-        function: Function,
-        bodies: list[Body],
-        needs: Mapping[int, Needs],
-        key: str,
-        memos: list[list[bytes]],
-    ) -> None:
-        given = None
-        if needs:
-            futures = [future for found in needs.values() for future in found]
-            given = lambda: self._given(futures)  # noqa: E731
-        named = {place: [future.task for future in found] for place, found in needs.items()}
-        self._link.submit(Submission(first, spec, function, bodies, named, [key] if key else [], given, memos))
-
-    def _given(self, needed: list[TaskFuture[Any]]) -> list[Need]:
-        """Results that ended after their futures were packed as arguments: by now they may be collected."""
-        given: dict[int, Need] = {}
-        for future in needed:
-            if type(future) is TaskFuture and future.done() and future.task not in given:
-                try:
-                    packed = future.embedded()
-                except errors.DependencyError:
-                    continue  # the interchange has that failure, or says that the task is unknown
-                if packed is not None:
-                    given[future.task] = Need(future.task, self._packer.body(bytes(packed)))
-        return list(given.values())
-
-    def _spec(self, options: Options, fn: Callable[..., Any]) -> tuple[TaskSpec, Function]:
-        if self._refused and options.pool in self._refused:
-            raise self._refused[options.pool].with_traceback(None)
-        return self._packer.spec(options, fn)
-
-    def _memos(self, options: Options, fn: Callable[..., Any], calls: Iterable[Call]) -> list[list[bytes]]:
-        from blockyard.memo import memos_of  # costs nothing to those who do not use it
-
-        return memos_of(options, fn, calls)
-
-    def _admit(self, count: int, memory: int, disk: int) -> None:
-        """Wait for room, under the lock."""
-        self._check_open()
-        self.room.admit(count, memory, disk, self._check_open, may_wait=not self._link.is_own_thread)
-
-    def _packed(self, pack: Callable[[], T]) -> T:
-        """Pack; when there is no room for large bodies, wait for some."""
-        try:
-            return pack()
-        except errors.BlobsFull:
-            return self.room.packed(pack, self._check_open, may_wait=not self._link.is_own_thread)
 
     def _check_open(self) -> None:
         if self._broken is not None:
@@ -381,7 +232,7 @@ class RemoteEngine:
 
     def say(self, at_us: int, name: str, text: str) -> bool:
         """See `saying.Speaker`. No more than 1,000 may be unanswered."""
-        with self._lock:
+        with self.room.lock:
             may = self._welcome is not None and self._welcome.monitoring and self._saying < _MOST_SAYING
             if not may or self._closed or self._broken is not None:
                 return False
@@ -390,7 +241,7 @@ class RemoteEngine:
         return True
 
     def _on_said(self, _: object) -> None:
-        with self._lock:
+        with self.room.lock:
             self._saying -= 1
 
     def tell(self, order: control.Question) -> None:
@@ -407,10 +258,6 @@ class RemoteEngine:
     def tasks(self, pool: str) -> Mapping[TaskId, Future[Any]]:
         """This client's futures of a pool that have not ended."""
         return self._unfinished.of_pool(pool)
-
-    def refuse(self, pool: str, error: BaseException) -> None:
-        """Let every later submission to a pool raise `error`."""
-        self._refused.setdefault(pool, error)
 
     def fail(self, error: Exception) -> None:
         """Give up: every future and every later submission gets this error."""
@@ -457,35 +304,12 @@ class RemoteEngine:
 
     # ------------------------------------------------------------------ the end
 
-    def put(self, value: Any) -> Stored:
-        """A stand-in for a value, which is packed now and sent once. Raises what packing raises, `QueueFull`."""
-        body, size_bytes, content = self._packed(lambda: self._packer.value(value))
-        with self._lock:
-            self._check_open()
-            self.room.admit_value(size_bytes, self._check_open, may_wait=not self._link.is_own_thread)
-            number, task = self._unfinished.number()
-            self.room.take(task, body)
-            self._link.submit(PutValue(number, body))
-        stored = Stored(self.home, task, size_bytes, content.encode())
-        finalizer = weakref.finalize(stored, self._drop, stored.task)
-        finalizer.atexit = False
-        return stored
-
-    def _drop(self, task: int) -> None:
-        def drop(
-            core: SessionCore,
-        ) -> list[bytes]:  # in the link's thread: this one may hold the lock, it is a finalizer
-            self.room.free([task])
-            return core.collect([task])
-
-        self._link.order(drop)
-
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more tasks; cancel or await those there are, and say goodbye when the last one has ended."""
         if self._disowned:
             return
         self._stays = wait and not self._link.is_own_thread
-        with self._lock:
+        with self.room.lock:
             self._closed = True
         self.room.look_again()
         if cancel_futures:
@@ -538,8 +362,7 @@ class RemoteEngine:
             f"this client belongs to process {os.getppid()}, of which process {os.getpid()} is a fork: its connection "
             "cannot be shared; open a new client in the child, or fork before there is one"
         )
-        self._lock = threading.Lock()
-        self.room.after_fork_in_child(self._lock)
+        self.room.after_fork_in_child(threading.Lock())
         self.home.after_fork_in_child()
         self.home.on_wait = self._raise_broken
         self.home.on_cancel = self.home.on_collect = _nothing
@@ -547,12 +370,6 @@ class RemoteEngine:
     def _raise_broken(self, _: object) -> None:
         if self._broken is not None:
             raise errors.anew(self._broken)
-
-
-def _know(futures: list[TaskFuture[Any]], memos: list[list[bytes]]) -> None:
-    """Let futures of cached tasks be arguments of others."""
-    for future, memo in zip(futures, memos, strict=False):
-        future.memo = memo[0]
 
 
 def _just_leave() -> None:
