@@ -55,9 +55,10 @@ def run(call: Call, name: str, file: str, changes: tuple[str, ...], folder: str)
     payload = msgspec.json.encode(found.payload, enc_hook=repr).decode()
     files = [f"{one.name}: {one.path} ({show.bytes_of(one.size_bytes)})" for one in found.outputs]
     sentence = f"{found.result.task_name}: {found.status.name} in {found.seconds:.3f} s; payload {payload}"
-    show.answer(call.settings.output, found, sentence, *files)
-    if found.status.name != "COMPLETED":
-        raise Faulty(f"{found.result.task_name}: {found.status.name} ({found.reason}): {found.message}")
+    why = f"{found.result.task_name}: {found.status.name} ({found.reason}): {found.message}"
+    show.answer(call.settings.output, found, why if found.status.name == "SKIPPED" else sentence, *files)
+    if not found.status.is_well:
+        raise Faulty(why)
 
 
 def _spec_in(file: str) -> "ManagedSpec":

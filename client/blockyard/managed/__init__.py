@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from blockyard.managed.shim.blockyard_shim import Task, reporter
     from blockyard.managed.signals import Point, Signal
     from blockyard.managed.states import TaskStatus
-    from blockyard.managed.tasklets import TaskletChanges
+    from blockyard.managed.tasklets import TaskletChanges, TaskSkipped
 
 __all__ = [
     "BaseExecutor", "Executor", "BinaryExecutor", "MPIExecutor", "Policy", "Argument", "Output", "Secret",
     "Communicator", "PipeCommunicator", "SocketCommunicator", "CurveCommunicator", "Party",
-    "Signal", "Point", "HookEvent", "TaskStatus", "TaskletChanges", "Task", "reporter",
+    "Signal", "Point", "HookEvent", "TaskStatus", "TaskletChanges", "TaskSkipped", "Task", "reporter",
     "TaskResult", "ManagedResult", "AnalysisConfig", "ManagedTaskFailed",
     "HttpLog", "managed_task", "register", "ManagedSpec", "run_managed",
 ]  # fmt: skip
@@ -50,7 +50,7 @@ _HOMES = {
     "shim.blockyard_shim": ("Task", "reporter"),
     "signals": ("Point", "Signal"),
     "states": ("TaskStatus",),
-    "tasklets": ("TaskletChanges",),
+    "tasklets": ("TaskletChanges", "TaskSkipped"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

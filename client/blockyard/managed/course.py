@@ -145,6 +145,15 @@ def not_started(course: Course, reason: str, message: str) -> Course:
     return _settled(_change(course, verdict=course.verdict or TaskStatus.FAILED, reason=reason, message=message))
 
 
+def skipped(course: Course, message: str) -> Course:
+    """It is not to run, says what comes before it."""
+    if course.status is not TaskStatus.PENDING:
+        return not_started(course, "TaskSkipped", f"it runs already: {message}")
+    if course.verdict is None:
+        course = _change(course, verdict=TaskStatus.SKIPPED, reason="TaskSkipped", message=message)
+    return _settled(course)
+
+
 def exited(course: Course, exit_: Exit, now: float, policy: Policy) -> Course:
     """Its main process has ended."""
     return _judged(_change(course, exit=exit_, exited_at=now), policy)

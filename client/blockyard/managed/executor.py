@@ -58,7 +58,7 @@ from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
 from blockyard.managed.states import TaskStatus
 from blockyard.managed.supervision import Loop
-from blockyard.managed.tasklets import Tasklet, changes_of
+from blockyard.managed.tasklets import Tasklet, TaskSkipped, changes_of
 
 log = logging.getLogger("blockyard.managed")
 
@@ -260,6 +260,8 @@ class BaseExecutor(ABC):
                 keeper = self.submit_task(self._command)
                 stack.callback(keeper.close)
                 interruption = self.task_loop(keeper)
+            except TaskSkipped as skip:
+                self.course = course.skipped(self.course, str(skip))
             except BlockyardError as error:
                 self.course = course.not_started(self.course, type(error).__name__, str(error))
             except OSError as error:
@@ -314,7 +316,7 @@ class BaseExecutor(ABC):
             shutil.rmtree(folder, ignore_errors=True)
 
     def pre_task(self) -> None:
-        """Work out the environment and run what comes before. What it raises fails the task."""
+        """Work out the environment and run what comes before. What it raises fails the task; TaskSkipped skips it."""
         self.run_tasklets("before")
         if self.model is not None and self._given is not None:
             from blockyard.managed import models  # pydantic is there, since a model is
@@ -446,7 +448,7 @@ class BaseExecutor(ABC):
 
     def run_tasklets(self, when: WhenTasklet) -> None:
         """Run those of this time; what they change is this execution's. Raises TaskletFailed for one with
-        ``on_error="fail"``."""
+        ``on_error="fail"``, TaskSkipped."""
         for tasklet in self._tasklets:
             if tasklet.when == when:
                 changes = changes_of(tasklet, self.parameters, self.failures)

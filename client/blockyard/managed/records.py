@@ -151,8 +151,8 @@ class ManagedResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.result.summary
 
     def check(self) -> ManagedResult:
-        """Itself, if it completed. Raises ManagedTaskFailed."""
-        if self.status is not TaskStatus.COMPLETED:
+        """Itself, if it completed or was skipped. Raises ManagedTaskFailed."""
+        if not self.status.is_well:
             raise ManagedTaskFailed(describe(self), self.status.name, self.reason, self.exit_code)
         return self
 

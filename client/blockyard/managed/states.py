@@ -19,7 +19,7 @@ class TaskStatus(IntEnum):
     LOST = 7
     """What watched it is gone: how it ended is not known."""
     SKIPPED = 8
-    """It was never started, on purpose."""
+    """It was never started, on purpose: what comes before it raised `TaskSkipped`."""
 
     def __str__(self) -> str:
         return self.name
@@ -28,6 +28,11 @@ class TaskStatus(IntEnum):
     def is_terminal(self) -> bool:
         """Whether nothing comes after it."""
         return not MOVES[self]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it ended as it should: it completed, or was skipped on purpose."""
+        return self in (TaskStatus.COMPLETED, TaskStatus.SKIPPED)
 
 
 _S = TaskStatus

@@ -1,7 +1,8 @@
 """Tasklets: small functions that the executor calls before or after a task, in its own process.
 
 Text arguments may hold ``{{ name }}`` of a parameter; a lone one keeps the parameter's type. One that comes before may
-change the environment and the parameters (it returns `TaskletChanges`), and with ``on_error="fail"`` it fails the task.
+change the environment and the parameters (it returns `TaskletChanges`), have the task skipped (it raises
+`TaskSkipped`), and with ``on_error="fail"`` it fails the task.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ log = logging.getLogger("blockyard.managed")
 
 class TaskletFailed(BlockyardError):
     """A tasklet with ``on_error="fail"`` raised; the message has what."""
+
+
+class TaskSkipped(BlockyardError):
+    """Raised by what comes before a task: it is not to run, and ends as SKIPPED with this message, which says why."""
 
 
 class Tasklet(msgspec.Struct, frozen=True):
@@ -55,11 +60,14 @@ class TaskletChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def changes_of(tasklet: Tasklet, parameters: Mapping[str, Any], failures: list[Failure]) -> TaskletChanges:
-    """Call it. Raises TaskletFailed if it is to fail the task; other failures are added to `failures`."""
+    """Call it. Raises TaskletFailed if it is to fail the task, TaskSkipped if to skip it; other failures are added to
+    `failures`."""
     name = getattr(tasklet.function, "__qualname__", repr(tasklet.function))
     try:
         returned = tasklet.function(*(substitute(one, parameters) for one in tasklet.args))
     except Exception as error:
+        if isinstance(error, TaskSkipped) and tasklet.when == "before":
+            raise
         message = f"tasklet {name} ({tasklet.when}): {type(error).__name__}: {error}"
         if tasklet.on_error == "fail":
             raise TaskletFailed(message) from error

@@ -12,7 +12,7 @@ import pytest
 
 from blockyard.cli import rim
 from blockyard.cli.exits import Exit
-from blockyard.managed import Argument, BinaryExecutor, register
+from blockyard.managed import Argument, BaseExecutor, BinaryExecutor, TaskSkipped, register
 from blockyard.managed.models import BinaryParameters
 from tests.integration.processes import wait_until
 
@@ -55,6 +55,19 @@ def test_a_parameter_may_be_given_by_hand(file: str, capsys: pytest.CaptureFixtu
     assert rim.run(["task", "run", "test-greet", "-c", file, "--set", 'words=["a", "b"]', "--set", "form=%s-%s "]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("a-b test-greet: COMPLETED")
+
+
+def _skip() -> None:
+    raise TaskSkipped("no hits in run 7")
+
+
+def test_a_task_that_is_skipped_is_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    def configure(made: BaseExecutor) -> None:
+        made.add_tasklet(_skip, when="before")
+
+    register("test-skips", BinaryExecutor, command=["false"], configure=configure)
+    assert rim.run(["task", "run", "test-skips"]) == Exit.DONE
+    assert "test-skips: SKIPPED (TaskSkipped): no hits in run 7" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words, code, sentence", [

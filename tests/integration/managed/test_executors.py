@@ -31,12 +31,14 @@ from blockyard.managed import (
     Signal,
     SocketCommunicator,
     TaskletChanges,
+    TaskSkipped,
     TaskStatus,
     register,
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.models import BinaryParameters
+from blockyard.managed.records import OnError
 from tests import repositories
 from tests.integration.managed import jobs
 from tests.machine import ROOT
@@ -267,6 +269,32 @@ def test_tasklets_change_what_runs_and_may_fail_it() -> None:
     failing.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")
     result = failing.execute_task()
     assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
+
+
+@pytest.mark.parametrize("on_error", ["ignore", "fail"])
+def test_a_tasklet_may_have_a_task_skipped(tmp_path: Path, on_error: OnError) -> None:
+    executor = BinaryExecutor("t", ["touch", "it-ran"], directory=str(tmp_path), folder=str(tmp_path))
+    executor.add_tasklet(_skip, when="before", on_error=on_error)
+    executor.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")  # what comes behind it isn't called
+    executor.add_tasklet(lambda: 1 / 0, on_error="fail")
+    found = executor.execute_task()
+    assert (found.status, found.reason, found.message) == (TaskStatus.SKIPPED, "TaskSkipped", "no hits in run 7")
+    assert found.check() is found, "it did as it should"
+    assert not (tmp_path / "it-ran").exists()
+    assert '"status":"SKIPPED"' in (tmp_path / "record.json").read_text()
+    assert found.record.failures == []
+
+
+def test_a_tasklet_that_comes_after_it_skips_nothing() -> None:
+    executor = BinaryExecutor("t", ["true"])
+    executor.add_tasklet(_skip)
+    found = executor.execute_task()
+    assert found.status is TaskStatus.COMPLETED
+    assert [one.message for one in found.record.failures] == ["TaskSkipped: no hits in run 7"]
+
+
+def _skip() -> None:
+    raise TaskSkipped("no hits in run 7")
 
 
 def test_what_a_tasklet_changes_is_of_that_execution_alone() -> None:

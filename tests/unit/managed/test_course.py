@@ -117,6 +117,14 @@ def test_what_never_started_is_failed_with_its_reason() -> None:
     assert (at.status, at.message) == (TaskStatus.FAILED, "no such file")
 
 
+def test_what_is_not_to_run_is_skipped_unless_it_runs_or_was_cancelled() -> None:
+    at = course.skipped(Course(), "nothing new")
+    assert (at.status, at.reason, at.message) == (TaskStatus.SKIPPED, "TaskSkipped", "nothing new")
+    assert course.skipped(running(), "too late").status is TaskStatus.FAILED
+    cancelled = course.asked(Course(), Request.CANCEL, 11.0)[0]
+    assert course.skipped(cancelled, "nothing new").status is TaskStatus.CANCELLED
+
+
 def test_only_what_had_completed_has_failed_after_all() -> None:
     failed = course.failed_after_all(ended(running(), FINE), "OutputMissing", "no such file")
     assert (failed.status, failed.reason) == (TaskStatus.FAILED, "OutputMissing")
