@@ -39,7 +39,7 @@ _TRIGGERS: Final = {
     Rule.ALWAYS: Trigger.ALWAYS,
 }
 _OF_KIND: Final = operator.attrgetter(
-    "function", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
+    "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
 )
 """What of a step decides of which kind it is, besides what it waits for."""
 _OUTPUTS_OF: Final = operator.attrgetter("outputs")
@@ -171,11 +171,12 @@ class _Compiler:
 
         Functions with arguments of their own, as most steps of large workflows are, have all else in common.
         """
-        first, function = steps[0], steps[0].function
-        if function and first.sweep is None and not (self._given[first.name] or any(map(_OUTPUTS_OF, steps))):
+        first, function, source = steps[0], steps[0].function or "", text_of(steps[0])
+        is_call = (function or source) and first.sweep is None and not self._given[first.name]
+        if is_call and not any(map(_OUTPUTS_OF, steps)):
             encoded = _encode_lines([step.arguments for step in steps])
             if is_all_own_text(encoded):
-                shared = Plan(step="", run="", function=function, code=self._code)
+                shared = Plan(step="", run="", function=function, source=source, code=self._code)
                 return runner(shared), [*packed_arguments(encoded.splitlines())]
         return self._runner, [*packed_plans([self._plan(step) for step in steps])]
 

@@ -74,8 +74,9 @@ def runner(shared: Plan | None = None) -> Function:
     """
     from blockyard.workflow.steps import run_step, run_with
 
+    name = "blockyard.workflow.run_step"
     if shared is None:
-        body, name = dump_function(run_step), "blockyard.workflow.run_step"
+        body = dump_function(run_step)
     else:
-        body, name = dump_function(functools.partial(run_with, msgspec.json.encode(shared))), shared.function
+        body, name = dump_function(functools.partial(run_with, msgspec.json.encode(shared))), shared.function or name
     return Function(function_id(body), name, body, "")

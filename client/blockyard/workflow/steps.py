@@ -51,7 +51,7 @@ def run_step(encoded: bytes, *inputs: Any) -> Any:
 def run_with(encoded: bytes, arguments: bytes) -> Any:
     """Run a step that is a function with arguments of its own. `encoded`: the plan that it shares with others."""
     plan, given = _read_again(encoded), _read_arguments(arguments)
-    return with_code(plan.code, lambda: _imported(plan.function)(**given), _import_anew)
+    return with_code(plan.code, lambda: _function(plan)(**given), _import_anew)
 
 
 def run_item(encoded: bytes, item: Any, given: Given = MappingProxyType({})) -> Any:
@@ -108,12 +108,15 @@ def _called(plan: Plan, given: Mapping[str, Any]) -> Any:
 def _with_arguments(plan: Plan, given: Mapping[str, Any], arguments: dict[str, Any]) -> Any:
     """Do what the step says. `arguments`: those that are given, with their files here."""
     if not (plan.binary or plan.task):
-        function = _imported(plan.function) if plan.function else _compiled(plan.source)
-        return function(**arguments)
+        return _function(plan)(**arguments)
     environment = {name: with_arguments(as_text(one), arguments) for name, one in given["environment"].items()}
     if plan.task:
         return programs.run_task(plan, as_paths(arguments), environment)
     return programs.run_program(plan, [with_arguments(as_text(one), arguments) for one in given["binary"]], environment)
+
+
+def _function(plan: Plan) -> Callable[..., Any]:
+    return _imported(plan.function) if plan.function else _compiled(plan.source)
 
 
 @functools.lru_cache(maxsize=256)

@@ -152,6 +152,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"arguments": {"n": {"file": "nowhere://x"}}}, {"arguments": {"n": "${{ steps.s0.result }}"}},
     {"arguments": {"n": "${{ params.n }}"}}, {"timeout": "0s"}, {"timeout": "1s"}, {"retry": {"backoff": "1s"}},
     {"trigger": "AnyFailed"}, {"when": "params.n"}, {"outputs": ["n"]},
+    *({"function": None, "source": one} for one in ("def main(): ...", "def man(): ...", "def", {"inline": "1"})),
+    {"source": "def main(): ..."},
 ]  # fmt: skip
 
 

@@ -100,11 +100,14 @@ def test_steps_are_of_one_group_only_where_all_but_names_needs_and_texts_is_the_
     assert sorted(len(group.bodies) for group in order.groups) == [1, 1, 1, 1, 1, 1, 2]
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("ab"), JSON, max_size=2), min_size=1, max_size=5))
+@pytest.mark.parametrize(
+    "code", [{"function": f"{__name__}:given_back"}, {"source": "def main(**arguments):\n    return arguments\n"}]
+)
+@given(drawn=st.lists(st.dictionaries(st.sampled_from("ab"), JSON, max_size=2), min_size=1, max_size=5))
 def test_functions_with_arguments_of_their_own_share_all_else_and_are_called_with_these(
-    drawn: list[dict[str, Any]],
+    code: dict[str, str], drawn: list[dict[str, Any]]
 ) -> None:
-    steps = [{"name": f"s{n}", "function": f"{__name__}:given_back", "arguments": one} for n, one in enumerate(drawn)]
+    steps = [{"name": f"s{n}", **code, "arguments": one} for n, one in enumerate(drawn)]
     spec, faults = check_spec({"steps": steps})
     assert spec is not None, faults
     order = compile_run(spec, "r")
@@ -113,6 +116,14 @@ def test_functions_with_arguments_of_their_own_share_all_else_and_are_called_wit
     bodies = [body for body in group.bodies if isinstance(body, bytes)]
     called = [load_function(function.body)(*load_call(body)[0]) for body in bodies]
     assert called == [msgspec.json.decode(msgspec.json.encode(one)) for one in drawn]
+
+
+def test_steps_of_each_source_are_a_group_that_brings_it_once() -> None:
+    sources = [f"def main(n):\n    return {number}\n" for number in range(2)]
+    steps = [{"name": f"s{n}", "source": sources[n % 2], "arguments": {"n": n}} for n in range(6)]
+    order = compile_run(msgspec.convert({"steps": steps}, Workflow), "r")
+    assert names(order) == [["s0", "s2", "s4"], ["s1", "s3", "s5"]]
+    assert [msgspec.msgpack.encode(order).count(source.splitlines()[1].encode()) for source in sources] == [1, 1]
 
 
 def test_where_one_step_names_a_file_all_of_its_kind_bring_their_plans() -> None:

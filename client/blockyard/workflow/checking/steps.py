@@ -17,7 +17,7 @@ from blockyard.kube.quantities import seconds
 from blockyard.workflow import graph
 from blockyard.workflow.addresses import Stagers, file_faults, is_all_own
 from blockyard.workflow.checking.conditions import condition_faults
-from blockyard.workflow.checking.kinds import amount_faults, is_import_path, kind_faults
+from blockyard.workflow.checking.kinds import amount_faults, is_import_path, kind_faults, source_fault
 from blockyard.workflow.checking.names import Names
 from blockyard.workflow.checking.needs import cache_faults, need_faults, trigger_faults
 from blockyard.workflow.checking.references import reference_faults
@@ -29,13 +29,13 @@ from blockyard.workflow.spec import Resources, Retry, Rule, Step, Workflow
 _NO_RESOURCES: Final = Resources()
 _NO_RETRY: Final = Retry()
 _SILENT_FIELDS: Final = (
-    "source", "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
+    "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
     "cache_version",
 )  # fmt: skip
 """Of a step, besides those that a plain one has, of which something may be wrong."""
 _SILENT_OF: Final = operator.attrgetter(*_SILENT_FIELDS)
 _SILENT: Final = _SILENT_OF(Step(name="step"))
-_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "timeout", "retry")
+_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "source", "timeout", "retry")
 
 
 class Steps:
@@ -151,8 +151,17 @@ def _is_silent(step: Step) -> bool:
     """Whether it is a function, and nothing is wrong with it, but maybe with its arguments and its needs."""
     return (
         _SILENT_OF(step) == _SILENT
-        and step.function is not None
-        and is_import_path(step.function)
+        and _is_function(step)
         and (step.timeout is None or seconds(step.timeout) > 0)
         and (step.retry.limit > 0 or step.retry == _NO_RETRY)
     )
+
+
+def _is_function(step: Step) -> bool:
+    """Whether it is one by its path, or by its text where that stands in it."""
+    match step.function, step.source:
+        case str() as path, None:
+            return is_import_path(path)
+        case None, str() as text:
+            return not source_fault(text)
+    return False
