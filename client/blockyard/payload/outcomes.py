@@ -22,6 +22,9 @@ MOST_TRACEBACK_CHARACTERS: Final = 64_000
 
 MOST_SUMMARY_CHARACTERS: Final = 300
 
+MOST_OBJECT_BYTES: Final = 16 * 1024 * 1024
+"""A pickled exception beyond this is only told: it travels in a message, and heartbeats must not wait long behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
@@ -51,7 +54,7 @@ def dump_error(error: BaseException) -> ErrorRecord:
     """Pack an exception with its traceback as text; never raises for what the exception is made of."""
     more = error.retry_names if isinstance(error, BlockyardError) else ()
     names = (*type_names(type(error)), *more)
-    shown = _text(error)
+    shown = _shorten(_text(error))
     trace = _shorten("".join(traceback.format_exception(error)))
     packed, reason = _packed_exception(error)
     body = pickle.dumps((packed, names[0], shown, trace, reason), PROTOCOL)
@@ -88,10 +91,19 @@ def _packed_exception(error: BaseException) -> tuple[bytes | None, str]:
         packed = packed_bytes(dump_value(error, "exception"))
     except NotSendable as problem:
         return None, f"its exception object could not be sent: {problem}"
+    except BaseException as problem:  # noqa: BLE001 - the user's reducers, which may raise SystemExit as well
+        return None, f"its exception object could not be sent: pickling it raised {type(problem).__qualname__}"
+    if len(packed) > MOST_OBJECT_BYTES:
+        return None, (
+            f"its exception object has {len(packed)} bytes, at most {MOST_OBJECT_BYTES} are sent: "
+            "raise less, and return or write to a file what is large"
+        )
     try:
         again: Any = load_value(packed)
     except NotLoadable as problem:
         return None, f"its exception object cannot be rebuilt from its pickle: {problem.__cause__ or problem}"
+    except BaseException as problem:  # noqa: BLE001 - user code, too
+        return None, f"its exception object cannot be rebuilt: that raised {type(problem).__qualname__}"
     if type(again).__qualname__ != type(error).__qualname__:
         return None, f"its exception object turns into a {type(again).__name__} when it is pickled"
     return packed, ""
@@ -100,7 +112,7 @@ def _packed_exception(error: BaseException) -> tuple[bytes | None, str]:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as problem:  # noqa: BLE001 - a __str__ of the user that fails must not hide the error itself
+    except BaseException as problem:  # noqa: BLE001 - a __str__ of the user that fails must not hide the error itself
         return f"<its __str__ raised {type(problem).__name__}>"
 
 

@@ -65,6 +65,23 @@ def returns(size_bytes: int) -> bytes:
     return b"a" + bytes(size_bytes - 2) + b"z"
 
 
+def raises_much(size_bytes: int) -> NoReturn:
+    """Say so much about what went wrong."""
+    raise ValueError("x" * size_bytes)
+
+
+class Quits(Exception):
+    """Ends the process that pickles it, as far as that lets it."""
+
+    def __reduce__(self) -> Any:
+        sys.exit(4)
+
+
+def raises_what_quits() -> NoReturn:
+    """Raise an error that no worker can pickle."""
+    raise Quits("told all the same")
+
+
 def doubles(array: Any) -> Any:
     """Return a large array for a large array."""
     assert isinstance(array, np.ndarray)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from blockyard import Client
-from blockyard.errors import DependencyError, NotLoadable, OutOfMemory, TaskLost, TaskTimeout
+from blockyard.errors import DependencyError, NotLoadable, OutOfMemory, RemoteError, TaskLost, TaskTimeout
 from tests.integration.chaos import bad_tasks
 from tests.integration.processes import WITHIN, House, look_at, wait_until
 from tests.integration.questions import engine_of
@@ -129,6 +129,20 @@ def test_a_result_that_does_not_unpickle_says_so_here(client: Client) -> None:
     with pytest.raises(NotLoadable, match="the trap sprang") as caught:
         future.result(WITHIN)
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    "job, arguments, said",
+    [
+        (bad_tasks.raises_much, (50_000_000,), "raise less, and return or write to a file what is large"),
+        (bad_tasks.raises_what_quits, (), "told all the same .*pickling it raised SystemExit"),
+    ],
+)
+def test_an_error_that_cannot_travel_is_told(
+    client: Client, job: Callable[..., None], arguments: tuple[int, ...], said: str
+) -> None:
+    with pytest.raises(RemoteError, match=said):
+        client.submit(job, *arguments).result(WITHIN)
 
 
 def test_a_function_whose_module_the_worker_lacks_names_the_module(

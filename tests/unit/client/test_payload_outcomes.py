@@ -8,7 +8,7 @@ import pytest
 
 from blockyard.errors import DependencyError, NotLoadable, NotSendable, RemoteError, RemoteTraceback
 from blockyard.payload import dump_error, dump_result, dump_value, load_error, load_value, packed_bytes, type_names
-from blockyard.payload.outcomes import MOST_SUMMARY_CHARACTERS, MOST_TRACEBACK_CHARACTERS
+from blockyard.payload.outcomes import MOST_OBJECT_BYTES, MOST_SUMMARY_CHARACTERS, MOST_TRACEBACK_CHARACTERS
 
 
 class Unbuildable(Exception):
@@ -24,6 +24,25 @@ class Turncoat(Exception):
 class Mute(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
+
+
+class Quitter(Exception):
+    """All that it is asked for ends the program."""
+
+    def __init__(self, *, speaks: bool = True, pickles: bool = True) -> None:
+        super().__init__(speaks, pickles)
+        self.speaks = speaks
+        self.pickles = pickles
+
+    def __str__(self) -> str:
+        return "said" if self.speaks else _quit()
+
+    def __reduce__(self) -> Any:
+        return (_quit, ()) if self.pickles else _quit()
+
+
+def _quit() -> Any:
+    raise SystemExit(4)
 
 
 def raised(error: BaseException) -> BaseException:
@@ -105,6 +124,22 @@ def test_an_exception_that_pickles_as_something_else_arrives_as_a_remote_error()
 def test_an_exception_whose_text_fails_is_still_reported() -> None:
     record = dump_error(raised(Mute()))
     assert record.summary == "Mute: <its __str__ raised RuntimeError>"
+
+
+@pytest.mark.parametrize("how", [{"speaks": False}, {"pickles": False}, {"pickles": True}])
+def test_an_exception_whose_methods_end_the_program_is_told_and_ends_nothing(how: dict[str, bool]) -> None:
+    error = arrived(Quitter(**how))
+    assert isinstance(error, RemoteError)
+    assert "SystemExit" in str(error)
+
+
+def test_an_exception_that_is_too_large_is_told_in_few_words() -> None:
+    record = dump_error(raised(ValueError("x" * MOST_OBJECT_BYTES)))
+    assert len(record.body) < 4 * MOST_TRACEBACK_CHARACTERS
+    assert record.type_names[0] == "builtins.ValueError", "retry_on knows it all the same"
+    error = load_error(record.body)
+    assert isinstance(error, RemoteError)
+    assert "raise less, and return or write to a file what is large" in str(error)
 
 
 def test_an_exception_of_an_absent_module_arrives_as_a_remote_error() -> None:
