@@ -23,7 +23,7 @@ MOST_TRACEBACK_CHARACTERS: Final = 64_000
 MOST_SUMMARY_CHARACTERS: Final = 300
 
 MOST_OBJECT_BYTES: Final = 16 * 1024 * 1024
-"""A pickled exception beyond this is only told: it travels in a message, and heartbeats must not wait long behind it."""
+"""A pickled exception beyond this is only told: it travels in a message, behind which heartbeats must not wait long."""
 
 
 @dataclass(frozen=True, slots=True)
