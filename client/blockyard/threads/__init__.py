@@ -10,7 +10,8 @@ threads cannot do otherwise:
 - `cores` (rounded up) is how many of the threads a task occupies; `memory` is not watched; there are no accelerators,
   nodes or ranks; there is one pool, ``default``. Nothing is journaled, so `idempotent` has no meaning.
 
-`queue` decides which task runs next and is pure; `arguments` finds futures; `engine` owns the threads.
+`queue` decides which task runs next and is pure; `core` carries tasks through; `crew` is the threads; `attempt` runs a
+try; `arguments` finds futures; `engine` is what a client holds.
 """
 
 from __future__ import annotations

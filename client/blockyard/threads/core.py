@@ -1,33 +1,31 @@
-"""The threads and what they share: each runs what `queue` says is next, and completes its future.
+"""The life of a task on threads of this process: taken in, run when `queue` says so, and its future completed.
 
-Two locks, neither held while user code runs: this module's own, for the queue, and that of the futures' home, which may
-be taken inside it but never the other way round.
+Two locks, neither held while user code runs: the core's own, for queue, crew and cache, and that of the futures' home,
+which may be taken inside it but never the other way round.
 """
 
 from __future__ import annotations
 
-import atexit
 import functools
 import itertools
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from blockyard import this_try
 from blockyard.errors import BlockyardError, BrokenBlockyard, DependencyError, anew
-from blockyard.files.file import File, made
 from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
 from blockyard.ids import SessionId, TaskId, task_id, task_name
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names
 from blockyard.this_try import Surroundings
-from blockyard.threads.arguments import find, find_futures, with_values
+from blockyard.threads.arguments import find_futures
+from blockyard.threads.attempt import CallArguments, Work, attempt
 from blockyard.threads.cache import ThreadCache
+from blockyard.threads.crew import Crew
 from blockyard.threads.queue import Stage, TaskQueue, ThreadTask, check_request, may_retry, slots_of, too_late
 from blockyard.wire.records import TaskSpec
 
@@ -35,23 +33,6 @@ _NO_PROGRAM = (
     "its thread runs no managed task, and a Python function cannot be stopped here: run its program by run_managed, in "
     "the thread of the task itself"
 )
-
-CallArguments = tuple[tuple[Any, ...], Mapping[str, Any]]
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """What a task runs, and whose future tells how it ended."""
-
-    future: TaskFuture[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    has_futures: bool
-    memo: bytes = b""
-    """What its result is cached by; nothing for most."""
-    thread: int = 0
-    """Identity of the one that runs it, or ran it last."""
 
 
 class Observer(Protocol):
@@ -94,17 +75,12 @@ class Core:
         self._stopping = False
         self._broken: BrokenBlockyard | None = None
         self._failing: deque[tuple[ThreadTask, DependencyError]] = deque()
-        self._make_threads_anew()
-        _cores.add(self)
+        self._make_anew()
 
-    def _make_threads_anew(self) -> None:
+    def _make_anew(self) -> None:
+        """What threads hold or wait for."""
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._timers_changed = threading.Condition(self._lock)
-        self._threads: list[threading.Thread] = []
-        self._timekeeper: threading.Thread | None = None
-        self._idle = 0
-        """Threads that wait and have not been woken."""
+        self._crew = Crew(self._lock, self._queue, self._name, self._work, self._keep_time)
         self._draining = threading.Lock()
 
     # ---------------------------------------------------------------------------------------------------- taking in
@@ -159,7 +135,7 @@ class Core:
                 task.unmet += kept is not None or leader is not None
             self._queue.add(task)
             try:
-                self._wake_one()
+                self._crew.wake_one()
             except RuntimeError:  # no thread could be started, and there is none
                 self._queue.end(task)
                 self._cache.ended(memo, future)
@@ -177,42 +153,19 @@ class Core:
             leader.add_done_callback(functools.partial(self._on_leader, task))
         return future
 
-    # The following three are called under the lock.
-
-    def _wake_one(self) -> None:
-        """Let one more thread look at the queue, and the timekeeper at its timers."""
-        if self._idle:
-            self._idle -= 1
-            self._changed.notify()
-        elif len(self._threads) < self._queue.threads:
-            self._start_thread(functools.partial(_run_thread, self), f"{self._name}-{len(self._threads)}")
-        if self._queue.next_due() is not None:
-            if self._timekeeper is None:
-                self._timekeeper = threading.Thread(target=self._keep_time, name=f"{self._name}-time", daemon=True)
-                self._timekeeper.start()
-            self._timers_changed.notify()
-
-    def _wake_all(self) -> None:
-        self._idle = 0
-        self._changed.notify_all()
-        self._timers_changed.notify_all()
-
-    def _start_thread(self, target: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # the system has no more threads, or the interpreter is ending
-            if not self._threads:
-                raise
-            return  # the others do the work
-        self._threads.append(thread)
-
-    def _is_over(self) -> bool:
-        return self._broken is not None or (self._stopping and not self._queue.unfinished)
-
     # --------------------------------------------------------------------------------------------- what a thread does
 
-    def prepare(self) -> bool:
+    def _work(self) -> None:
+        if not self._prepared():
+            return
+        while True:
+            task = self._next_task()
+            if task is None:
+                return
+            self._run(task)
+            del task  # an idle thread keeps nothing of its last task alive
+
+    def _prepared(self) -> bool:
         """Run the initializer in this thread; return whether it may run tasks."""
         if self._prepare is None:
             return True
@@ -223,7 +176,7 @@ class Core:
             return False
         return True
 
-    def next_task(self) -> ThreadTask | None:
+    def _next_task(self) -> ThreadTask | None:
         """Return the next task when there is one; `None` when this thread is to end."""
         with self._lock:
             while True:
@@ -231,17 +184,16 @@ class Core:
                 if task is not None:
                     task.call.thread = threading.get_ident()
                     if task.spec.timeout:
-                        self._wake_one()  # there is a new timer
+                        self._crew.wake_one()  # there is a new timer
                     if self.observer is not None:
                         self.observer.began(task)
                     return task
                 if self._is_over():
-                    self._wake_all()
+                    self._crew.wake_all()
                     return None
-                self._idle += 1
-                self._changed.wait()
+                self._crew.wait()
 
-    def run(self, task: ThreadTask) -> None:
+    def _run(self, task: ThreadTask) -> None:
         """Run one try of a task in this thread."""
         work: Work = task.call
         if not work.future.set_running_or_notify_cancel():
@@ -249,7 +201,7 @@ class Core:
             return
         if self.observer is not None:
             this_try.of_threads[work.thread] = self.observer.surroundings(task)
-        ending, body = _attempt(work.function, work.args, work.kwargs, has_futures=work.has_futures)
+        ending, body = attempt(work.function, work.args, work.kwargs, has_futures=work.has_futures)
         this_try.of_threads.pop(work.thread, None)
         if ending is Ending.VALUE and isinstance(body, Join):
             self._join_calls(task, body)
@@ -270,7 +222,7 @@ class Core:
             self._leave(task, error)
             # The thread that has freed itself looks for work next; others are wanted for several slots, or to end too.
             if self._queue.free > 1 or self._is_over():
-                self._wake_all()
+                self._crew.wake_all()
 
     def _leave(self, task: ThreadTask, error: BaseException | None) -> None:
         """Take out a task that has ended, under the lock; the first end counts."""
@@ -292,7 +244,7 @@ class Core:
             self._queue.retry(task, self._clock())
             if self.observer is not None:
                 self.observer.tried(task, error)
-            self._wake_one()
+            self._crew.wake_one()
         return True
 
     def _join_calls(self, task: ThreadTask, join: Join) -> None:
@@ -332,7 +284,7 @@ class Core:
             self._queue.met(task)
             if self.observer is not None and task.stage is Stage.READY:
                 self.observer.queued(task)
-            self._wake_one()
+            self._crew.wake_one()
 
     def _on_leader(self, task: ThreadTask, leader: Future[Any]) -> None:
         """The one that computes the same has ended: take its result, or follow the next one, or be that one."""
@@ -346,7 +298,7 @@ class Core:
             following = self._cache.leader(task.call.memo, task.call.future)
             if following is None:
                 self._queue.met(task)
-                self._wake_one()
+                self._crew.wake_one()
         if following is not None:
             following.add_done_callback(functools.partial(self._on_leader, task))
 
@@ -363,6 +315,9 @@ class Core:
 
     # -------------------------------------------------------------------------------------- time, cancelling, the end
 
+    def _is_over(self) -> bool:
+        return self._broken is not None or (self._stopping and not self._queue.unfinished)
+
     def _keep_time(self) -> None:
         while True:
             with self._lock:
@@ -371,13 +326,12 @@ class Core:
                 for task, error in expired:
                     self._leave(task, error)
                 if self._queue.has_ready():
-                    self._idle = 0
-                    self._changed.notify_all()
+                    self._crew.wake_workers()
                 if not expired:
                     if self._is_over():
                         return
                     due_at = self._queue.next_due()
-                    self._timers_changed.wait(None if due_at is None else max(0.0, due_at - now))
+                    self._crew.wait_for_timers(None if due_at is None else max(0.0, due_at - now))
             self.home.complete((task.call.future, Ending.EXCEPTION, error) for task, error in expired)
 
     def _on_cancel(self, future: TaskFuture[Any]) -> None:
@@ -386,25 +340,14 @@ class Core:
             if task is not None:
                 self._leave(task, CancelledError())
                 if self._is_over():
-                    self._wake_all()
+                    self._crew.wake_all()
 
     def _explain(self, future: TaskFuture[Any]) -> str:
-        name = task_name(TaskId(future.task))
         with self._lock:
             task = self._queue.unfinished.get(future.task)
-            free, threads = self._queue.free, self._queue.threads
-        if task is None:
-            return f"task {name} {ended_in_words(future)}"
-        sentence = f"task {name} is {task.stage.value}"
-        match task.stage:
-            case Stage.WAITING:
-                return f"{sentence}: {task.unmet} of the futures in its arguments have not ended"
-            case Stage.READY:
-                return f"{sentence}: it needs {task.slots}, {free} of {threads} are free"
-            case Stage.RUNNING | Stage.DELAYED:
-                return f"{sentence}: try {task.tries} of at most {task.spec.retries + 1}"
-            case _:
-                return sentence
+            if task is not None:
+                return self._queue.explain(task)
+        return f"task {task_name(TaskId(future.task))} {ended_in_words(future)}"
 
     def _hold(self, future: TaskFuture[Any], held: bool) -> None:  # noqa: FBT001 - a hook
         """Stop the programs of managed tasks that a task runs in its thread. Raises BlockyardError with the reason."""
@@ -423,17 +366,13 @@ class Core:
         with self._lock:
             self._stopping = True
             waiting = [task for task in self._queue.unfinished.values() if cancel]
-            self._wake_all()
+            self._crew.wake_all()
         for task in waiting:
             task.call.future.cancel()
 
     def join(self) -> None:
         """Wait until the threads have ended; a thread of this engine does not wait for itself."""
-        with self._lock:
-            threads = [*self._threads, *([self._timekeeper] if self._timekeeper is not None else [])]
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join()
+        self._crew.join()
 
     def _break(self, message: str, cause: BaseException | None) -> None:
         """Fail everything that has not ended, and every later submit."""
@@ -444,74 +383,15 @@ class Core:
             tasks = list(self._queue.unfinished.values())
             for task in tasks:
                 self._leave(task, broken)
-            self._wake_all()
+            self._crew.wake_all()
         self.home.complete((task.call.future, Ending.EXCEPTION, broken) for task in tasks)
 
     def after_fork_in_child(self) -> None:
         """The threads are not here: whoever waits in this process must not wait for ever."""
-        self._make_threads_anew()
+        self._make_anew()
         this_try.leave()
         self.observer = None  # its hub is the parent's
         self.home.after_fork_in_child()
         self._break(
             f"process {os.getpid()} was forked: a client on threads works only in the process that made it", None
         )
-
-
-def _attempt(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, has_futures: bool
-) -> tuple[Ending, Any]:
-    # A frame of its own, which no future refers to: an exception refers to the frames it went through.
-    try:
-        if has_futures:
-            args, kwargs = with_values((args, dict(kwargs)), TaskFuture, TaskFuture.result)
-        if made.any and find((args, kwargs), File):
-            return Ending.VALUE, _with_files(function, args, kwargs)
-        return Ending.VALUE, function(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - user code raises anything, and the future tells
-        return Ending.EXCEPTION, error
-
-
-def _with_files(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    from blockyard.files.staging import call_staged  # for those tasks alone
-
-    files: list[File] = []
-
-    def copied(file: File) -> File:  # several tasks may share one, and each has paths of its own
-        files.append(file.copied())
-        return files[-1]
-
-    args, kwargs = with_values((args, dict(kwargs)), File, copied)
-    value = call_staged(files, functools.partial(function, *args, **kwargs))
-    return with_values(value, File, File.released)
-
-
-def _run_thread(core: Core) -> None:
-    if not core.prepare():
-        return
-    while True:
-        task = core.next_task()
-        if task is None:
-            return
-        core.run(task)
-        del task  # an idle thread keeps nothing of its last task alive
-
-
-_cores: weakref.WeakSet[Core] = weakref.WeakSet()
-
-
-def _finish_all() -> None:
-    """Run what was submitted to its end before the interpreter goes, as the standard library's pools do."""
-    for core in list(_cores):
-        core.stop(cancel=False)
-    for core in list(_cores):
-        core.join()
-
-
-def _after_fork() -> None:
-    for core in list(_cores):
-        core.after_fork_in_child()
-
-
-atexit.register(_finish_all)
-os.register_at_fork(after_in_child=_after_fork)

@@ -6,6 +6,7 @@ what was submitted is run to its end all the same, as in the standard library.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import time
@@ -16,8 +17,9 @@ from typing import Any
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
 from blockyard.ids import MAX_SESSION, SessionId
+from blockyard.threads.attempt import CallArguments
 from blockyard.threads.cache import MOST_RESULTS, TTL_SECONDS, ThreadCache
-from blockyard.threads.core import CallArguments, Core, Observer
+from blockyard.threads.core import Core, Observer
 from blockyard.wire.records import TaskSpec
 
 
@@ -49,6 +51,7 @@ class ThreadEngine:
         session = observer.session if observer is not None else _drawn()
         self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache, session)
         self._core.observer = observer
+        _cores.add(self._core)
         self.home = self._core.home
         weakref.finalize(self, self._core.stop, cancel=False).atexit = False
 
@@ -86,3 +89,23 @@ def _prepared(initializer: object, initargs: Sequence[Any]) -> Callable[[], obje
         msg = f"initializer={initializer!r} is not callable"
         raise TypeError(msg)
     return functools.partial(initializer, *initargs)
+
+
+_cores: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _finish_all() -> None:
+    """Run what was submitted to its end before the interpreter goes, as the standard library's pools do."""
+    for core in list(_cores):
+        core.stop(cancel=False)
+    for core in list(_cores):
+        core.join()
+
+
+def _after_fork() -> None:
+    for core in list(_cores):
+        core.after_fork_in_child()
+
+
+atexit.register(_finish_all)
+os.register_at_fork(after_in_child=_after_fork)

@@ -166,6 +166,19 @@ class TaskQueue:
                     expired.append((task, timer))
         return expired
 
+    def explain(self, task: ThreadTask) -> str:
+        """Say how far an unfinished task is, and what it waits for."""
+        sentence = f"task {task_name(TaskId(task.number))} is {task.stage.value}"
+        match task.stage:
+            case Stage.WAITING:
+                return f"{sentence}: {task.unmet} of the futures in its arguments have not ended"
+            case Stage.READY:
+                return f"{sentence}: it needs {task.slots}, {self.free} of {self.threads} are free"
+            case Stage.RUNNING | Stage.DELAYED:
+                return f"{sentence}: try {task.tries} of at most {task.spec.retries + 1}"
+            case _:
+                return sentence
+
     def _make_ready(self, task: ThreadTask) -> None:
         task.stage = Stage.READY
         heapq.heappush(self._ready, (-task.spec.priority, task.number, task))
