@@ -14,46 +14,25 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import as_completed as _standard_as_completed
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING, RUNNING
-from enum import IntEnum
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from blockyard.errors import BlockyardError, DependencyError, NotLoadable
+from blockyard.ending import (
+    CANCELLED,
+    EXCEPTION,
+    FAILURES,
+    RESULT,
+    VALUE,
+    Body,
+    Ending,
+    dependency_error,
+    unpack,
+)
+from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
-from blockyard.payload import dump_value, load_error, load_value, packed_bytes, reduce_dependency
-from blockyard.payload.layout import Buffer
+from blockyard.payload import dump_value, packed_bytes, reduce_dependency
 from blockyard.waiting import Waiter, ended_first
 
 T = TypeVar("T")
-
-
-class Ending(IntEnum):
-    """What a future is completed with, and so what the third value of its entry in a batch is."""
-
-    CANCELLED = 0
-    """Nothing; the value is ignored."""
-    VALUE = 1
-    """The result itself."""
-    EXCEPTION = 2
-    """The exception itself."""
-    RESULT = 3
-    """A packed result, or a function without arguments that fetches one when it is first wanted."""
-    ERROR = 4
-    """A packed exception (`ErrorRecord.body`), or a function that fetches one."""
-    VALUE_FROM = 5
-    """A function without arguments that makes the result when it is first wanted."""
-
-
-# Plain names, because a look-up in an enum costs as much as everything else that is done per future.
-_CANCELLED: Final = Ending.CANCELLED
-_VALUE: Final = Ending.VALUE
-_EXCEPTION: Final = Ending.EXCEPTION
-_RESULT: Final = Ending.RESULT
-_ERROR: Final = Ending.ERROR
-_VALUE_FROM: Final = Ending.VALUE_FROM
-_FAILURES: Final = frozenset({_EXCEPTION, _ERROR})
-
-Body = Any
-"""What an `Ending` says: a value, an exception, packed bytes, or a function that returns one of these."""
 
 
 def _nothing(_: object) -> None:
@@ -130,7 +109,7 @@ class FutureHome:
                 completed += 1
                 future._body = body
                 future._ending = ending
-                future._state = FINISHED if ending is not _CANCELLED else CANCELLED_AND_NOTIFIED
+                future._state = FINISHED if ending is not CANCELLED else CANCELLED_AND_NOTIFIED
                 if future._waiter_list:
                     future._wake_waiters(waiters)
                 if future._callbacks is not None:
@@ -190,8 +169,8 @@ class TaskFuture(Future[T]):
         ending = self._ending
         shown = ""
         if self._state is FINISHED and ending is not None:
-            shown = f", {'raised' if ending in _FAILURES else 'returned'}"
-            if ending is _VALUE or ending is _EXCEPTION:
+            shown = f", {'raised' if ending in FAILURES else 'returned'}"
+            if ending is VALUE or ending is EXCEPTION:
                 shown += f" {type(self._body).__name__}"
         return f"<{type(self).__name__} task={task_name(TaskId(self.task))} {self.state}{shown}>"
 
@@ -253,7 +232,7 @@ class TaskFuture(Future[T]):
 
     def has_failed(self) -> bool:
         """Tell whether the task was cancelled or has raised; unlike `exception` this neither waits nor unpacks."""
-        return self.done() and (self._ending in _FAILURES or self._ending is _CANCELLED)
+        return self.done() and (self._ending in FAILURES or self._ending is CANCELLED)
 
     def cancel(self) -> bool:
         """Cancel the task unless it has ended; return whether it is cancelled now.
@@ -268,7 +247,7 @@ class TaskFuture(Future[T]):
             if state is FINISHED or (state is RUNNING and not home.cancels_running):
                 return False
             self._state = CANCELLED_AND_NOTIFIED
-            self._ending = _CANCELLED
+            self._ending = CANCELLED
             self._body = None
             waiters: list[Waiter] = []
             if self._waiter_list:
@@ -289,7 +268,7 @@ class TaskFuture(Future[T]):
             self._wait(timeout)
         if not self._seen:
             self._open()
-        if self._ending is _EXCEPTION:
+        if self._ending is EXCEPTION:
             try:
                 raise self._body
             finally:
@@ -305,7 +284,7 @@ class TaskFuture(Future[T]):
         if self._state is not FINISHED:
             self._wait(timeout)
         self._open()
-        if self._ending is _EXCEPTION:
+        if self._ending is EXCEPTION:
             return self._body  # type: ignore[no-any-return]
         return None
 
@@ -333,11 +312,11 @@ class TaskFuture(Future[T]):
 
     def set_result(self, result: T) -> None:
         """Complete the future with a result. Raises `InvalidStateError` when it has ended. For executors."""
-        self._set(_VALUE, result)
+        self._set(VALUE, result)
 
     def set_exception(self, exception: BaseException | None) -> None:
         """Complete the future with an exception. Raises `InvalidStateError` when it has ended. For executors."""
-        self._set(_EXCEPTION, exception)
+        self._set(EXCEPTION, exception)
 
     def embedded(self) -> bytes | memoryview | None:
         """Return the packed result for use in the arguments of another call, `None` while there is none.
@@ -350,11 +329,11 @@ class TaskFuture(Future[T]):
             raise dependency_error(self)
         with self.home.lock:
             ending, body = self._ending, self._body
-        if ending is _RESULT:
+        if ending is RESULT:
             packed = body() if callable(body) else body
             return memoryview(packed) if isinstance(packed, bytearray) else packed
         self._open()
-        if self._ending is _EXCEPTION:
+        if self._ending is EXCEPTION:
             raise dependency_error(self)
         return packed_bytes(dump_value(self._body))
 
@@ -365,7 +344,7 @@ class TaskFuture(Future[T]):
         if self._state is CANCELLED_AND_NOTIFIED:
             return True, True, None, None
         self._open()
-        if self._ending is _EXCEPTION:
+        if self._ending is EXCEPTION:
             return True, False, None, self._body
         return True, False, self._body, None
 
@@ -406,8 +385,8 @@ class TaskFuture(Future[T]):
         with home.lock:
             ending, body = self._ending, self._body
         assert ending is not None
-        if ending is not _VALUE and ending is not _EXCEPTION:
-            ending, body = _unpack(self.task, ending, body)
+        if ending is not VALUE and ending is not EXCEPTION:
+            ending, body = unpack(self.task, ending, body)
         with home.lock:
             if self._seen:
                 return
@@ -424,9 +403,9 @@ class TaskFuture(Future[T]):
         for waiter in self._waiter_list:
             if type(waiter) is Waiter:
                 later.append(waiter)
-            elif ending is _CANCELLED:
+            elif ending is CANCELLED:
                 waiter.add_cancelled(self)
-            elif ending in _FAILURES:
+            elif ending in FAILURES:
                 waiter.add_exception(self)
             else:
                 waiter.add_result(self)
@@ -442,54 +421,6 @@ def _call(fn: Callable[[Future[T]], object], future: Future[T]) -> None:
         fn(future)
     except Exception:  # noqa: BLE001 - the standard library's rule for callbacks: log, and go on with the next
         LOGGER.exception("exception calling callback for %r", future)
-
-
-def _unpack(task: int, ending: Ending, body: Body) -> tuple[Ending, object]:
-    """Return VALUE and a result, or EXCEPTION and an exception, which may be that the body cannot be unpacked."""
-    try:
-        if ending is _VALUE_FROM:
-            return _VALUE, body()
-        packed: Buffer = body if type(body) is bytes else body() if callable(body) else body
-        if ending is _ERROR:
-            return _EXCEPTION, load_error(packed)
-        return _VALUE, load_value(packed)
-    except NotLoadable as error:
-        problem = NotLoadable(f"the result of task {task_name(TaskId(task))}: {error}")
-        problem.__cause__ = error.__cause__
-        return _EXCEPTION, problem
-    except BlockyardError as error:
-        return _EXCEPTION, error
-    except OSError as error:
-        problem = NotLoadable(f"the result of task {task_name(TaskId(task))} could not be read: {error}")
-        problem.__cause__ = error
-        return _EXCEPTION, problem
-
-
-def ended_in_words(future: TaskFuture[Any]) -> str:
-    """How a task ended, as the rest of a sentence about it; unpacks the exception of one that failed."""
-    if future.cancelled():
-        return "was cancelled."
-    if not future.has_failed():
-        return "is done."
-    error = future.exception()
-    return f"failed: {type(error).__qualname__}: {error}"
-
-
-def dependency_error(future: TaskFuture[Any]) -> DependencyError:
-    """Return the error of a call that needs a task which has failed; in a chain of them it names the first."""
-    task = future.task
-    name = task_name(TaskId(task))
-    if future.cancelled():
-        message = f"task {name}, which this one needs, was cancelled"
-        return DependencyError(message, task, "concurrent.futures.CancelledError")
-    cause = future.exception()
-    if isinstance(cause, DependencyError):
-        return DependencyError(str(cause), cause.task, cause.cause_type)
-    kind = type(cause)
-    message = f"task {name}, which this one needs, failed: {kind.__qualname__}: {cause}"
-    failure = DependencyError(message, task, f"{kind.__module__}.{kind.__qualname__}")
-    failure.__cause__ = cause
-    return failure
 
 
 def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 
 from blockyard import errors
 from blockyard.collecting import uncollected
-from blockyard.futures import Ending, FutureHome, TaskFuture
+from blockyard.ending import Ending
+from blockyard.futures import FutureHome, TaskFuture
 from blockyard.options import Options
 from blockyard.packing import Needs, Packer
 from blockyard.room import sizes_of

@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors, lifetime
-from blockyard.futures import Ending, FutureHome, TaskFuture, ended_in_words
+from blockyard.ending import Ending, ended_in_words
+from blockyard.futures import FutureHome, TaskFuture
 from blockyard.ids import MAX_SESSION, TaskId, task_name
 from blockyard.intake import Intake
 from blockyard.packing import Packer

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from blockyard.blobs import BlobFolder
-from blockyard.futures import Ending, FutureHome, TaskFuture
+from blockyard.ending import Ending
+from blockyard.futures import FutureHome, TaskFuture
 from blockyard.ids import NUMBER_BITS, TaskId
 from blockyard.room import SMALL_BYTES, Room
 from blockyard.session.endings import ending_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from blockyard import errors
 from blockyard.blobs import BlobFolder
-from blockyard.futures import Ending
+from blockyard.ending import Ending
 from blockyard.ids import TaskId, task_name
 from blockyard.payload import load_value
 from blockyard.wire.client import Refused

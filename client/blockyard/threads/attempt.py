@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from blockyard.ending import Ending
 from blockyard.files.file import File, made
-from blockyard.futures import Ending, TaskFuture
+from blockyard.futures import TaskFuture
 from blockyard.threads.arguments import find, with_values
 
 CallArguments = tuple[tuple[Any, ...], Mapping[str, Any]]

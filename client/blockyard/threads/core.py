@@ -16,8 +16,9 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 from blockyard import this_try
+from blockyard.ending import Ending, dependency_error, ended_in_words
 from blockyard.errors import BlockyardError, BrokenBlockyard, DependencyError, anew
-from blockyard.futures import Ending, FutureHome, TaskFuture, dependency_error, ended_in_words
+from blockyard.futures import FutureHome, TaskFuture
 from blockyard.ids import SessionId, TaskId, task_id, task_name
 from blockyard.joining import Join, of_children
 from blockyard.payload import type_names

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from blockyard.ending import Ending, dependency_error
 from blockyard.errors import BlobMissing, DependencyError, NotLoadable, RemoteTraceback
-from blockyard.futures import Ending, FutureHome, TaskFuture, as_completed, dependency_error
+from blockyard.futures import FutureHome, TaskFuture, as_completed
 from blockyard.payload import dump_error, dump_result, packed_bytes
 from blockyard.waiting import Stream
 

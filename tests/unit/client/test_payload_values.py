@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import blockyard.payload
+from blockyard.ending import Ending
 from blockyard.errors import DependencyError, NotLoadable, NotSendable
-from blockyard.futures import Ending, FutureHome, TaskFuture
+from blockyard.futures import FutureHome, TaskFuture
 from blockyard.payload import (
     Parts,
     dump_call,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from blockyard.ending import Ending
 from blockyard.errors import BlockyardError, ConfigError, PoolFailed, RequestTooLarge
-from blockyard.futures import Ending
 from blockyard.session.endings import ending_of
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
