@@ -62,7 +62,9 @@ def _told(call: Call, what: tuple[str, ...], database: str) -> AnalysisConfig:
     if len(told) > 1 and call.settings.output is not Output.JSON:
         click.echo(f"{len(told)} managed tasks ran there; this is the last", err=True)
     last = told[-1]
-    return msgspec.structs.replace(_read(last.record, "the history"), status=last.status, reason=last.reason)
+    record = _read(last.record, "the history")
+    message = last.message or record.message
+    return msgspec.structs.replace(record, status=last.status, reason=last.reason, message=message)
 
 
 def _kept(path: Path) -> AnalysisConfig:

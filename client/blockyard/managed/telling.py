@@ -41,7 +41,7 @@ def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:
                                                                   fitted.reason))  # fmt: skip
     return Config(
         record.id, task, epoch, name, run, step, record.status, reason, micros(record.started), micros(record.ended),
-        record.exit_code, record.signal, text,
+        record.exit_code, record.signal, text, clipped(record.message, MAX_TEXT),
     )  # fmt: skip
 
 

@@ -292,6 +292,8 @@ class Config(Record, tag=11, frozen=True):
     signal: int | None
     body: Annotated[str, Meta(max_length=MAX_CONFIG_BYTES)]
     """`managed.AnalysisConfig` as JSON, whole as far as it fits."""
+    message: Text = ""
+    """The sentence to `reason`."""
 
 
 class Artefact(Record, tag=12, frozen=True):

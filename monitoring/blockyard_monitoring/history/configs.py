@@ -23,6 +23,7 @@ class ConfigLine(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: str
     reason: str
+    message: str
     started_us: int
     exit_code: int | None
     signal: int | None
@@ -37,6 +38,7 @@ class Told(msgspec.Struct, frozen=True):
 
     status: str
     reason: str
+    message: str
     record: str
 
 
@@ -59,8 +61,7 @@ def lines(connection: Connection, task: int) -> list[ConfigLine]:
 
 
 def _records(url: str, where: ColumnElement[bool]) -> list[Told]:
-    query = (
-        select(view.c.status, view.c.reason, view.c.record).where(where).order_by(view.c.started_us, view.c.config_id)
-    )
+    told = [view.c[name] for name in Told.__struct_fields__]
+    query = select(*told).where(where).order_by(view.c.started_us, view.c.config_id)
     with closing(History(url, connections=1)) as history, history.connection() as connection:
         return [Told(*row) for row in connection.execute(query)]

@@ -52,18 +52,25 @@ def test_start_and_end_are_one_row_whatever_comes_first_or_twice(
 def test_a_start_whose_try_was_lost_says_so_and_one_that_goes_on_does_not(opened: Opened, database: Database) -> None:
     sink = opened()
     sink.write([an_arrival(Run(1, "nightly"), some_tasks(count=2), a_config(), a_config(id="cd34", task=TASK + 1))])
-    found = 'SELECT config_id, status, reason, time_ended IS NULL FROM "config" ORDER BY 1'
+    found = 'SELECT config_id, status, reason, time_ended IS NULL, message FROM "config" ORDER BY 1'
     assert [row[:3] for row in database.ask(found)] == [("ab12", "RUNNING", ""), ("cd34", "RUNNING", "")]
     sink.write([an_arrival(some_tries(state=TryState.LOST, is_last=False, message="its node is gone"), number=2)])
     lost, alive = database.ask(found)
-    assert lost[:3] == ("ab12", "LOST", "its node is gone")
-    assert not lost[3]
+    assert lost[:3] == ("ab12", "LOST", "NoEnd"), "a reason is a word"
+    assert (bool(lost[3]), lost[4]) == (False, "its node is gone")
+    assert configs.of_task(database.url, TASK) == [configs.Told("LOST", "NoEnd", "its node is gone", START.body)]
     assert alive[1] == "RUNNING"
     sink.write([an_arrival(END, number=3)])  # by a radio of its own, it comes after the outcome
     assert database.ask(found)[0][1] == "COMPLETED"
     (told,) = configs.of_step(database.url, "nightly", "peaks")
     assert told.record == END.body, "the run is its submission's"
-    assert configs.of_task(database.url, TASK + 1) == [configs.Told("RUNNING", "", START.body)]
+    assert configs.of_task(database.url, TASK + 1) == [configs.Told("RUNNING", "", "", START.body)]
+
+
+def test_why_a_task_ended_so_is_a_word_and_a_sentence(opened: Opened, database: Database) -> None:
+    sink = opened()
+    sink.write([an_arrival(a_config("FAILED", AT + 5, reason="ExitCode", message="exit code 3"))])
+    assert database.ask('SELECT reason, message FROM "config"') == [("ExitCode", "exit code 3")]
 
 
 def test_what_tasks_left_is_kept_once_by_content_and_goes_with_them(opened: Opened, database: Database) -> None:

@@ -112,6 +112,7 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
         lambda rows: [row[0] for row in rows] == ["COMPLETED", "LOST"],
     )
     assert found[0][1] > found[1][1]
+    assert ("NoEnd", 1) in asked(house, "reason, message <> ''", "lost")
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
 
 

@@ -173,7 +173,7 @@ def _add_config(found: dict[Any, Row], one: Config) -> None:
     if one.ended_us or one.id not in found or not found[one.id][_ENDED]:
         found[one.id] = (
             one.id, signed(one.task), one.epoch, one.name, one.run, one.step, one.status, one.reason, one.started_us,
-            one.ended_us, _integer(one.exit_code), _integer(one.signal), one.body,
+            one.ended_us, _integer(one.exit_code), _integer(one.signal), one.body, one.message,
         )  # fmt: skip
 
 

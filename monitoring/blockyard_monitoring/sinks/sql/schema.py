@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from blockyard.errors import ConfigError
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration; a test compares it with the folder."""
 _LOCK: Final = 0x626C6B79
 """Of PostgreSQL's advisory locks: two hubs that start together change tables one after the other."""

@@ -109,7 +109,7 @@ configs = Table(
     "configs", metadata,
     _text("id", key=True), _number("task"), _number("epoch"), _text("name"), _text("run"), _text("step"),
     _text("status"), _text("reason"), _number("started_us"), _number("ended_us"), Column("exit_code", Integer),
-    Column("signal", Integer), _text("record"),
+    Column("signal", Integer), _text("record"), _text("message"),
     Index("configs_by_task", "task"), Index("configs_by_run", "run", "step"),
 )  # fmt: skip
 
