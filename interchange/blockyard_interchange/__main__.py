@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from blockyard.blocks.deathsig import bind_to_parent
 from blockyard.errors import BadKey, ConfigError
+from blockyard.transport import descriptors
 from blockyard_interchange import settings as settings_of
 from blockyard_interchange.health import Health
 from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalUnavailable, JournalVersion
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
         settings = settings_of.read(Path(arguments[0]), os.environ)
         if settings.parent:
             bind_to_parent(settings.parent)
+        descriptors.allow_all()
         _serve(settings)
     except (ConfigError, BadKey) as error:
         _log.error("%s", error)

@@ -20,7 +20,7 @@ from blockyard.plugins import PluginError
 from blockyard.private_files import write_private
 from blockyard.probes import Probes, Verdict
 from blockyard.radios import RadioConfig, from_json, to_json
-from blockyard.transport import KeyPair, read_public_key
+from blockyard.transport import KeyPair, descriptors, read_public_key
 from blockyard_monitoring import settings as settings_of
 from blockyard_monitoring.hub import Hub
 from blockyard_monitoring.link import LinkSettings
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
         settings = settings_of.read(Path(arguments[0]), os.environ)
         if settings.parent:
             bind_to_parent(settings.parent)
+        descriptors.allow_all()
         serve(settings, ending)
     except (ConfigError, PluginError, BadKey) as error:
         _log.error("%s", error)
