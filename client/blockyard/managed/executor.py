@@ -33,7 +33,7 @@ import msgspec
 
 from blockyard import this_try
 from blockyard.errors import BlockyardError, Cancelled, ConfigError
-from blockyard.managed import artefacts, course, default_hooks, launch, outputs, recording, result_sinks, telling
+from blockyard.managed import artefacts, course, default_hooks, launch, outputs, recording, result_sinks
 from blockyard.managed.capture import Stream, captured, echo
 from blockyard.managed.code_version import code_version
 from blockyard.managed.communicators import Communicator, MakeCommunicator, PipeCommunicator
@@ -167,9 +167,9 @@ class BaseExecutor(ABC):
         self.folder = ""
         self.directory = ""
         self.started_at = 0.0
-        self._record: AnalysisConfig | None = None
+        self._book = recording.Book(self)
         self._said: set[Event] = set()
-        self._command = Command(())
+        self.command = Command(())
 
     # ------------------------------------------------------------------------------------------------ declaration
 
@@ -254,10 +254,10 @@ class BaseExecutor(ABC):
             try:
                 self._prepare_places(stack)
                 self.pre_task()
-                self._command = self.submit_cmd()
-                self.emit(Point.BEFORE_EXEC, self._command.argv)
-                self._store_start()
-                keeper = self.submit_task(self._command)
+                self.command = self.submit_cmd()
+                self.emit(Point.BEFORE_EXEC, self.command.argv)
+                self._book.begin()
+                keeper = self.submit_task(self.command)
                 stack.callback(keeper.close)
                 interruption = self.task_loop(keeper)
             except TaskSkipped as skip:
@@ -406,9 +406,9 @@ class BaseExecutor(ABC):
     def process_results(self) -> None:
         """Tell the history of values, figures and files, and hand payload and summary to the sinks. What one raises is
         recorded, and keeps none of the others from it."""
-        if self._record is not None:
+        if self.record_id:
             try:
-                artefacts.tell(self._record.id, self.result, self.files)
+                artefacts.tell(self.record_id, self.result, self.files)
             except (OSError, TypeError, ValueError, RecursionError) as error:  # a file is gone, a value can't be said
                 log.warning("%s: its artefacts were not told: %s", self.task, error)
                 self.failures.append(Failure(what="artefacts", where="process_results", message=str(error)))
@@ -434,13 +434,11 @@ class BaseExecutor(ABC):
     @property
     def record_id(self) -> str:
         """`AnalysisConfig.id` of the task that runs, or ran last; '' for one that never came so far."""
-        return self._record.id if self._record is not None else ""
+        return self._book.record.id if self._book.record is not None else ""
 
     def tell_status(self) -> None:
         """Keep in the record how the task stands now, before its end."""
-        if self._record is not None:
-            self._record = msgspec.structs.replace(self._record, status=self.course.status.name)
-            self._store(self._record)
+        self._book.note_status()
 
     def set_result(self, **changes: Any) -> None:
         """Change parts of the result."""
@@ -469,31 +467,12 @@ class BaseExecutor(ABC):
         if event is not None and not self.has_said(event):
             self.emit(event, {"reason": self.course.reason, "message": self.course.message})
 
-    def _code_version(self) -> CodeVersion:
+    def code_version(self) -> CodeVersion:
         """Of `code`. An override may know better."""
         return code_version(self.code) if self.code else CodeVersion()
 
-    def _store_start(self) -> AnalysisConfig:
-        begun = recording.begun(self, self._command.argv)
-        self._record = msgspec.structs.replace(begun, code=self._code_version())
-        self._store(self._record)
-        return self._record
-
-    def _tell(self, record: AnalysisConfig) -> None:
-        telling.tell(record, self.folder, self.streams)
-
-    def _store(self, record: AnalysisConfig) -> None:
-        for keep in (self._tell, self.store_configuration):
-            try:
-                keep(record)
-            except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task
-                log.warning("the record of %s was not kept: %s", self.task, error)
-                self.failures.append(Failure(what="record", where=keep.__qualname__, message=str(error)))
-
     def _finish(self) -> ManagedResult:
-        begun = self._record or self._store_start()
-        ended = recording.ended(self, begun, [*self.failures, *self._hooks.take_failures()])
-        self._store(ended)
+        ended = self._book.end(self._hooks.take_failures())
         self.emit(Point.RECORDED, ended)
         found = recording.returned(self, ended, self.folder if self._folder or self.artefacts else "")
         self.emit(Point.FINALISED, found)

@@ -75,7 +75,7 @@ class Executor(BaseExecutor):
     def needed_path(self) -> list[str]:
         return [*([] if self._python else self.module_path().split(os.pathsep)), *super().needed_path()]
 
-    def _code_version(self) -> CodeVersion:
+    def code_version(self) -> CodeVersion:
         # What was imported once is run as it was then, whatever has become of the files.
         name = handover.reference(self._target)
         importer = launch.who_imported(name.partition(":")[0]) if name else os.getpid()
@@ -131,8 +131,8 @@ class BinaryExecutor(BaseExecutor):
     def declared_outputs(self) -> list[Output]:
         return [*super().declared_outputs(), *_result_of(self.model_now)]
 
-    def _code_version(self) -> CodeVersion:
-        return _code_of(self, self._command.argv)
+    def code_version(self) -> CodeVersion:
+        return _code_of(self, self.command.argv)
 
     def submit_cmd(self) -> Command:
         if self.model_now is not None:
@@ -243,12 +243,12 @@ class MPIExecutor(BaseExecutor):
             words = python_command(self._target, sendable(self.parameters), self.make_folder(), self._python)
         return Command((*launcher, *words))
 
-    def _code_version(self) -> CodeVersion:
+    def code_version(self) -> CodeVersion:
         if not self._words:
             folder = self.code or _folder_as_found(handover.reference(self._target), self.environment)
             return code_version(folder) if folder else CodeVersion()
         # Not its command's, which begins with the launcher's words; '' when it came to none.
-        return _code_of(self, self._program() if self._command.argv else ())
+        return _code_of(self, self._program() if self.command.argv else ())
 
     def _program(self) -> list[str]:
         return filled(self._words, self.parameters) if self._fill else list(self._words)

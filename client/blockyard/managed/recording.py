@@ -1,11 +1,12 @@
 """What is written down of an executor's task: its record when it starts and when it has ended, and what comes of it.
 
-The executor says when, and is only read here. What a record is, is said in `records`; how it is told to the history, in
-`telling`.
+The executor says when; here it is only read, and told of records that could not be kept. What a record is, is said in
+`records`; how it is told to the history, in `telling`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import secrets
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from blockyard.managed import telling
 from blockyard.managed.parameters import plain
 from blockyard.managed.records import AnalysisConfig, Failure, ManagedResult
 from blockyard.private_files import write_private
@@ -24,8 +26,48 @@ from blockyard.private_files import write_private
 if TYPE_CHECKING:
     from blockyard.managed.executor import BaseExecutor
 
+log = logging.getLogger("blockyard.managed")
+
 RECORD_NAME: Final = "record.json"
 """Of the file, in the task's folder."""
+
+
+class Book:
+    """The record of one execution: `record` once it has begun, told to the history and kept as the executor does."""
+
+    def __init__(self, executor: BaseExecutor) -> None:
+        self._executor = executor
+        self.record: AnalysisConfig | None = None
+
+    def begin(self) -> AnalysisConfig:
+        """Write down what is about to run."""
+        executor = self._executor
+        begun_now = begun(executor, executor.command.argv)
+        return self._keep(msgspec.structs.replace(begun_now, code=executor.code_version()))
+
+    def note_status(self) -> None:
+        """Write down how the task stands, if it has begun."""
+        if self.record is not None:
+            self._keep(msgspec.structs.replace(self.record, status=self._executor.course.status.name))
+
+    def end(self, of_hooks: list[Failure]) -> AnalysisConfig:
+        """Write down how it ended, and what failed beside it: the executor's list, and that of its hooks."""
+        record = self.record or self.begin()
+        return self._keep(ended(self._executor, record, [*self._executor.failures, *of_hooks]))
+
+    def _keep(self, record: AnalysisConfig) -> AnalysisConfig:
+        self.record = record
+        for keep in (self._tell, self._executor.store_configuration):
+            try:
+                keep(record)
+            except Exception as error:  # noqa: BLE001 - the rim: a record that can't be kept must not end the task
+                log.warning("the record of %s was not kept: %s", self._executor.task, error)
+                failure = Failure(what="record", where=keep.__qualname__, message=str(error))
+                self._executor.failures.append(failure)
+        return record
+
+    def _tell(self, record: AnalysisConfig) -> None:
+        telling.tell(record, self._executor.folder, self._executor.streams)
 
 
 def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
