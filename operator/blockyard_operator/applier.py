@@ -156,20 +156,20 @@ class Applier:
 
     def _order_run(self, effect: do.StartRun | do.RetryRun | do.AskRun | do.HoldRun | do.EndRun) -> None:
         """The same of runs; their answers bring their key back."""
-        line = self._rim.interchange
+        line = self._rim.interchange.runs
         match effect:
             case do.StartRun(run=run, name=name, spec=spec):
                 order = compile_run(spec, name, queue_of=lambda pool: f"{run.namespace}.{pool}")
-                line.start_run(order, (run.namespace, run.name))
+                line.start(order, (run.namespace, run.name))
             case do.RetryRun(run=run, name=name, spec=spec, attempt=attempt):
                 again = partial(compile_again, spec, queue_of=lambda pool: f"{run.namespace}.{pool}")
-                line.retry_run(name, again, attempt, (run.namespace, run.name))
+                line.retry(name, again, attempt, (run.namespace, run.name))
             case do.AskRun(run=run, name=name):
-                line.ask_run(name, (run.namespace, run.name))
+                line.ask(name, (run.namespace, run.name))
             case do.HoldRun(name=name, held=held, running=running):
-                line.hold_run(name, held=held, running=running)
+                line.hold(name, held=held, running=running)
             case do.EndRun(name=name):
-                line.end_run(name)
+                line.end(name)
 
     # --- objects ----------------------------------------------------------------------------------------------------
 

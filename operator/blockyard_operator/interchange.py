@@ -16,21 +16,21 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from blockyard.blocks.states import JobStatus
 from blockyard.ids import MAX_SESSION, BlockId
-from blockyard.pool_engine import demand_of, report_of
+from blockyard.pool_engine import report_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.wire import client as wire
-from blockyard.wire import control, hosted
+from blockyard.wire import control
 from blockyard.wire.records import PROTOCOL_VERSION
-from blockyard.workflow.spec import MOST_LOCAL_STEPS
-from blockyard_operator.core.view import FailedStep, Load, QueueView, RunView
-from blockyard_operator.core.workflows import ENDED
+from blockyard_operator.core.view import QueueView
+from blockyard_operator.hosted_runs import HostedRuns
+from blockyard_operator.news import News, OnNews, compare, view_of
 
 log = logging.getLogger(__name__)
 
@@ -39,29 +39,9 @@ SILENT_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 10.0
 """Within so long it says how a pool stands that it was told of, or something is amiss."""
-_MOST_FAILURES: Final = 10
-"""Steps that failed that are shown in a status."""
-_MOST_RUNS: Final = 100_000
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(control.Answer).decode
-
-
-class News(NamedTuple):
-    """What has changed: of a pool of the interchange, and of which of its blocks; `queue` '': perhaps everything.
-
-    `blocks`: those that came, went, began or ceased to work. `counts`: those of which merely counts have changed.
-    """
-
-    queue: str = ""
-    blocks: frozenset[str] = frozenset()
-    counts: frozenset[str] = frozenset()
-    run: tuple[str, str] | None = None
-    """Of a WorkflowRun alone: its namespace and name."""
-
-
-OnNews = Callable[[News], None]
-"""Called in the event loop."""
 
 
 class Interchange:
@@ -81,11 +61,7 @@ class Interchange:
         """The other way round."""
         self._on_reply: dict[int, Callable[[control.Answer], None]] = {}
         self._on_refused: dict[int, Callable[[str], None]] = {}
-        self._runs: dict[str, RunView] = {}
-        self._asked: set[str] = set()
-        """Runs that the interchange was asked about and has not answered."""
-        self._starting: set[str] = set()
-        """Runs that it was told to start, and of which it has said nothing since."""
+        self.runs = HostedRuns(self._ask, on_news, lambda: self.connected)
         self._numbers = itertools.count(1)
         self._silent = True
         self._heard = asyncio.Event()
@@ -175,100 +151,6 @@ class Interchange:
     def report(self, queue: str, block: str, status: JobStatus) -> None:
         """How a block fares."""
         self._ask(control.ReportBlocks(queue, [report_of(BlockId(block), status)]))
-
-    # --- runs of workflows
-
-    def run(self, name: str) -> RunView | None:
-        """What it last said of a run; None while it is silent, or has not said anything yet."""
-        return None if self._silent else self._runs.get(name)
-
-    def is_starting(self, name: str) -> bool:
-        """Whether it was told to start a run, and has yet to say how that stands."""
-        return name in self._starting
-
-    def ask_run(self, name: str, about: tuple[str, str]) -> None:
-        """Have it say how a run stands; `about`: the WorkflowRun that is to be told."""
-        if name in self._asked:
-            return
-        self._asked.add(name)
-
-        def told(answer: control.Answer) -> None:
-            self._asked.discard(name)
-            self._starting.discard(name)
-            before = self._runs.get(name)
-            if isinstance(answer, hosted.RunIs):
-                failed = tuple(FailedStep(one.name, one.message) for one in answer.steps)
-                attempt = before.attempt if before is not None else 0
-                self._runs[name] = RunView(at=time.time(), line=answer.line, failures=failed, attempt=attempt)
-            else:
-                refusal = before.refusal if before is not None else ""
-                self._runs[name] = RunView(
-                    at=time.time() if not refusal or before is None else before.at, refusal=refusal
-                )
-            self._on_news(News(run=about))
-
-        self._ask(hosted.Run(name, ["Failed"], _MOST_FAILURES), told, lambda _: self._asked.discard(name))
-
-    def start_run(self, order: hosted.StartRun, about: tuple[str, str]) -> None:
-        """Have it start a run, or find that it is there."""
-
-        self._starting.add(order.run)
-
-        def refused(sentence: str) -> None:
-            self._starting.discard(order.run)
-            self._runs[order.run] = RunView(at=time.time(), refusal=sentence)
-            self._on_news(News(run=about))
-
-        self._ask(order, lambda _: self.ask_run(order.run, about), refused)
-
-    def retry_run(
-        self, name: str, again: Callable[[hosted.RunIs], hosted.StartRun | None], attempt: int, about: tuple[str, str]
-    ) -> None:
-        """Have it run again what has not succeeded of a run that has ended. `again`: the order, from how it stands."""
-        if name in self._starting:
-            return
-        self._starting.add(name)
-
-        def given(_: control.Answer | None = None) -> None:
-            if (before := self._runs.get(name)) is not None:
-                self._runs[name] = msgspec.structs.replace(before, attempt=attempt, refusal="")
-            self.ask_run(name, about)
-
-        def refused(sentence: str) -> None:
-            self._starting.discard(name)
-            if (before := self._runs.get(name)) is not None:
-                self._runs[name] = msgspec.structs.replace(before, at=time.time(), refusal=sentence)
-            self._on_news(News(run=about))
-
-        def seen(answer: control.Answer) -> None:
-            if not isinstance(answer, hosted.RunIs) or answer.line.phase not in ENDED:
-                self.ask_run(name, about)  # another one was faster, or it was forgotten
-            elif (order := again(answer)) is not None:
-                self._ask(order, given, refused)
-            else:
-                given()
-
-        self._ask(hosted.Run(name, ["Succeeded"], MOST_LOCAL_STEPS), seen, refused)
-
-    def hold_run(self, name: str, *, held: bool, running: bool) -> None:
-        """Hand out nothing more of a run, or go on with it. `running`: stop its programs, too."""
-        self._ask(hosted.HoldRun(name, held, running))
-
-    def end_run(self, name: str) -> None:
-        """Cancel a run; its exit step still runs."""
-        self._ask(hosted.EndRun(name))
-
-    def sweep_runs(self, is_stray: Callable[[str], bool]) -> None:
-        """End and forget runs whose WorkflowRun is gone. One that still winds down is forgotten the next time."""
-
-        def compare_runs(answer: control.Answer) -> None:
-            if isinstance(answer, hosted.RunsAre):
-                for name in [one.run for one in answer.runs if is_stray(one.run)]:
-                    self._runs.pop(name, None)
-                    self._ask(hosted.EndRun(name, exits=True))
-                    self._ask(hosted.ForgetRun(name))
-
-        self._ask(hosted.Runs(_MOST_RUNS), compare_runs)
 
     def fail_tasks(self, queue: str, reason: str) -> None:
         """End all unfinished tasks of a pool with `PoolFailed` and this reason."""
@@ -374,8 +256,7 @@ class Interchange:
                 await asyncio.sleep(LOOK_SECONDS)
                 self._on_reply.clear()
                 self._on_refused.clear()
-                self._asked.clear()
-                self._starting.clear()
+                self.runs.connected_anew()
                 self._watches.clear()
                 self._watched.clear()
                 self._known.clear()
@@ -395,7 +276,7 @@ class Interchange:
         if silent:
             log.warning("the interchange is silent; blocks are held as they are")
             self._views.clear()
-            self._runs.clear()
+            self.runs.silenced()
         else:
             self._heard.set()
         self._on_news(News())
@@ -412,36 +293,3 @@ class Interchange:
             self._broken = str(error)
 
         self._loop.call_soon_threadsafe(broke)
-
-
-def compare(queue: str, before: QueueView | None, now: QueueView) -> News:
-    """What is new about a pool's blocks."""
-    old = before.loads if before is not None else {}
-    names = frozenset(old) | frozenset(now.loads)
-    turned = frozenset(name for name in names if _outline(old.get(name)) != _outline(now.loads.get(name)))
-    counts = frozenset(name for name in names - turned if old.get(name) != now.loads.get(name))
-    return News(queue, turned, counts)
-
-
-def _outline(load: Load | None) -> object:
-    """What of a load a block's reconcile acts upon."""
-    if load is None:
-        return None
-    return load.managers, load.workers, load.draining, load.idle_since is None, load.done > 0
-
-
-def view_of(answer: control.Demand, now: float, since: float) -> QueueView:
-    """The wire's demand in epoch seconds. `now`, `since`: of the same clock."""
-    shift = now - answer.at
-    loads = {
-        load.block: Load(
-            managers=load.managers,
-            workers=load.slots,
-            busy=load.busy,
-            done=load.done,
-            idle_since=None if load.idle_since < 0 else load.idle_since + shift,
-            draining=load.draining,
-        )
-        for load in answer.blocks
-    }
-    return QueueView(demand=demand_of(answer, now), loads=loads, since=since)

@@ -101,7 +101,7 @@ class Observer:
         run = self._cache.runs.get(key)
         if run is None:
             return None
-        view = self._interchange.run(run.name)
+        view = self._interchange.runs.view(run.name)
         if has_started(run, view) and not attempt_wanted(run):
             self._cache.maps.pop(run.meta.uid, None)
         return RunWorld(
@@ -115,7 +115,8 @@ class Observer:
 
     def _rival(self, run: Run) -> Rival | None:
         """What another run of its group is to a run; nothing when it has ended, or is not in order."""
-        started = self._interchange.is_starting(run.name) or has_started(run, self._interchange.run(run.name))
+        runs = self._interchange.runs
+        started = runs.is_starting(run.name) or has_started(run, runs.view(run.name))
         spec = self._checked(run).spec
         if is_over(run) or run.meta.deleting or (spec is None and not started):
             return None

@@ -29,8 +29,9 @@ from blockyard_operator.core.manifests import Terms
 from blockyard_operator.election import Election, NotLeader
 from blockyard_operator.election import Terms as LeaseTerms
 from blockyard_operator.hub import HubLine
-from blockyard_operator.interchange import Interchange, News
+from blockyard_operator.interchange import Interchange
 from blockyard_operator.metrics import CONTENT_TYPE, Metrics
+from blockyard_operator.news import News
 from blockyard_operator.observe import Observer
 from blockyard_operator.queue import WorkQueue
 from blockyard_operator.reconciler import Reconciler
@@ -144,7 +145,7 @@ class Operator:
             log.info("the cache is whole", extra={"objects": count, "seconds": round(time.monotonic() - began, 3)})
             self._changed(set(self._cache.keys()))
             interchange.sweep(self._is_stray)
-            interchange.sweep_runs(self._is_stray_run)
+            interchange.runs.sweep(self._is_stray_run)
             group.create_task(self._resync(resync, rim, found))
             group.create_task(_fatal(self._ended.wait(), "the watches ended"))
             for _ in range(settings.concurrency):
@@ -212,14 +213,14 @@ class Operator:
         """Now, and once more when what still ran has had time to end."""
         interchange = self._interchange
         if interchange is not None:
-            interchange.sweep_runs(self._is_stray_run)
-            asyncio.get_running_loop().call_later(RUN_ENDS_SECONDS, interchange.sweep_runs, self._is_stray_run)
+            interchange.runs.sweep(self._is_stray_run)
+            asyncio.get_running_loop().call_later(RUN_ENDS_SECONDS, interchange.runs.sweep, self._is_stray_run)
 
     async def _resync(self, resync: Resync, rim: Rim, found: keys.ReleaseKeys) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             if self._interchange is not None:
-                self._interchange.sweep_runs(self._is_stray_run)
+                self._interchange.runs.sweep(self._is_stray_run)
             try:
                 await resync.look_through()
                 await keys.keep(rim.api, self._settings.release, rim.namespace, self._endpoints, found)

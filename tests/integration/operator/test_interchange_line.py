@@ -17,7 +17,7 @@ from blockyard.wire import control
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard_operator.interchange import Interchange
-from blockyard_operator.interchange import News as Item
+from blockyard_operator.news import News as Item
 from tests.integration.processes import WITHIN
 from tests.integration.questions import status_of
 from tests.integration.serving.house import House, house
@@ -149,24 +149,24 @@ def test_what_has_failed_of_a_run_is_run_again_and_what_has_succeeded_is_not(tmp
         line.announce(control.SetPool("ns.cpu", [keys.public], workers=1))
         await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
         served.manager("ns.cpu", keys)
-        line.start_run(compile_run(spec, "flow"), about)
+        line.runs.start(compile_run(spec, "flow"), about)
         await until_phase(line, news, "Failed")
         (tmp_path / "mended").touch()
-        line.retry_run("flow", again, 2, about)
-        line.retry_run("flow", again, 2, about)  # said twice, as what decides does when it hears nothing
+        line.runs.retry("flow", again, 2, about)
+        line.runs.retry("flow", again, 2, about)  # said twice, as what decides does when it hears nothing
         await until_phase(line, news, "Succeeded")
-        view = line.run("flow")
+        view = line.runs.view("flow")
         assert view is not None
         assert (view.attempt, (tmp_path / "once").read_text()) == (2, "x")
 
     async def until_phase(line: Interchange, news: News, phase: str) -> None:
         def phase_of() -> str:
-            view = line.run("flow")
+            view = line.runs.view("flow")
             return view.line.phase if view is not None and view.line is not None else ""
 
         async with asyncio.timeout(WITHIN):
             while phase_of() != phase:
-                line.ask_run("flow", about)
+                line.runs.ask("flow", about)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.get(), 0.2)
 

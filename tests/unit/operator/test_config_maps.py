@@ -92,10 +92,11 @@ class Line:
     connected = True
 
     def __init__(self) -> None:
-        self.view: RunView | None = RunView(at=NOW)
+        self.said: RunView | None = RunView(at=NOW)
+        self.runs = self
 
-    def run(self, _: str) -> RunView | None:
-        return self.view
+    def view(self, _: str) -> RunView | None:
+        return self.said
 
     def is_starting(self, _: str) -> bool:
         return False
@@ -130,10 +131,10 @@ def test_each_answer_is_kept_for_its_run_until_that_has_started() -> None:
     assert (found.maps is not None and found.maps.tries, found.checked.unread) == (2, ())
     assert found.checked.spec is not None
     assert (found.checked.spec.steps[0].source, told) == (CODE, [{KEY}, {KEY}])
-    line.view = RunView(at=NOW, line=RunLine("lab.flow.01234567", "Running", NOW, 0.0, {"Running": 1}, 1))
+    line.said = RunView(at=NOW, line=RunLine("lab.flow.01234567", "Running", NOW, 0.0, {"Running": 1}, 1))
     assert observer.run(KEY) is not None
     assert cache.maps == {}
-    line.view = RunView(at=NOW)
+    line.said = RunView(at=NOW)
     again()
     cache.see(RUN, RAW, deleted=True)
     assert cache.maps == {}

@@ -2,7 +2,7 @@
 
 from blockyard.blocks.scaling import Demand
 from blockyard_operator.core.view import Load, QueueView
-from blockyard_operator.interchange import News, compare
+from blockyard_operator.news import News, compare
 
 BUSY = Load(managers=1, workers=4, busy=2, done=5)
 
