@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blockyard.managed.communicators import ChannelClosed
 from blockyard.managed.hooks import HookEvent
-from blockyard.managed.records import Output
+from blockyard.managed.records import Output, Progress
 from blockyard.managed.signals import Point, Signal
+from blockyard.wire.monitoring import clipped
 
 if TYPE_CHECKING:
     from blockyard.managed.executor import BaseExecutor
@@ -18,6 +19,8 @@ log = logging.getLogger("blockyard.managed.task")
 
 MOST_NAMES: Final = 1000
 """Of metrics and of metadata that are kept of one task, and of its artefacts."""
+MOST_PROGRESS: Final = 1000
+"""Letters of what a task says of how far it is."""
 _LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 
@@ -70,10 +73,13 @@ def keep_metric(executor: BaseExecutor, event: HookEvent) -> None:
 
 
 def keep_progress(executor: BaseExecutor, event: HookEvent) -> None:
-    """How far it is."""
-    fraction = _table(event.contents).get("fraction")
-    if isinstance(fraction, int | float) and math.isfinite(fraction):
-        executor.progress = min(max(float(fraction), 0.0), 1.0)
+    """How far it is, for the record, and the history meanwhile."""
+    found, before = _table(event.contents), executor.progress
+    fraction = before.fraction
+    if isinstance(said := found.get("fraction"), int | float) and math.isfinite(said):
+        fraction = min(max(float(said), 0.0), 1.0)
+    executor.progress = Progress(fraction=fraction, message=clipped(str(found.get("message") or ""), MOST_PROGRESS))
+    executor.tell_progress()
 
 
 def keep_artefact(executor: BaseExecutor, event: HookEvent) -> None:

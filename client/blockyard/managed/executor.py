@@ -49,6 +49,7 @@ from blockyard.managed.records import (
     OnError,
     Output,
     OutputFile,
+    Progress,
     TaskResult,
     WhenTasklet,
 )
@@ -156,7 +157,7 @@ class BaseExecutor(ABC):
         self.streams: list[Stream] = []
         self.metadata: dict[str, Any] = {}
         self.metrics: dict[str, float] = {}
-        self.progress = 0.0
+        self.progress = Progress()
         self.artefacts: list[Output] = []
         self.log_lines: deque[str] = deque(maxlen=_LOG_LINES)
         self.failures: list[Failure] = []
@@ -439,6 +440,10 @@ class BaseExecutor(ABC):
     def tell_status(self) -> None:
         """Keep in the record how the task stands now, before its end."""
         self._book.note_status()
+
+    def tell_progress(self) -> None:
+        """Have the history told how far the task is, unless it was just before."""
+        self._book.note_progress(time.monotonic())
 
     def set_result(self, **changes: Any) -> None:
         """Change parts of the result."""

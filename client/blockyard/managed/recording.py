@@ -6,6 +6,7 @@ The executor says when; here it is only read, and told of records that could not
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -30,6 +31,8 @@ log = logging.getLogger("blockyard.managed")
 
 RECORD_NAME: Final = "record.json"
 """Of the file, in the task's folder."""
+PROGRESS_SECONDS: Final = 1.0
+"""However often a task says how far it is."""
 
 
 class Book:
@@ -38,6 +41,7 @@ class Book:
     def __init__(self, executor: BaseExecutor) -> None:
         self._executor = executor
         self.record: AnalysisConfig | None = None
+        self._progress_due = 0.0
 
     def begin(self) -> AnalysisConfig:
         """Write down what is about to run."""
@@ -48,7 +52,15 @@ class Book:
     def note_status(self) -> None:
         """Write down how the task stands, if it has begun."""
         if self.record is not None:
-            self._keep(msgspec.structs.replace(self.record, status=self._executor.course.status.name))
+            status = self._executor.course.status.name
+            self._keep(msgspec.structs.replace(self.record, status=status, progress=self._executor.progress))
+
+    def note_progress(self, now: float) -> None:
+        """Tell how far the task is, if it has begun and that was not told within `PROGRESS_SECONDS` before."""
+        if self.record is not None and now >= self._progress_due:
+            self._progress_due = now + PROGRESS_SECONDS
+            with contextlib.suppress(OSError):  # the worker's manager is gone, and soon this worker
+                telling.tell_progress(msgspec.structs.replace(self.record, progress=self._executor.progress))
 
     def end(self, of_hooks: list[Failure]) -> AnalysisConfig:
         """Write down how it ended, and what failed beside it: the executor's list, and that of its hooks."""
@@ -115,6 +127,7 @@ def ended(executor: BaseExecutor, record: AnalysisConfig, failures: list[Failure
         result=executor.result,
         metadata=executor.metadata,
         metrics=executor.metrics,
+        progress=executor.progress,
         failures=failures,
     )
 

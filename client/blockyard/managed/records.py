@@ -69,6 +69,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a task is, as it said last."""
+
+    fraction: float | None = None
+    """0 to 1; None: it did not say."""
+    message: str = ""
+
+    def __str__(self) -> str:
+        """``50 %: half of the frames``; '' when it said nothing."""
+        percent = "" if self.fraction is None else f"{int(self.fraction * 100)} %"
+        return f"{percent}: {self.message}" if percent and self.message else percent or self.message
+
+
 class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one managed task. Written when it starts, completed when it ends. Secrets are never in it."""
 
@@ -113,6 +126,7 @@ class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True):
     result: TaskResult | None = None
     metadata: dict[str, Any] = {}
     metrics: dict[str, float] = {}
+    progress: Progress = Progress()
     failures: list[Failure] = []
     spec: dict[str, Any] = {}
     """The `run.ManagedSpec` that asked for it; empty for an executor that was made in code."""

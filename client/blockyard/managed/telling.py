@@ -34,6 +34,26 @@ def tell(record: AnalysisConfig, folder: str, streams: Sequence[Stream]) -> None
     around.tell(config_of(record, lease.task, lease.epoch), *kept)
 
 
+def tell_progress(record: AnalysisConfig) -> None:
+    """Tell it how far a task is, if this is one with monitoring. That may be missed: more is to come.
+
+    Raises OSError when the worker's manager is gone.
+    """
+    around = this_try.here()
+    if around is not None:
+        lease = around.lease()
+        around.tell(far_of(record, lease.task, lease.epoch), way=this_try.Way.PASSING)
+
+
+def far_of(record: AnalysisConfig, task: int, epoch: int) -> Config:
+    """How far a task is, for the wire: its record without the body, which is told already and may be large. Pure."""
+    return _change(config_of(_only_names(record), task, epoch), message=_message(record), body="")
+
+
+def _message(record: AnalysisConfig) -> str:
+    return clipped(record.message if record.ended else str(record.progress), MAX_TEXT)
+
+
 def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:
     """The record for the wire. Pure."""
     fitted, text = fit(record)
@@ -41,7 +61,7 @@ def config_of(record: AnalysisConfig, task: int, epoch: int) -> Config:
                                                                   fitted.reason))  # fmt: skip
     return Config(
         record.id, task, epoch, name, run, step, record.status, reason, micros(record.started), micros(record.ended),
-        record.exit_code, record.signal, text, clipped(record.message, MAX_TEXT),
+        record.exit_code, record.signal, text, _message(record),
     )  # fmt: skip
 
 

@@ -291,9 +291,9 @@ class Config(Record, tag=11, frozen=True):
     exit_code: int | None
     signal: int | None
     body: Annotated[str, Meta(max_length=MAX_CONFIG_BYTES)]
-    """`managed.AnalysisConfig` as JSON, whole as far as it fits."""
+    """`managed.AnalysisConfig` as JSON, whole as far as it fits; '' when all that is new is how far the task is."""
     message: Text = ""
-    """The sentence to `reason`."""
+    """The sentence to `reason`; before the end, how far the task is."""
 
 
 class Artefact(Record, tag=12, frozen=True):

@@ -73,6 +73,29 @@ def test_why_a_task_ended_so_is_a_word_and_a_sentence(opened: Opened, database: 
     assert database.ask('SELECT reason, message FROM "config"') == [("ExitCode", "exit code 3")]
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("status", ["RUNNING", "STOPPED"])
+def test_how_far_a_task_is_changes_nothing_else_of_it(
+    opened: Opened, database: Database, status: str, together: bool
+) -> None:
+    """It travels by itself, and so may come late."""
+    sink, start, far = opened(), a_config(status), a_config(body="", message="50 %: half of the frames")
+    for number, told in enumerate([[start, far]] if together else [[start], [far]], 1):
+        sink.write([an_arrival(*told, number=number)])
+    found = "SELECT status, message, record FROM configs"
+    assert database.ask(found) == [(status, "50 %: half of the frames", start.body)]
+    sink.write([an_arrival(END, number=3)])
+    sink.write([an_arrival(far, number=4)])
+    assert database.ask(found) == [("COMPLETED", "", END.body)]
+
+
+def test_a_start_that_comes_after_how_far_the_task_is_counts(opened: Opened, database: Database) -> None:
+    sink, far = opened(), a_config(body="", message="50 %")
+    for number, one in enumerate((far, START), 1):
+        sink.write([an_arrival(one, number=number)])
+    assert database.ask("SELECT status, record FROM configs") == [("RUNNING", START.body)]
+
+
 def test_what_tasks_left_is_kept_once_by_content_and_goes_with_them(opened: Opened, database: Database) -> None:
     sink = opened()
     content = [ArtefactPart("5a", part, AT, bytes([part]) * 9) for part in range(2)]

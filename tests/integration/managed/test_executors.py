@@ -38,7 +38,7 @@ from blockyard.managed import (
 )
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.models import BinaryParameters
-from blockyard.managed.records import OnError
+from blockyard.managed.records import OnError, Progress
 from tests import repositories
 from tests.integration.managed import jobs
 from tests.machine import ROOT
@@ -186,7 +186,7 @@ def test_a_shell_speaks_the_protocol_with_its_own_streams_apart() -> None:
     executor = BinaryExecutor("shell", ["bash", "-c", script])
     executor.add_hook("TASK_REQUEST", lambda own, event: own.respond(event, "yard"), replace=True)
     found = executor.execute_task()
-    assert (found.payload, found.summary, executor.progress) == ("a.h5", {"n": 2}, 0.25)
+    assert (found.payload, found.summary, found.record.progress) == ("a.h5", {"n": 2}, Progress(fraction=0.25))
     assert found.stdout == '{"signal":"TASK_RESPONSE","contents":"yard","id":1}\n'
     assert found.stderr == "to stderr\n"
     assert found.record.communicators == ["PipeCommunicator: two inherited pipes, JSON lines"]

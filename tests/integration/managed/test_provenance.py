@@ -116,6 +116,27 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
 
 
+def test_how_far_a_program_is_is_told_while_it_runs_and_stays_in_its_record(
+    client: Client, house: House, tmp_path: Path
+) -> None:
+    script = f"""
+      out=${{BLOCKYARD_CHANNEL#pipe:}}; out=${{out%,*}}
+      say() {{ echo '{{"signal":"TASK_PROGRESS","contents":{{"fraction":'$1',"message":"of the frames"}}}}' >&$out; }}
+      say 0.5; until [ -e {tmp_path}/go ]; do sleep 0.02; done
+      for number in {{1..9}}; do say 0.7$number; done
+    """
+    future = client.submit(run_managed, {"binary": ["bash", "-c", script], "step": "far"})
+    try:
+        wait_until(
+            "it is told", lambda: asked(house, "status, message, record <> ''", "far"),
+            lambda rows: rows == [("RUNNING", "50 %: of the frames", 1)],
+        )  # fmt: skip
+    finally:
+        (tmp_path / "go").touch()
+    record = future.result(WITHIN).record
+    assert (record.status, record.progress.fraction, record.progress.message) == ("COMPLETED", 0.79, "of the frames")
+
+
 def test_a_steps_program_runs_again_from_what_its_record_gives(client: Client, house: House, tmp_path: Path) -> None:
     """The folder that it worked in went with the step."""
     words = ["sh", "-c", 'echo "{\\"n\\": 7}" > $BLOCKYARD_OUTPUTS']

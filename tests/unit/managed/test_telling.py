@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from blockyard.managed.again import remarks, secrets_of, spec_again
-from blockyard.managed.records import AnalysisConfig, CodeVersion, TaskResult
+from blockyard.managed.records import AnalysisConfig, CodeVersion, Progress, TaskResult
 from blockyard.managed.run import ManagedSpec, for_record, read_spec
-from blockyard.managed.telling import config_of, fit
+from blockyard.managed.telling import config_of, far_of, fit
 from blockyard.wire import codec
 from blockyard.wire.monitoring import MAX_CONFIG_BYTES
 from tests.unit.monitoring.messages import a_packet
@@ -27,6 +27,20 @@ def test_a_small_record_goes_whole() -> None:
     assert msgspec.json.decode(text, type=AnalysisConfig) == record
     config = config_of(record, 7, 8)
     assert (config.task, config.epoch, config.exit_code, config.ended_us) == (7, 8, 1, 1_800_000_002_000_000)
+
+
+@pytest.mark.parametrize("fraction, message, words", [
+    (0.5, "half of the frames", "50 %: half of the frames"), (0.999, "", "99 %"), (None, "reads", "reads"),
+    (None, "", ""),
+])  # fmt: skip
+def test_of_a_task_that_goes_on_the_history_is_told_how_far_it_is(
+    fraction: float | None, message: str, words: str
+) -> None:
+    record = a_record(progress=Progress(fraction=fraction, message=message))
+    assert config_of(record, 7, 8).message == words
+    ended = msgspec.structs.replace(record, ended=1.8e9, message="exit code 1")
+    assert config_of(ended, 7, 8).message == "exit code 1"
+    assert far_of(record, 7, 8) == msgspec.structs.replace(config_of(record, 7, 8), body="")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ TOP: Final = 1 << 63
 """Numbers of tasks from here on are negative in a database."""
 _WRAP: Final = 1 << 64
 _ENDED: Final = 9
-"""Place of `ended_us` in a row of `configs`."""
+_STATUS: Final = 6
+_RECORD: Final = 12
+"""Places of `ended_us`, `status` and `record` in a row of `configs`."""
 
 
 def signed(task: int) -> int:
@@ -169,8 +171,12 @@ def _add_one(rows: Rows, record: AnyRecord) -> None:
 
 
 def _add_config(found: dict[Any, Row], one: Config) -> None:
-    """A start that comes after the end, of which it says nothing new, is dropped; so it is in the table."""
-    if one.ended_us or one.id not in found or not found[one.id][_ENDED]:
+    """A start that comes after the end, of which it says nothing new, is dropped, and what says only how far it is
+    replaces nothing else; so it is in the table."""
+    before = found.get(one.id)
+    if before is not None and not one.body:
+        one = msgspec.structs.replace(one, status=before[_STATUS], body=before[_RECORD])
+    if one.ended_us or before is None or not before[_ENDED]:
         found[one.id] = (
             one.id, signed(one.task), one.epoch, one.name, one.run, one.step, one.status, one.reason, one.started_us,
             one.ended_us, _integer(one.exit_code), _integer(one.signal), one.body, one.message,

@@ -1,7 +1,7 @@
 """The statements that write rows, made from the tables: the same row twice is one row.
 
 Usually the later word stands. A try or a managed task that ended does not go on again, whatever comes late; and of a
-session, beginning and end come one by one.
+session, beginning and end come one by one. How far a managed task is comes without the rest of it.
 """
 
 from typing import Final
@@ -16,6 +16,10 @@ _MERGED: Final = {
     "sessions": {
         "began_us": "CASE WHEN excluded.began_us > 0 THEN excluded.began_us ELSE sessions.began_us END",
         "ended_us": "CASE WHEN excluded.ended_us > 0 THEN excluded.ended_us ELSE sessions.ended_us END",
+    },
+    "configs": {
+        "status": "CASE WHEN excluded.record <> '' THEN excluded.status ELSE configs.status END",
+        "record": "CASE WHEN excluded.record <> '' THEN excluded.record ELSE configs.record END",
     },
 }
 
