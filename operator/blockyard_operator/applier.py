@@ -6,13 +6,9 @@ fenced by leadership in the API connection itself, and counts that merely change
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,24 +16,24 @@ import msgspec
 from blockyard.errors import BadKey
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
-from blockyard.kube.faults import ApiError, ApiUnreachable
-from blockyard.kube.kinds import BLOCK, CONFIG_MAP, CRON, EVENT, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
+from blockyard.kube.faults import ApiError
+from blockyard.kube.kinds import BLOCK, CONFIG_MAP, CRON, POD, POD_GROUP, POOL, RUN, SERVICE, Kind
 from blockyard.kube.quantities import misread
 from blockyard.kube.strategic import MergeConflict
-from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard.workflow.sources import ConfigMap
-from blockyard_operator import keys
+from blockyard_operator import keys, orders
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core import plan as do
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import ENDING, Meta
 from blockyard_operator.core.refusals import OF_THE_TEMPLATE, bad_key, problem_of_template, read_refusal
 from blockyard_operator.core.view import HeldRadio, MapsRead, Refusal, TemplateCheck
+from blockyard_operator.events import Events
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange
 from blockyard_operator.metrics import Metrics
 from blockyard_operator.observe import Observer
-from blockyard_operator.resources.fields import API_VERSION, Record
+from blockyard_operator.resources.fields import Record
 from blockyard_operator.resources.shape import builtins
 
 log = logging.getLogger(__name__)
@@ -45,9 +41,6 @@ log = logging.getLogger(__name__)
 CALM_SECONDS: Final = 5.0
 """Counts that merely changed are written no more often, and more seldom the more objects there are."""
 CALM_PER_OBJECT: Final = 0.05
-TOLD: Final = 4096
-"""Events that are remembered, so that none is written twice."""
-TOLD_SECONDS: Final = 3600.0
 
 
 class Rim(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +67,7 @@ class Applier:
         self._on_change = on_change
         self._later = later
         self._written: dict[str, float] = {}
-        self._told: OrderedDict[str, float] = OrderedDict()
+        self._events = Events(rim.api, rim.reporter)
 
     async def carry_out(self, key: Key, plan: do.Plan) -> None:
         """Do all of a plan. Raises ApiError, ApiUnreachable, NotLeader."""
@@ -127,49 +120,17 @@ class Applier:
                 await rim.api.delete(RUN, run.namespace, run.name, uid=run.uid)
             case do.ReadConfigMaps(run=run, names=names):
                 await self._read_maps(key, run, names)
-            case do.StartRun() | do.RetryRun() | do.AskRun() | do.HoldRun() | do.EndRun():
-                self._order_run(effect)
             case do.Tell():
-                await self._tell(effect)
-            case _:
-                self._say(effect)
-        return True
-
-    def _say(
-        self, effect: do.DrainManagers | do.SayGone | do.ReportBlock | do.FailTasks | do.AskRadio | do.ShutRadio
-    ) -> None:
-        """What interchange and hub are told needs no answer: it is said again as long as the world does not show it."""
-        line = self._rim.interchange
-        match effect:
-            case do.DrainManagers(queue=queue, block=block, grace=grace):
-                line.drain(queue, block, grace)
-            case do.SayGone(queue=queue, block=block, reason=reason):
-                line.gone(queue, block, reason)
-            case do.ReportBlock(queue=queue, block=block, status=status):
-                line.report(queue, block, status)
-                if status.terminal:
-                    self._rim.metrics.ends.labels(str(status.state)).inc()
-            case do.FailTasks(queue=queue, reason=reason):
-                line.fail_tasks(queue, reason)
+                await self._events.tell(effect)
+            case do.StartRun() | do.RetryRun() | do.AskRun() | do.HoldRun() | do.EndRun():
+                orders.give_of_run(rim.interchange.runs, effect)
             case do.AskRadio() | do.ShutRadio():
-                self._ask_hub(effect)
-
-    def _order_run(self, effect: do.StartRun | do.RetryRun | do.AskRun | do.HoldRun | do.EndRun) -> None:
-        """The same of runs; their answers bring their key back."""
-        line = self._rim.interchange.runs
-        match effect:
-            case do.StartRun(run=run, name=name, spec=spec):
-                order = compile_run(spec, name, queue_of=lambda pool: f"{run.namespace}.{pool}")
-                line.start(order, (run.namespace, run.name))
-            case do.RetryRun(run=run, name=name, spec=spec, attempt=attempt):
-                again = partial(compile_again, spec, queue_of=lambda pool: f"{run.namespace}.{pool}")
-                line.retry(name, again, attempt, (run.namespace, run.name))
-            case do.AskRun(run=run, name=name):
-                line.ask(name, (run.namespace, run.name))
-            case do.HoldRun(name=name, held=held, running=running):
-                line.hold(name, held=held, running=running)
-            case do.EndRun(name=name):
-                line.end(name)
+                orders.give_of_radio(rim.hub, effect)
+            case _:
+                orders.give(rim.interchange, effect)
+                if isinstance(effect, do.ReportBlock) and effect.status.terminal:
+                    rim.metrics.ends.labels(str(effect.status.state)).inc()
+        return True
 
     # --- objects ----------------------------------------------------------------------------------------------------
 
@@ -189,11 +150,11 @@ class Applier:
             await self._create(RUN, made)
         except ApiError as error:
             if not error.transient:
-                await self._tell(_failed_create(cron, f"{name}: {error.message}"))
+                await self._events.tell(_failed_create(cron, f"{name}: {error.message}"))
             raise
         found = self._rim.cache.runs.get(Key("run", cron.namespace, name))
         if found is not None and found.meta.owner != cron.uid:
-            await self._tell(_failed_create(cron, f"{name}: there is another WorkflowRun of this name"))
+            await self._events.tell(_failed_create(cron, f"{name}: there is another WorkflowRun of this name"))
 
     async def _patch(self, kind: Kind, meta: Meta, patch: dict[str, Any]) -> None:
         try:
@@ -280,15 +241,6 @@ class Applier:
                 raise
         self._rim.cache.groups.add(key)
 
-    def _ask_hub(self, effect: do.AskRadio | do.ShutRadio) -> None:
-        hub = self._rim.hub
-        assert hub is not None, "there is none to ask"
-        match effect:
-            case do.AskRadio(queue=queue, wanted=wanted, known=known):
-                hub.ask(queue, wanted, known)
-            case do.ShutRadio(queue=queue):
-                hub.shut(queue)
-
     async def _make_secret(self, owner: Meta, kind: str, radio: HeldRadio | None) -> None:
         key = Key("pool" if kind == "WorkerPool" else "block", owner.namespace, owner.name)
         pool = self._rim.cache.pools.get(key)
@@ -347,7 +299,7 @@ class Applier:
             return ConfigMap(problem=f"ConfigMap {name!r} cannot be read: {error.message}")
         return ConfigMap(answer.get("data") or {})
 
-    # --- status and events ------------------------------------------------------------------------------------------
+    # --- status ------------------------------------------------------------------------------------------------
 
     async def _status(self, key: Key, kind: Kind, meta: Meta, status: Record, *, urgent: bool) -> bool:
         now = time.monotonic()
@@ -369,41 +321,6 @@ class Applier:
         self._written[meta.uid] = now
         self._take(kind, answer)
         return True
-
-    async def _tell(self, effect: do.Tell) -> None:
-        """Write an Event, unless it was written within the hour. That nobody hears of it is no reason to stop."""
-        about, now = effect.about, time.time()
-        text = f"{about.uid}/{effect.reason}/{effect.note}".encode()
-        digest = hashlib.blake2b(text, digest_size=8).hexdigest()
-        if now - self._told.get(digest, 0.0) < TOLD_SECONDS:
-            return
-        self._told[digest] = now
-        while len(self._told) > TOLD:
-            self._told.popitem(last=False)
-        event = {
-            "apiVersion": EVENT.api_version,
-            "kind": EVENT.name,
-            "metadata": {"name": f"{about.name}.{digest}", "namespace": about.namespace},
-            "eventTime": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reportingController": "blockyard.dev/operator",
-            "reportingInstance": self._rim.reporter[:128],
-            "action": "Reconcile",
-            "type": "Warning" if effect.warning else "Normal",
-            "reason": effect.reason[:128],
-            "note": effect.note[:1024],
-            "regarding": {
-                "apiVersion": API_VERSION,
-                "kind": effect.kind,
-                "namespace": about.namespace,
-                "name": about.name,
-                "uid": about.uid,
-            },
-        }
-        try:
-            await self._rim.api.create(EVENT, event)
-        except (ApiError, ApiUnreachable) as error:
-            if not (isinstance(error, ApiError) and error.already_exists):
-                log.warning("an Event could not be written: %s", error, extra={"reason": effect.reason})
 
 
 def _failed_create(cron: Meta, note: str) -> do.Tell:
