@@ -73,9 +73,9 @@ def _serve(settings: Settings, accelerators: tuple[str, ...], nursery: Nursery, 
     from blockyard.transport import Context, Dealer
     from blockyard_worker import strays
     from blockyard_worker.core.manager import Manager
-    from blockyard_worker.shell.loop import Loop, reaped
+    from blockyard_worker.shell.loop import Loop
     from blockyard_worker.shell.server_key import ServerKey
-    from blockyard_worker.shell.trees import Trees
+    from blockyard_worker.shell.trees import Trees, reaped
 
     trees = Trees(strays.manager_mark(os.getpid()))
     old = strays.end_all(strays.of_block(settings.block))

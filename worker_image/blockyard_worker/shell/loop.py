@@ -28,10 +28,11 @@ from blockyard_worker.records import Exit, FromWorker, Load, Note, Now, Obeyed, 
 from blockyard_worker.settings import Settings
 from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
-from blockyard_worker.shell.nursery import Nursery
+from blockyard_worker.shell.memory_watch import MemoryWatch
+from blockyard_worker.shell.nursery import Nursery, share_of_cores
 from blockyard_worker.shell.output import Outputs
 from blockyard_worker.shell.server_key import ServerKey
-from blockyard_worker.shell.trees import Trees, monotonic_to_boot
+from blockyard_worker.shell.trees import Trees, monotonic_to_boot, reaped
 from blockyard_worker.worker import interrupts
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ class Loop:
         self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
         self._supervisor = -1
         self._exit: do.Exit | None = None
-        self._memory_at = 0.0
-        self._oom_kills = memory.oom_kills()
-        self._too_big: frozenset[int] = frozenset()
+        self._memory = MemoryWatch(settings, core)
         self._events = select.epoll()
         self._by_descriptor: dict[int, tuple[Child, bool]] = {}
         self._poller = Poller()
@@ -125,7 +124,7 @@ class Loop:
         self._events.register(wakeup, select.EPOLLIN)
         self._events.register(self._nursery.descriptor, select.EPOLLIN)
         while self._exit is None:
-            self._core.tick(time.monotonic(), self._seen, self._too_big)
+            self._core.tick(time.monotonic(), self._seen, self._memory.too_big)
             self._carry_out()
             if self._exit is None:
                 ready = self._poller.poll(self._patience())
@@ -142,8 +141,7 @@ class Loop:
     def _patience(self) -> float:
         now = time.monotonic()
         due = self._core.next_tick(now, self._seen)
-        if self._settings.memory_period and self._watches_memory():
-            due = min(due, self._memory_at)
+        due = min(due, self._memory.due)
         for child in self._children.values():
             if child.backlog and not child.send_more():
                 due = min(due, now + RETRY_SECONDS)
@@ -270,17 +268,11 @@ class Loop:
         evidence = [f"memory: {peak_bytes} bytes at most"]
         if last is not None and (tail := self._outputs.tail(last.task, last.epoch, EVIDENCE_BYTES)):
             evidence.append(f"output:\n{tail}")
-        killed = self._was_oom_killed(code)
+        killed = self._memory.was_oom_killed(code)
         limit = memory.cgroup_limit() if killed else 0
         ended = Ended(how, "\n".join(evidence), killed, peak_bytes, limit)
         self._drop(child)
         self._core.on_ended(child.number, ended, last, time.monotonic())
-
-    def _was_oom_killed(self, code: int) -> bool:
-        before, self._oom_kills = self._oom_kills, memory.oom_kills()
-        return (
-            code == -signal.SIGKILL and before is not None and self._oom_kills is not None and self._oom_kills > before
-        )
 
     def _drop(self, child: Child) -> None:
         for descriptor in (child.link.fileno(), child.output.descriptor):
@@ -293,9 +285,6 @@ class Loop:
         """This manager's own children, which are nobody's strays."""
         return [self._nursery.pid, *self._pids]
 
-    def _watches_memory(self) -> bool:
-        return bool(self._settings.memory_per_worker or self._settings.max_rss or self._core.state.limits_memory)
-
     def _tell_printed(self) -> None:
         """Of tries that go on; those that end have outcomes that take it along."""
         if self._report is not None and time.monotonic() >= self._report.due:
@@ -303,21 +292,9 @@ class Loop:
 
     def _watch_memory(self) -> None:
         now = time.monotonic()
-        if now < self._memory_at:
-            return
-        self._memory_at = now + self._settings.memory_period
-        self._core.state.resident_bytes = memory.resident_bytes(self._children.values())
-        self._core.state.output_dropped_bytes = self._outputs.dropped_bytes
-        if not self._watches_memory():
-            return
-        too_big = set()
-        for child in self._children.values():
-            limit = self._core.memory_limit(child.number, self._seen) or self._settings.memory_per_worker
-            if excess := memory.look(child, limit):
-                self._core.on_out_of_memory(child.number, excess.peak_bytes, excess.limit_bytes, now, self._seen)
-            if self._settings.max_rss and child.pid and memory.resident_bytes([child]) > self._settings.max_rss:
-                too_big.add(child.number)
-        self._too_big = frozenset(too_big)
+        if now >= self._memory.at:
+            self._core.state.output_dropped_bytes = self._outputs.dropped_bytes
+            self._memory.look(self._children, self._seen, now)
 
     # --- effects
 
@@ -328,7 +305,7 @@ class Loop:
                 self._perform(effect)
                 stolen |= type(effect) is do.Steal
             if stolen and self._exit is None:
-                self._core.tick(time.monotonic(), self._seen, self._too_big)
+                self._core.tick(time.monotonic(), self._seen, self._memory.too_big)
         self._send_unsent()
 
     def _perform(self, effect: do.Effect) -> None:
@@ -425,24 +402,3 @@ class Loop:
             self._send_unsent()
             time.sleep(RETRY_SECONDS)
         return not self._unsent
-
-
-def reaped() -> Iterator[tuple[int, int, int]]:
-    """Reap all children that have ended; yield (pid, wait status, the most memory that it had, bytes)."""
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid, status, usage.ru_maxrss * 1024
-
-
-def share_of_cores(place: int, places: int) -> list[int]:
-    """The cores for one of so many workers: equal shares, or one each when there are more workers than cores."""
-    cores = sorted(os.sched_getaffinity(0))
-    if places >= len(cores):
-        return [cores[place % len(cores)]]
-    first, end = place * len(cores) // places, (place + 1) * len(cores) // places
-    return cores[first:end]

@@ -109,3 +109,12 @@ class Nursery:
             socket.send_fds(self._link, [births.encode(spawn)], descriptors)
         except (BrokenPipeError, ConnectionResetError):
             return  # its end shows in `receive`, which asks the next template
+
+
+def share_of_cores(place: int, places: int) -> list[int]:
+    """The cores for one of so many workers: equal shares, or one each when there are more workers than cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    if places >= len(cores):
+        return [cores[place % len(cores)]]
+    first, end = place * len(cores) // places, (place + 1) * len(cores) // places
+    return cores[first:end]

@@ -9,7 +9,7 @@ is found only by the manager's own end.
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from blockyard_worker import strays
 from blockyard_worker.shell import procfs
@@ -87,3 +87,15 @@ class Trees:
 def monotonic_to_boot() -> float:
     """What to add to the monotonic clock to get seconds since boot, which process start times are in."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
+def reaped() -> Iterator[tuple[int, int, int]]:
+    """Reap all children that have ended; yield (pid, wait status, the most memory that it had, bytes)."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status, usage.ru_maxrss * 1024
