@@ -38,10 +38,12 @@ _TRIGGERS: Final = {
     Rule.NONE_SKIPPED: Trigger.NONE_SKIPPED,
     Rule.ALWAYS: Trigger.ALWAYS,
 }
-_OF_KIND: Final = operator.attrgetter(
-    "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
-)
+_KIND_FIELDS: Final = (
+    "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger",
+)  # fmt: skip
+_OF_KIND: Final = operator.attrgetter(*_KIND_FIELDS)
 """What of a step decides of which kind it is, besides what it waits for."""
+_SAID_OF: Final = operator.attrgetter("when", "sweep", *_KIND_FIELDS)
 _OUTPUTS_OF: Final = operator.attrgetter("outputs")
 _PARAMS: Final = frozenset({"params"})
 _encode = msgspec.json.encode
@@ -120,20 +122,20 @@ class _Compiler:
         self._specs: dict[bytes, TaskSpec] = {}
         """By kind of steps."""
         self._given: dict[str, list[str]] = {}
-        """By step, those whose results it is given."""
+        """By step that is given any results, those whose they are."""
 
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
         steps = {step.name: step for step in spec.steps}
         encoded = _encode(without_orders(spec))
-        refers = OPENING in encoded  # else no step is given any result, and needs no look
-        self._given = {name: graph.results_of(step) if refers else [] for name, step in steps.items()}
+        if OPENING in encoded:  # else no step is given any result, and needs no look
+            self._given = {name: given for name, step in steps.items() if (given := graph.results_of(step))}
         needs = {
-            name: graph.needs_of(step, self._given[name]) if refers or step.when else step.needs
+            name: graph.needs_of(step, self._given_to(name)) if step.when or name in self._given else step.needs
             for name, step in steps.items()
         }
         needed = set(itertools.chain.from_iterable(needs.values()))
-        kinds = self._kinds(steps, needs)
+        kinds = self._kinds(spec.steps, needs)
         for names in graph.batches(needs, kinds):
             batch = [steps[name] for name in names]
             self._memos |= {step.name: self._memo(step) for step in batch if step.cache}
@@ -141,7 +143,8 @@ class _Compiler:
         marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
         if spec.on_exit is not None:
             step = spec.on_exit
-            given = self._given[step.name] = graph.results_of(step)
+            if given := graph.results_of(step):
+                self._given[step.name] = given
             others = [name for name in steps if name not in given]
             if step.name not in self._tasks:
                 exit_needs = [*given, *others]
@@ -161,7 +164,8 @@ class _Compiler:
         tasks.update(zip(names, itertools.count(task_id(self._session, first))))
         task_of = tasks.__getitem__
         behind = [list(map(task_of, needs[name])) for name in names]
-        memos = [[self._memos[name] for name in (step.name, *self._given[step.name])] for step in steps if step.cache]
+        cached = names if steps[0].cache else []
+        memos = [[self._memos[one] for one in (name, *self._given_to(name))] for name in cached]
         function, bodies = self._packed(steps)
         spec = msgspec.structs.replace(self._specs[kind], function=self._functions.setdefault(function.id, function).id)
         self._groups.append(Group(spec, first, bodies, behind if any(behind) else [], memos=memos))
@@ -172,7 +176,7 @@ class _Compiler:
         Functions with arguments of their own, as most steps of large workflows are, have all else in common.
         """
         first, function, source = steps[0], steps[0].function or "", text_of(steps[0])
-        is_call = (function or source) and first.sweep is None and not self._given[first.name]
+        is_call = (function or source) and first.sweep is None and first.name not in self._given
         if is_call and not any(map(_OUTPUTS_OF, steps)):
             encoded = _encode_lines([step.arguments for step in steps])
             if is_all_own_text(encoded):
@@ -180,22 +184,29 @@ class _Compiler:
                 return runner(shared), [*packed_arguments(encoded.splitlines())]
         return self._runner, [*packed_plans([self._plan(step) for step in steps])]
 
-    def _kinds(self, steps: Mapping[str, Step], needs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
+    def _kinds(self, steps: Sequence[Step], needs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
         """By step. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
         kinds: dict[str, bytes] = {}
-        before: object = None
-        kind = b""
-        for name, step in steps.items():
-            said = (_OF_KIND(step), len(self._given[name])) if not step.when and step.sweep is None else None
-            if said is None or said != before:
-                before, kind = said, self._kind(step, step.trigger, needs[name])
-            kinds[name] = kind
+        for _, run in itertools.groupby(steps, self._said if self._given else _SAID_OF):
+            first, *others = run
+            kinds[first.name] = kind = self._kind(first, first.trigger, needs[first.name])
+            if first.when or first.sweep is not None:
+                kinds |= {step.name: self._kind(step, step.trigger, needs[step.name]) for step in others}
+            else:
+                kinds |= dict.fromkeys([step.name for step in others], kind)
         return kinds
+
+    def _said(self, step: Step) -> object:
+        return _SAID_OF(step), len(self._given_to(step.name))
+
+    def _given_to(self, step: str) -> Sequence[str]:
+        """Those whose results it is given."""
+        return self._given.get(step, ())
 
     def _kind(self, step: Step, trigger: Rule, needs: Sequence[str]) -> bytes:
         """What steps have in common that become one group; the spec of their tasks is made with the first of them."""
         is_exit, condition = step is self._spec.on_exit, (step.when, needs) if step.when else ()
-        kind = _encode((_OF_KIND(step), trigger, _own_name(step), condition, is_exit, len(self._given[step.name])))
+        kind = _encode((_OF_KIND(step), trigger, _own_name(step), condition, is_exit, len(self._given_to(step.name))))
         if kind not in self._specs:
             self._specs[kind] = self._task_spec(step, needs, _TRIGGERS[trigger])
         return kind
@@ -229,7 +240,7 @@ class _Compiler:
             idempotent=step.idempotent,
             trigger=trigger,
             condition=Condition(step.when, list(needs), self._encoded) if step.when else None,
-            uses=len(self._given[step.name]),
+            uses=len(self._given_to(step.name)),
         )
 
     def _plan(self, step: Step) -> Plan:
@@ -244,7 +255,7 @@ class _Compiler:
             arguments=step.arguments,
             environment=step.environment,
             outputs=step.outputs,
-            inputs=self._given[step.name],
+            inputs=list(self._given_to(step.name)),
             code=self._code if step.function or step.source else [],
             sweep=msgspec.to_builtins(step.sweep) if step.sweep is not None else {},
         )

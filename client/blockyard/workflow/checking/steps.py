@@ -56,7 +56,9 @@ class Steps:
             yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
         broken = False
         needs: dict[str, Sequence[str]] = {step.name: step.needs for step in steps}
-        for place in self._others():
+        is_in_order = len(needs) == len(steps) and graph.is_in_order(needs)
+        others = self._others(is_in_order=is_in_order)
+        for place in others:
             step = steps[place]
             given = graph.results_of(step)
             needs[step.name] = graph.needs_of(step, given)
@@ -66,40 +68,38 @@ class Steps:
         for fault in self._all_faults("spec.onExit", exits, graph.results_of(exits)) if exits is not None else ():
             broken = True
             yield fault
-        if not broken:
+        if not broken and (others or not is_in_order):
             cycle = graph.cycle(needs)
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
-    def _others(self) -> list[int]:
+    def _others(self, *, is_in_order: bool) -> list[int]:
         """The places of steps that must be looked at one by one: all but functions with arguments of their own.
 
         Of 10^5 steps nearly all are such functions, and these are looked at together. When something is wrong with any
-        of them, no step is left out here.
+        of them, no step is left out here. `is_in_order`: each stands behind all that it needs.
         """
         steps = self._spec.steps
         silent: list[bool] = []
-        before: object = None
-        is_silent = False
-        for step in steps:
-            if (said := _SAID_OF(step)) != before:  # nearly all say the same as the one before them
-                before, is_silent = said, _is_silent(step)
-            silent.append(is_silent)
-        plain = [step.arguments for step in itertools.compress(steps, silent)]
-        if not is_all_own(plain):
+        for _, run in itertools.groupby(steps, _SAID_OF):  # nearly all say the same as the one before them
+            first, *rest = run
+            silent += [_is_silent(first)] * (1 + len(rest))
+        plain = list(itertools.compress(steps, silent))
+        if not is_all_own([step.arguments for step in plain]):
             silent = [is_silent and is_all_own(step.arguments) for step, is_silent in zip(steps, silent, strict=True)]
-        if not self._are_sound(list(itertools.compress(steps, silent))):
+            plain = list(itertools.compress(steps, silent))
+        if not self._are_sound(plain, is_in_order=is_in_order):
             return list(range(len(steps)))
         return [place for place, is_silent in enumerate(silent) if not is_silent]
 
-    def _are_sound(self, plain: Sequence[Step]) -> bool:
+    def _are_sound(self, plain: Sequence[Step], *, is_in_order: bool) -> bool:
         """Whether these can have arguments of such names, and wait for what they need."""
         needs = [step.needs for step in plain]
         return (
-            all(map(str.isidentifier, set(itertools.chain.from_iterable(step.arguments for step in plain))))
-            and all(map(self._names.steps.__contains__, itertools.chain.from_iterable(needs)))
+            all(map(str.isidentifier, set(itertools.chain.from_iterable([step.arguments for step in plain]))))
+            and (is_in_order or all(map(self._names.steps.__contains__, itertools.chain.from_iterable(needs))))
             and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
-            and not any(step.name in step.needs for step in plain)
+            and (is_in_order or not any(step.name in step.needs for step in plain))
         )
 
     def _all_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
