@@ -9,6 +9,7 @@ them is readable. The same classes serve a task's side with ``Party.TASK``; task
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import socket
@@ -16,19 +17,24 @@ import struct
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import Enum
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
+import msgspec
+
 from blockyard.errors import BlockyardError, ConfigError
 from blockyard.managed.frames import Lines, Message, encode
 from blockyard.managed.shim.blockyard_shim import CHANNEL_VARIABLE
+from blockyard.managed.signals import Signal
 
 READ_BYTES: Final = 1 << 18
 WRITE_SECONDS: Final = 2.0
 """How long somebody who does not read may hold up the other side."""
 _CREDENTIALS: Final = struct.Struct("3i")
+_numbers: Final = itertools.count(1)
+"""Of requests, whatever channel of this process they come by."""
 
 MakeCommunicator: TypeAlias = "Communicator | Callable[[], Communicator]"
 """One, or what makes it."""
@@ -53,6 +59,8 @@ class Communicator(ABC):
         self.dropped = 0
         """Lines that were no messages, and peers that were refused."""
         self.last_fault = ""
+        self._asked: dict[int, tuple[Hashable, int]] = {}
+        """By the number that a request has here: the connection that it came by, and its own number there."""
 
     @property
     @abstractmethod
@@ -102,6 +110,10 @@ class Communicator(ABC):
         """The task runs and has inherited what it needs."""
         return
 
+    def has_asked(self, number: int) -> bool:
+        """Whether a request came by this channel that is called so here, and has no answer yet."""
+        return number in self._asked
+
     @property
     def has_messages(self) -> bool:
         """Whether something can be read at once."""
@@ -116,6 +128,27 @@ class Communicator(ABC):
 
     def __str__(self) -> str:
         return f"{type(self).__name__}: {self.description}"
+
+    def _heard_from(self, peer: Hashable, messages: list[Message]) -> list[Message]:
+        """Their requests under numbers that no others have: those of two ranks may be the same."""
+        return [self._noted(peer, one) if one.signal is Signal.TASK_REQUEST and one.id else one for one in messages]
+
+    def _noted(self, peer: Hashable, request: Message) -> Message:
+        number = next(_numbers)
+        self._asked[number] = (peer, request.id)
+        return msgspec.structs.replace(request, id=number)
+
+    def _asker(self, message: Message) -> tuple[Hashable, Message]:
+        """Who gets this message, None for all, and what he gets. Raises ChannelClosed for an answer to nobody."""
+        if message.signal is not Signal.TASK_RESPONSE or not message.id:
+            return None, message
+        if (found := self._asked.pop(message.id, None)) is None:
+            raise ChannelClosed("nobody waits for this answer: who asked is gone, or has it")
+        peer, number = found
+        return peer, msgspec.structs.replace(message, id=number)
+
+    def _forget(self, peer: Hashable) -> None:
+        self._asked = {number: one for number, one in self._asked.items() if one[0] != peer}
 
     def _take(self, lines: Lines, data: bytes) -> list[Message]:
         before = lines.dropped
@@ -181,15 +214,17 @@ class PipeCommunicator(Communicator):
         if not data:
             # Closed later: a keeper that was forked has a copy, so to close it would not end an epoll's interest in it.
             self._is_at_end = True
-        return self._take(self._lines, data)
+        found = self._take(self._lines, data)
+        return found if self.party is Party.TASK else self._heard_from(0, found)
 
     def is_finished(self) -> bool:
         return self._is_at_end
 
     def write(self, message: Message) -> None:
-        _write_all(self._write, encode(message))
+        _write_all(self._write, encode(self._asker(message)[1]))
 
     def clear_communicator(self) -> None:
+        self._asked = {}
         self.release()
         for descriptor in (self._read, self._write):
             if descriptor >= 0:
@@ -211,8 +246,6 @@ class SocketCommunicator(Communicator):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._listener: socket.socket | None = None
         self._peers: dict[int, tuple[socket.socket, Lines]] = {}
-        self._answer: dict[tuple[int, int], socket.socket] = {}
-        """Who asked, by rank and number of the request."""
 
     @property
     def description(self) -> str:
@@ -254,11 +287,10 @@ class SocketCommunicator(Communicator):
         except ConnectionError:
             data = b""
         found = self._take(lines, data)
-        for message in found:
-            if message.id:
-                self._answer[message.rank, message.id] = peer
+        if self.party is Party.EXECUTOR:
+            found = self._heard_from(reader, found)
         if not data:
-            self._answer = {key: one for key, one in self._answer.items() if one is not peer}
+            self._forget(reader)
             del self._peers[reader]
             peer.close()
         return found
@@ -269,19 +301,18 @@ class SocketCommunicator(Communicator):
 
     def write(self, message: Message) -> None:
         """To who asked, if it is an answer; to all otherwise."""
-        asker = self._answer.pop((message.rank, message.id), None) if message.id else None
-        peers = [asker] if asker is not None else [peer for peer, _ in self._peers.values()]
-        if not peers:
+        asker, message = self._asker(message)
+        if not self._peers:
             raise ChannelClosed("no process of the task is connected")
         line = encode(message)
-        for peer in peers:
-            _write_all(peer.fileno(), line)
+        for peer in [one for one in self._peers if asker in (None, one)]:
+            _write_all(peer, line)
 
     def clear_communicator(self) -> None:
         for peer, _ in self._peers.values():
             peer.close()
         self._peers = {}
-        self._answer = {}
+        self._asked = {}
         if self._listener is not None:
             self._listener.close()
             self._listener = None

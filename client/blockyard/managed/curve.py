@@ -40,8 +40,6 @@ class CurveCommunicator(Communicator):
         self._side: Listening | blockyard_shim.Link | None = None
         self._lines: dict[bytes, Lines] = {}
         """By connection."""
-        self._answer: dict[tuple[int, int], bytes] = {}
-        """Who asked, by rank and number of the request."""
 
     @property
     def description(self) -> str:
@@ -56,7 +54,7 @@ class CurveCommunicator(Communicator):
         return {**super().variables, KEY_VARIABLE: self._listening().key}
 
     def stage_communicator(self) -> None:
-        self._lines, self._answer = {}, {}
+        self._lines, self._asked = {}, {}
         if self.party is Party.TASK:
             kind, _, endpoint = self._channel.partition(":")
             if kind != "curve":
@@ -97,10 +95,7 @@ class CurveCommunicator(Communicator):
             self.last_fault = "somebody without the task's key was refused"
         for peer, data in side.frames():
             if data:
-                for message in self._take(self._lines.setdefault(peer, Lines()), data):
-                    if message.id:
-                        self._answer[message.rank, message.id] = peer
-                    found.append(message)
+                found += self._heard_from(peer, self._take(self._lines.setdefault(peer, Lines()), data))
         return found
 
     def is_finished(self) -> bool:
@@ -109,18 +104,18 @@ class CurveCommunicator(Communicator):
 
     def write(self, message: Message) -> None:
         """To who asked, if it is an answer; to all otherwise."""
-        line = encode(message)
         match self._side:
             case None:
                 raise ChannelClosed("the channel is closed")
             case Listening():
-                asker = self._answer.pop((message.rank, message.id), None) if message.id else None
-                told = [self._side.send(peer, line) for peer in ([asker] if asker is not None else [*self._lines])]
+                asker, message = self._asker(message)
+                line = encode(message)
+                told = [self._side.send(peer, line) for peer in [*self._lines] if asker in (None, peer)]
                 if not any(told):
                     raise ChannelClosed("no process of the task is connected")
             case _:
                 try:
-                    self._side.send(line)
+                    self._side.send(encode(message))
                 except BrokenPipeError as error:
                     raise ChannelClosed(str(error)) from error
 

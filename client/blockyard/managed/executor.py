@@ -223,8 +223,9 @@ class BaseExecutor(ABC):
         self._ask(Request.CANCEL, why)
 
     def respond(self, request: HookEvent, contents: Any) -> None:
-        """Answer a TASK_REQUEST."""
-        self.write(Message(Signal.TASK_RESPONSE, contents, request.rank, request.id))
+        """Answer a TASK_REQUEST, over the connection that it came by. Raises ChannelClosed when that is gone."""
+        asked = next((one for one in self.communicators if one.has_asked(request.id)), self.communicators[0])
+        asked.write(Message(Signal.TASK_RESPONSE, contents, request.rank, request.id))
 
     def write(self, message: Message) -> None:
         """Say something to the task, over its first communicator. Raises ChannelClosed when nobody is there."""

@@ -30,7 +30,7 @@ class HookEvent(msgspec.Struct, frozen=True):
     """For a signal what came with it, see docs/managed-protocol.md; for a `Point` what it says there."""
     rank: int = 0
     id: int = 0
-    """Of a request."""
+    """Of a request, by which its answer finds who asked. The program's own is another."""
     at: float = 0.0
     """UTC epoch seconds."""
 

@@ -167,12 +167,29 @@ def test_the_answer_goes_to_who_asked() -> None:
     with SocketCommunicator() as executor:
         first, second = (SocketCommunicator(Party.TASK, executor.address) for _ in range(2))
         with first, second:
-            first.write(Message(Signal.TASK_REQUEST, "a", rank=0, id=1))
-            second.write(Message(Signal.TASK_REQUEST, "b", rank=1, id=1))
-            for message in receive(executor, 2):
+            first.write(Message(Signal.TASK_REQUEST, "a", id=1))  # ranks that do not say so are all 0
+            second.write(Message(Signal.TASK_REQUEST, "b", id=1))
+            for message in reversed(receive(executor, 2)):
                 executor.write(Message(Signal.TASK_RESPONSE, message.contents, message.rank, message.id))
-            assert [one.contents for one in receive(first, 1)] == ["a"]
-            assert [one.contents for one in receive(second, 1)] == ["b"]
+            assert receive(first, 1) == [Message(Signal.TASK_RESPONSE, "a", id=1)]
+            assert receive(second, 1) == [Message(Signal.TASK_RESPONSE, "b", id=1)]
+
+
+def test_the_answer_to_who_is_gone_goes_to_nobody() -> None:
+    with SocketCommunicator() as executor, SocketCommunicator(Party.TASK, executor.address) as other:
+        with SocketCommunicator(Party.TASK, executor.address) as task:
+            task.write(Message(Signal.TASK_REQUEST, "a", id=1))
+        (asked,) = receive(executor, 1)
+        deadline = time.monotonic() + SECONDS
+        while len(executor.readers()) > 2 and time.monotonic() < deadline:  # the listener and the other
+            for reader in executor.readers():
+                executor.read(reader)
+        with pytest.raises(ChannelClosed, match="nobody waits"):
+            executor.write(Message(Signal.TASK_RESPONSE, "late", asked.rank, asked.id))
+        other.write(Message(Signal.TASK_REQUEST, "b", id=1))
+        (asked,) = receive(executor, 1)
+        executor.write(Message(Signal.TASK_RESPONSE, "b", asked.rank, asked.id))
+        assert [one.contents for one in receive(other, 1)] == ["b"]
 
 
 def test_the_sockets_folder_is_private_and_gone_afterwards() -> None:

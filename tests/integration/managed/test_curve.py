@@ -65,14 +65,14 @@ def test_the_answer_goes_to_who_asked() -> None:
     with CurveCommunicator() as executor:
         endpoint, key = executor.address.removeprefix("curve:"), executor.variables[KEY_VARIABLE]
         links = [blockyard_shim.Link(endpoint, key) for _ in range(2)]
-        for rank, link in enumerate(links):
-            link.send(b'{"signal":"TASK_REQUEST","contents":%d,"rank":%d,"id":1}\n' % (rank, rank))
-        for message in heard(executor, lambda found: len(found) == 2):
+        for number, link in enumerate(links):
+            link.send(b'{"signal":"TASK_REQUEST","contents":%d,"id":1}\n' % number)
+        for message in reversed(heard(executor, lambda found: len(found) == 2)):
             executor.write(Message(Signal.TASK_RESPONSE, message.contents, message.rank, message.id))
-        answers = [msgspec.json.decode(link.receive())["contents"] for link in links]
+        answers = [msgspec.json.decode(link.receive()) for link in links]
         for link in links:
             link.close()
-    assert answers == [0, 1]
+    assert answers == [{"signal": "TASK_RESPONSE", "contents": number, "id": 1} for number in range(2)]
 
 
 SAYS = """

@@ -271,6 +271,17 @@ def test_tasklets_change_what_runs_and_may_fail_it() -> None:
     assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
 
 
+def test_the_answer_goes_by_the_channel_that_was_asked_by() -> None:
+    asks = """import os, blockyard_shim
+os.environ["BLOCKYARD_CHANNEL"] = os.environ["SECOND"]
+print(blockyard_shim.reporter().request("?"))"""
+    first, second = PipeCommunicator(), SocketCommunicator()
+    executor = BinaryExecutor("t", [sys.executable, "-c", asks], [first, second])
+    executor.update_environment(lambda: {"SECOND": second.address})
+    executor.add_hook("TASK_REQUEST", lambda own, event: own.respond(event, "yard"), replace=True)
+    assert executor.execute_task().check().stdout == "yard\n"
+
+
 @pytest.mark.parametrize("on_error", ["ignore", "fail"])
 def test_a_tasklet_may_have_a_task_skipped(tmp_path: Path, on_error: OnError) -> None:
     executor = BinaryExecutor("t", ["touch", "it-ran"], directory=str(tmp_path), folder=str(tmp_path))
