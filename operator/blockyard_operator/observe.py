@@ -14,11 +14,11 @@ from blockyard.wire import control
 from blockyard.workflow.sources import unread
 from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
-from blockyard_operator.core.blocks import BlockWorld
 from blockyard_operator.core.crons import CheckedCron, CronWorld, read_cron_spec
 from blockyard_operator.core.manifests import Terms, pods_of, sample_of
 from blockyard_operator.core.objects import Block, Meta, Pool, Run, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
+from blockyard_operator.core.sight import BlockWorld
 from blockyard_operator.core.workflows import Checked, Rival, RunWorld, attempt_wanted, check, has_started, is_over
 from blockyard_operator.hub import HubLine
 from blockyard_operator.interchange import Interchange

@@ -18,11 +18,12 @@ from blockyard.kube import manifest
 from blockyard.kube.pods import Pod, read_pod
 from blockyard.kube.times import text
 from blockyard_operator.core import plan as do
-from blockyard_operator.core.blocks import BlockWorld, reconcile_block
+from blockyard_operator.core.blocks import reconcile_block
 from blockyard_operator.core.manifests import Terms, pods_of
 from blockyard_operator.core.objects import Block, Pool, read_block, read_pool, template_hash
 from blockyard_operator.core.pool_world import PoolWorld
 from blockyard_operator.core.pools import reconcile_pool
+from blockyard_operator.core.sight import BlockWorld
 from blockyard_operator.core.view import Load, QueueView, Refusal, TemplateCheck
 from blockyard_operator.resources.fields import API_VERSION
 from blockyard_operator.resources.shape import builtins

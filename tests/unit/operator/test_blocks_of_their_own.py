@@ -2,8 +2,9 @@
 
 from blockyard.kube.pods import Pod
 from blockyard_operator.core import plan as do
-from blockyard_operator.core.blocks import BlockWorld, reconcile_block
+from blockyard_operator.core.blocks import reconcile_block
 from blockyard_operator.core.objects import Block, Meta
+from blockyard_operator.core.sight import BlockWorld
 from blockyard_operator.resources.block import BlockSpec, BlockStatus, JobStatusRecord, PodCounts
 
 META = Meta(namespace="n", name="mine", uid="u", created_at=1000.0)
