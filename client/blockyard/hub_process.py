@@ -68,7 +68,7 @@ class HubProcess(KeptProcess):
             if self._ending.is_set():
                 return
             if code in _HOPELESS:
-                self.failure = f"the hub ended with exit code {code}; its last words:\n{self._last_words().strip()}"
+                self.failure = f"the hub ended with exit code {code}; its last words:\n{self._last_words()}"
                 _log.error("%s", self.failure)
                 return
             wait = _RESTART_SECONDS if time.monotonic() - began > 10.0 else min(2 * wait, _MOST_RESTART_SECONDS)

@@ -58,7 +58,8 @@ class KeptProcess(threading.Thread):
 
     def _last_words(self) -> str:
         """The end of what the last one said."""
-        return read_tail(self.log, _WORDS_BYTES, since=self._log_from)
+        said = read_tail(self.log, _WORDS_BYTES, since=self._log_from).strip()
+        return said or f"none; is there room where its log is, {self.log}?"
 
 
 def module_path() -> str:

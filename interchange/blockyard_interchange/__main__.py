@@ -21,7 +21,7 @@ from blockyard.errors import BadKey, ConfigError
 from blockyard.transport import descriptors
 from blockyard_interchange import settings as settings_of
 from blockyard_interchange.health import Health
-from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalUnavailable, JournalVersion
+from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalFull, JournalUnavailable, JournalVersion
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.opening import open_store
 from blockyard_interchange.loop import Ending, Loop
@@ -100,17 +100,21 @@ def _open_probes(health: Health, endpoint: str) -> "Probes | None":
 
 
 def _open(log: Log, patience: float, health: Health, ending: Ending) -> bool:
-    """Open the journal, waiting so long for it; False when asked to end meanwhile. Raises JournalUnavailable."""
+    """Open the journal, waiting so long for it; False when asked to end meanwhile. Raises JournalUnavailable.
+
+    For room on its disk it waits as long as it takes, as one that runs does: what is in the journal is not given up.
+    """
     deadline = time.monotonic() + patience
     while not ending.is_asked:
         try:
             log.open()
-        except JournalUnavailable as error:
-            if time.monotonic() >= deadline:
+        except (JournalUnavailable, JournalFull) as error:
+            is_full = isinstance(error, JournalFull)
+            if not is_full and time.monotonic() >= deadline:
                 raise
             if health.stage != "waiting for the journal":
                 health.stage = "waiting for the journal"
-                _log.warning("waiting up to %g s: %s", patience, error)
+                _log.warning("waiting%s: %s", "" if is_full else f" up to {patience:g} s", error)
             time.sleep(_RETRY_SECONDS)
         else:
             return True

@@ -1,9 +1,10 @@
 """``python -m blockyard_monitoring SETTINGS.json``: be a hub until SIGTERM or SIGINT.
 
-Exit codes: 0 stopped as asked, 2 bad settings, 5 a radio cannot listen.
+Exit codes: 0 stopped as asked, 1 to be started again, as when a disk is full, 2 bad settings, 5 a radio cannot listen.
 """
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -53,6 +54,9 @@ def main(arguments: list[str]) -> int:
         _log.error("%s", error)
         return 2
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _log.error("cannot write to %s: %s; free space on that disk", arguments[0], error)
+            return 1
         _log.error("cannot listen: %s", error)
         return 5
     return 0

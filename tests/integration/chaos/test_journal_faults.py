@@ -1,6 +1,8 @@
 """What befalls a running system's journal: its disk is full for a while, its file is damaged while the system is down,
 a second interchange wants it. The stores alone are held to the same in ``tests/contract/journal``."""
 
+import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from blockyard import Client
@@ -55,6 +58,59 @@ def test_with_a_full_disk_work_waits_and_then_goes_on(small_disk: Path) -> None:
         assert (status.submitted, status.done, status.failed, status.lost) == (COUNT, COUNT, 0, 0), status
         assert [one.pid for one in house.interchanges()] == [interchange.pid]
     assert set(times_recorded(house.folder).values()) <= {1}
+
+
+@pytest.fixture
+def full_disk(small_disk: Path) -> Path:
+    """The same with a system on it that has ended, and not one byte left."""
+    with Client.local(workers=1, folder=small_disk / "state", monitoring=True) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+    with (small_disk / "ballast").open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+    return small_disk
+
+
+@contextlib.contextmanager
+def _started(module: str, settings: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A part of the system whose words come here, and not to the disk that is full."""
+    told = msgspec.json.decode(settings.read_bytes())
+    elsewhere = json.dumps({**told, "parent": 0})  # it is this process's now
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(elsewhere)
+        file.flush()
+        command = [sys.executable, "-m", module, file.name]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _says(process: "subprocess.Popen[str]", words: str) -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"it ended with {process.wait(WITHIN)} and never said {words!r}: {said}")
+
+
+@pytest.mark.needs_root
+def test_an_interchange_that_starts_while_its_disk_is_full_waits_for_room(full_disk: Path) -> None:
+    with _started("blockyard_interchange", full_disk / "state" / "interchange.json") as interchange:
+        _says(interchange, "Free space on that disk")
+        (full_disk / "ballast").unlink()
+        _says(interchange, "interchange ready")
+
+
+@pytest.mark.needs_root
+def test_a_hub_that_starts_while_its_disk_is_full_is_to_be_started_again(full_disk: Path) -> None:
+    with _started("blockyard_monitoring", full_disk / "state" / "hub.json") as hub:
+        _says(hub, "No space left on device")
+        assert hub.wait(WITHIN) not in (2, 5), "the codes of what no further start mends"
 
 
 @pytest.fixture
