@@ -47,6 +47,20 @@ class FailureSummary(msgspec.Struct, frozen=True, kw_only=True):
     """That one, as people write it."""
 
 
+class ProgramSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Managed programs that ended alike."""
+
+    status: str
+    reason: str
+    name: str
+    message: str
+    """Of one of them."""
+    count: int
+    """Tasks that ran one."""
+    task: str
+    """That one's, as people write it."""
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What the history says of a run. Instants are UTC epoch seconds, durations seconds; 0: not known."""
 
@@ -81,6 +95,11 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Those that ran longest first; at most 20."""
     failures: list[FailureSummary]
     """The most frequent ones first; at most 20."""
+    done_unwell: int = 0
+    """Of those that are done, such as ran a managed program that did not complete: they returned that, and without
+    `check` nothing is raised."""
+    programs: list[ProgramSummary] = []
+    """Of these tasks, the most frequent ones first; at most 20."""
 
     @property
     def seconds(self) -> float:
@@ -99,9 +118,14 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         available = self.workers * self.seconds
         return min(1.0, self.running_seconds / available) if available else 0.0
 
+    @property
+    def unwell(self) -> str:
+        """What is to be said of those that are done, in parentheses; '' for nothing."""
+        return f" ({self.done_unwell:,} of them with a program that did not complete)" if self.done_unwell else ""
+
     def __str__(self) -> str:
         return (
-            f"run {self.run!r}: {self.tasks} tasks, {self.done} done, {self.failed} failed, "
+            f"run {self.run!r}: {self.tasks} tasks, {self.done} done{self.unwell}, {self.failed} failed, "
             f"{self.cancelled} cancelled, {self.unfinished} unfinished, in {self.seconds:.3g} s: "
             f"{self.tasks_per_second:.4g}/s on {self.workers} workers, {100 * self.utilisation:.0f} % busy"
         )

@@ -99,6 +99,13 @@ def markdown(found: RunSummary, left: Sequence[ArtefactLine] = ()) -> str:
             (one.state, _safe(one.kind), f"{one.count:,}", one.task, _safe(one.message[:200])) for one in found.failures
         ]
         parts += ["## Failures", "", *_table(("how", "cause", "tries", "for example", "which said"), rows)]
+    if found.programs:
+        programs = [
+            (one.status, _safe(one.reason), _safe(one.name), f"{one.count:,}", one.task, _safe(one.message[:200]))
+            for one in found.programs
+        ]
+        columns = ("how", "why", "program", "tasks", "for example", "which said")
+        parts += ["## Programs that did not complete, of tasks that are done", "", *_table(columns, programs)]
     if left:
         lines = [(_safe(one.name), _safe(one.step), one.task_id, _safe(one.kind), size(one.size_bytes)) for one in left]
         parts += ["## Artefacts", "", *_table(("name", "step", "task", "kind", "size"), lines)]
@@ -107,9 +114,9 @@ def markdown(found: RunSummary, left: Sequence[ArtefactLine] = ()) -> str:
 
 def _sentences(found: RunSummary) -> list[str]:
     counts = (
-        f"{found.tasks:,} tasks: {found.done:,} done, {found.failed:,} failed, {found.cancelled:,} cancelled, "
-        f"{found.unfinished:,} unfinished. {found.tries:,} tries, {found.retried:,} of them tried again, "
-        f"{found.lost:,} lost."
+        f"{found.tasks:,} tasks: {found.done:,} done{found.unwell}, {found.failed:,} failed, "
+        f"{found.cancelled:,} cancelled, {found.unfinished:,} unfinished. "
+        f"{found.tries:,} tries, {found.retried:,} of them tried again, {found.lost:,} lost."
     )
     rate = (
         f"It lasted {duration(found.seconds * 1e6)}, {found.tasks_per_second:,.1f} tasks a second, on "

@@ -1,14 +1,18 @@
 """What managed tasks ran with, and which of them were lost."""
 
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, column, select, table
+from sqlalchemy import ColumnElement, Connection, Select, and_, column, func, select, table
 
+from blockyard.wire.monitoring import TryState
 from blockyard_monitoring.history.reading import History
+from blockyard_monitoring.history.shapes import name_of, of_run, submissions, tries
+from blockyard_monitoring.sinks.sql import tables
 from blockyard_monitoring.sinks.sql.rows import signed
 
+_WELL: Final = ("COMPLETED", "SKIPPED")
 _MOST: Final = 1000
 """That are listed of one task: the last."""
 
@@ -58,6 +62,48 @@ def lines(connection: Connection, task: int) -> list[ConfigLine]:
         select(*_LINE).where(view.c.task == task).order_by(view.c.started_us.desc()).limit(_MOST)
     )
     return [ConfigLine(**row._mapping) for row in found][::-1]
+
+
+class ProgramLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Managed tasks that ended alike."""
+
+    status: str
+    reason: str
+    name: str
+    message: str
+    """Of the last of them."""
+    count: int
+    """Tasks with such a one."""
+    task: str
+    """The last, as people write it."""
+
+
+def unwell(connection: Connection, run: str, limit: int) -> list[ProgramLine]:
+    """Those that did not complete of tasks that are done all the same: they returned it. The most frequent first."""
+    row, count = tables.configs.c, func.count(tables.configs.c.task.distinct())
+    kind = (row.status, row.reason, row.name)
+    query = select(*kind, func.max(row.message), count, func.max(row.task)).group_by(*kind)
+    found = connection.execute(_unwell(query, run).order_by(count.desc(), *kind).limit(limit))
+    return [
+        ProgramLine(status=status, reason=reason, name=name, message=message, count=number, task=name_of(task))
+        for status, reason, name, message, number, task in found
+    ]
+
+
+def count_unwell(connection: Connection, run: str) -> int:
+    """How many tasks of a run are done, and had a managed task that did not complete."""
+    query = _unwell(select(func.count(tables.configs.c.task.distinct())), run)
+    return int(connection.execute(query).scalar_one())
+
+
+def _unwell(query: "Select[Any]", run: str) -> "Select[Any]":
+    row = tables.configs.c
+    return (
+        query.join(tries, and_(tries.c.task == row.task, tries.c.epoch == row.epoch))
+        .join(submissions, submissions.c.first == tries.c.submission)
+        .where(of_run(run), tries.c.state == int(TryState.DONE), tries.c.is_last == 1)
+        .where(row.ended_us > 0, row.status.not_in(_WELL))
+    )
 
 
 def _records(url: str, where: ColumnElement[bool]) -> list[Told]:

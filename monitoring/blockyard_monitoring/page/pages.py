@@ -93,6 +93,8 @@ class Pages:
                 "spent": runs.spent(connection, name),
                 "functions": runs.functions(connection, name),
                 "failures": failures.failures(connection, name, limit=10),
+                "programs": configs.unwell(connection, name, limit=10),
+                "unwell": configs.count_unwell(connection, name),
                 "states": runs.states(connection, name),
                 "artefacts": artefacts.lines(connection, run=name)[-_MOST_ARTEFACTS:],
             }

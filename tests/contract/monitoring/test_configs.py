@@ -7,14 +7,18 @@ import base64
 import itertools
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from blockyard.ids import TaskId, task_name
 from blockyard.wire.monitoring import AnyRecord, Artefact, ArtefactPart, Config, Run, TryState
 from blockyard_monitoring.history import configs
+from blockyard_monitoring.history.summary import summarise
+from blockyard_monitoring.report import report
 from blockyard_monitoring.sinks.sql import SqlSink
 from tests.contract.monitoring.databases import Database
 from tests.contract.monitoring.test_expiry import DAY, swept
-from tests.unit.monitoring.messages import AT, an_arrival, some_tasks, some_tries
+from tests.unit.monitoring.messages import AT, a_try, an_arrival, some_tasks, some_tries
 
 Opened = Callable[[], SqlSink]
 TASK, EPOCH = 1 << 32, 1 << 20
@@ -94,6 +98,36 @@ def test_a_start_that_comes_after_how_far_the_task_is_counts(opened: Opened, dat
     for number, one in enumerate((far, START), 1):
         sink.write([an_arrival(one, number=number)])
     assert database.ask("SELECT status, record FROM configs") == [("RUNNING", START.body)]
+
+
+def test_a_task_that_is_done_and_whose_program_failed_is_shown_as_both(opened: Opened, database: Database) -> None:
+    sink, bad = opened(), {"reason": "ExitCode", "message": "exit code 3"}
+    first, second, third, fourth = (TASK + place for place in range(4))
+    managed = [
+        a_config("FAILED", AT + 5, id="1", task=first, **bad),
+        a_config("FAILED", AT + 5, id="2", task=first, **bad),  # a second program of the same task
+        a_config("COMPLETED", AT + 5, id="3", task=second),
+        a_config("TIMEDOUT", AT + 5, id="4", task=second, reason="Timeout", message="it ran longer than 1 s"),
+        a_config("SKIPPED", AT + 5, id="5", task=third, reason="TaskSkipped"),
+        a_config("FAILED", AT + 5, id="6", task=fourth, **bad),
+    ]
+    raised = a_try(fourth, state=TryState.RAISED, kind="blockyard.managed.records.ManagedTaskFailed")
+    done: list[AnyRecord] = [
+        some_tasks(count=4),
+        some_tries(count=3),
+        msgspec.structs.replace(some_tries(), tries=[raised]),
+    ]
+    sink.write([an_arrival(Run(1, "nightly"), *done, *managed)])
+    found = summarise(database.url, "nightly")
+    assert (found.done, found.done_unwell, found.failed) == (3, 2, 1)
+    assert [(one.status, one.reason, one.message, one.count) for one in found.programs] == [
+        ("FAILED", "ExitCode", "exit code 3", 1), ("TIMEDOUT", "Timeout", "it ran longer than 1 s", 1),
+    ]  # fmt: skip
+    assert found.programs[0].task == task_name(TaskId(first))
+    text = report(database.url, "nightly", "markdown")
+    assert "3 done (2 of them with a program that did not complete), 1 failed" in text
+    assert "| TIMEDOUT | Timeout | index | 1 |" in text
+    assert "it ran longer than 1 s" in report(database.url, "nightly", "html")
 
 
 def test_what_tasks_left_is_kept_once_by_content_and_goes_with_them(opened: Opened, database: Database) -> None:
