@@ -13,16 +13,15 @@ import asyncio
 import logging
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
 from blockyard.kube.api import Api, ApiSettings
 from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard.kube.kinds import POD, SERVICE
+from blockyard.kube.loop_thread import LoopThread
 from blockyard.kube.places import Address, Place, place_of, selector_of
 from blockyard.kube.tunnel import Tunnel
 
@@ -43,10 +42,7 @@ class Forward:
         self._address = address
         self._folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
         self._path = self._folder / "clients.sock"
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="blockyard-forward", daemon=True)
-        self._ending = asyncio.Event()
-        self._ready: Future[None] = Future()
+        self._thread = LoopThread("blockyard-forward", self._serve)
         self._pause = 0.0
         self._complaint = ""
         self.connections = 0
@@ -65,25 +61,11 @@ class Forward:
     def start(self) -> None:
         """Listen. Raises NoCluster."""
         self._thread.start()
-        self._ready.result()
 
     def stop(self) -> None:
         """End all connections; idempotent, any thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ending.set)
-        self._thread.join()
+        self._thread.end()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        except Exception as error:  # noqa: BLE001 - the rim of this thread: who waits for `start` hears of it
-            if self._ready.done():
-                _log.exception("the port-forward failed")
-            else:
-                self._ready.set_exception(error)
-        finally:
-            self._loop.close()
 
     async def _serve(self) -> None:
         async with await Api.connect(self._settings) as api:
@@ -103,8 +85,8 @@ class Forward:
 
             server = await asyncio.start_unix_server(on_connection, self._path, limit=_CHUNK)
             async with server:
-                self._ready.set_result(None)
-                await self._ending.wait()
+                self._thread.ready()
+                await self._thread.ending.wait()
                 for task in connections:
                     task.cancel()
                 await asyncio.gather(*connections, return_exceptions=True)

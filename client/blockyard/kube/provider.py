@@ -17,7 +17,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, Final, TypeVar
@@ -34,6 +34,7 @@ from blockyard.kube.api import Api, ApiSettings, Object
 from blockyard.kube.faults import ApiError, ApiUnreachable
 from blockyard.kube.gangs import state_of
 from blockyard.kube.kinds import POD, SERVICE
+from blockyard.kube.loop_thread import LoopThread
 from blockyard.kube.outside import OWNER_LABEL, Pods, base_name, outside, pod_set
 from blockyard.kube.pods import Pod, read_pod
 
@@ -89,13 +90,9 @@ class KubernetesProvider:
         self._count = 0
         self._on_change: OnChange | None = None
         self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """From `start` on, until its thread ends."""
-        self._thread = threading.Thread(target=self._run, name=f"blockyard-{label}", daemon=True)
-        self._ready: Future[None] = Future()
+        self._thread = LoopThread(f"blockyard-{label}", self._serve)
         self._api: Api | None = None
         self._namespace = pods.namespace
-        self._ending = asyncio.Event()
         self._seen = asyncio.Condition()
 
     @property
@@ -111,15 +108,13 @@ class KubernetesProvider:
         if self._on_change is not None:
             raise ProviderError(f"provider {self._label} was started before; make one for each pool")
         self._on_change = on_change
-        self._loop = asyncio.new_event_loop()
-        self._thread.start()
         try:
-            self._ready.result(_START_SECONDS)
+            self._thread.start(_START_SECONDS)
         except TooLate as error:
             self.close()
             raise ProviderError(f"provider {self._label} cannot start: no answer") from error
         except BlockyardError as error:
-            self._thread.join()
+            self._thread.end()
             self._closed = True
             raise ProviderError(f"provider {self._label} cannot start: {error}") from error
 
@@ -169,8 +164,7 @@ class KubernetesProvider:
         if self._thread.is_alive():
             with contextlib.suppress(TooLate, BlockyardError):
                 self._do(self._end_all(living), _CLOSE_SECONDS + _ORDER_SECONDS)
-            self._call(self._ending.set)
-            self._thread.join()
+            self._thread.end()
         for job in living:
             self._take(job, JobStatus(state=JobState.CANCELLED, reason="Closed", message="ended with its provider"))
 
@@ -185,15 +179,10 @@ class KubernetesProvider:
         return self._begin(work).result(seconds)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if self._loop is None or self._loop.is_closed():
-            work.close()
-            raise ProviderError(f"provider {self._label} does not run")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _call(self, what: Callable[[], object]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # its thread has ended meanwhile
-                self._loop.call_soon_threadsafe(what)
+        try:
+            return self._thread.begin(work)
+        except RuntimeError as error:
+            raise ProviderError(f"provider {self._label} does not run") from error
 
     def _ask_to_end(self, job: JobId, why: AskedToEnd) -> bool:
         with self._lock:
@@ -208,28 +197,14 @@ class KubernetesProvider:
 
     # ------------------------------------------------------------------ in the provider's thread
 
-    def _run(self) -> None:
-        loop = self._loop
-        assert loop is not None, "started before its loop was made"
-        try:
-            loop.run_until_complete(self._serve())
-        except Exception as error:
-            if self._ready.done():
-                log.exception("provider %s failed", self._label)
-            else:
-                self._ready.set_exception(error)
-        finally:
-            loop.run_until_complete(_finish(loop))
-            loop.close()
-
     async def _serve(self) -> None:
         async with await Api.connect(self._settings) as api:
             self._api = api
             self._namespace = self._namespace or api.namespace
             await self._list(api)
-            self._ready.set_result(None)
+            self._thread.ready()
             watching = asyncio.create_task(self._watch(api))
-            await self._ending.wait()
+            await self._thread.ending.wait()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
@@ -387,15 +362,6 @@ class KubernetesProvider:
         if self._api is None:
             raise ProviderError(f"provider {self._label} is not connected")
         return self._api
-
-
-async def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    """End what was begun and not waited for."""
-    begun = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in begun:
-        task.cancel()
-    await asyncio.gather(*begun, return_exceptions=True)
-    await loop.shutdown_asyncgens()
 
 
 def _own(end: JobStatus, asked: AskedToEnd | None) -> JobStatus:
