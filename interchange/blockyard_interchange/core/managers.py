@@ -10,10 +10,14 @@ from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
 from blockyard_interchange.core import gangs, holding, outcomes, output, queueing
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
+from blockyard_interchange.core.notes import Notes
 from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
 
 _STUCK_SECONDS = 0.05
 """A manager that gave nothing back for so long may hold tasks that others could run."""
+_LONG_SECONDS = 0.1
+"""A try that runs for so long at a heartbeat is told as running. Of a crowd of short ones some run at each, and where a
+row of a batch is there already, a database writes all of it the slow way."""
 
 
 def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float, *, near: bool) -> None:
@@ -153,9 +157,11 @@ def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat, now: f
     _count(manager, message.tally)
     if message.draining and not manager.draining:
         _no_more(state, manager, "it said so", now)
-    known = {name for name, _ in manager.running}
+    before = dict(manager.running)
     manager.running = [(TaskId(one.task), one.seconds) for one in message.running]
-    _tell_started(state, manager, [name for name, _ in manager.running if name not in known])
+    _tell_started(state, manager, [name for name, _ in manager.running if name not in before])
+    if state.notes is not None:
+        _note_running(state.notes, manager, before)
     beat = state.settings.beat(len(state.manager_peers))
     is_new, manager.heartbeat = beat != manager.heartbeat, beat
     state.effects.before.append((manager.peer, wire.Beat(beat if is_new else 0.0)))
@@ -182,13 +188,19 @@ def _tell_started(state: State, manager: Manager, names: list[TaskId]) -> None:
     started: dict[bytes, list[int]] = {}
     for name in names:
         task = manager.leases.get(name)
-        if task is not None and state.notes is not None:
-            seconds = next(seconds for one, seconds in manager.running if one == name)
-            state.notes.on_try(task, TryState.RUNNING, seconds, manager.last_seen)
         if task is not None and task.order.session.connected:
             started.setdefault(task.order.session.peer, []).append(name)
     for peer, tasks in started.items():
         state.effects.after_clients.append((peer, client_wire.Started(tasks)))
+
+
+def _note_running(notes: Notes, manager: Manager, before: dict[TaskId, float]) -> None:
+    """Tell the history which tries go on. `before`: what ran at the heartbeat before, and for how long."""
+    for name, seconds in manager.running:
+        task = manager.leases.get(name)
+        is_told = _LONG_SECONDS <= before.get(name, 0.0) <= seconds
+        if task is not None and seconds >= _LONG_SECONDS and not is_told:
+            notes.on_try(task, TryState.RUNNING, seconds, manager.last_seen)
 
 
 def on_wanted(state: State, manager: Manager, message: wire.Wanted) -> None:

@@ -180,9 +180,10 @@ class Manager(Peer):
         self.number += 1
         self.say(manager_wire.Outcomes(self.number, list(outcomes)))
 
-    def beat(self, *running: Lease) -> None:
-        """A heartbeat that names what runs."""
-        self.say(manager_wire.Heartbeat(len(running), 0, 0, running=[Running(o.task, o.epoch, 1.0) for o in running]))
+    def beat(self, *running: Lease, seconds: float = 1.0) -> None:
+        """A heartbeat that names what runs, for so long."""
+        now = [Running(one.task, one.epoch, seconds) for one in running]
+        self.say(manager_wire.Heartbeat(len(running), 0, 0, running=now))
 
     def back(self, *holds: Lease, peer: bytes | None = None) -> None:
         """Join again, holding these."""

@@ -92,6 +92,21 @@ def test_a_lost_manager_shows_in_its_tries(bench: Bench) -> None:
     assert [node.state for node in records if isinstance(node, Node)] == ["joined", "gone"]
 
 
+def test_a_try_is_told_as_running_once_and_not_when_it_has_hardly_begun(bench: Bench) -> None:
+    """Of short tries some run at each heartbeat, and a row that is told twice costs the database as much as ten."""
+    hub, client, manager = bench.hub(), bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    told = []
+    for seconds in (0.01, 1.01, 2.01):
+        manager.beat(lease(one), seconds=seconds)
+        bench.turn(1.0)
+        bench.turn(0.02)
+        told.append([(one.state, one.ran_us) for one in tries(hub)])
+    assert told == [[], [(TryState.RUNNING, 1_010_000)], []]
+
+
 def test_states_of_a_block_that_come_together_have_instants_of_their_own(bench: Bench) -> None:
     hub, client = bench.hub(), bench.client()
     client.ask(control.ReportBlocks("default", [control.BlockReport("b", "PENDING")]), control.Done)
