@@ -151,6 +151,20 @@ def test_rows_are_the_same_whichever_of_them_were_there_before(opened: Opened, d
     assert database.ask("SELECT count(*) FROM samples") == [(len(states),)]
 
 
+@pytest.mark.needs_postgres
+def test_tables_of_the_connection_are_made_for_what_met_a_row_and_for_nothing_else(
+    postgresql: PostgresDatabase,
+) -> None:
+    sink = SqlSink(postgresql.url)
+    sink.start()
+    made = "SELECT relname FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
+    sink.write([an_arrival(some_tasks(), some_tries(), a_sample())])
+    assert postgresql.ask(made) == []
+    sink.write([an_arrival(some_tries(), a_sample(TASK + 1), number=2)])
+    assert postgresql.ask(made) == [("stage_tries",)]
+    sink.close()
+
+
 @pytest.mark.parametrize("is_one_batch", [True, False])
 def test_a_try_that_ended_does_not_go_on_again(opened: Opened, database: Database, is_one_batch: bool) -> None:
     sink = opened()

@@ -2,7 +2,8 @@
 
 COPY knows no conflicts, and nearly never meets one: rows come again when a hub, or a database, was started again, and
 tries that ran for long were told of while they ran. Rows that meet one pass a temporary table, and go from there in one
-statement that knows what to do; it costs the server twice as much, and us the time until it is done.
+statement that knows what to do; it costs the server twice as much, and us the time until it is done. These tables are
+made when they are needed: a commit that touched one of them empties all that there are.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,11 +31,12 @@ class _Way:
     """How rows of one table are written."""
 
     def __init__(self, table: Table) -> None:
-        self.stage = f"{_STAGE}{table.name}"
+        stage = f"{_STAGE}{table.name}"
         columns = statements.columns(table)
         self.to_table = _copy_into(table.name, columns)
-        self.to_stage = _copy_into(self.stage, columns)
-        self.move = statements.insert_from(table, self.stage)
+        self.make_stage = f'CREATE TEMPORARY TABLE IF NOT EXISTS "{stage}" (LIKE "{table.name}") ON COMMIT DELETE ROWS'
+        self.to_stage = _copy_into(stage, columns)
+        self.move = statements.insert_from(table, stage)
 
 
 _WAYS: Final = {table.name: _Way(table) for table in tables.metadata.sorted_tables}
@@ -110,20 +112,12 @@ class Writer:
         for name, found in own.items():
             way, texts = _WAYS[name], lines.of_rows(found)
             if name in self._staged:
+                connection.exec_driver_sql(way.make_stage)
                 _copy(connection, name, way.to_stage, texts)
                 connection.exec_driver_sql(way.move)
             else:
                 _copy(connection, name, way.to_table, texts)
         return set(own)
-
-
-def prepare(connection: Connection) -> None:
-    """Make the temporary tables; rows in them go with each commit. What is confirmed is on the server's disk."""
-    for name, one in _WAYS.items():
-        connection.exec_driver_sql(
-            f'CREATE TEMPORARY TABLE IF NOT EXISTS "{one.stage}" (LIKE "{name}") ON COMMIT DELETE ROWS'
-        )
-    connection.commit()
 
 
 def _copy(connection: Connection, table: str, statement: str, texts: Iterable[bytes]) -> None:

@@ -113,7 +113,6 @@ class SqlSink:
                     sqlite.prepare(connection)
                 schema.upgrade(connection)
                 if self._dialect == "postgresql":
-                    postgres.prepare(connection)
                     with connection.begin():
                         self._make_room(connection)
             except BaseException:
