@@ -410,8 +410,10 @@ class Client(Submitter):
     ) -> bool | None:
         if kind is None:
             self.shutdown()
-        else:
-            self._end(wait=True, cancel_futures=False)
+            return None
+        if not issubclass(kind, (Exception, SystemExit, GeneratorExit)):  # Ctrl-C, or the end of a coroutine or task
+            self._engine.interrupt()
+        self._end(wait=True, cancel_futures=False)
         return None
 
     def _end(self, wait: bool, *, cancel_futures: bool) -> None:  # noqa: FBT001 - as Executor.shutdown

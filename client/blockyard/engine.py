@@ -38,3 +38,7 @@ class Engine(Protocol):
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """Take no more tasks; idempotent."""
         ...
+
+    def interrupt(self) -> None:
+        """Take no more tasks and wait for none: cancel what has not ended, unless it is kept for another client."""
+        ...

@@ -2,12 +2,13 @@
 
 In a forked child none of a client's threads exists and its sockets belong to the parent, so the child disowns what it
 inherited: it stops nothing, removes nothing, and says what is wrong when it is asked. At the interpreter's exit, what
-was submitted is finished first, as with the executors of the standard library. What either means is each part's own
-business (`Mortal`).
+was submitted is finished first, as with the executors of the standard library; not after Ctrl-C, by which somebody said
+that it shall end. What either means is each part's own business (`Mortal`).
 """
 
 import atexit
 import os
+import sys
 import weakref
 from typing import Protocol
 
@@ -32,6 +33,11 @@ _numbers = iter(range(1 << 62))
 def register(mortal: Mortal) -> None:
     """Tell it of forks and of the exit for as long as it lives."""
     _open[next(_numbers)] = mortal
+
+
+def is_interrupted() -> bool:
+    """Whether it is Ctrl-C that ends this program. At a prompt one ends what was typed, and the program goes on."""
+    return getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
 
 
 def _in_child() -> None:

@@ -41,6 +41,9 @@ _LOOK_SECONDS: Final = 0.5
 _MOST_SAYING: Final = 1_000
 _POOL_SECONDS: Final = 0.1
 """How often the interchange is asked whether it knows a pool by now."""
+_INTERRUPTED: Final = (
+    "this client was interrupted; what was unfinished of run {!r} is kept: a new client of it has that by reattach()"
+)
 _SILENT: Final = (
     "The interchange has not answered for {:g} s: it was stopped or cut off, or it cannot write its journal (a full "
     "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong."
@@ -328,6 +331,18 @@ class RemoteEngine:
         else:
             self._leave_when_done()
 
+    def interrupt(self) -> None:
+        """Take no more tasks and leave at once: those of a kept run are the next client's, others are cancelled."""
+        if self._left or self._disowned:
+            return
+        with self.room.lock:
+            self._closed = True
+        if self._settings.keep:
+            self._on_broken(errors.BrokenBlockyard(_INTERRUPTED.format(self._settings.run)))
+        else:
+            self.home.complete([(future, Ending.CANCELLED, None) for future in self._unfinished.give_up()])
+        self._leave()
+
     def release(self) -> None:
         """The program ends in good order: free the results of ended tasks, those that nobody looked at too."""
         self._releases = True
@@ -347,10 +362,16 @@ class RemoteEngine:
         """At the interpreter's exit: see what was submitted to its end, while there is an interchange that answers."""
         if self._left or self._disowned:
             return
+        if lifetime.is_interrupted():
+            self.interrupt()
+            return
         self.shutdown(wait=False, cancel_futures=False)
         if self._settings.finish:
             while self._unfinished and self._link.is_heard(self._settings.patience):
                 wait_for(self._unfinished.futures(), _LOOK_SECONDS)
+        self._leave()
+
+    def _leave(self) -> None:
         self._left = True
         self._link.order(self._goodbye)
         self._link.stop(linger=_LINGER)

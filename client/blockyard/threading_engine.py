@@ -75,3 +75,7 @@ class ThreadedEngine:
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """See `Engine.shutdown`."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
+
+    def interrupt(self) -> None:
+        """See `Engine.interrupt`."""
+        self._threads.interrupt()

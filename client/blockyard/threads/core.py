@@ -74,6 +74,7 @@ class Core:
         self._keys: dict[str, TaskFuture[Any]] = {}
         self._cache = cache
         self._stopping = False
+        self._is_interrupted = False
         self._broken: BrokenBlockyard | None = None
         self._failing: deque[tuple[ThreadTask, DependencyError]] = deque()
         self._make_anew()
@@ -371,9 +372,15 @@ class Core:
         for task in waiting:
             task.call.future.cancel()
 
+    def interrupt(self) -> None:
+        """Stop, cancel what has not begun, and let `join` wait for nothing."""
+        self._is_interrupted = True
+        self.stop(cancel=True)
+
     def join(self) -> None:
-        """Wait until the threads have ended; a thread of this engine does not wait for itself."""
-        self._crew.join()
+        """Wait until the threads have ended, unless interrupted; a thread of this engine does not wait for itself."""
+        if not self._is_interrupted:
+            self._crew.join()
 
     def _break(self, message: str, cause: BaseException | None) -> None:
         """Fail everything that has not ended, and every later submit."""

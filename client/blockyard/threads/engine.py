@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from blockyard import lifetime
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
 from blockyard.ids import MAX_SESSION, SessionId
@@ -77,6 +78,10 @@ class ThreadEngine:
         if wait:
             self._core.join()
 
+    def interrupt(self) -> None:
+        """Refuse further tasks, cancel those not begun, and never wait for those that run: threads cannot be ended."""
+        self._core.interrupt()
+
 
 def _drawn() -> SessionId:
     return SessionId(int.from_bytes(os.urandom(4), "big") % MAX_SESSION + 1)
@@ -97,7 +102,10 @@ _cores: weakref.WeakSet[Core] = weakref.WeakSet()
 def _finish_all() -> None:
     """Run what was submitted to its end before the interpreter goes, as the standard library's pools do."""
     for core in list(_cores):
-        core.stop(cancel=False)
+        if lifetime.is_interrupted():
+            core.interrupt()
+        else:
+            core.stop(cancel=False)
     for core in list(_cores):
         core.join()
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -114,6 +115,75 @@ def test_tasks_of_a_connected_client_outlive_its_process_or_are_waited_for(
     if not run:
         assert (tmp_path / "done").exists()
     wait_until("the task ran", (tmp_path / "done").exists, bool)
+
+
+INTERRUPTED = """
+import signal, sys, time
+from blockyard import Client
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started by
+
+def endless(path):
+    open(path, "w").close()
+    time.sleep(3600)
+
+paths = [f"{sys.argv[1]}-{number}" for number in range(10)]
+
+def work(client):
+    futures = client.submit_many(endless, paths)
+    for future in client.as_completed(futures):
+        print(future.result())
+
+if sys.argv[2] == "threads":
+    client = Client.threads(2)
+else:
+    client = Client.local(workers=2, folder=sys.argv[3], run=sys.argv[4])
+if sys.argv[5] == "with":
+    with client:
+        work(client)
+elif sys.argv[5] == "coroutine":
+    import asyncio
+    async def main():
+        with client:
+            await asyncio.gather(*(client.asyncio.submit(endless, path) for path in paths))
+    asyncio.run(main())
+else:
+    work(client)
+"""
+
+
+@pytest.mark.parametrize("kind", ["local", "threads"])
+@pytest.mark.parametrize("how", ["with", "without", "coroutine"])
+def test_ctrl_c_waits_for_no_task(house: House, tmp_path: Path, kind: str, how: str) -> None:
+    said = _interrupt(tmp_path / "begun", kind, house.folder, "", how)
+    assert "KeyboardInterrupt" in said.splitlines()[-1]
+    house.wait_until_empty()
+
+
+def test_ctrl_c_keeps_the_tasks_of_a_named_run(house: House, tmp_path: Path) -> None:
+    _interrupt(tmp_path / "begun", "local", house.folder, "kept", "with")
+    with Client.local(workers=2, folder=house.folder, run="kept") as client:
+        left = client.reattach()
+        assert len(left) == 10
+        assert all(future.cancel() for future in left)
+
+
+def _interrupt(begun: Path, *arguments: object) -> str:
+    """Send SIGINT to such a program and all of its processes, as a terminal does, when two tasks run."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *map(str, (begun, *arguments))],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until("two tasks run", lambda: len(list(begun.parent.glob(f"{begun.name}-*"))), lambda count: count == 2)
+        os.killpg(program.pid, signal.SIGINT)
+        return program.communicate(timeout=WITHIN)[1]
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.communicate()
 
 
 KEEPER = """
