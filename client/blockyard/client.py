@@ -267,15 +267,16 @@ class Client(Submitter):
         `timeout`: seconds until an interchange that does not answer is an error, and a pool it does not know: one that
         was applied a moment ago is waited for. The rest is as for `connect`.
         Raises ConfigError, also when ``blockyard[kubernetes]`` is not installed; NoCluster, ApiError, ApiUnreachable,
-        BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool.
+        BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool, with what its WorkerPool says.
         """
         from blockyard import config  # files are read, and modules loaded, only for those who connect
         from blockyard.remote import RemoteEngine, RemoteSettings
 
         access = _kubernetes()
-        opened = access.open_access(
-            access.Where(namespace=namespace, release=release, client=client, context=context, kubeconfig=kubeconfig)
+        where = access.Where(
+            namespace=namespace, release=release, client=client, context=context, kubeconfig=kubeconfig
         )
+        opened = access.open_access(where)
         keep = bool(run) if keep is None else keep
         remote = RemoteSettings(
             opened.link,
@@ -298,9 +299,9 @@ class Client(Submitter):
             raise BrokenBlockyard(
                 f"{error}; the port-forward says: {opened.forward.complaint or 'connected'}"
             ) from error
-        except UnknownPool:
+        except UnknownPool as error:
             _abandon(engine, opened.forward)
-            raise
+            raise UnknownPool(f"{error}; {access.why_unknown(where, queue)}") from error
         return cls(engine, pool=queue, below=opened.forward)
 
     @classmethod

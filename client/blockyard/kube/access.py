@@ -10,20 +10,22 @@ import base64
 import binascii
 import os
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from blockyard.errors import BadKey, ConfigError
 from blockyard.kube.api import Api, ApiSettings
-from blockyard.kube.faults import ApiError
+from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.kube.forward import Forward
-from blockyard.kube.kinds import SECRET
+from blockyard.kube.kinds import POOL, SECRET
 from blockyard.kube.places import address_of
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 
+T = TypeVar("T")
 DEFAULT_RELEASE: Final = "blockyard"
 _FIELDS: Final = ("endpoint", "server_key", "client.key")
 
@@ -71,7 +73,7 @@ def open_access(where: Where) -> Access:
 
     Raises NoCluster, ApiError, ApiUnreachable; ConfigError and BadKey naming the Secret.
     """
-    found = _in_a_thread(where)
+    found = _in_a_thread(_find(where))
     if is_inside() and not (where.context or where.kubeconfig):
         return Access(_link(where, found, found.endpoint), found.namespace, None)
     forward = Forward(where.api, address_of(found.endpoint, found.home))
@@ -104,13 +106,40 @@ def queue_name(pool: str, namespace: str) -> str:
     return f"{named if slash else namespace}.{name}"
 
 
-def _in_a_thread(where: Where) -> _Found:
+def why_unknown(where: Where, queue: str) -> str:
+    """What is known of a pool that the interchange does not know, as the rest of a sentence, or where to look."""
+    namespace, _, name = queue.partition(".")
+    return _in_a_thread(_said_of(where, namespace, name))
+
+
+async def _said_of(where: Where, namespace: str, name: str) -> str:
+    look = f"'kubectl describe wp {name} -n {namespace}' may say why"
+    try:
+        async with await Api.connect(where.api) as api:
+            found = await api.get(POOL, namespace, name)
+    except ApiError as error:
+        absent = (
+            f"there is no WorkerPool {namespace}/{name}; 'kubectl get wp -n {namespace}' lists those that there are"
+        )
+        return absent if error.not_found else look
+    except (ApiUnreachable, NoCluster):
+        return look
+    conditions = found.get("status", {}).get("conditions") or []
+    ready = next((one for one in conditions if one.get("type") == "Ready"), None)
+    if ready is None:
+        return look
+    if ready.get("status") == "True":
+        return f"WorkerPool {namespace}/{name} is ready: is this client's key good for it?"
+    return f"WorkerPool {namespace}/{name} is not ready: {ready.get('reason')}: {ready.get('message')}"
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """The caller may be a coroutine, or a notebook with a loop of its own."""
-    answer: Future[_Found] = Future()
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            answer.set_result(asyncio.run(_find(where)))
+            answer.set_result(asyncio.run(work))
         except Exception as error:  # noqa: BLE001 - raised again where it was asked for
             answer.set_exception(error)
 

@@ -26,6 +26,8 @@ class StandIn:
         """Running pods of the Service: name to phase and the real port behind them."""
         self.blocks: dict[str, dict[str, Any]] = {}
         """WorkerBlocks: 'NAMESPACE/NAME' to what was patched into it."""
+        self.pools: dict[str, dict[str, Any]] = {}
+        """WorkerPools: 'NAMESPACE/NAME' to status."""
         self.refused: list[str] = []
         self.written: list[str] = []
         """Requests that would change something, carried out or not."""
@@ -77,6 +79,7 @@ contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespa
         blocks = "/apis/blockyard.dev/v1alpha1/namespaces/{namespace}/workerblocks/{name}"
         app.router.add_get(blocks, self._block)
         app.router.add_patch(blocks, self._block)
+        app.router.add_get("/apis/blockyard.dev/v1alpha1/namespaces/{namespace}/workerpools/{name}", self._pool)
         app.router.add_get(root + "/pods/{pod}/portforward", self._forward)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -107,6 +110,15 @@ contexts: [{{name: here, context: {{cluster: here, user: me, namespace: {namespa
         if request.method == "PATCH":
             found.update(await request.json())
         return web.json_response(found)
+
+    async def _pool(self, request: web.Request) -> web.Response:
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        if namespace == "closed":
+            return web.json_response({"reason": "Forbidden", "message": "not you", "code": 403}, status=403)
+        found = self.pools.get(f"{namespace}/{name}")
+        if found is None:
+            return web.json_response({"reason": "NotFound", "message": "no such pool", "code": 404}, status=404)
+        return web.json_response({"status": found})
 
     async def _service(self, _: web.Request) -> web.Response:
         ports = [{"name": "clients", "port": 5555, "targetPort": "clients"}]

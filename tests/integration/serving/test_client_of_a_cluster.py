@@ -1,6 +1,7 @@
 """`Client.kubernetes` from outside: the Secret, the port-forward, and a pod that moves."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -104,6 +105,23 @@ def test_a_pool_that_was_applied_a_moment_ago_is_waited_for(cluster: StandIn, se
             assert client.submit(abs, -1).result(WITHIN) == 1
 
 
+def test_of_a_pool_that_the_interchange_does_not_know_its_worker_pool_says_why(
+    cluster: StandIn, serving: House, tmp_path: Path
+) -> None:
+    where = cluster.kubeconfig(tmp_path)
+    problem = "spec.template.spec.containers[0]: unknown field 'imag'"
+    ready = {"type": "Ready", "status": "False", "reason": "TemplateInvalid", "message": problem}
+    cluster.pools |= {"science/bad": {"conditions": [ready]}, "science/new": {}}
+    for pool, said in (
+        ("bad", f"WorkerPool science/bad is not ready: TemplateInvalid: {problem}"),
+        ("new", "'kubectl describe wp new -n science' may say why"),
+        ("none", "there is no WorkerPool science/none; 'kubectl get wp -n science' lists those that there are"),
+        ("closed/x", "'kubectl describe wp x -n closed' may say why"),
+    ):
+        with pytest.raises(UnknownPool, match=re.escape(said)):
+            Client.kubernetes(pool, kubeconfig=where, timeout=1.0)
+
+
 def test_what_is_wrong_with_the_secret_is_said(cluster: StandIn, tmp_path: Path) -> None:
     where = cluster.kubeconfig(tmp_path)
     good = cluster.secrets["science/blockyard-client"]
@@ -158,7 +176,8 @@ def test_a_further_client_may_use_its_pools_alone(cluster: StandIn, serving: Hou
         assert client.submit(abs, -1).result(WITHIN) == 1
         with pytest.raises(UnknownPool, match=r"not one that this key may use; these are: science\.default"):
             client.options(pool="science.other").submit(abs, -1).result(WITHIN)
-    with pytest.raises(UnknownPool, match=r"it knows science\.default$"):
+    cluster.pools["science/other"] = {"conditions": [{"type": "Ready", "status": "True", "reason": "Idle"}]}
+    with pytest.raises(UnknownPool, match=r"it knows science\.default; .* ready: is this client's key good for it"):
         Client.kubernetes("other", client="anna", kubeconfig=cluster.kubeconfig(tmp_path), timeout=1.0)
     with pytest.raises(
         ConfigError, match="no Secret blockyard-client-ben in namespace 'science' nor in 'blockyard': does the release"
