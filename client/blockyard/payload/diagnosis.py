@@ -10,7 +10,7 @@ import functools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from typing import Any, Final
 
 import cloudpickle
@@ -39,8 +39,12 @@ _HINTS: Final[Sequence[tuple[frozenset[str], str]]] = (
         "connections belong to one process: connect inside the function, or once per worker in the pool's initializer",
     ),
     (
-        frozenset({"generator", "coroutine", "async_generator", "zip", "map", "filter", "dict_keys", "dict_values"}),
+        frozenset({"generator", "zip", "map", "filter", "dict_keys", "dict_values"}),
         "pass list(…) of it instead",
+    ),
+    (
+        frozenset({"coroutine", "async_generator"}),
+        "it is of an async function, and a task has no event loop: call it by asyncio.run(…) in a plain function",
     ),
     (frozenset({"frame", "traceback"}), "pass its text instead, by traceback.format_exception"),
 )
@@ -77,6 +81,11 @@ def _hint(culprit: object) -> str:
         return "; a future of another executor means nothing elsewhere: pass its .result() instead"
     if isinstance(culprit, Future):  # one of ours, whose own message says what to do
         return ""
+    if isinstance(culprit, Executor):
+        return (
+            f"; a {type(culprit).__name__} belongs to one process: to have more run, let the task return "
+            "blockyard.join(fn, items), or open a client inside the function"
+        )
     names = {kind.__name__ for kind in type(culprit).__mro__}
     for known, hint in _HINTS:
         if known & names:
@@ -119,7 +128,7 @@ _ATOMS: Final = frozenset({int, float, str, bytes, bool, complex, type(None), ty
 def _parts(value: object) -> Iterator[tuple[str, object]]:
     """Yield the parts that pickling `value` would visit, each with the step that leads to it."""
     match value:
-        case Future():  # its lock is not what the user should hear about
+        case Future() | Executor():  # their locks are not what the user should hear about
             return
         case Mapping():
             for key, item in value.items():

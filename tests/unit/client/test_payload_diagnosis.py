@@ -2,12 +2,13 @@
 
 import functools
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from blockyard import Client
 from blockyard.errors import NotSendable
 from blockyard.futures import FutureHome, TaskFuture
 from blockyard.payload import diagnosis, dump_call, dump_function, dump_result
@@ -124,6 +125,33 @@ def test_a_future_of_another_executor_is_explained_without_its_innards() -> None
 def test_a_future_in_a_result_points_to_join() -> None:
     with pytest.raises(NotSendable, match=r"result → \[0\]: .*blockyard\.join"):
         dump_result([TaskFuture[int](FutureHome(), 1)])
+
+
+def test_a_client_in_a_function_points_to_join() -> None:
+    with Client.threads(1) as client:
+        views = [client.options(retries=1)]
+        with pytest.raises(
+            NotSendable, match=r"^function .* → closure variable 'views' → \[0\]: .*a Submitter .*blockyard\.join"
+        ):
+            dump_function(lambda: views[0].submit(abs, 1).result())
+
+
+def test_a_pool_of_the_standard_library_is_explained_without_its_innards() -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(NotSendable, match=r"^argument 1: .*a ThreadPoolExecutor .*blockyard\.join"),
+    ):
+        dump_call((pool,), {})
+
+
+async def wait_for_ever() -> None: ...
+
+
+def test_what_an_async_function_returns_is_told_apart_from_what_a_list_could_be_made_of() -> None:
+    coroutine = wait_for_ever()
+    with pytest.raises(NotSendable, match=r"^result: cannot pickle 'coroutine' object; .*asyncio\.run"):
+        dump_result(coroutine)
+    coroutine.close()
 
 
 def test_it_is_a_type_error_for_those_who_know_the_standard_pool() -> None:
