@@ -2,22 +2,19 @@
 
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from blockyard.errors import ConfigError
 from blockyard.managed import (
     AnalysisConfig,
-    Argument,
     BinaryExecutor,
     Executor,
     HookEvent,
@@ -30,107 +27,17 @@ from blockyard.managed import (
     Policy,
     Signal,
     SocketCommunicator,
-    TaskletChanges,
-    TaskSkipped,
     TaskStatus,
     register,
     run_managed,
 )
 from blockyard.managed.executor import BaseExecutor
-from blockyard.managed.models import BinaryParameters
-from blockyard.managed.records import OnError, Progress
-from tests import repositories
+from blockyard.managed.records import Progress
 from tests.integration.managed import jobs
-from tests.machine import ROOT
-
-RunJob = Callable[..., ManagedResult]
-
-
-def forked(name: str, **parameters: Any) -> ManagedResult:
-    """By a fork server."""
-    return Executor(getattr(jobs, name), parameters=parameters).execute_task()
-
-
-def spawned(name: str, **parameters: Any) -> ManagedResult:
-    """By an interpreter of its own."""
-    executor = Executor(getattr(jobs, name), parameters=parameters, python=sys.executable)
-    executor.update_environment({"PYTHONPATH": str(ROOT)})
-    return executor.execute_task()
-
-
-@pytest.fixture(params=[forked, spawned])
-def run_job(request: pytest.FixtureRequest) -> RunJob:
-    run: RunJob = request.param
-    return run
 
 
 def bash(script: str, **others: Any) -> ManagedResult:
     return BinaryExecutor("script", ["bash", "-c", script], **others).execute_task()
-
-
-def test_a_function_gives_its_result_and_says_things(run_job: RunJob) -> None:
-    found = run_job("add", a=1, b=2)
-    assert (found.status, found.payload) == (TaskStatus.COMPLETED, {"sum": 3})
-    assert (found.stdout, found.stderr) == ("adding 1 2\n", "")
-    record = found.record
-    assert (record.parameters, record.metrics) == ({"a": 1, "b": 2}, {"pairs": 1.0})
-    assert record.metadata == {"host": "here"}
-    assert record.status == "COMPLETED"
-    assert record.exit_code == 0
-    assert record.code.git_sha or not (ROOT / ".git").exists()
-    assert record.usage["maxrss"] > 0
-    assert record.ended >= record.started > 0
-    assert record.failures == []
-
-
-def test_a_class_is_run_step_by_step(run_job: RunJob) -> None:
-    found = run_job("Peaks", threshold=3)
-    assert found.payload == ["init", "pre", "run"]
-    assert (found.summary, found.result.impl_schemas) == ({"threshold": 3}, "hdf5;peaks")
-
-
-def test_an_exception_is_the_reason(run_job: RunJob) -> None:
-    found = run_job("fail", words="no peaks")
-    assert (found.status, found.reason, found.exit_code) == (TaskStatus.FAILED, "TaskFailed", 1)
-    assert found.message == "ValueError: no peaks"
-    assert "Traceback" in found.stderr
-
-
-def test_an_end_without_a_result_is_a_failure(run_job: RunJob) -> None:
-    assert run_job("leave", code=0).reason == "NoResult"
-    assert run_job("leave", code=3).reason == "ExitCode"
-
-
-def test_what_no_channel_carries_is_named() -> None:
-    assert "type object can't be told" in spawned("strange").message
-
-
-@pytest.mark.parametrize("python", ["", sys.executable])
-def test_numbers_that_are_none_come_and_go(python: str) -> None:
-    given = {"x": [float("nan"), float("inf")], "y": -float("inf"), "z": np.arange(3), "path": Path("/a b")}
-    executor = Executor("tests.integration.managed.jobs:back", python=python, parameters=given)
-    executor.update_environment({"PYTHONPATH": str(ROOT)})
-    found = executor.execute_task().check()
-    assert str(found.payload) == "{'x': [nan, inf], 'y': -inf, 'z': [0, 1, 2], 'path': '/a b'}"
-    assert msgspec.json.decode(msgspec.json.encode(found.record), type=AnalysisConfig).status == "COMPLETED"
-
-
-@pytest.mark.parametrize("value", [object(), b"abc", 1 + 2j, {"in": [object()]}])
-def test_a_parameter_that_can_not_be_sent_is_named(value: object) -> None:
-    found = Executor("tests.integration.managed.jobs:back", parameters={"x": value}).execute_task()
-    assert (found.reason, found.exit_code) == ("ConfigError", None)
-    assert "parameter x: " in found.message
-
-
-def test_a_result_that_is_too_large_says_so() -> None:
-    assert "at most; write a file" in forked("large", letters=17 << 20).message
-
-
-def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
-    found = Executor(jobs.draw, folder=tmp_path / "run", name="draw").execute_task()
-    (figure,) = found.outputs
-    assert (figure.kind, Path(figure.path).read_text(), figure.size_bytes) == ("figure", "a figure", 8)
-    assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
 
 
 def test_a_program_is_run_with_its_words_as_they_are() -> None:
@@ -253,24 +160,6 @@ def test_declared_outputs_are_verified(tmp_path: Path) -> None:
     assert optional.status is TaskStatus.COMPLETED
 
 
-def test_tasklets_change_what_runs_and_may_fail_it() -> None:
-    executor = BinaryExecutor("t", ["bash", "-c", "echo $GREETING {{ who }}"], parameters={"who": "x"})
-    executor.add_tasklet(
-        lambda who: TaskletChanges(environment={"GREETING": f"hello {who}"}, parameters={"who": "y"}),
-        ["{{ who }}"],
-        when="before",
-    )
-    executor.add_tasklet(lambda: 1 / 0, when="before")
-    executor.add_tasklet(lambda who: {"seen": who}, ["{{ who }}"], set_summary=True)
-    found = executor.execute_task()
-    assert (found.stdout, found.summary) == ("hello x y\n", {"seen": "y"})
-    assert [one.message for one in found.record.failures] == ["ZeroDivisionError: division by zero"]
-    failing = BinaryExecutor("t", ["true"])
-    failing.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")
-    result = failing.execute_task()
-    assert (result.status, result.reason, result.exit_code) == (TaskStatus.FAILED, "TaskletFailed", None)
-
-
 def test_the_answer_goes_by_the_channel_that_was_asked_by() -> None:
     asks = """import os, blockyard_shim
 os.environ["BLOCKYARD_CHANNEL"] = os.environ["SECOND"]
@@ -280,77 +169,6 @@ print(blockyard_shim.reporter().request("?"))"""
     executor.update_environment(lambda: {"SECOND": second.address})
     executor.add_hook("TASK_REQUEST", lambda own, event: own.respond(event, "yard"), replace=True)
     assert executor.execute_task().check().stdout == "yard\n"
-
-
-@pytest.mark.parametrize("on_error", ["ignore", "fail"])
-def test_a_tasklet_may_have_a_task_skipped(tmp_path: Path, on_error: OnError) -> None:
-    executor = BinaryExecutor("t", ["touch", "it-ran"], directory=str(tmp_path), folder=str(tmp_path))
-    executor.add_tasklet(_skip, when="before", on_error=on_error)
-    executor.add_tasklet(lambda: 1 / 0, when="before", on_error="fail")  # what comes behind it isn't called
-    executor.add_tasklet(lambda: 1 / 0, on_error="fail")
-    found = executor.execute_task()
-    assert (found.status, found.reason, found.message) == (TaskStatus.SKIPPED, "TaskSkipped", "no hits in run 7")
-    assert found.check() is found, "it did as it should"
-    assert not (tmp_path / "it-ran").exists()
-    assert '"status":"SKIPPED"' in (tmp_path / "record.json").read_text()
-    assert found.record.failures == []
-
-
-def test_a_tasklet_that_comes_after_it_skips_nothing() -> None:
-    executor = BinaryExecutor("t", ["true"])
-    executor.add_tasklet(_skip)
-    found = executor.execute_task()
-    assert found.status is TaskStatus.COMPLETED
-    assert [one.message for one in found.record.failures] == ["TaskSkipped: no hits in run 7"]
-
-
-def _skip() -> None:
-    raise TaskSkipped("no hits in run 7")
-
-
-def test_what_a_tasklet_changes_is_of_that_execution_alone() -> None:
-    executor = BinaryExecutor("t", ["bash", "-c", "echo ${GREETING-none} {{ who }}"], parameters={"who": "x"})
-    is_first = iter((True, False))
-    executor.add_tasklet(
-        lambda: TaskletChanges(environment={"GREETING": "hi"}, parameters={"who": "y"}) if next(is_first) else None,
-        when="before",
-    )
-    assert [executor.execute_task().stdout for _ in range(2)] == ["hi y\n", "none x\n"]
-
-
-class Written(BinaryParameters):
-    """Of a program that writes its number where it is told."""
-
-    executable: str = "sh"
-    script: Annotated[list[str], Argument(kind="positional")] = ["-c", 'echo $0 > "$1"']
-    number: Annotated[int, Argument(kind="positional")] = 1
-    out: Annotated[str, Argument(kind="positional", is_result=True)]
-
-
-@pytest.mark.parametrize("make", [
-    lambda given: BinaryExecutor("w", parameters=given),
-    lambda given: register("test-written", parameters=Written).executor(given.values()),
-    lambda given: register("test-told", Executor, target=jobs.told, parameters=Written).executor(given.values()),
-])  # fmt: skip
-def test_what_tasklets_make_of_a_models_parameters_must_fit_it(
-    make: Callable[[Written], BaseExecutor], tmp_path: Path
-) -> None:
-    changes: dict[str, Any] = {"number": "7", "out": str(tmp_path / "changed")}
-    executor = make(Written(out=str(tmp_path / "given")))
-    executor.add_tasklet(lambda: TaskletChanges(parameters=changes), when="before")
-    assert executor.execute_task().check().payload == changes["out"]
-    assert (tmp_path / "changed").read_text() == "7\n"
-    changes["number"] = "many"
-    found = executor.execute_task()
-    assert (found.reason, found.exit_code) == ("ConfigError", None)
-    assert "number='many'" in found.message
-
-
-def test_a_payload_of_a_tasklets_changes_is_one() -> None:
-    executor = BinaryExecutor("t", ["true"])
-    executor.add_tasklet(lambda: TaskletChanges(payload=3, summary="three"))
-    found = executor.execute_task()
-    assert (found.payload, found.summary) == (3, "three")
 
 
 @pytest.mark.parametrize("step, status", [
@@ -409,46 +227,6 @@ def test_a_path_that_takes_the_place_of_the_callers_lacks_nothing(path: str | No
     found = run_managed({"function": "tests.integration.managed.jobs:where_from", **settings}, check=True)
     assert found.payload["path"][:1] == ([path] if path else found.payload["path"][:1])
     assert "pytest" in found.payload["file"]
-
-
-def test_the_commit_of_a_programs_code_is_recorded_where_it_is_said() -> None:
-    found = run_managed({"binary": ["true"], "code": str(ROOT / "tests")})
-    assert found.record.code.git_sha == git("rev-parse", "HEAD")
-    assert found.record.spec["code"] == str(ROOT / "tests")
-
-
-@pytest.mark.parametrize("more", [{}, {"python": sys.executable}])
-def test_the_code_of_a_function_that_is_only_named_is_recorded(more: dict[str, str], tmp_path: Path) -> None:
-    package = tmp_path / "src" / "named_only" / "inner"
-    package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
-    (package / "work.py").write_text("def two():\n    return 2\n")
-    sha = repositories.make(tmp_path / "src" / "look.sh", top=tmp_path)
-    spec = {"function": "named_only.inner.work:two", "environment": {"PYTHONPATH": str(tmp_path / "src")}, **more}
-    found = run_managed(spec).check()
-    assert (found.payload, found.record.code.folder, found.record.code.git_sha) == (2, str(tmp_path), sha)
-    assert "named_only" not in sys.modules
-
-
-def test_a_programs_code_is_where_its_words_lie_or_where_it_works(tmp_path: Path) -> None:
-    script = tmp_path / "look.sh"
-    sha = repositories.make(script)
-    by_launcher = MPIExecutor("look", 1, command=[script], launcher=["env"])  # which takes the place of mpirun
-    for executor in (
-        BinaryExecutor("look", [script]),
-        BinaryExecutor("look", ["sh", "-c", ". ./look.sh"], directory=tmp_path),
-        by_launcher,
-    ):
-        found = executor.execute_task().check()
-        assert (found.stdout, found.record.code.git_sha) == ("two\n", sha)
-    assert not BinaryExecutor("look", ["true"]).execute_task().record.code.git_sha
-    refused = BinaryExecutor("look", ["{{ x }}"]).execute_task()
-    assert (refused.reason, refused.record.code.git_sha) == ("UnknownName", "")
-
-
-def git(*words: str) -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def test_stop_and_continue_hold_the_whole_tree() -> None:

@@ -1,0 +1,99 @@
+"""Functions as managed tasks: what goes in and comes out, by a fork server and by an interpreter of their own."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from blockyard.managed import AnalysisConfig, Executor, ManagedResult, TaskStatus
+from tests.integration.managed import jobs
+from tests.machine import ROOT
+
+RunJob = Callable[..., ManagedResult]
+
+
+def forked(name: str, **parameters: Any) -> ManagedResult:
+    """By a fork server."""
+    return Executor(getattr(jobs, name), parameters=parameters).execute_task()
+
+
+def spawned(name: str, **parameters: Any) -> ManagedResult:
+    """By an interpreter of its own."""
+    executor = Executor(getattr(jobs, name), parameters=parameters, python=sys.executable)
+    executor.update_environment({"PYTHONPATH": str(ROOT)})
+    return executor.execute_task()
+
+
+@pytest.fixture(params=[forked, spawned])
+def run_job(request: pytest.FixtureRequest) -> RunJob:
+    run: RunJob = request.param
+    return run
+
+
+def test_a_function_gives_its_result_and_says_things(run_job: RunJob) -> None:
+    found = run_job("add", a=1, b=2)
+    assert (found.status, found.payload) == (TaskStatus.COMPLETED, {"sum": 3})
+    assert (found.stdout, found.stderr) == ("adding 1 2\n", "")
+    record = found.record
+    assert (record.parameters, record.metrics) == ({"a": 1, "b": 2}, {"pairs": 1.0})
+    assert record.metadata == {"host": "here"}
+    assert record.status == "COMPLETED"
+    assert record.exit_code == 0
+    assert record.code.git_sha or not (ROOT / ".git").exists()
+    assert record.usage["maxrss"] > 0
+    assert record.ended >= record.started > 0
+    assert record.failures == []
+
+
+def test_a_class_is_run_step_by_step(run_job: RunJob) -> None:
+    found = run_job("Peaks", threshold=3)
+    assert found.payload == ["init", "pre", "run"]
+    assert (found.summary, found.result.impl_schemas) == ({"threshold": 3}, "hdf5;peaks")
+
+
+def test_an_exception_is_the_reason(run_job: RunJob) -> None:
+    found = run_job("fail", words="no peaks")
+    assert (found.status, found.reason, found.exit_code) == (TaskStatus.FAILED, "TaskFailed", 1)
+    assert found.message == "ValueError: no peaks"
+    assert "Traceback" in found.stderr
+
+
+def test_an_end_without_a_result_is_a_failure(run_job: RunJob) -> None:
+    assert run_job("leave", code=0).reason == "NoResult"
+    assert run_job("leave", code=3).reason == "ExitCode"
+
+
+def test_what_no_channel_carries_is_named() -> None:
+    assert "type object can't be told" in spawned("strange").message
+
+
+@pytest.mark.parametrize("python", ["", sys.executable])
+def test_numbers_that_are_none_come_and_go(python: str) -> None:
+    given = {"x": [float("nan"), float("inf")], "y": -float("inf"), "z": np.arange(3), "path": Path("/a b")}
+    executor = Executor("tests.integration.managed.jobs:back", python=python, parameters=given)
+    executor.update_environment({"PYTHONPATH": str(ROOT)})
+    found = executor.execute_task().check()
+    assert str(found.payload) == "{'x': [nan, inf], 'y': -inf, 'z': [0, 1, 2], 'path': '/a b'}"
+    assert msgspec.json.decode(msgspec.json.encode(found.record), type=AnalysisConfig).status == "COMPLETED"
+
+
+@pytest.mark.parametrize("value", [object(), b"abc", 1 + 2j, {"in": [object()]}])
+def test_a_parameter_that_can_not_be_sent_is_named(value: object) -> None:
+    found = Executor("tests.integration.managed.jobs:back", parameters={"x": value}).execute_task()
+    assert (found.reason, found.exit_code) == ("ConfigError", None)
+    assert "parameter x: " in found.message
+
+
+def test_a_result_that_is_too_large_says_so() -> None:
+    assert "at most; write a file" in forked("large", letters=17 << 20).message
+
+
+def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
+    found = Executor(jobs.draw, folder=tmp_path / "run", name="draw").execute_task()
+    (figure,) = found.outputs
+    assert (figure.kind, Path(figure.path).read_text(), figure.size_bytes) == ("figure", "a figure", 8)
+    assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
