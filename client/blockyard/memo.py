@@ -35,6 +35,7 @@ from blockyard.memo_code import content_of_module
 from blockyard.memo_digest import digest
 from blockyard.options import Options
 from blockyard.payload import dump_function, function_id
+from blockyard.payload.code import ContentPickler
 from blockyard.payload.functions import needs_watching
 from blockyard.stored import Stored
 from blockyard.suggestion import nearest
@@ -279,7 +280,7 @@ def _function(value: Any) -> bytes:
     owner = getattr(value, "__self__", None)
     if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | type(None)):
         return digest("method", value.__name__.encode(), _of(owner, ".__self__"))
-    blob = dump_function(value)
+    blob = dump_function(value, ContentPickler)
     content = b"" if needs_watching(blob, value) else content_of_module(value.__module__)
     return digest("function", function_id(blob), content)
 

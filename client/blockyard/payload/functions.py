@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from blockyard.errors import NotLoadable, NotSendable
 from blockyard.parts import packed_bytes
+from blockyard.payload.code import CodePickler, CodePicklers
 from blockyard.payload.diagnosis import diagnose, name_of
 from blockyard.payload.layout import Buffer, assemble
 from blockyard.payload.values import load_value, pickle_any
@@ -31,13 +32,13 @@ ID_BYTES: Final = 16
 _ABSENT: Final = object()
 
 
-def dump_function(function: Callable[..., Any]) -> bytes:
-    """Pack a function, class or other callable. Raises `NotSendable` naming what in it cannot be pickled."""
+def dump_function(function: Callable[..., Any], by: CodePicklers = CodePickler) -> bytes:
+    """Pack a function, class or other callable; `by`: its code. Raises `NotSendable` naming what cannot be pickled."""
     if not callable(function):
         raise NotSendable(f"a function was expected, found {function!r}, which cannot be called")
     views: list[memoryview] = []
     try:
-        return packed_bytes(assemble(pickle_any(function, views), views))
+        return packed_bytes(assemble(pickle_any(function, views, by), views))
     except Exception as error:  # reducers of the user's objects raise anything
         raise diagnose([(f"function {name_of(function)!r}", function)], error) from error
 

@@ -14,6 +14,7 @@ import cloudpickle
 
 from blockyard.errors import BlockyardError, NotLoadable
 from blockyard.parts import Packed
+from blockyard.payload import code
 from blockyard.payload.dependencies import Collector, Resolve, active
 from blockyard.payload.diagnosis import Root, diagnose
 from blockyard.payload.layout import INLINE_BYTES, PLAIN_TAG, Buffer, assemble, take_apart
@@ -82,8 +83,8 @@ def needs_cloudpickle(pickled: bytes) -> bool:
     return bool(names) and any(name.encode() in pickled for name in names)
 
 
-def pickle_any(value: object, views: list[memoryview]) -> bytes:
-    """Pickle by the C pickler if that is right, by cloudpickle otherwise; large buffers go to `views`.
+def pickle_any(value: object, views: list[memoryview], by: code.CodePicklers = code.CodePickler) -> bytes:
+    """Pickle by the C pickler if that is right, otherwise `by` one that knows code; large buffers go to `views`.
 
     Raises whatever cloudpickle raises. With a collector active in this thread dependencies are gathered there.
     """
@@ -104,7 +105,7 @@ def pickle_any(value: object, views: list[memoryview]) -> bytes:
         if collector is not None and collector.failure is not None:
             raise collector.failure from None
     views.clear()
-    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)  # type: ignore[no-any-return]  # it is untyped
+    return code.dumps(by, value, PROTOCOL, keep)
 
 
 def _pack(value: object, roots: Callable[[], Sequence[Root]], collector: Collector | None) -> Packed:

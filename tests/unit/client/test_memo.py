@@ -205,6 +205,22 @@ def test_a_function_by_value_counts_by_its_code_and_what_it_refers_to() -> None:
     assert memo(1, function=made(2)) == memo(1, function=made(2)) != memo(1, function=made(3))
 
 
+def test_where_a_function_by_value_stands_does_not_count() -> None:
+    def made(before: str, source: str, file: str) -> Any:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(f"{before}def f(x):{source}\n", file, "exec"), names)
+        return names["f"]
+
+    first = made("", " return [x * i for i in (1, 2)]", "a.py")
+    for same in (
+        made("# a line more\n\n", " return [x * i for i in (1, 2)]", "a.py"),
+        made("", " return [x * i for i in (1, 2)]", __file__),
+        made("", "\n    # why\n    return [x * i\n            for i in (1, 2)]", "a.py"),
+    ):
+        assert memo(1, function=same) == memo(1, function=first)
+    assert memo(1, function=made("", " return [x + i for i in (1, 2)]", "a.py")) != memo(1, function=first)
+
+
 PROGRAM = """
 import sys
 sys.path.insert(0, {folder!r})

@@ -3,7 +3,9 @@
 import functools
 import gc
 import math
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,27 @@ def test_an_importable_function_is_sent_by_name(function: Any) -> None:
 @pytest.mark.parametrize("make", [lambda: lambda x: x * 3, lambda: notebook("def f(x): return x * 3")["f"]])
 def test_lambdas_and_functions_of_a_script_are_sent_by_value(make: Callable[[], Any]) -> None:
     assert load_function(dump_function(make()))(2) == 6
+
+
+def test_a_function_of_a_script_is_found_in_tracebacks_where_it_is_written(tmp_path: Path) -> None:
+    script = tmp_path / "my script.py"
+    script.write_text("\ndef outer():\n    def inner():\n        raise ValueError('no')\n    return inner()\n")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(script.read_text(), str(script), "exec"), names)
+    with pytest.raises(ValueError, match="no") as caught:
+        load_function(dump_function(names["outer"]))()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert f'File "{script}", line 4, in inner\n    raise ValueError' in shown
+    assert f'File "{script}", line 5, in outer\n    return inner()' in shown
+
+
+def test_a_cell_that_runs_again_makes_the_same_function() -> None:
+    def cell(name: str) -> bytes:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile("def f(): return [1 for _ in ()]", name, "exec"), names)
+        return dump_function(names["f"])
+
+    assert cell("<ipython-input-3-0a1b2c>") == cell("/tmp/ipykernel_7/1.py")
 
 
 def test_equal_content_has_the_same_id_and_other_content_another() -> None:
