@@ -27,6 +27,8 @@ MOST_ITEMS: Final = 1_000_000
 """Of one sweep."""
 
 NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+MOST_LETTERS: Final = 63
+"""Of a name."""
 
 _ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
 
@@ -40,7 +42,7 @@ Value: TypeAlias = Annotated[Any, Meta(extra_json_schema=_ANY)]
 
 Values: TypeAlias = Annotated[dict[str, Any], Meta(extra_json_schema=_ANY)]
 
-Word: TypeAlias = Annotated[str, Meta(pattern=NAME, max_length=63)]
+Word: TypeAlias = Annotated[str, Meta(pattern=NAME, max_length=MOST_LETTERS)]
 
 Span: TypeAlias = Annotated[str, Meta(pattern=f"^{SPAN}$", max_length=32)]
 """A time span: '90s', '1h30m'."""

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from blockyard.workflow import files
 from blockyard.workflow.checking.documents import check_document
 from blockyard.workflow.checking.kinds import KINDS
+from blockyard.workflow.checking.names import are_words
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.checking.steps import Steps
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.schema import json_schema
-from blockyard.workflow.spec import Workflow
+from blockyard.workflow.spec import MOST_LETTERS, NAME, Workflow
 from tests.fixtures.malformed_workflows import BASE, MUTANTS, mutant
 
 
@@ -145,6 +146,18 @@ def test_thousands_of_steps_are_checked_in_one_go() -> None:
     assert (faults, spec is not None) == ([], True)
     steps[0]["needs"] = ["s4999"]
     assert "wait for one another" in check_spec({"steps": steps})[1][0].reason
+
+
+@given(st.lists(st.text("aZ_-0é \n", max_size=3) | st.just("a" * 63) | st.just("a" * 64), max_size=3))
+def test_names_that_are_looked_at_together_are_words_each(names: list[str]) -> None:
+    one = re.compile(NAME.strip("^$"))
+    assert are_words(names) == all(one.fullmatch(name) and len(name) <= MOST_LETTERS for name in names)
+
+
+@pytest.mark.parametrize("wrong, path", [({"name": "0"}, "name"), ({"needs": ["0"]}, "needs[0]")])
+def test_of_thousands_of_steps_the_wrong_one_is_named(wrong: dict[str, Any], path: str) -> None:
+    steps = [{"name": f"s{n}", "function": "a.b:c"} | (wrong if n == 3000 else {}) for n in range(5000)]
+    assert [one.path for one in check_spec({"steps": steps})[1]] == [f"spec.steps[3000].{path}"]
 
 
 OPTIONS: list[dict[str, Any]] = [

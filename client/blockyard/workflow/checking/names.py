@@ -5,9 +5,24 @@ Whether a step may name what is there is left to `references`, `conditions` and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import string
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from blockyard.workflow.spec import Step, Workflow
+from blockyard.workflow.spec import MOST_LETTERS, Step, Workflow
+
+_FIRST: Final = f"{string.ascii_letters}_"
+_LETTERS: Final = f"{_FIRST}{string.digits}-"
+
+
+def are_words(names: Sequence[str]) -> bool:
+    """Whether each may be the name of a step: what `spec.Word` asks for, of very many at once."""
+    return (
+        not "".join(names).strip(_LETTERS)
+        and not "".join([name[:1] for name in names]).strip(_FIRST)
+        and all(names)
+        and max(map(len, names), default=0) <= MOST_LETTERS
+    )
 
 
 class Names:
