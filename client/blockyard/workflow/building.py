@@ -23,7 +23,7 @@ import msgspec
 from blockyard.errors import ConfigError, NotSendable
 from blockyard.files import File, Output
 from blockyard.suggestion import nearest
-from blockyard.workflow.spec import Mpi, Parameter, Step, Sweep
+from blockyard.workflow.spec import Mpi, OneOfMany, Parameter, Step, Sweep
 from blockyard.workflow.spec import Workflow as Spec
 
 _SAID_OTHERWISE = {"name", "arguments", "steps", "on_exit", "function", "source", "binary", "mpi", "task", "template"}
@@ -137,7 +137,9 @@ class Workflow:
         _refuse_unknown(fields, Step, f"step {name!r}")
         fields["needs"] = [str(one.name) if isinstance(one, StepRef) else one for one in fields.get("needs", ())]
         self._taken.add(name)
-        self._steps.append(Step(name=name, arguments=_given(name, arguments), **_kind(what), **fields))
+        fields |= _kind(what)
+        made = OneOfMany if _is_one_of_many(name, fields) else Step
+        self._steps.append(made(name=name, arguments=_given(name, arguments), **fields))
         return StepRef(name)
 
     def on_exit(self, what: What, /, **arguments: Any) -> None:
@@ -157,6 +159,15 @@ class Workflow:
             free, number = f"{name}-{number}", number + 1
         self._numbers[name] = number
         return free
+
+
+def _is_one_of_many(name: object, fields: Mapping[str, Any]) -> bool:
+    """Whether a step of these fields is surely of the right types: a function that just waits for others."""
+    return (
+        type(name) is str
+        and fields.keys() in ({"function", "needs"}, {"source", "needs"})
+        and all(type(one) is str for one in fields["needs"])
+    )
 
 
 def _refuse_unknown(fields: Mapping[str, Any], record: type[msgspec.Struct], where: str) -> None:

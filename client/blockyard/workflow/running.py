@@ -24,7 +24,7 @@ from blockyard.workflow.files import Invalid, read_run
 from blockyard.workflow.nesting import expanded
 from blockyard.workflow.reading import nearest
 from blockyard.workflow.sources import without_cluster
-from blockyard.workflow.spec import Workflow
+from blockyard.workflow.spec import MOST_STEPS, OneOfMany, Workflow
 
 A = TypeVar("A", bound=control.Answer)
 
@@ -161,7 +161,7 @@ def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tup
 
 def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[str, Any] | None) -> Workflow:
     """A spec that is in order, with these arguments. Raises Invalid."""
-    plain = dict(msgspec.to_builtins(spec))
+    plain = _plain(spec)
     if arguments:
         plain["arguments"] = {**plain.get("arguments", {}), **arguments}
     found, faults = check_spec(plain, schemes)
@@ -172,6 +172,13 @@ def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[st
     if found is None:
         raise Invalid(f"workflow {name!r}", faults)
     return found
+
+
+def _plain(spec: Workflow | Mapping[str, Any]) -> dict[str, Any]:
+    """A spec as a file would say it, but for steps of very many that need not be looked at again."""
+    if isinstance(spec, Workflow) and len(spec.steps) > MOST_STEPS and set(map(type, spec.steps)) == {OneOfMany}:
+        return {**msgspec.to_builtins(msgspec.structs.replace(spec, steps=[])), "steps": spec.steps}
+    return dict(msgspec.to_builtins(spec))
 
 
 def start(

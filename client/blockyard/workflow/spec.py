@@ -227,6 +227,17 @@ class Step(Record, frozen=True):
     """Of this step; default: the run's."""
 
 
+class OneOfMany(Step, frozen=True):
+    """A step whose name is looked at together with those of very many others, which takes a third of the time.
+
+    Of what it needs there must be steps, so those names are not looked at twice. All else in it is of the right type,
+    for it was read from plain values, or `building` made it.
+    """
+
+    name: str
+    needs: Annotated[list[str], Meta(max_length=MOST_STEPS)] = []
+
+
 class Reference(Record, frozen=True):
     """A WorkflowTemplate of the same namespace, or of the same file."""
 

@@ -23,7 +23,9 @@ from blockyard.workflow.building import (
     zipped,
 )
 from blockyard.workflow.checking.specs import check_spec
-from blockyard.workflow.spec import Kind, Parameter
+from blockyard.workflow.files import Invalid
+from blockyard.workflow.running import checked
+from blockyard.workflow.spec import Kind, OneOfMany, Parameter
 
 FILE = """
 pool: cpu
@@ -79,6 +81,50 @@ def test_it_is_the_spec_of_a_file() -> None:
     assert faults == []
     found, faults = check_spec(msgspec.to_builtins(the_same().spec))
     assert (found, faults) == (of_file, [])
+
+
+def negative(value: int) -> int:
+    return -value
+
+
+def many(**odd: Any) -> Workflow:
+    """A workflow of very many steps, with one that has other options."""
+    flow = Workflow("w")
+    for number in range(2000):
+        said = {"needs": ["s9"]} | (odd if number == 1500 else {}) if number > 9 else {}
+        flow.step("m:f" if number % 2 else negative, step=f"s{number}", options=said, value=number)
+    return flow
+
+
+def test_very_many_steps_are_read_as_a_file_would_be() -> None:
+    spec = many().spec
+    found, of_file = checked(spec, "w", None), checked(msgspec.to_builtins(spec), "w", None)
+    assert msgspec.to_builtins(found) == msgspec.to_builtins(of_file)
+    assert {type(step) for step in spec.steps} == {OneOfMany}
+
+
+@pytest.mark.parametrize(
+    "odd, path",
+    [
+        ({"priority": "high"}, "priority"),
+        ({"needs": [1]}, "needs[0]"),
+        ({"needs": ["s9 "]}, "needs[0]"),
+        ({"trigger": "Never"}, "trigger"),
+    ],
+)
+def test_of_very_many_steps_the_odd_one_is_refused(odd: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        checked(many(**odd).spec, "w", None)
+    assert [fault.path for fault in caught.value.faults] == [f"spec.steps[1500].{path}"]
+
+
+@pytest.mark.parametrize("name", ["0", "", "a b", "a\nb", "é", "a" * 64])
+def test_of_very_many_steps_one_of_a_bad_name_is_refused(name: str) -> None:
+    flow = many()
+    flow._steps.append(msgspec.structs.replace(flow._steps[-1], name=name))
+    with pytest.raises(Invalid) as caught:
+        checked(flow.spec, "w", None)
+    assert [fault.path for fault in caught.value.faults] == ["spec.steps[2000].name"]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ Templates in the place of steps are filled in by `blockyard.workflow.nesting`, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from blockyard.workflow.addresses import Stagers, file_faults, no_others
 from blockyard.workflow.checking.names import are_words
@@ -18,7 +17,7 @@ from blockyard.workflow.checking.parameters import parameter_faults
 from blockyard.workflow.checking.steps import Steps
 from blockyard.workflow.checking.templates import beside_template_faults, runs_own_faults, said
 from blockyard.workflow.reading import Fault, nearest, read
-from blockyard.workflow.spec import MOST_LOCAL_STEPS, MOST_STEPS, Step, Workflow
+from blockyard.workflow.spec import MOST_LOCAL_STEPS, MOST_STEPS, OneOfMany, Step, Workflow
 
 _OWN: Final = (
     "suspend", "suspendRunning", "cancel", "attempt", "ttlSecondsAfterFinished", "concurrencyPolicy", "concurrencyKey",
@@ -50,23 +49,17 @@ def check_spec(
     return (None if found else spec), found
 
 
-class _OneOfMany(Step, frozen=True):
-    """A step whose name is looked at together with the others', which takes a third of the time.
-
-    What it needs is looked at later, as everywhere: there must be steps of those names.
-    """
-
-    name: str
-    needs: Annotated[list[str], Meta(max_length=MOST_STEPS)] = []
-
-
 def _read_many(steps: list[object], faults: list[Fault]) -> Sequence[Step]:
+    """Steps of plain values, or of `OneOfMany`."""
     try:
-        many = msgspec.convert(steps, list[_OneOfMany])
-        return many if are_words([step.name for step in many]) else msgspec.convert(steps, list[Step])
+        many = msgspec.convert(steps, list[OneOfMany])
     except msgspec.ValidationError:
-        found = [read(step, Step, f"spec.steps[{place}]", faults) for place, step in enumerate(steps)]
-        return [step for step in found if step is not None]
+        many = []
+    if many and are_words([step.name for step in many]):
+        return many
+    plain = msgspec.to_builtins(steps)
+    found = [read(step, Step, f"spec.steps[{place}]", faults) for place, step in enumerate(plain)]
+    return [step for step in found if step is not None]
 
 
 def faults_of(spec: Workflow, stagers: Stagers = no_others, *, needs_arguments: bool = True) -> list[Fault]:
