@@ -9,23 +9,21 @@ import takes as long in the one as in the other.
 
 from __future__ import annotations
 
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
+from blockyard.errors import ConfigError, UnknownPool
 from blockyard.interchange_process import started_ahead
-from blockyard.mapping import map_results
+from blockyard.lifetime import Below, abandon
 from blockyard.state_folder import STREAM_SOCKET, is_monitored
+from blockyard.submitter import Submitter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType, TracebackType
 
-    from blockyard.aio import AsyncClient
     from blockyard.blocks.blockless import BlocklessExecutor
     from blockyard.blocks.executor import BlockExecutor
     from blockyard.blocks.pool import LocalPool
@@ -33,81 +31,11 @@ if TYPE_CHECKING:
     from blockyard.futures import TaskFuture
     from blockyard.local import LocalSystem
     from blockyard.monitoring import Monitoring
-    from blockyard.options import Options
     from blockyard.radios import RadioConfig
     from blockyard.runs import RunHandle
     from blockyard.serving import Limits
 
 T = TypeVar("T")
-
-
-class Submitter(Executor):
-    """Submits tasks with certain options. A `Client` is one with the defaults; `options` makes others."""
-
-    def __init__(self, engine: Engine, options: Options, of: Submitter | None = None) -> None:
-        self._engine = engine
-        self._options = options
-        self._of = of  # a client that only its views are left of is still in use
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
-        """Have ``fn(*args, **kwargs)`` run; futures among the arguments, inside containers too, are dependencies.
-
-        Raises NotSendable, naming the path inside the object, when something can't be pickled; QueueFull when the
-        limits are reached and ``on_full='raise'``; RuntimeError after `shutdown`.
-        """
-        return self._engine.submit(self._options, fn, args, kwargs)
-
-    def submit_many(self, fn: Callable[[Any], T], items: Iterable[Any]) -> list[TaskFuture[T]]:
-        """``fn(item)`` for each item; one frame for up to 256 of them, larger ones for what follows.
-
-        Not one for all, so that the first ones run while the others are packed: docs/decisions/0008.
-        """
-        return self._engine.submit_items(self._options, fn, items if isinstance(items, list | tuple) else list(items))
-
-    def starmap(self, fn: Callable[..., T], calls: Iterable[Iterable[Any]]) -> list[TaskFuture[T]]:
-        """``fn(*args)`` for each iterable of arguments, in one go like `submit_many`."""
-        return self._engine.submit_calls(self._options, fn, (tuple(args) for args in calls))
-
-    def map(
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[T]:
-        """As `Executor.map` of Python 3.14. `chunksize` calls are one task; it is rarely worth setting here."""
-        return map_results(self, fn, iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
-
-    def options(self, **changes: Any) -> Submitter:
-        """A view of this client whose tasks have other options, see `Options`; `memory='1Gi'` is understood.
-
-        Raises ConfigError naming the option at fault.
-        """
-        return Submitter(self._engine, self._options.but(**changes), self._of or self)
-
-    def put(self, value: T) -> T:
-        """Send a large value once; pass what is returned as an argument, as often as you like."""
-        stand_in: T = self._engine.put(value)
-        return stand_in
-
-    @property
-    def asyncio(self) -> AsyncClient:
-        """The same for coroutines."""
-        from blockyard.aio import AsyncClient  # importing asyncio takes as long as starting a worker
-
-        return AsyncClient(self)
-
-    @staticmethod
-    def as_completed(futures: Iterable[Future[T]], timeout: float | None = None) -> Iterator[Future[T]]:
-        """Futures in the order in which they end; woken once a batch."""
-        from blockyard.futures import as_completed
-
-        return as_completed(futures, timeout)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
-        """As `Executor.shutdown`."""
-        self._engine.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
 class Client(Submitter):
@@ -139,7 +67,7 @@ class Client(Submitter):
         self._folder = system.folder if system is not None else folder
         if self._remote is not None:
             saying.speak_by(self._remote)
-        self._finalizer = weakref.finalize(self, _abandon, engine, self._below)
+        self._finalizer = weakref.finalize(self, abandon, engine, self._below)
         self._finalizer.atexit = False
 
     @classmethod
@@ -270,7 +198,7 @@ class Client(Submitter):
         BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool, with what its WorkerPool says.
         """
         from blockyard import config  # files are read, and modules loaded, only for those who connect
-        from blockyard.remote import RemoteEngine, RemoteSettings
+        from blockyard.remote import RemoteSettings
 
         access = _kubernetes()
         where = access.Where(
@@ -288,20 +216,7 @@ class Client(Submitter):
             finish=not keep,
             patience=config.load().timeout if timeout is None else timeout,
         )
-        engine, queue = RemoteEngine(remote), access.queue_name(pool, opened.namespace)
-        try:
-            engine.connect()
-            engine.wait_for_pool(queue)
-        except BrokenBlockyard as error:
-            if opened.forward is None:
-                raise
-            opened.forward.stop()
-            raise BrokenBlockyard(
-                f"{error}; the port-forward says: {opened.forward.complaint or 'connected'}"
-            ) from error
-        except UnknownPool as error:
-            _abandon(engine, opened.forward)
-            raise UnknownPool(f"{error}; {access.why_unknown(where, queue)}") from error
+        engine, queue = access.open_engine(where, opened, pool, remote)
         return cls(engine, pool=queue, below=opened.forward)
 
     @classmethod
@@ -427,13 +342,6 @@ class Client(Submitter):
             self._finalizer.detach()
 
 
-class Below(Protocol):
-    """What an engine stands on: processes of this machine, a port-forward."""
-
-    def stop(self) -> None:
-        """End it; idempotent."""
-
-
 def _kubernetes() -> ModuleType:
     try:
         from blockyard.kube import access
@@ -446,16 +354,3 @@ def _kubernetes() -> ModuleType:
             "pip install 'blockyard[kubernetes]'"
         ) from missing
     return access
-
-
-def _abandon(engine: Engine, below: Below | None) -> None:
-    """What is left to do when a client was not shut down: let its tasks end, then what it stands on."""
-    if below is None:
-        engine.shutdown(wait=False, cancel_futures=False)
-        return
-
-    def finish() -> None:
-        engine.shutdown(wait=True, cancel_futures=False)
-        below.stop()
-
-    threading.Thread(target=finish, name="blockyard-farewell", daemon=True).start()

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from blockyard.client import Submitter
 from blockyard.errors import BlockyardError
 from blockyard.futures import TaskFuture
 from blockyard.options import Options
 from blockyard.remote import RemoteEngine
+from blockyard.submitter import Submitter
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What becomes of open clients when their process forks, and when its interpreter ends.
+"""What becomes of open clients when their process forks, when its interpreter ends, and when nobody holds them.
 
 In a forked child none of a client's threads exists and its sockets belong to the parent, so the child disowns what it
 inherited: it stops nothing, removes nothing, and says what is wrong when it is asked. At the interpreter's exit, what
@@ -6,11 +6,17 @@ was submitted is finished first, as with the executors of the standard library; 
 that it shall end. What either means is each part's own business (`Mortal`).
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys
+import threading
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from blockyard.engine import Engine
 
 
 class Mortal(Protocol):
@@ -25,7 +31,14 @@ class Mortal(Protocol):
         ...
 
 
-_open: "weakref.WeakValueDictionary[int, Mortal]" = weakref.WeakValueDictionary()
+class Below(Protocol):
+    """What an engine stands on: processes of this machine, a port-forward."""
+
+    def stop(self) -> None:
+        """End it; idempotent."""
+
+
+_open: weakref.WeakValueDictionary[int, Mortal] = weakref.WeakValueDictionary()
 """In order of registration, which is the reverse of the order in which they are finished."""
 _numbers = iter(range(1 << 62))
 
@@ -38,6 +51,19 @@ def register(mortal: Mortal) -> None:
 def is_interrupted() -> bool:
     """Whether it is Ctrl-C that ends this program. At a prompt one ends what was typed, and the program goes on."""
     return getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
+
+
+def abandon(engine: Engine, below: Below | None) -> None:
+    """What is left to do when a client was not shut down: let its tasks end, then what it stands on."""
+    if below is None:
+        engine.shutdown(wait=False, cancel_futures=False)
+        return
+
+    def finish() -> None:
+        engine.shutdown(wait=True, cancel_futures=False)
+        below.stop()
+
+    threading.Thread(target=finish, name="blockyard-farewell", daemon=True).start()
 
 
 def _in_child() -> None:

@@ -16,12 +16,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from blockyard.errors import BadKey, ConfigError
+from blockyard.errors import BadKey, BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.kube.api import Api, ApiSettings
 from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.kube.forward import Forward
 from blockyard.kube.kinds import POOL, SECRET
 from blockyard.kube.places import address_of
+from blockyard.lifetime import abandon
+from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
 
@@ -131,6 +133,27 @@ async def _said_of(where: Where, namespace: str, name: str) -> str:
     if ready.get("status") == "True":
         return f"WorkerPool {namespace}/{name} is ready: is this client's key good for it?"
     return f"WorkerPool {namespace}/{name} is not ready: {ready.get('reason')}: {ready.get('message')}"
+
+
+def open_engine(where: Where, access: Access, pool: str, settings: RemoteSettings) -> tuple[RemoteEngine, str]:
+    """An engine that was welcomed, and what the interchange, which knows it, calls the pool.
+
+    Raises BrokenBlockyard, with what the port-forward says; UnknownPool, with what the WorkerPool says. The
+    port-forward is ended then.
+    """
+    engine, queue = RemoteEngine(settings), queue_name(pool, access.namespace)
+    try:
+        engine.connect()
+        engine.wait_for_pool(queue)
+    except BrokenBlockyard as error:
+        if access.forward is None:
+            raise
+        access.forward.stop()
+        raise BrokenBlockyard(f"{error}; the port-forward says: {access.forward.complaint or 'connected'}") from error
+    except UnknownPool as error:
+        abandon(engine, access.forward)
+        raise UnknownPool(f"{error}; {why_unknown(where, queue)}") from error
+    return engine, queue
 
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:

@@ -4,8 +4,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from blockyard.client import Submitter
 from blockyard.futures import TaskFuture
+from blockyard.submitter import Submitter
 
 _MARK_BYTES = 8
 _MODULUS = 1_000_003

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client, LocalPool
-from blockyard.client import Submitter
+from blockyard.submitter import Submitter
 from tests.integration.processes import WITHIN, House
 
 POOLS = {name: LocalPool(min_blocks=1, init_blocks=1, max_blocks=1) for name in ("left", "right")}

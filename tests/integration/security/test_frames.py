@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from blockyard import Client, remote
-from blockyard.client import Submitter
 from blockyard.errors import BrokenBlockyard, VersionMismatch
+from blockyard.submitter import Submitter
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec, control
 from blockyard.wire import manager as manager_wire

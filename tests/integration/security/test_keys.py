@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from blockyard import Client
-from blockyard.client import Submitter
 from blockyard.errors import BrokenBlockyard
 from blockyard.keyring import KeyRing
 from blockyard.payload import FunctionCache
+from blockyard.submitter import Submitter
 from blockyard.transport import KeyPair
 from blockyard.wire import client as client_wire
 from blockyard.wire import control
