@@ -26,7 +26,7 @@ from blockyard.pool_engine import report_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.wire import client as wire
-from blockyard.wire import control
+from blockyard.wire import control, keeping
 from blockyard.wire.records import PROTOCOL_VERSION
 from blockyard_operator.core.view import QueueView
 from blockyard_operator.hosted_runs import HostedRuns
@@ -51,7 +51,7 @@ class Interchange:
         self._on_news = on_news
         self._settings = settings
         self._views: dict[str, QueueView] = {}
-        self._pools: dict[str, control.SetPool] = {}
+        self._pools: dict[str, keeping.SetPool] = {}
         self._told_at: dict[str, float] = {}
         """When pools were told of; epoch seconds."""
         self._known: set[str] = set()
@@ -108,7 +108,7 @@ class Interchange:
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
-    def announce(self, order: control.SetPool) -> None:
+    def announce(self, order: keeping.SetPool) -> None:
         """Define a pool, or change it; and have its demand pushed from then on."""
         if self._pools.get(order.pool) == order:
             return
@@ -138,7 +138,7 @@ class Interchange:
         self._ask(control.Status(), compare)
 
     def _remove(self, queue: str) -> None:
-        self._ask(control.RemovePool(queue, "its WorkerPool was deleted"))
+        self._ask(keeping.RemovePool(queue, "its WorkerPool was deleted"))
 
     def drain(self, queue: str, block: str, grace: float) -> None:
         """Give a block nothing more."""
@@ -169,7 +169,7 @@ class Interchange:
         )
         return Link(self._settings, SessionCore(hello), self._answers, self._failed)
 
-    def _define(self, order: control.SetPool) -> None:
+    def _define(self, order: keeping.SetPool) -> None:
         self._told_at[order.pool] = time.time()
 
         def confirmed(answer: control.Answer) -> None:

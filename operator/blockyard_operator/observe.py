@@ -10,7 +10,7 @@ from blockyard.kube import manifest
 from blockyard.kube.api import Api
 from blockyard.kube.sizing import Room
 from blockyard.kube.strategic import MergeConflict
-from blockyard.wire import control
+from blockyard.wire import keeping
 from blockyard.workflow.sources import unread
 from blockyard.workflow.spec import Concurrency
 from blockyard_operator.cache import Cache, Key
@@ -193,7 +193,7 @@ class Observer:
         found, room = self.secrets.get(uid), form.room
         if found is not None:
             self._interchange.announce(
-                control.SetPool(
+                keeping.SetPool(
                     queue,
                     [found.public, *([found.previous] if rotating and found.previous else [])],
                     durability=spec.durability.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from blockyard.wire import control
+from blockyard.wire import keeping
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
@@ -97,7 +97,7 @@ def leave_a_commit_in_doubt(one: Scenario) -> None:
 def remove_a_kept_pool(one: Scenario) -> None:
     """Its managers go, its tasks wait; a moment later it is back."""
     for name in one.kept:
-        one.keeper_orders(control.RemovePool(name, "a fault"))
+        one.keeper_orders(keeping.RemovePool(name, "a fault"))
         one.world.at(one.world.between(0.0, 0.8), one.set_kept)
         for place in one.managers:
             if place[0] == name:

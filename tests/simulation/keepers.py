@@ -4,7 +4,7 @@ import msgspec
 
 from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.wire import client as wire
-from blockyard.wire import codec, control
+from blockyard.wire import codec, control, keeping
 from blockyard.wire.records import PROTOCOL_VERSION
 from tests.simulation import plans
 from tests.simulation.ledger import Wrong
@@ -23,8 +23,8 @@ class Keeper(Node):
         super().__init__(world, "keeper")
         self.is_done = False
         self._number = 1 << 32
-        self._orders: list[control.KeeperOrder] = []
-        self._open: dict[int, control.KeeperOrder] = {}
+        self._orders: list[keeping.KeeperOrder] = []
+        self._open: dict[int, keeping.KeeperOrder] = {}
         session = world.random.randint(1, 2**31 - 1)
         hello = wire.Hello(PROTOCOL_VERSION, session, session.to_bytes(16, "big"), "", plans.PYTHON, name="keeper")
         self.core = SessionCore(hello)
@@ -32,7 +32,7 @@ class Keeper(Node):
         self.link.send(self.core.hello(b"", world.now))
         self.later(0.05, self._tick)
 
-    def order(self, order: control.KeeperOrder) -> None:
+    def order(self, order: keeping.KeeperOrder) -> None:
         """Have something done, after what was ordered before."""
         self.world.note(f"keeper orders {type(order).__name__}")
         self._orders.append(order)

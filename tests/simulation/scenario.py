@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from hashlib import blake2b
 
-from blockyard.wire import control
+from blockyard.wire import keeping
 from blockyard.wire.records import TaskSpec
 from blockyard_interchange.core.settings import PoolSettings, Settings
 from tests.simulation import plans, verdict
@@ -81,12 +81,12 @@ class Scenario:
         for name in self.kept:
             durability = self.world.random.choice(("journal", "fsync"))
             key = name.encode().ljust(40, b"k")
-            order = control.SetPool(
+            order = keeping.SetPool(
                 name, [key], durability, self.workers, nodes_per_block=2, max_losses=self.world.random.randint(50, 60)
             )
             self.keeper_orders(order)
 
-    def keeper_orders(self, order: control.KeeperOrder) -> None:
+    def keeper_orders(self, order: keeping.KeeperOrder) -> None:
         """Have the keeper say something."""
         assert self.keeper is not None
         self.keeper.do(functools.partial(self.keeper.order, order))

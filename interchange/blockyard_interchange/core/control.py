@@ -9,6 +9,7 @@ from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
 from blockyard.wire.hosted import RunQuestion
+from blockyard.wire.keeping import KeeperOrder
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import (
     caching,
@@ -49,7 +50,7 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         refused = wire.Refused(message.number, "protocol", f"question {message.number}: {error}")
         state.effects.after_clients.append((session.peer, refused))
         return
-    if isinstance(question, asked.KeeperOrder):
+    if isinstance(question, KeeperOrder):
         done = keeping.carry_out(state, session, question, now)
         if isinstance(done, keeping.Fault):
             refuse(state, session, message.number, *done)

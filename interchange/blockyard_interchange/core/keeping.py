@@ -8,7 +8,7 @@ and whom the key ring's files let in, orders do not change.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from blockyard.wire import control as asked
+from blockyard.wire import keeping as asked
 from blockyard.wire import manager as to_manager
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import caching, compaction, entries, managers, rights, sessions

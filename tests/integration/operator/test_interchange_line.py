@@ -13,7 +13,7 @@ from blockyard import Client
 from blockyard.errors import PoolFailed
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
-from blockyard.wire import control
+from blockyard.wire import keeping
 from blockyard.workflow.checking.specs import check_spec
 from blockyard.workflow.compiling import compile_again, compile_run
 from blockyard_operator.interchange import Interchange
@@ -60,7 +60,7 @@ def test_a_pools_demand_is_pushed_as_it_changes(tmp_path: Path) -> None:
     async def story(line: Interchange, news: News, served: House) -> None:
         served.start().wait_ready()
         keys = KeyPair.new()
-        line.announce(control.SetPool("ns.cpu", [keys.public], workers=2))
+        line.announce(keeping.SetPool("ns.cpu", [keys.public], workers=2))
         await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
         await until(news, "it is empty", lambda: queued(line) == 0)
         client = await asyncio.to_thread(served.client)
@@ -83,7 +83,7 @@ def test_a_pools_demand_is_pushed_as_it_changes(tmp_path: Path) -> None:
 def test_the_futures_of_a_pool_that_is_given_up_say_why(tmp_path: Path) -> None:
     async def story(line: Interchange, news: News, served: House) -> None:
         served.start().wait_ready()
-        line.announce(control.SetPool("ns.cpu", [KeyPair.new().public]))
+        line.announce(keeping.SetPool("ns.cpu", [KeyPair.new().public]))
         await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
         client = await asyncio.to_thread(served.client)
         future = client.options(pool="ns.cpu").submit(abs, -3)
@@ -99,7 +99,7 @@ def test_an_interchange_that_was_killed_is_silent_and_then_told_again(tmp_path: 
     async def story(line: Interchange, news: News, served: House) -> None:
         first = served.start()
         first.wait_ready()
-        line.announce(control.SetPool("ns.cpu", [KeyPair.new().public]))
+        line.announce(keeping.SetPool("ns.cpu", [KeyPair.new().public]))
         await until(news, "the pool is known", lambda: queued(line) == 0)
         first.end(signal.SIGKILL)
         await until(news, "it is silent", lambda: not line.connected)
@@ -113,7 +113,7 @@ def test_an_interchange_that_was_killed_is_silent_and_then_told_again(tmp_path: 
 def test_a_line_that_is_there_first_waits_for_its_interchange(tmp_path: Path) -> None:
     async def story(line: Interchange, news: News, served: House) -> None:
         assert not line.connected
-        line.announce(control.SetPool("ns.cpu", [KeyPair.new().public]))
+        line.announce(keeping.SetPool("ns.cpu", [KeyPair.new().public]))
         served.start().wait_ready()
         await until(news, "the pool is known", lambda: line.connected and queued(line) == 0)
 
@@ -124,7 +124,7 @@ def test_pools_that_nobody_wants_any_more_are_swept_away(tmp_path: Path) -> None
     async def story(line: Interchange, news: News, served: House) -> None:
         served.start().wait_ready()
         for name in ("ns.kept", "ns.stray"):
-            line.announce(control.SetPool(name, [KeyPair.new().public]))
+            line.announce(keeping.SetPool(name, [KeyPair.new().public]))
             await until(news, f"{name} is known", lambda name=name: line.is_announced(name))  # type: ignore[misc]
         del line._pools["ns.stray"]  # as after a restart of the operator, when the WorkerPool was deleted meanwhile
         line.sweep(lambda queue: queue.startswith("ns."))
@@ -146,7 +146,7 @@ def test_what_has_failed_of_a_run_is_run_again_and_what_has_succeeded_is_not(tmp
     async def story(line: Interchange, news: News, served: House) -> None:
         served.start().wait_ready()
         keys = KeyPair.new()
-        line.announce(control.SetPool("ns.cpu", [keys.public], workers=1))
+        line.announce(keeping.SetPool("ns.cpu", [keys.public], workers=1))
         await until(news, "the pool is known", lambda: line.is_announced("ns.cpu"))
         served.manager("ns.cpu", keys)
         line.runs.start(compile_run(spec, "flow"), about)

@@ -18,7 +18,7 @@ import msgspec
 from blockyard import Client
 from blockyard.keyring import KeyRing
 from blockyard.transport import KeyPair
-from blockyard.wire import control
+from blockyard.wire import control, keeping
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import engine_of
 from tests.machine import import_path
@@ -147,7 +147,7 @@ class House:
         self.open.append(made)
         return made
 
-    def order(self, order: control.KeeperOrder, keeper: Client) -> int:
+    def order(self, order: keeping.KeeperOrder, keeper: Client) -> int:
         """Have a keeper order something; returns how much it did."""
         return engine_of(keeper).ask(order, control.Done, WITHIN).count
 
@@ -197,9 +197,9 @@ def house(folder: Path) -> Iterator[House]:
         made.close()
 
 
-def a_pool(name: str, keys: KeyPair, **fields: Any) -> control.SetPool:
+def a_pool(name: str, keys: KeyPair, **fields: Any) -> keeping.SetPool:
     """The order to define a pool for the owner of these keys."""
-    return msgspec.structs.replace(control.SetPool(name, [keys.public]), **fields)
+    return msgspec.structs.replace(keeping.SetPool(name, [keys.public]), **fields)
 
 
 def port_of(endpoint: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 from blockyard import Client
 from blockyard.errors import BlockyardError, BrokenBlockyard, UnknownPool
 from blockyard.transport import KeyPair
-from blockyard.wire import control
+from blockyard.wire import control, keeping
 from blockyard_worker.exits import ExitCode
 from tests.integration.processes import WITHIN, wait_until
 from tests.integration.questions import engine_of, status_of
@@ -34,7 +34,7 @@ def test_a_removed_pool_lets_its_managers_go_and_its_tasks_wait(serving: House) 
     serving.order(a_pool("ns.cpu", keys), keeper)
     manager = serving.manager("ns.cpu", keys)
     assert client.options(pool="ns.cpu").submit(abs, -1).result(WITHIN) == 1
-    assert serving.order(control.RemovePool("ns.cpu", "for the test"), keeper) == 1
+    assert serving.order(keeping.RemovePool("ns.cpu", "for the test"), keeper) == 1
     assert manager.wait(WITHIN) == ExitCode.REFUSED
     with pytest.raises(UnknownPool):
         client.options(pool="ns.cpu").submit(abs, -1).result(WITHIN)
@@ -70,7 +70,7 @@ def test_a_client_s_key_is_good_for_its_pools_only(serving: House) -> None:
         serving.order(a_pool(name, keys), keeper)
         serving.manager(name, keys)
     anna = KeyPair.new()
-    assert serving.order(control.AllowClient("anna", [anna.public], ["ns.a"]), keeper) == 1
+    assert serving.order(keeping.AllowClient("anna", [anna.public], ["ns.a"]), keeper) == 1
     client = serving.client(keys=anna)
     secret = keeper.options(pool="ns.b").submit(str.upper, "secret")
     assert secret.result(WITHIN) == "SECRET"
@@ -82,10 +82,10 @@ def test_a_client_s_key_is_good_for_its_pools_only(serving: House) -> None:
     with pytest.raises(BlockyardError, match="only a keeper's key may order this, and client:anna is none"):
         engine_of(client).ask(a_pool("ns.c", anna), control.Done, WITHIN)
     with pytest.raises(BlockyardError, match="only a keeper's key may order this, and client:default is none"):
-        engine_of(serving.client()).ask(control.RemovePool("ns.a"), control.Done, WITHIN)
+        engine_of(serving.client()).ask(keeping.RemovePool("ns.a"), control.Done, WITHIN)
     assert [pool.pool for pool in status_of(client).pools] == ["ns.a"]
     assert engine_of(client).ask(control.Tasks(), control.TasksAre, WITHIN).total < 2
-    assert serving.order(control.ForbidClient("anna"), keeper) == 1
+    assert serving.order(keeping.ForbidClient("anna"), keeper) == 1
     with pytest.raises(BrokenBlockyard, match="revoked"):
         wait_until("anna is not listened to", lambda: _ping(client), lambda ended: ended)
 

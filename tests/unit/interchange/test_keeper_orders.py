@@ -8,13 +8,14 @@ import pytest
 from blockyard.wire import client as client_wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
+from blockyard.wire.keeping import AllowClient, ForbidClient, KeeperOrder, RemovePool, SetPool
 from blockyard.wire.records import Group, Status
 from blockyard_interchange.core import entries, keeping
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Client, a_spec, done
 
 KEY, OTHER_KEY = b"a" * 40, b"b" * 40
-SET = control.SetPool("ns.gpu", [KEY], workers=2)
+SET = SetPool("ns.gpu", [KEY], workers=2)
 
 
 def a_keeper(bench: Bench, session: int = 99) -> Client:
@@ -64,20 +65,18 @@ def test_who_is_told_that_a_pool_is_there_finds_its_key_let_in() -> None:
 def test_a_repeated_order_changes_nothing_and_writes_nothing() -> None:
     bench = Bench(pools={})
     keeper = a_keeper(bench)
-    allow = control.AllowClient("anna", [OTHER_KEY], ["ns.gpu"])
-    orders: list[control.KeeperOrder] = [SET, allow]
+    allow = AllowClient("anna", [OTHER_KEY], ["ns.gpu"])
+    orders: list[KeeperOrder] = [SET, allow]
     for order in orders:
         assert keeper.ask(order, control.Done).count == 1
     written = len(bench.entries)
-    for order in [*orders, control.ForbidClient("nobody"), control.RemovePool("nothing")]:
+    for order in [*orders, ForbidClient("nobody"), RemovePool("nothing")]:
         assert keeper.ask(order, control.Done).count == 0
     assert len(bench.entries) == written
 
 
-@pytest.mark.parametrize(
-    "order", [SET, control.RemovePool("default"), control.AllowClient("anna", [KEY]), control.ForbidClient("anna")]
-)
-def test_only_a_keeper_may_order(order: control.KeeperOrder) -> None:
+@pytest.mark.parametrize("order", [SET, RemovePool("default"), AllowClient("anna", [KEY]), ForbidClient("anna")])
+def test_only_a_keeper_may_order(order: KeeperOrder) -> None:
     bench = Bench()
     refused = bench.client().is_refused(order)
     assert refused.kind == "key"
@@ -90,29 +89,29 @@ def test_only_a_keeper_may_order(order: control.KeeperOrder) -> None:
 @pytest.mark.parametrize(
     "order, words",
     [
-        (control.SetPool("", [KEY]), "a name has 1 to 320"),
-        (control.SetPool("a/b", [KEY]), "a name has 1 to 320"),
-        (control.SetPool("p", [b"short"]), r"public_keys\[0\] has 5 bytes"),
-        (control.SetPool("p", [KEY] * 9), "at most 8"),
-        (control.SetPool("p", [KEY], durability="eternal"), "durability='eternal'; it is one of memory, journal"),
-        (control.SetPool("p", [KEY], workers=0), "workers=0; at least 1"),
-        (control.SetPool("p", [KEY], cores=float("nan")), "cores=nan"),
-        (control.SetPool("p", [KEY], memory_bytes=-1), "memory_bytes=-1"),
-        (control.SetPool("p", [KEY], nodes_per_block=0), "nodes_per_block=0"),
-        (control.SetPool("p", [KEY], max_losses=0), "max_losses=0"),
-        (control.SetPool("default", [KEY]), "defined by the settings file"),
-        (control.RemovePool("default"), "defined by the settings file"),
-        (control.AllowClient("ringed", [KEY]), "by a file of the key ring"),
-        (control.AllowClient("a b", [KEY]), "a name has 1 to 320"),
-        (control.SetPool("p", [OTHER_KEY]), "is client:anna's"),
-        (control.AllowClient("bert", [OTHER_KEY]), "is client:anna's"),
+        (SetPool("", [KEY]), "a name has 1 to 320"),
+        (SetPool("a/b", [KEY]), "a name has 1 to 320"),
+        (SetPool("p", [b"short"]), r"public_keys\[0\] has 5 bytes"),
+        (SetPool("p", [KEY] * 9), "at most 8"),
+        (SetPool("p", [KEY], durability="eternal"), "durability='eternal'; it is one of memory, journal"),
+        (SetPool("p", [KEY], workers=0), "workers=0; at least 1"),
+        (SetPool("p", [KEY], cores=float("nan")), "cores=nan"),
+        (SetPool("p", [KEY], memory_bytes=-1), "memory_bytes=-1"),
+        (SetPool("p", [KEY], nodes_per_block=0), "nodes_per_block=0"),
+        (SetPool("p", [KEY], max_losses=0), "max_losses=0"),
+        (SetPool("default", [KEY]), "defined by the settings file"),
+        (RemovePool("default"), "defined by the settings file"),
+        (AllowClient("ringed", [KEY]), "by a file of the key ring"),
+        (AllowClient("a b", [KEY]), "a name has 1 to 320"),
+        (SetPool("p", [OTHER_KEY]), "is client:anna's"),
+        (AllowClient("bert", [OTHER_KEY]), "is client:anna's"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_whole(order: control.KeeperOrder, words: str) -> None:
+def test_an_order_that_makes_no_sense_is_refused_whole(order: KeeperOrder, words: str) -> None:
     bench = Bench()
     keeping.on_ring(bench.state, {"client:ringed": None, "keeper:operator": None})
     keeper = a_keeper(bench)
-    keeper.ask(control.AllowClient("anna", [OTHER_KEY]), control.Done)
+    keeper.ask(AllowClient("anna", [OTHER_KEY]), control.Done)
     before = keeping.keys(bench.state), list(bench.state.pools)
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(keeper.is_refused(order).message)
@@ -126,7 +125,7 @@ def test_a_removed_pool_sends_its_managers_away_and_keeps_its_tasks() -> None:
     manager = bench.manager(pool="ns.gpu", workers=2)
     running, waiting, more = client.call(a_spec(pool="ns.gpu"), [b"1", b"2", b"3"])
     bench.turn()
-    assert keeper.ask(control.RemovePool("ns.gpu", "by hand"), control.Done).count == 1
+    assert keeper.ask(RemovePool("ns.gpu", "by hand"), control.Done).count == 1
     (refused,) = manager.heard(manager_wire.Refused)
     assert (refused.kind, refused.message) == ("pool", "pool 'ns.gpu' was removed: by hand")
     assert keeping.keys(bench.state) == ({}, {})
@@ -159,7 +158,7 @@ def test_a_removed_pool_may_take_its_tasks_along() -> None:
     client.call(a_spec(pool="ns.gpu"), [b"3", b"4"])
     bench.turn()
     bench.turn()
-    keeper.ask(control.RemovePool("ns.gpu", cancel_tasks=True), control.Done)
+    keeper.ask(RemovePool("ns.gpu", cancel_tasks=True), control.Done)
     bench.turn()
     assert {one.status for one in client.outcomes()} == {Status.CANCELLED}
 
@@ -169,7 +168,7 @@ def test_a_removed_pool_is_forgotten_with_its_last_task_and_counts_anew() -> Non
     keeper, client = a_keeper(bench), bench.client()
     keeper.ask(SET, control.Done)
     tasks = client.call(a_spec(pool="ns.gpu"), [b"1", b"2"])
-    keeper.ask(control.RemovePool("ns.gpu"), control.Done)
+    keeper.ask(RemovePool("ns.gpu"), control.Done)
     client.say(client_wire.Cancel(tasks))
     bench.turn(1.0)
     assert "ns.gpu" in bench.state.pools
@@ -190,11 +189,11 @@ def test_pools_clients_and_their_tasks_are_there_again_after_a_restart() -> None
     keeper, client = a_keeper(bench), bench.client()
     keeper.ask(SET, control.Done)
     keeper.ask(msgspec.structs.replace(SET, workers=3, public_keys=[OTHER_KEY, KEY], durability="fsync"), control.Done)
-    keeper.ask(control.SetPool("ns.gone", [b"c" * 40]), control.Done)
-    keeper.ask(control.RemovePool("ns.gone"), control.Done)
-    keeper.ask(control.AllowClient("anna", [b"d" * 40], ["ns.gpu"]), control.Done)
-    keeper.ask(control.AllowClient("bert", [b"e" * 40]), control.Done)
-    keeper.ask(control.ForbidClient("bert"), control.Done)
+    keeper.ask(SetPool("ns.gone", [b"c" * 40]), control.Done)
+    keeper.ask(RemovePool("ns.gone"), control.Done)
+    keeper.ask(AllowClient("anna", [b"d" * 40], ["ns.gpu"]), control.Done)
+    keeper.ask(AllowClient("bert", [b"e" * 40]), control.Done)
+    keeper.ask(ForbidClient("bert"), control.Done)
     client.call(a_spec(pool="ns.gpu"), [b"1", b"2"])
     bench.turn()
     for times in range(3):
@@ -227,7 +226,7 @@ def test_tasks_of_a_pool_that_nobody_defines_any_more_wait_for_it() -> None:
     assert keeper.ask(control.Tasks(pool="old"), control.TasksAre).total == 1
     for question in (control.Tasks(pool="odl"), control.CancelMatching("odl")):
         assert "'odl': there is none" in keeper.ask(question, control.Unknown).message
-    keeper.ask(control.SetPool("old", [KEY]), control.Done)
+    keeper.ask(SetPool("old", [KEY]), control.Done)
     manager = bench.manager(pool="old")
     bench.turn(10.0)
     assert [one.task for one in manager.assigned()] == [task]
@@ -279,7 +278,7 @@ def test_watching_ends_with_the_pool_and_begins_anew() -> None:
     keeper = a_keeper(bench)
     keeper.ask(SET, control.Done)
     assert keeper.ask(control.Watch("ns.gpu"), control.Demand).queued_slots == 0
-    keeper.ask(control.RemovePool("ns.gpu"), control.Done)
+    keeper.ask(RemovePool("ns.gpu"), control.Done)
     bench.turn(1.0)
     bench.turn(1.0)
     assert "ns.gpu" not in bench.state.watched

@@ -4,6 +4,7 @@ import pytest
 
 from blockyard.wire import client as wire
 from blockyard.wire import control
+from blockyard.wire.keeping import AllowClient
 from blockyard.wire.records import Group
 from blockyard_interchange.core import keeping
 from blockyard_interchange.core.settings import PoolSettings
@@ -175,10 +176,10 @@ def test_a_client_that_may_use_all_is_not_limited(two: Two) -> None:
 def test_a_key_that_loses_a_pool_hears_no_more_of_it() -> None:
     bench = Bench(pools=POOLS)
     keeper = bench.client(9, user="keeper:operator")
-    keeper.ask(control.AllowClient("anna", [b"k" * 40], ["a", "b"]), control.Done)
+    keeper.ask(AllowClient("anna", [b"k" * 40], ["a", "b"]), control.Done)
     anna = bench.client(1, user="client:anna")
     anna.ask(control.Watch("b"), control.Demand)
-    keeper.ask(control.AllowClient("anna", [b"k" * 40], ["a"]), control.Done)
+    keeper.ask(AllowClient("anna", [b"k" * 40], ["a"]), control.Done)
     bench.client(2).call(a_spec(pool="b"))
     bench.turn(1.0)
     assert anna.heard(wire.Reply) == []

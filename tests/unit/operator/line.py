@@ -1,7 +1,7 @@
 """A stand-in for the operator's line to an interchange, for tests of what it announces there."""
 
 from blockyard.blocks.scaling import Demand
-from blockyard.wire import control
+from blockyard.wire import keeping
 from blockyard_operator.core.view import QueueView
 
 
@@ -11,9 +11,9 @@ class Line:
     connected = True
 
     def __init__(self) -> None:
-        self.orders: list[control.SetPool] = []
+        self.orders: list[keeping.SetPool] = []
 
-    def announce(self, order: control.SetPool) -> None:
+    def announce(self, order: keeping.SetPool) -> None:
         self.orders.append(order)
 
     def view(self, queue: str) -> QueueView:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from blockyard.kube.kinds import BLOCK, POOL
-from blockyard.wire import control
+from blockyard.wire import keeping
 from blockyard_operator.cache import Cache, Key
 from blockyard_operator.core.manifests import Terms
 from blockyard_operator.keys import PoolKeys
@@ -17,7 +17,7 @@ META = {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "1", "gene
 LARGE = {"requests": {"cpu": "6", "memory": "12Gi", "nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
 
 
-def announced(kind: str, spec: dict[str, Any]) -> control.SetPool:
+def announced(kind: str, spec: dict[str, Any]) -> keeping.SetPool:
     line, cache = Line(), Cache()
     observer = Observer(cache, cast("Any", line), TERMS, pod_groups=False)
     observer.secrets["u"] = PoolKeys(b"k")
