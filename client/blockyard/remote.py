@@ -16,10 +16,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from blockyard import errors, lifetime
+from blockyard import errors, lifetime, session_number
 from blockyard.ending import Ending, ended_in_words
 from blockyard.futures import FutureHome, TaskFuture
-from blockyard.ids import MAX_SESSION, TaskId, task_name
+from blockyard.ids import TaskId, task_name
 from blockyard.intake import Intake
 from blockyard.packing import Packer
 from blockyard.session import Link, LinkSettings, SessionCore
@@ -76,7 +76,7 @@ class RemoteEngine:
 
     def __init__(self, settings: RemoteSettings) -> None:
         self._settings = settings
-        self.session = secrets.randbelow(MAX_SESSION) + 1
+        self.session = session_number.draw()
         # The link keeps the engine alive until it is shut down, and so all futures that somebody may wait for. What may
         # be collected before is the client in front of it, which shuts it down then.
         self.home = FutureHome(

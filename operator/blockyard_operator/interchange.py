@@ -20,8 +20,9 @@ from typing import Final
 
 import msgspec
 
+from blockyard import session_number
 from blockyard.blocks.states import JobStatus
-from blockyard.ids import MAX_SESSION, BlockId
+from blockyard.ids import BlockId
 from blockyard.pool_engine import report_of
 from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
@@ -161,7 +162,7 @@ class Interchange:
     def _connect(self) -> Link:
         hello = wire.Hello(
             PROTOCOL_VERSION,
-            secrets.randbelow(MAX_SESSION) + 1,
+            session_number.draw(),
             secrets.token_bytes(16),
             "",
             ".".join(platform.python_version_tuple()[:2]),

@@ -14,10 +14,9 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from blockyard import lifetime
+from blockyard import lifetime, session_number
 from blockyard.errors import ConfigError
 from blockyard.futures import TaskFuture
-from blockyard.ids import MAX_SESSION, SessionId
 from blockyard.threads.attempt import CallArguments
 from blockyard.threads.cache import MOST_RESULTS, TTL_SECONDS, ThreadCache
 from blockyard.threads.core import Core, Observer
@@ -49,7 +48,7 @@ class ThreadEngine:
             msg = f"threads={threads}: at least one thread is needed to run anything"
             raise ConfigError(msg)
         cache = ThreadCache(cache_ttl, cache_max_results)
-        session = observer.session if observer is not None else _drawn()
+        session = observer.session if observer is not None else session_number.draw()
         self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache, session)
         self._core.observer = observer
         _cores.add(self._core)
@@ -81,10 +80,6 @@ class ThreadEngine:
     def interrupt(self) -> None:
         """Refuse further tasks, cancel those not begun, and never wait for those that run: threads cannot be ended."""
         self._core.interrupt()
-
-
-def _drawn() -> SessionId:
-    return SessionId(int.from_bytes(os.urandom(4), "big") % MAX_SESSION + 1)
 
 
 def _prepared(initializer: object, initargs: Sequence[Any]) -> Callable[[], object] | None:

@@ -7,14 +7,13 @@ and when very much is untold `wait_for_room` holds who submits.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from resource import RUSAGE_THREAD, getrusage, struct_rusage
 from typing import Final
 
-from blockyard.ids import MAX_SESSION, SessionId
+from blockyard import session_number
 from blockyard.payload import name_of, type_names
 from blockyard.radios import RadioSender
 from blockyard.this_try import BLOCK_BYTES, Surroundings, Way
@@ -44,7 +43,7 @@ class Teller(threading.Thread):
         self, sender: RadioSender, threads: int, run: str = "", clock: Callable[[], float] = time.time
     ) -> None:
         super().__init__(name="blockyard-telling", daemon=True)
-        self.session = SessionId(1 + secrets.randbelow(MAX_SESSION))
+        self.session = session_number.draw()
         self.run_name = run or f"threads-{self.session:x}"
         self._sender = sender
         self._clock = clock
