@@ -90,12 +90,9 @@ def _of_profile(name: str, settings: config.Settings) -> Target:
         if name in config.systems():
             return of_folder(config.system_folder(name), name)
         known = {*settings.profiles, *config.systems()}
-        hint = nearest(name, known) if known else "; there is none yet"
-        hint += "" if hint.endswith("?") else "."
-        raise ConfigError(
-            f"profile {name!r} is unknown{hint} Start one here with 'blockyard local up --name {name}', or add a "
-            f"table [profiles.{name}] to {config.user_file()}"
-        )
+        start = f"Start one here with 'blockyard local up --name {name}', or add a table [profiles.{name}] to"
+        hint = nearest(name, known, empty="; there is none yet", then=f"{start} {config.user_file()}")
+        raise ConfigError(f"profile {name!r} is unknown{hint}")
     if profile.folder:
         return of_folder(Path(profile.folder), name)
     _check_key(profile.server_key, f"profile {name!r}: server_key")

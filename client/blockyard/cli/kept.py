@@ -59,10 +59,8 @@ def asking_about(call: Call, run: str) -> Iterator[Asking]:
                 yield interchange
                 return
     elif run not in known:
-        raise NotFound(
-            f"no interchange runs here, and 'blockyard run' keeps no run {run!r}{nearest(run, known)}; runs on another "
-            "interchange are found by --profile"
-        )
+        near = nearest(run, known, then="Runs on another interchange are found by --profile")
+        raise NotFound(f"no interchange runs here, and 'blockyard run' keeps no run {run!r}{near}")
     folder = folder_of(run)
     with nullcontext() if connect.answers(folder) else _reopened(folder), asking(call, folder) as interchange:
         yield interchange

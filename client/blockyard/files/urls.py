@@ -55,8 +55,8 @@ def scheme_fault(url: str, others: Callable[[], Collection[str]], *, writes: boo
     scheme = scheme_of(url).lower()
     if scheme not in OWN_SCHEMES:
         known = {*OWN_SCHEMES, *others()}
-        hint = "a plug-in of group 'blockyard.stagers' adds one"
-        return "" if scheme in known else f"no stager for {scheme}://{nearest(scheme, known)}; {hint}"
+        near = nearest(scheme, known, then="A plug-in of group 'blockyard.stagers' adds one")
+        return "" if scheme in known else f"no stager for {scheme}://{near}"
     if writes and not OWN_SCHEMES[scheme]:
         able = ", ".join(f"{one}://" for one, can in OWN_SCHEMES.items() if can)
         return f"{scheme}:// can be read only; write to one of {able}"

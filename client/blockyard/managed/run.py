@@ -127,7 +127,8 @@ def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
     registry.find(name)  # which may import what registers the others
     own = name.rpartition(":")[2]
     if own not in document.sections:
-        raise ConfigError(f"no section {own!r}{nearest(own, document.sections)}; a task without parameters has {{}}")
+        near = nearest(own, document.sections, then="A task without parameters has {}")
+        raise ConfigError(f"no section {own!r}{near}")
     for other, section in document.sections.items():
         if other in registry.known():
             registry.find(other).check(section)

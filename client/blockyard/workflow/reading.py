@@ -30,7 +30,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean '…'?``, or what there is when nothing is near."""
-    return suggestion.nearest(name, known, _MOST_NAMED) or "; there are none"
+    return suggestion.nearest(name, known, _MOST_NAMED, empty="; there are none")
 
 
 def read(value: object, record: type[R], path: str, faults: list[Fault]) -> R | None:
