@@ -29,11 +29,12 @@ class HubProcess(KeptProcess):
     """One hub."""
 
     def __init__(self, monitoring: Monitoring, folder: Path, *, keeps_folder: bool) -> None:
-        """`keeps_folder`: whether the state folder outlives the system."""
+        """`keeps_folder`: whether the state folder outlives the system. Raises ConfigError when it cannot be made."""
         super().__init__("blockyard-hub", folder / "hub.log")
         self._monitoring = monitoring
         self._folder = folder
-        self._keeps_folder = keeps_folder
+        sinks = monitoring.all_sinks(folder, is_kept=keeps_folder)
+        self._settings = write_hub_settings(folder, sinks, radio=monitoring.radio, parent=os.getpid())
         self._radio_file = folder / "radio.json"
         self._radio_file.unlink(missing_ok=True)
         self.failure = ""
@@ -60,7 +61,7 @@ class HubProcess(KeptProcess):
 
     def run(self) -> None:
         """Start it again and again."""
-        command = [sys.executable, "-m", "blockyard_monitoring", str(self._write_settings())]
+        command = [sys.executable, "-m", "blockyard_monitoring", str(self._settings)]
         wait = _RESTART_SECONDS
         while not self._ending.is_set():
             began = time.monotonic()
@@ -74,7 +75,3 @@ class HubProcess(KeptProcess):
             wait = _RESTART_SECONDS if time.monotonic() - began > 10.0 else min(2 * wait, _MOST_RESTART_SECONDS)
             _log.warning("the hub ended with %s and is started again; its log is %s", code, self.log)
             self._ending.wait(wait)
-
-    def _write_settings(self) -> Path:
-        sinks = self._monitoring.all_sinks(self._folder, is_kept=self._keeps_folder)
-        return write_hub_settings(self._folder, sinks, radio=self._monitoring.radio, parent=os.getpid())

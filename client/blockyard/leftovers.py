@@ -18,7 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blockyard.state_folder import LOCK, MAX_SOCKET_PATH, check_sockets, folder_name, longest_path, state_home
+from blockyard.state_folder import (
+    LOCK,
+    MAX_SOCKET_PATH,
+    check_sockets,
+    ensure_folder,
+    folder_name,
+    longest_path,
+    state_home,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +47,15 @@ def make_folder(prefix: str = PREFIX) -> Path:
 def open_folder(run: str, folder: Path | None) -> Path:
     """The state folder of a system: as asked for, a named run's, or one that is made for it; there when this returns.
 
-    Raises ConfigError when sockets in it would have longer paths than Linux allows, or `run` is no name of a folder.
+    Raises ConfigError when sockets in it would have longer paths than Linux allows, `run` is no name of a folder, or it
+    cannot be made.
     """
     if folder is None and not run:
         folder = make_folder()
     elif folder is None:
         folder = state_home() / "runs" / folder_name("run", run, "a run")
     check_sockets(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_folder(folder)
     return folder
 
 

@@ -70,7 +70,7 @@ class LocalSystem:
         self._ring = KeyRing(self.folder / "keys")
         self._owner = owner_of(self.folder)
         self._shares = accelerators.share_out(self._pools, os.environ.get(accelerators.VISIBLE, ""))
-        self._blobs = blobs_of(self._owner)
+        self._blobs = blobs_of(self.folder)
         self._lock = -1
         self._interchange = interchange
         self.hub: HubProcess | None = None
@@ -303,6 +303,5 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
 
 def _clear(folder: Path) -> None:
     """Remove what a system in this folder, whose process was killed, left elsewhere."""
-    owner = owner_of(folder)
-    end_strays(owner)
-    shutil.rmtree(blobs_of(owner), ignore_errors=True)
+    end_strays(owner_of(folder))
+    shutil.rmtree(blobs_of(folder), ignore_errors=True)

@@ -13,7 +13,7 @@ import msgspec
 from blockyard.errors import ConfigError
 from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, RadioConfig, to_json
-from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET, state_home
+from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET, ensure_folder, state_home
 
 _NEEDED: Final = ("blockyard_monitoring", "sqlalchemy", "alembic")
 
@@ -77,7 +77,7 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
 def _own_database(folder: Path | None) -> str:
     if folder is None:
         folder = state_home()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_folder(folder)
     return f"sqlite:///{folder.absolute() / 'monitoring.db'}"
 
 

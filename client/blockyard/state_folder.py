@@ -20,6 +20,7 @@ STREAM_SOCKET: Final = "stream.sock"
 """Where it shows what happens."""
 LOCK: Final = "client.lock"
 """Locked by the process whose system is in it."""
+_SHARED_MEMORY: Final = Path("/dev/shm")
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path, unix(7)."""
 
@@ -29,6 +30,17 @@ def state_home(environment: Mapping[str, str] | None = None) -> Path:
     environment = os.environ if environment is None else environment
     base = environment.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "blockyard"
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make a state folder unless it is there. Raises ConfigError when it cannot be made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"state folder {folder} cannot be made: {error.strerror}; name another one, or in XDG_STATE_HOME a folder "
+            "for all of them"
+        ) from error
 
 
 def folder_name(field: str, name: str, of: str) -> str:
@@ -63,9 +75,11 @@ def owner_of(folder: Path) -> str:
     return f"local-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
-def blobs_of(owner: str) -> Path:
-    """The folder of large bodies of an owner's system, in shared memory."""
-    return Path("/dev/shm") / f"blockyard-{os.getuid()}-{owner}"
+def blobs_of(folder: Path) -> Path:
+    """The folder of large bodies of the system in this state folder: in shared memory, or else in it."""
+    if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK):
+        return _SHARED_MEMORY / f"blockyard-{os.getuid()}-{owner_of(folder)}"
+    return folder / "blobs"
 
 
 def lock_folder(folder: Path) -> int:

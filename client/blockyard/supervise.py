@@ -30,7 +30,7 @@ from blockyard.local import START_SECONDS, LocalSystem
 from blockyard.pidfile import PidFile, SystemInUse
 from blockyard.private_files import write_private
 from blockyard.serving import Serving
-from blockyard.state_folder import check_sockets, owner_of
+from blockyard.state_folder import check_sockets, ensure_folder, owner_of
 from blockyard.wire import control
 
 _log = logging.getLogger("blockyard.supervise")
@@ -95,7 +95,7 @@ def table_of(pool: LocalPool) -> dict[str, Any]:
 def write_system(folder: Path, system: System) -> None:
     """Keep what the system consists of. Raises ConfigError when the folder is no good place for it."""
     check_sockets(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_folder(folder)
     write_private(folder / SETTINGS_NAME, msgspec.json.format(msgspec.json.encode(system)))
 
 

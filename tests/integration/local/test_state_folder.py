@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from blockyard import Client
+from blockyard import Client, state_folder
 from blockyard.errors import BlockyardError, BrokenBlockyard, ConfigError
 from blockyard.transport import KeyPair
 from tests.integration.processes import WITHIN, descendants
@@ -29,6 +29,23 @@ def test_a_run_whose_folder_is_too_long_is_refused_with_a_remedy(
     with pytest.raises(ConfigError, match=r"sockets' paths have up to \d+ bytes, 107 are possible; use a shorter"):
         Client.local(run="sweep")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("run, database", [("sweep", False), ("", True)])
+def test_a_folder_that_cannot_be_made_is_refused_with_a_remedy(
+    run: str, database: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    with pytest.raises(ConfigError, match="^state folder /dev/null/.* cannot be made: Not a directory; .*XDG_STATE_"):
+        Client.local(run=run, monitoring=database)
+
+
+def test_large_arguments_and_results_need_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_folder, "_SHARED_MEMORY", tmp_path / "none")
+    with Client.local(workers=1, folder=tmp_path / "state") as client:
+        assert client.submit(bytes, 1_000_000).result(WITHIN) == bytes(1_000_000)
+        assert client.submit(len, bytes(1_000_000)).result(WITHIN) == 1_000_000
+    assert not (tmp_path / "state" / "blobs").exists()
 
 
 def test_a_temporary_folder_that_is_too_long_is_made_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
