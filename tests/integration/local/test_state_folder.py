@@ -36,7 +36,7 @@ def test_a_folder_that_cannot_be_made_is_refused_with_a_remedy(
     run: str, database: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
-    with pytest.raises(ConfigError, match="^state folder /dev/null/.* cannot be made: Not a directory; .*XDG_STATE_"):
+    with pytest.raises(ConfigError, match=r"^state folder /dev/null/.* cannot be made: Not a directory; .*XDG_STATE_"):
         Client.local(run=run, monitoring=database)
 
 
