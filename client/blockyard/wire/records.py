@@ -121,6 +121,11 @@ class Trigger(enum.IntEnum):
     NONE_SKIPPED = 8
     """All ended, and none was skipped: some may have failed."""
 
+    @property
+    def word(self) -> str:
+        """As workflows say it: ``AnySuccess``."""
+        return "".join(part.capitalize() for part in self.name.split("_"))
+
 
 class Condition(Record, frozen=True):
     """What must hold besides for a task to run, in CEL; see `blockyard.workflow.expressions` for what it sees."""

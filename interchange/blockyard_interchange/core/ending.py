@@ -1,7 +1,7 @@
 """What happens when a task ends: it is recorded, told to those who wait, and freed when nobody needs it any more."""
 
 from blockyard.ids import TaskId, task_name
-from blockyard.wire.records import Body, Failure, Outcome, Status, blob_bytes, body_bytes
+from blockyard.wire.records import Body, Failure, Outcome, Status, Trigger, blob_bytes, body_bytes
 from blockyard_interchange.core import caching, functions, joins, queueing, rights, stored, submit, triggers
 from blockyard_interchange.core.state import Flag, Session, State, Task, TaskState
 
@@ -121,8 +121,11 @@ def consider(state: State, task: Task, now: float) -> bool:
         case triggers.Verdict.FAIL:
             follow(state, task, triggers.first_failed(task.needs), now)
             return False
+        case triggers.Verdict.SKIP if spec.trigger is Trigger.ALL_SUCCESS:  # which nobody wrote: it has a condition
+            follow(state, task, triggers.first_skipped(task.needs), now)
+            return False
         case triggers.Verdict.SKIP:
-            _skip(state, task, f"by its trigger, {spec.trigger.name.lower()}", now)
+            _skip(state, task, f"by its trigger, {spec.trigger.word}", now)
             return False
         case triggers.Verdict.WAIT:
             return False

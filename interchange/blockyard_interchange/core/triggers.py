@@ -126,6 +126,11 @@ def first_failed(tasks: Sequence[Task]) -> Task:
     return next(task for task in tasks if status_of(task) not in (None, Status.DONE, Status.SKIPPED))
 
 
+def first_skipped(tasks: Sequence[Task]) -> Task:
+    """The first of these that was skipped; there is one."""
+    return next(task for task in tasks if status_of(task) is Status.SKIPPED)
+
+
 def judge(task: Task) -> bool | str:
     """Whether its condition holds; or, in words, why that cannot be said."""
     condition = task.order.spec.condition

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from blockyard.ids import TaskId, task_name
 from blockyard.payload import dump_value, load_value
 from blockyard.wire import client as wire
 from blockyard.wire.records import NONE_BODY, Condition, Outcome, Status, Trigger
+from blockyard.workflow.spec import Rule
 from blockyard_interchange.core.state import TaskState
 from blockyard_interchange.core.triggers import Verdict, decide
 from tests.unit.interchange.builders import Bench, Client, Manager, a_spec, done, ended, joined, lease
@@ -51,6 +53,10 @@ TABLE = [
 def test_of_each_trigger(trigger: Trigger, ends: list[Status | None], verdict: Verdict) -> None:
     assert decide(trigger, ends) is verdict
     assert decide(trigger, ends[::-1]) is verdict
+
+
+def test_people_read_a_trigger_as_they_write_it() -> None:
+    assert {trigger.word for trigger in Trigger} == set(Rule)
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))
@@ -114,11 +120,15 @@ def test_who_needs_a_skipped_one_is_skipped_and_nothing_counts_as_failed() -> No
     bench = Bench()
     client, manager, third = three(bench, Trigger.ANY_FAILED)
     (last,) = client.call(needs=[[third]])
+    (judged,) = client.call(a_spec(condition=Condition("true", ["third"])), needs=[[third]])
     (after,) = client.call(a_spec(trigger=Trigger.NONE_FAILED), needs=[[third, last]])
     manager.report(*map(done, manager.assigned()))
     bench.turn()
-    statuses = {one.task: one.status for one in client.outcomes()}
-    assert (statuses[third], statuses[last]) == (SKIPPED, SKIPPED)
+    said = {
+        one.task: one.failure.message for one in client.outcomes() if one.status is SKIPPED and one.failure is not None
+    }
+    for_another = f"it was skipped: {task_name(TaskId(third))}, which it needs, was"
+    assert said == {third: "it was skipped: by its trigger, AnyFailed", last: for_another, judged: for_another}
     assert [one.task for one in manager.assigned()] == [after]
     assert bench.state.pools["default"].counters.failed == 0
 
