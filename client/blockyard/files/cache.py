@@ -126,7 +126,9 @@ class Cache:
                 os.utime(place)
                 return Held(place, lock, once=False)
             lock.close()
-            with self._alone(key):
+            if (alone := locks.take_free(self.locks / key)) is None:
+                continue  # it is fetched just now, which the other lock waits for; or is here, and in use
+            with contextlib.closing(alone):
                 if not place.exists():
                     self._fetch(place, fetch)
 

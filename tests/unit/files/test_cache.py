@@ -114,6 +114,30 @@ def test_one_fetch_serves_all_who_want_it_meanwhile(cache: Cache) -> None:
         one.close()
 
 
+def test_who_would_have_fetched_it_does_not_wait_for_those_who_use_it(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for a copy and the lock to fetch one, another has fetched it, and works with it for long."""
+    close, held = locks.Lock.close, list[Held]()
+
+    def closing(lock: locks.Lock) -> None:
+        close(lock)
+        if not held:
+            monkeypatch.undo()
+            held.append(cache.hold("k", "x", fetching(b"x")))
+
+    monkeypatch.setattr(locks.Lock, "close", closing)
+    late: list[Held] = []
+    thread = threading.Thread(target=lambda: late.append(cache.hold("k", "x", fetching(b"x"))))
+    thread.start()
+    thread.join(10.0)
+    waits = thread.is_alive()
+    held[0].close()
+    thread.join(60.0)
+    late[0].close()
+    assert not waits
+
+
 def test_a_fetch_that_fails_leaves_nothing_and_the_next_one_fetches(cache: Cache) -> None:
     def fetch(begin: Begin) -> Part:
         begin(10).write(b"half")
