@@ -46,6 +46,7 @@ _OF_KIND: Final = operator.attrgetter(*_KIND_FIELDS)
 _SAID_OF: Final = operator.attrgetter("when", "sweep", *_KIND_FIELDS)
 _OUTPUTS_OF: Final = operator.attrgetter("outputs")
 _PARAMS: Final = frozenset({"params"})
+_NO_TASK: Final = -1
 _encode = msgspec.json.encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _ordered = msgspec.json.Encoder(order="deterministic")
@@ -116,7 +117,7 @@ class _Compiler:
         self._functions: dict[bytes, Function] = {}
         """What runs the steps, by identifier."""
         self._runner = runner()
-        self._tasks = done
+        self._done = done
         self._next = first
         self._groups: list[Group] = []
         self._specs: dict[bytes, TaskSpec] = {}
@@ -126,47 +127,61 @@ class _Compiler:
 
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
-        steps = {step.name: step for step in spec.steps}
+        steps = spec.steps
         encoded = _encode(without_orders(spec))
         if OPENING in encoded:  # else no step is given any result, and needs no look
-            self._given = {name: given for name, step in steps.items() if (given := graph.results_of(step))}
-        needs = {
-            name: graph.needs_of(step, self._given_to(name)) if step.when or name in self._given else step.needs
-            for name, step in steps.items()
-        }
-        needed = set(itertools.chain.from_iterable(needs.values()))
-        kinds = self._kinds(spec.steps, needs)
-        for names in graph.batches(needs, kinds):
-            batch = [steps[name] for name in names]
+            self._given = {step.name: given for step in steps if (given := graph.results_of(step))}
+        needs = [
+            graph.needs_of(step, self._given_to(step.name)) if step.when or self._given else step.needs
+            for step in steps
+        ]
+        place = {step.name: number for number, step in enumerate(steps)}
+        links = [list(map(place.__getitem__, behind)) for behind in needs]
+        kinds = self._kinds(steps, needs)
+        tasks = [self._done.get(name, _NO_TASK) for name in place] if self._done else [_NO_TASK] * len(steps)
+        for places in graph.batches(links, kinds):
+            batch = [steps[number] for number in places]
             self._memos |= {step.name: self._memo(step) for step in batch if step.cache}
-            self._add(kinds[names[0]], [step for step in batch if step.name not in self._tasks], needs)
-        marks = [StepMark(name, self._tasks[name], name not in needed) for name in steps]
+            self._add(kinds[places[0]], [number for number in places if tasks[number] < 0], steps, links, tasks)
+        needed = set(itertools.chain.from_iterable(links))
+        decide = [number not in needed for number in range(len(steps))]
+        marks = list(map(StepMark, place, tasks, decide))
         if spec.on_exit is not None:
-            step = spec.on_exit
-            if given := graph.results_of(step):
-                self._given[step.name] = given
-            others = [name for name in steps if name not in given]
-            if step.name not in self._tasks:
-                exit_needs = [*given, *others]
-                self._add(self._kind(step, Rule.ALWAYS, exit_needs), [step], {step.name: exit_needs})
-            marks.append(StepMark(step.name, self._tasks[step.name], decides=True, is_exit=True))
+            marks.append(self._exit(spec.on_exit, steps, place, tasks))
         digest = hashlib.blake2b(encoded, digest_size=16).digest()
         functions = list(self._functions.values())
         return StartRun(self._run, digest, functions, self._groups, marks, spec.suspend, again)
 
-    def _add(self, kind: bytes, steps: Sequence[Step], needs: Mapping[str, Sequence[str]]) -> None:
-        """Add steps of one kind as one group."""
-        if not steps:
+    def _exit(self, step: Step, steps: Sequence[Step], place: Mapping[str, int], tasks: list[int]) -> StepMark:
+        """Add the exit step, which is behind all others."""
+        if given := graph.results_of(step):
+            self._given[step.name] = given
+        task = self._done.get(step.name, _NO_TASK)
+        if task < 0:
+            needs = [*given, *(name for name in place if name not in given)]
+            links = [*([] for _ in steps), [place[name] for name in needs]]
+            own = len(steps)
+            tasks.append(_NO_TASK)
+            self._add(self._kind(step, Rule.ALWAYS, needs), [own], [*steps, step], links, tasks)
+            task = tasks[own]
+        return StepMark(step.name, task, decides=True, is_exit=True)
+
+    def _add(
+        self, kind: bytes, places: Sequence[int], steps: Sequence[Step], links: Sequence[list[int]], tasks: list[int]
+    ) -> None:
+        """Add the steps at these places, all of one kind, as one group; `links`: the places of those they wait for."""
+        if not places:
             return
-        tasks, first = self._tasks, self._next
-        self._next += len(steps)
-        names = [step.name for step in steps]
-        tasks.update(zip(names, itertools.count(task_id(self._session, first))))
+        first = self._next
+        self._next += len(places)
+        for number, task in zip(places, itertools.count(task_id(self._session, first))):
+            tasks[number] = task
         task_of = tasks.__getitem__
-        behind = [list(map(task_of, needs[name])) for name in names]
-        cached = names if steps[0].cache else []
+        behind = [list(map(task_of, links[number])) for number in places]
+        own = [steps[number] for number in places]
+        cached = [step.name for step in own] if own[0].cache else []
         memos = [[self._memos[one] for one in (name, *self._given_to(name))] for name in cached]
-        function, bodies = self._packed(steps)
+        function, bodies = self._packed(own)
         spec = msgspec.structs.replace(self._specs[kind], function=self._functions.setdefault(function.id, function).id)
         self._groups.append(Group(spec, first, bodies, behind if any(behind) else [], memos=memos))
 
@@ -184,16 +199,17 @@ class _Compiler:
                 return runner(shared), [*packed_arguments(encoded.splitlines())]
         return self._runner, [*packed_plans([self._plan(step) for step in steps])]
 
-    def _kinds(self, steps: Sequence[Step], needs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
-        """By step. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
-        kinds: dict[str, bytes] = {}
+    def _kinds(self, steps: Sequence[Step], needs: Sequence[Sequence[str]]) -> list[bytes]:
+        """Of each. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
+        kinds: list[bytes] = []
         for _, run in itertools.groupby(steps, self._said if self._given else _SAID_OF):
             first, *others = run
-            kinds[first.name] = kind = self._kind(first, first.trigger, needs[first.name])
+            kinds.append(self._kind(first, first.trigger, needs[len(kinds)]))
             if first.when or first.sweep is not None:
-                kinds |= {step.name: self._kind(step, step.trigger, needs[step.name]) for step in others}
+                for step in others:
+                    kinds.append(self._kind(step, step.trigger, needs[len(kinds)]))
             else:
-                kinds |= dict.fromkeys([step.name for step in others], kind)
+                kinds += [kinds[-1]] * len(others)
         return kinds
 
     def _said(self, step: Step) -> object:

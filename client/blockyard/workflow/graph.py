@@ -100,36 +100,37 @@ def is_in_order(needs: Mapping[str, Sequence[str]]) -> bool:
     return all(map(operator.lt, others, own))
 
 
-def batches(needs: Mapping[str, Sequence[str]], kinds: Mapping[str, K]) -> Iterator[list[str]]:
-    """The names, each after all that it needs, in lists of one kind: each as long as it can be made at its turn.
+def batches(needs: Sequence[Sequence[int]], kinds: Sequence[K]) -> Iterator[Sequence[int]]:
+    """The places of steps, each after all that it needs, in lists of one kind: each as long as it can be made at its
+    turn.
 
     There must be no cycle. Otherwise they keep their order.
     """
-    if len(set(kinds.values())) == 1 and is_in_order(needs):
-        yield list(needs)
+    if len(set(kinds)) == 1 and all(max(behind) < own for own, behind in enumerate(needs) if behind):
+        yield range(len(needs))
         return
-    left = {name: len(behind) for name, behind in needs.items()}
-    followers: dict[str, list[str]] = {}
-    for name, behind in needs.items():
+    left = list(map(len, needs))
+    followers: list[list[int]] = [[] for _ in needs]
+    for place, behind in enumerate(needs):
         for other in behind:
-            followers.setdefault(other, []).append(name)
-    ready: dict[K, list[str]] = {}
+            followers[other].append(place)
+    ready: dict[K, list[int]] = {}
     turns: deque[K] = deque()
 
-    def make_ready(name: str) -> None:
-        kind = kinds[name]
+    def make_ready(place: int) -> None:
+        kind = kinds[place]
         if kind not in ready:
             ready[kind] = []
             turns.append(kind)
-        ready[kind].append(name)
+        ready[kind].append(place)
 
-    for name, count in left.items():
+    for place, count in enumerate(left):
         if not count:
-            make_ready(name)
+            make_ready(place)
     while turns:
         batch = ready[turns[0]]
-        for name in batch:  # which grows meanwhile
-            for other in followers.get(name, ()):
+        for place in batch:  # which grows meanwhile
+            for other in followers[place]:
                 left[other] -= 1
                 if not left[other]:
                     make_ready(other)

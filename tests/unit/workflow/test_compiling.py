@@ -71,19 +71,19 @@ def test_what_has_succeeded_is_left_out_and_needed_all_the_same() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 30), max_size=4, unique=True)), max_size=30))
-def test_each_name_stands_once_in_a_batch_of_its_kind_behind_its_needs(drawn: list[tuple[int, list[int]]]) -> None:
-    kinds = {str(number): kind for number, (kind, _) in enumerate(drawn)}
-    needs = {str(number): [str(one) for one in before if one < number] for number, (_, before) in enumerate(drawn)}
+def test_each_step_stands_once_in_a_batch_of_its_kind_behind_its_needs(drawn: list[tuple[int, list[int]]]) -> None:
+    kinds = [kind for kind, _ in drawn]
+    needs = [[one for one in before if one < number] for number, (_, before) in enumerate(drawn)]
     found = list(graph.batches(needs, kinds))
-    order = [name for batch in found for name in batch]
-    assert sorted(order) == sorted(needs)
-    assert all(order.index(one) < order.index(name) for name in needs for one in needs[name])
-    assert all(len({kinds[name] for name in batch}) == 1 for batch in found)
+    order = [place for batch in found for place in batch]
+    assert sorted(order) == list(range(len(needs)))
+    assert all(order.index(one) < order.index(place) for place in order for one in needs[place])
+    assert all(len({kinds[place] for place in batch}) == 1 for batch in found)
 
 
 def test_steps_that_stand_behind_what_they_need_keep_their_order() -> None:
-    needs = {"a": [], "b": ["a"], "c": [], "d": ["c", "b"]}
-    assert list(graph.batches(needs, dict.fromkeys(needs, 0))) == [["a", "b", "c", "d"]]
+    needs: list[list[int]] = [[], [0], [], [2, 1]]
+    assert [list(batch) for batch in graph.batches(needs, [0] * 4)] == [[0, 1, 2, 3]]
 
 
 def test_steps_are_of_one_group_only_where_all_but_names_needs_and_texts_is_the_same() -> None:
