@@ -66,7 +66,7 @@ def needs_of(step: Step, given: Sequence[str]) -> list[str]:
 
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     """The names along a cycle, the first one at its end again; empty when there is none."""
-    if is_in_order(needs):
+    if is_in_order(dict(zip(needs, itertools.count())), list(needs.values())):
         return []
     done: set[str] = set()
     for start in needs:
@@ -92,11 +92,10 @@ def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def is_in_order(needs: Mapping[str, Sequence[str]]) -> bool:
-    """Whether each of these stands behind all that it needs."""
-    place = dict(zip(needs, itertools.count()))
-    own = itertools.chain.from_iterable(map(itertools.repeat, itertools.count(), map(len, needs.values())))
-    others = map(place.get, itertools.chain.from_iterable(needs.values()), itertools.repeat(len(place)))
+def is_in_order(place: Mapping[str, int], needs: Sequence[Sequence[str]]) -> bool:
+    """Whether each step stands behind all that it needs. `place`: of each name; `needs`: by place."""
+    own = itertools.chain.from_iterable(map(itertools.repeat, itertools.count(), map(len, needs)))
+    others = map(place.get, itertools.chain.from_iterable(needs), itertools.repeat(len(needs)))
     return all(map(operator.lt, others, own))
 
 

@@ -5,6 +5,8 @@ Whether a step may name what is there is left to `references`, `conditions` and 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import string
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -33,14 +35,20 @@ class Names:
         given = ((one.name, spec.arguments.get(one.name, one.default)) for one in spec.parameters)
         self.values = {name: value for name, value in given if value is not None}
         """Of parameters, as far as they are known."""
-        self.steps: Mapping[str, Step] = {step.name: step for step in spec.steps}
-        """The last of several that have one name; the exit step is not among them."""
+        self.places: Mapping[str, int] = dict(zip([step.name for step in spec.steps], itertools.count()))
+        """Of steps, of the last of several that have one name; the exit step is not among them."""
+        self._spec = spec
         self._nests = tuple(f"{step.name}-" for step in spec.steps if step.template is not None)
         """How the names of steps begin that templates bring: whether they are there is `nesting`'s to say."""
 
+    @functools.cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """As `places`; of very many steps that are all in order nobody asks for them."""
+        return {name: self._spec.steps[place] for name, place in self.places.items()}
+
     def has_step(self, name: str) -> bool:
         """Whether there is one, or may be when templates are filled in."""
-        return name in self.steps or name.startswith(self._nests)
+        return name in self.places or name.startswith(self._nests)
 
     def outputs(self, name: str, wanted: str) -> list[str]:
         """What a step declares; that of a template, or of none, is another's matter."""

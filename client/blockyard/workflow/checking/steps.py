@@ -51,17 +51,18 @@ class Steps:
         steps, exits = self._spec.steps, self._spec.on_exit
         if exits is not None:
             yield from self._exit_faults(exits)
-        if len(self._names.steps) < len(steps) or (exits is not None and exits.name in self._names.steps):
+        places = self._names.places
+        if len(places) < len(steps) or (exits is not None and exits.name in places):
             names = Counter(step.name for step in (steps if exits is None else [*steps, exits]))
             yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
         broken = False
-        needs: dict[str, Sequence[str]] = {step.name: step.needs for step in steps}
-        is_in_order = len(needs) == len(steps) and graph.is_in_order(needs)
+        needs: list[Sequence[str]] = [step.needs for step in steps]
+        is_in_order = len(places) == len(steps) and graph.is_in_order(places, needs)
         others = self._others(is_in_order=is_in_order)
         for place in others:
             step = steps[place]
             given = graph.results_of(step)
-            needs[step.name] = graph.needs_of(step, given)
+            needs[place] = graph.needs_of(step, given)
             for fault in self._all_faults(f"spec.steps[{place}]", step, given):
                 broken = True
                 yield fault
@@ -69,7 +70,7 @@ class Steps:
             broken = True
             yield fault
         if not broken and (others or not is_in_order):
-            cycle = graph.cycle(needs)
+            cycle = graph.cycle({step.name: behind for step, behind in zip(steps, needs, strict=True)})
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
@@ -97,7 +98,7 @@ class Steps:
         needs = [step.needs for step in plain]
         return (
             all(map(str.isidentifier, set(itertools.chain.from_iterable([step.arguments for step in plain]))))
-            and (is_in_order or all(map(self._names.steps.__contains__, itertools.chain.from_iterable(needs))))
+            and (is_in_order or all(map(self._names.places.__contains__, itertools.chain.from_iterable(needs))))
             and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
             and (is_in_order or not any(step.name in step.needs for step in plain))
         )
