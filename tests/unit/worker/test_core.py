@@ -100,6 +100,17 @@ def test_only_the_try_that_ran_is_lost_with_its_worker() -> None:
     assert world.starts[before + 1] == 2, "it had ended, but nobody had heard of it"
 
 
+def test_workers_that_tries_have_killed_are_replaced_at_once() -> None:
+    world = a_world(workers=1)
+    for task in range(1, 9):
+        world.assign([(NARROW, 1)], chain=False)
+        (worker,) = world.live()
+        world.warm_up(worker)
+        start(world, worker)
+        world.die(worker)
+        assert world.statuses[task] is Status.LOST
+
+
 def test_workers_that_die_again_and_again_are_started_ever_later() -> None:
     world = a_world(workers=1)
     pauses = []

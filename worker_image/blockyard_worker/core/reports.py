@@ -120,17 +120,18 @@ def on_ended(state: State, worker: Worker, ended: Ended, last: Now | None, now: 
     )
     if worker.is_wide:
         release_wide(state, worker)
-    _settle_victims(state, worker, ended, last, now)
+    ran = _settle_victims(state, worker, ended, last, now)
     if worker.phase is Phase.RETIRING:
         return
     state.restarts += 1
-    if not was_expected:
+    if not (was_expected or ran):  # how often a task may do that to its workers is the pool's `max_losses`
         state.failures += 1
         over = state.failures - FREE_FAILURES
         state.start_at = now + (min(MOST_BACKOFF_SECONDS, 0.1 * 2.0**over) if over >= 0 else 0.0)
 
 
-def _settle_victims(state: State, worker: Worker, ended: Ended, last: Now | None, now: float) -> None:
+def _settle_victims(state: State, worker: Worker, ended: Ended, last: Now | None, now: float) -> bool:
+    """Tell whether one of its tries was running."""
     sent = list(worker.sent)
     worker.sent.clear()
     at = next((index for index, attempt in enumerate(sent) if last is not None and _is_it(attempt, last)), None)
@@ -151,6 +152,7 @@ def _settle_victims(state: State, worker: Worker, ended: Ended, last: Now | None
             outcomes.settle(state, attempt, outcomes.ordered(attempt, order, ""))
         elif state.is_draining:
             outcomes.hand_back(state, attempt)
+    return lost is not None and last is not None and last.running
 
 
 def _is_it(attempt: Try, last: Now) -> bool:
