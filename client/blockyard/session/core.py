@@ -11,6 +11,7 @@ import msgspec
 
 from blockyard.wire import client as wire
 from blockyard.wire import codec
+from blockyard.wire.patience import seconds_for
 from blockyard.wire.records import Body, Function, Group, Outcome
 
 _CREDIT_FRAMES = 8
@@ -67,6 +68,8 @@ class SessionCore:
         self._collected: list[int] = []
         self._credit_at = 0.0
         self.heard_at = 0.0
+        self._patient_until = 0.0
+        """Until then a large frame may be on its way, with silence behind it."""
         self._said_at = 0.0
         self._hellos = 0
         """Said since the last welcome."""
@@ -209,8 +212,8 @@ class SessionCore:
                 answers.taken_over = message.message
             case wire.Credit():
                 answers.credit = message
-            case wire.Pong():
-                pass
+            case wire.Pong(follows):
+                self._patient_until = max(self._patient_until, now + seconds_for(follows))
         return []
 
     def _on_welcome(self, message: wire.Welcome, answers: Answers) -> list[bytes]:
@@ -263,12 +266,17 @@ class SessionCore:
         else:
             self.standing, self.refusal = Standing.REFUSED, message
 
+    def announce(self, follows: int, now: float) -> bytes:
+        """The frame to send before a large one of so many bytes."""
+        self._patient_until = max(self._patient_until, now) + seconds_for(follows)
+        return codec.encode(wire.Ping(follows))
+
     def on_time(self, near: bytes, now: float) -> list[bytes]:
         """Say hello again when nobody answers, or that we are still here."""
         if self.standing is Standing.GREETING:
             patience = min(_MOST_HELLO_SECONDS, _HELLO_SECONDS * 2.0 ** (self._hellos - 1)) if self._hellos else 0.0
             return [self.hello(near, now)] if now - self._said_at >= patience else []
-        if now - self.heard_at > 3 * self.heartbeat:
+        if now - self.heard_at > 3 * self.heartbeat and now >= self._patient_until:
             return [self.hello(near, now)]
         if now - self._said_at >= self.heartbeat:
             self._said_at = now

@@ -21,6 +21,7 @@ from blockyard.ids import NUMBER_BITS
 from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.session.renewal import Renewal
 from blockyard.transport import Context, Dealer, KeyPair, Poller
+from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Link:
         self._submissions: deque[Submission | PutValue] = deque()
         self._orders: deque[Callable[[SessionCore], list[bytes]]] = deque()
         self._unsent: deque[bytes] = deque()
+        self._announced = b""
+        """The large frame that is the next of them, when that was said."""
         """Frames that the socket did not take yet."""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Closed when nobody can wake the thread any more, not when it ends: the number might be another file's by then.
@@ -231,9 +234,15 @@ class Link:
     def _write(self, dealer: Dealer) -> None:
         unsent = self._unsent
         while unsent:
-            if not dealer.send(unsent[0]):
+            frame = unsent[0]
+            if len(frame) > LARGE_BYTES and frame is not self._announced:
+                if not dealer.send(self._core.announce(len(frame), time.monotonic())):
+                    return
+                self._announced = frame
+            if not dealer.send(frame):
                 return
             unsent.popleft()
+            self._announced = b""
 
 
 def _add(groups: list[Group], one: Submission, last: Submission | None) -> int:

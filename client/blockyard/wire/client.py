@@ -66,6 +66,9 @@ class Reattach(Record, tag=6, frozen=True):
 class Ping(Record, tag=7, frozen=True):
     """Still here."""
 
+    follows: int = 0
+    """Bytes of a large frame that comes next, see `patience`."""
+
 
 class Bye(Record, tag=8, frozen=True):
     """The session ends. `cancel`: its tasks too, unless another client is attached to the run."""
@@ -148,6 +151,9 @@ class WhoAreYou(Record, tag=5, frozen=True):
 
 class Pong(Record, tag=6, frozen=True):
     """Still here, too."""
+
+    follows: int = 0
+    """As in `Ping`."""
 
 
 class Credit(Record, tag=7, frozen=True):

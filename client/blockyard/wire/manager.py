@@ -77,6 +77,8 @@ class Heartbeat(Record, tag=4, frozen=True):
     draining: bool = False
     """It was told to end by somebody else than the interchange: give it nothing more."""
     tally: Tally = Tally()
+    follows: int = 0
+    """Bytes of a large frame that comes next, see `patience`."""
 
 
 class Leave(Record, tag=5, frozen=True):
@@ -189,6 +191,8 @@ class Beat(Record, tag=10, frozen=True):
 
     heartbeat: float = 0.0
     """Seconds between heartbeats from now on; 0: as before."""
+    follows: int = 0
+    """As in `Heartbeat`."""
 
 
 class Show(Record, tag=11, frozen=True):

@@ -6,6 +6,7 @@ from blockyard.ids import ManagerId, TaskId, task_name
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
+from blockyard.wire.patience import seconds_for
 from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
 from blockyard_interchange.core import gangs, holding, outcomes, output, queueing
 from blockyard_interchange.core.counters import Loss
@@ -153,6 +154,7 @@ def on_returned(state: State, manager: Manager, message: wire.Returned, now: flo
 
 def on_heartbeat(state: State, manager: Manager, message: wire.Heartbeat, now: float) -> None:
     """Renew the manager's leases and note its figures."""
+    manager.patient_until = now + seconds_for(message.follows)
     manager.busy, manager.queued, manager.resident_bytes = message.busy, message.queued, message.resident_bytes
     _count(manager, message.tally)
     if message.draining and not manager.draining:

@@ -7,6 +7,7 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
+from blockyard.wire.patience import seconds_for
 from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
 from blockyard_interchange.core import (
     caching,
@@ -41,7 +42,7 @@ def from_client(
     if session is None or session.user != user:
         state.effects.after_clients.append((peer, client_wire.WhoAreYou()))
         return
-    session.last_seen = now
+    session.last_seen, session.patient_until = now, 0.0
     match message:
         case client_wire.Submit():
             submit.on_submit(state, session, message, now)
@@ -59,7 +60,8 @@ def from_client(
             stored.on_put(state, session, message, now)
         case client_wire.Bye():
             sessions.on_bye(state, session, message, now)
-        case client_wire.Ping():
+        case client_wire.Ping(follows):
+            session.patient_until = now + seconds_for(follows)
             state.effects.after_clients.append((peer, client_wire.Pong()))
 
 
@@ -74,7 +76,7 @@ def from_manager(
     if manager is None or user != f"pool:{manager.pool.name}":
         state.effects.before.append((peer, manager_wire.NotJoined()))
         return
-    manager.last_seen = now
+    manager.last_seen, manager.patient_until = now, 0.0
     match message:
         case manager_wire.Outcomes():
             outcomes.on_outcomes(state, manager, message, now)

@@ -49,8 +49,8 @@ class Session:
 
     __slots__ = (
         "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "hosted", "id",
-        "is_held", "keep", "last_seen", "name", "names", "near", "next_number", "out", "peer", "python", "refusals",
-        "run", "said_bye", "tasks", "token", "user",
+        "is_held", "keep", "last_seen", "name", "names", "near", "next_number", "out", "patient_until", "peer",
+        "python", "refusals", "run", "said_bye", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -64,7 +64,7 @@ class Session:
         self.near = False
         self.keep = False
         self.connected = False
-        self.last_seen = 0.0
+        self.last_seen = self.patient_until = 0.0
         self.tasks = 0
         """Tasks of this session that are not freed."""
         self.bytes = 0
@@ -274,8 +274,8 @@ class Manager:
     __slots__ = (
         "accelerators", "address", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
         "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
-        "peer", "pid", "pool", "python", "queued", "recorded", "reserved", "resident_bytes", "retracting", "running",
-        "tally", "workers",
+        "patient_until", "peer", "pid", "pool", "python", "queued", "recorded", "reserved", "resident_bytes",
+        "retracting", "running", "tally", "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: "Pool", block: str, workers: int, now: float) -> None:
@@ -295,7 +295,7 @@ class Manager:
         self.joined_at = now
         self.ends_at = math.inf
         """When its block's walltime is over."""
-        self.last_seen = now
+        self.last_seen, self.patient_until = now, 0.0  # of `wire.patience`: until the next frame comes, or until then
         self.heartbeat = 1.0
         """What it was told last, in seconds."""
         self.heard_of = now

@@ -93,7 +93,7 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
     busy = (manager.load for pool in state.pools.values() if pool.tasks for manager in pool.roomy.values())
     state.is_busy = any(busy)
     for session in list(state.sessions.values()):
-        if session.connected and now - session.last_seen > settings.lease:
+        if session.connected and now - session.last_seen > settings.lease and now >= session.patient_until:
             sessions.detach(state, session)
         elif not session.connected and session.token:
             away = now - session.last_seen
@@ -113,7 +113,11 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
 
 def _give_up_silent(state: State, now: float) -> None:
     for pool in state.pools.values():
-        missed = [one for one in pool.managers.values() if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat]
+        missed = [
+            one
+            for one in pool.managers.values()
+            if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat and now >= one.patient_until
+        ]
         for manager in missed:
             silent = now - manager.last_seen
             managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,

@@ -5,6 +5,7 @@ from itertools import pairwise
 from blockyard.session.core import Answers, SessionCore
 from blockyard.wire import client as wire
 from blockyard.wire import codec
+from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Outcome, Status
 
 
@@ -31,3 +32,17 @@ def test_credit_does_not_wait_when_much_has_come() -> None:
     core.receive([frame], Answers(), 0.001)
     (said,) = core.credit(0.001)
     assert codec.from_client.decode(said) == wire.Collect(8, [])
+
+
+def test_behind_a_large_frame_silence_means_nothing() -> None:
+    core = SessionCore(wire.Hello(1, 1, bytes(16), "", "3.11"))
+    core.receive([codec.encode(wire.Welcome(1, "run", True, [], 1.0, 10, 10))], Answers(), 0.0)
+    assert codec.from_client.decode(core.announce(10 * LARGE_BYTES, 0.0)) == wire.Ping(10 * LARGE_BYTES)
+    assert wire.Hello not in _said(core, 9.9)
+    core.receive([codec.encode(wire.Pong(20 * LARGE_BYTES))], Answers(), 9.9)
+    assert wire.Hello not in _said(core, 29.8)
+    assert wire.Hello in _said(core, 30.0)
+
+
+def _said(core: SessionCore, now: float) -> list[type]:
+    return [type(codec.from_client.decode(frame)) for frame in core.on_time(b"", now)]

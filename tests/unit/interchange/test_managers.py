@@ -6,6 +6,7 @@ import pytest
 from blockyard.ids import ManagerId
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
+from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Lease, Status
 from blockyard_interchange.core import entries, settings
 from blockyard_interchange.core.settings import PoolSettings
@@ -57,6 +58,33 @@ def test_a_try_that_may_run_once_is_not_sent_again_when_it_may_have_arrived() ->
     bench.turn()
     assert manager.assigned() == []
     assert [outcome.status for outcome in client.outcomes()] == [Status.LOST]
+
+
+def test_a_manager_may_be_silent_behind_a_large_frame_that_it_announced() -> None:
+    bench = Bench(heartbeat=1.0)
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.say(manager_wire.Heartbeat(1, 0, 0, follows=20 * LARGE_BYTES))
+    _be_silent(bench, 19)
+    assert not manager.heard(manager_wire.NotJoined)
+    manager.report(done(one))
+    assert bench.state.pools["default"].counters.late == 0
+    _be_silent(bench, 4)
+    assert not bench.state.pools["default"].managers, "what was announced has come"
+
+
+def test_nobody_may_announce_that_it_is_silent_for_ever() -> None:
+    bench = Bench(heartbeat=1.0)
+    bench.manager().say(manager_wire.Heartbeat(1, 0, 0, follows=1 << 60))
+    _be_silent(bench, 300)
+    assert not bench.state.pools["default"].managers
+
+
+def _be_silent(bench: Bench, seconds: int) -> None:
+    for _ in range(2 * seconds):
+        bench.turn(0.5)
 
 
 def test_two_joins_in_one_poll_leave_no_full_manager_among_the_idle() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from blockyard.wire import manager as wire
+from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Assigned, Outcome, Status, TaskSpec
 from blockyard_worker.core.outcomes import COMPANY_SECONDS, MOST_COMPANY_SECONDS
 from blockyard_worker.core.reports import WorkerConfused
@@ -158,6 +159,21 @@ def test_three_silent_heartbeats_mean_to_join_again() -> None:
     world = a_world(workers=1)
     world.beats = False
     for _ in range(30):
+        world.tick(0.1)
+    assert not world.asks_to_join
+    world.tick(0.2)
+    assert world.asks_to_join
+
+
+def test_behind_a_large_frame_silence_means_nothing() -> None:
+    world = a_world(workers=1)
+    world.beats = False
+    announcement = world.core.announce(10 * LARGE_BYTES, world.now, world.pages)
+    assert announcement.follows == 10 * LARGE_BYTES
+    for _ in range(99):
+        world.tick(0.1)
+    world.say(wire.Beat(follows=10 * LARGE_BYTES))
+    for _ in range(99):
         world.tick(0.1)
     assert not world.asks_to_join
     world.tick(0.2)

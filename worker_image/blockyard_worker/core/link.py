@@ -4,6 +4,8 @@ A link that is silent for three heartbeats is taken for broken: the manager goes
 `Join` again until it is answered. Then everything not recorded is sent once more, under its old number.
 """
 
+import msgspec
+
 from blockyard.wire.manager import (
     Assign,
     Beat,
@@ -24,6 +26,7 @@ from blockyard.wire.manager import (
     Tally,
     ToManager,
 )
+from blockyard.wire.patience import seconds_for
 from blockyard.wire.records import PROTOCOL_VERSION, Function, Lease, Running, Status, TaskSpec
 from blockyard_worker.core import effects, ending, holding, needs, outcomes
 from blockyard_worker.core.ending import Seen
@@ -53,8 +56,9 @@ def on_message(state: State, message: ToManager, now: float, seen: Seen) -> None
             outcomes.on_recorded(state, number)
         case Functions(functions):
             _on_functions(state, functions)
-        case Beat(heartbeat):
+        case Beat(heartbeat, follows):
             state.heartbeat = heartbeat or state.heartbeat
+            state.patient_until = max(state.patient_until, now + seconds_for(follows))
         case Stop() | Retract() | Drain() | Show() | Hold():
             _obey(state, message, now, seen)
         case Joined():
@@ -85,7 +89,8 @@ def tick(state: State, now: float, seen: Seen) -> None:
     """What is due by time alone."""
     if state.has_left:
         return
-    if state.is_joined and now - state.heard_at > MISSED_HEARTBEATS * state.heartbeat:
+    is_silent = now - state.heard_at > MISSED_HEARTBEATS * state.heartbeat and now >= state.patient_until
+    if state.is_joined and is_silent:
         state.is_joined = False
         state.join_at = now
     if not state.is_joined:
@@ -97,6 +102,12 @@ def tick(state: State, now: float, seen: Seen) -> None:
         state.beat_at = now + state.heartbeat
         state.effects.append(effects.Tell(_heartbeat(state, now, seen)))
     _leave_when_done(state, now, seen)
+
+
+def announce(state: State, follows: int, now: float, seen: Seen) -> Heartbeat:
+    """What is to be sent before a large frame of so many bytes."""
+    state.patient_until = max(state.patient_until, now) + seconds_for(follows)
+    return msgspec.structs.replace(_heartbeat(state, now, seen), follows=follows)
 
 
 def next_tick(state: State, now: float) -> float:

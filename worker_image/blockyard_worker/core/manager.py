@@ -4,7 +4,7 @@ After each event the same three things are looked at: are there workers to start
 out, and is somebody idle while others have too much. So no event needs to know what follows from it elsewhere.
 """
 
-from blockyard.wire.manager import ToManager
+from blockyard.wire.manager import Heartbeat, ToManager
 from blockyard.wire.records import Outcome, Status
 from blockyard_worker.core import balance, ending, holding, link, outcomes, reports
 from blockyard_worker.core.effects import Effect
@@ -95,6 +95,10 @@ class Manager:
         if not state.ready:
             balance.balance(state)
         outcomes.flush(state, now)
+
+    def announce(self, follows: int, now: float, seen: Seen) -> Heartbeat:
+        """What is to be sent before a large frame of so many bytes."""
+        return link.announce(self.state, follows, now, seen)
 
     def next_tick(self, now: float, seen: Seen) -> float:
         """When `tick` is needed at the latest, if nothing happens before."""

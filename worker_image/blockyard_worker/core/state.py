@@ -106,6 +106,8 @@ class State:
     beat_at: float = 0.0
     """When the next heartbeat is due."""
     heard_at: float = 0.0
+    patient_until: float = 0.0
+    """Until then a large frame may be on its way, with silence behind it."""
     resident_bytes: int = 0
     """Of the workers together; noted by the shell, as the next is."""
     output_dropped_bytes: int = 0
