@@ -110,21 +110,26 @@ class LocalSystem:
         port.on_opening = partial(self._report_blocks, port)
         start = f"{time.time_ns() // 1_000_000:x}"
         for name, settings in self._pools.items():
-            self._write_worker_settings(name, settings)
-            self._executors[name] = BlockExecutor(
-                engine=port,
-                provider=self._provider(settings),
-                pool=settings,
-                label=name,
-                name_block=partial(self._name_block, name, start),
-                on_block=partial(self._block_changed, port, name),
-                run_dir=self.folder,
-            )
-            self._executors[name].start()
+            self._start_pool(port, name, settings, partial(self._name_block, name, start))
         if self.hub is not None:
             engine.before_leaving = self._end_blocks  # so that their end is still told
         engine.connect(START_SECONDS)
         return engine
+
+    def _start_pool(
+        self, port: PoolEngine, name: str, settings: LocalPool, name_block: Callable[[int], BlockId]
+    ) -> None:
+        self._write_worker_settings(name, settings)
+        self._executors[name] = BlockExecutor(
+            engine=port,
+            provider=self._provider(settings),
+            pool=settings,
+            label=name,
+            name_block=name_block,
+            on_block=partial(self._block_changed, port, name),
+            run_dir=self.folder,
+        )
+        self._executors[name].start()
 
     def _start_hub(self) -> None:
         monitoring = self._serving.monitoring

@@ -64,52 +64,40 @@ def spent(found: RunSummary) -> list[tuple[str, float, float]]:
 
 def markdown(found: RunSummary, left: Sequence[ArtefactLine] = ()) -> str:
     """The report as Markdown."""
-    tries = max(1, found.tries)
-    parts = [
-        f"# Run {_safe(found.run)}",
-        "",
-        *_sentences(found),
-        "## Where time went",
-        "",
-        *_table(
-            ("", "time", "of a try", "part"),
-            [
-                *(
-                    (name, duration(seconds * 1e6), duration(seconds * 1e6 / tries), f"{100 * part:.1f} %")
-                    for name, seconds, part in spent(found)
-                ),
-                ("CPU", duration(found.cpu_seconds * 1e6), duration(found.cpu_seconds * 1e6 / tries), ""),
-            ],
-        ),
-        "## Functions",
-        "",
-        *_table(
-            ("function", "tries", "failed", "together", "mean", "longest"),
-            [
-                (
-                    _safe(one.function), f"{one.tries:,}", f"{one.failed:,}", duration(one.total_seconds * 1e6),
-                    duration(one.mean_seconds * 1e6), duration(one.max_seconds * 1e6),
-                )
-                for one in found.functions
-            ],
-        ),
+    functions = [
+        (
+            _safe(one.function), f"{one.tries:,}", f"{one.failed:,}", duration(one.total_seconds * 1e6),
+            duration(one.mean_seconds * 1e6), duration(one.max_seconds * 1e6),
+        )
+        for one in found.functions
     ]  # fmt: skip
+    parts = [f"# Run {_safe(found.run)}", "", *_sentences(found)]
+    parts += _section("Where time went", ("", "time", "of a try", "part"), _times(found))
+    parts += _section("Functions", ("function", "tries", "failed", "together", "mean", "longest"), functions)
     if found.failures:
         rows = [
             (one.state, _safe(one.kind), f"{one.count:,}", one.task, _safe(one.message[:200])) for one in found.failures
         ]
-        parts += ["## Failures", "", *_table(("how", "cause", "tries", "for example", "which said"), rows)]
+        parts += _section("Failures", ("how", "cause", "tries", "for example", "which said"), rows)
     if found.programs:
         programs = [
             (one.status, _safe(one.reason), _safe(one.name), f"{one.count:,}", one.task, _safe(one.message[:200]))
             for one in found.programs
         ]
         columns = ("how", "why", "program", "tasks", "for example", "which said")
-        parts += ["## Programs that did not complete, of tasks that are done", "", *_table(columns, programs)]
+        parts += _section("Programs that did not complete, of tasks that are done", columns, programs)
     if left:
         lines = [(_safe(one.name), _safe(one.step), one.task_id, _safe(one.kind), size(one.size_bytes)) for one in left]
-        parts += ["## Artefacts", "", *_table(("name", "step", "task", "kind", "size"), lines)]
+        parts += _section("Artefacts", ("name", "step", "task", "kind", "size"), lines)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _times(found: RunSummary) -> list[tuple[str, str, str, str]]:
+    """What, of all tries together, of one on average, and which part of all of it."""
+    tries = max(1, found.tries)
+    both = [(name, seconds, f"{100 * part:.1f} %") for name, seconds, part in spent(found)]
+    both.append(("CPU", found.cpu_seconds, ""))
+    return [(name, duration(seconds * 1e6), duration(seconds * 1e6 / tries), part) for name, seconds, part in both]
 
 
 def _sentences(found: RunSummary) -> list[str]:
@@ -126,9 +114,9 @@ def _sentences(found: RunSummary) -> list[str]:
     return [counts, "", f"{rate}{largest}", ""]
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    head = [f"## {title}", "", f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
+    return [*head, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def _safe(text: str) -> str:
