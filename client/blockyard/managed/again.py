@@ -9,10 +9,12 @@ import msgspec
 
 from blockyard.managed.environment import HIDDEN
 from blockyard.managed.records import AnalysisConfig
+from blockyard.wire.monitoring import clipped
 from blockyard.workflow.programs import OUTPUTS_VARIABLE
 
 _OF_THE_RUN: Final = "BLOCKYARD_"
 """How variables begin that an executor gives anew."""
+_MOST_MESSAGE: Final = 300
 
 
 def spec_again(record: AnalysisConfig) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def remarks(record: AnalysisConfig) -> list[str]:
     """What else mattered, in lines for people: code, image, place, and what must be given anew."""
     code = record.code
     lines = [f"managed task {record.task_name!r}, record {record.id}: {record.status} {record.reason}".rstrip()]
+    if record.message:
+        lines[0] += f": {clipped(' '.join(record.message.split()), _MOST_MESSAGE)}"
     if code.git_sha:
         lines.append(f"code: {code.git_sha} of {code.folder}{', with changes' if code.git_diff else ''}")
     if record.image:

@@ -89,6 +89,13 @@ def test_a_step_that_had_a_folder_of_its_own_is_run_again_where_one_is(
     assert any("folder of its own" in line for line in remarks(record)) is (not directory)
 
 
+def test_how_it_stands_is_said_on_one_line() -> None:
+    running = remarks(a_record(message="50 %: half\nof the frames"))[0]
+    assert running == "managed task 'index', record ab12: RUNNING: 50 %: half of the frames"
+    ended = remarks(a_record(status="FAILED", reason="ExitCode", message="exit code 3"))[0]
+    assert ended == "managed task 'index', record ab12: FAILED ExitCode: exit code 3"
+
+
 def test_an_executor_made_in_code_is_run_again_by_its_command_or_its_function() -> None:
     environment = {"MODE": "fast", "API_KEY": "<secret>", "BLOCKYARD_CHANNEL": "pipe:3,4"}
     again = read_spec(spec_again(a_record(command=["make", "{{ x }}"], environment=environment)))
