@@ -63,9 +63,11 @@ class RunFailed(BlockyardError):
 class WorkflowRun:
     """A run of a workflow, known by its name. It goes on whether this object is kept or not."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, *, begun: int = 0) -> None:
+        """`begun`: how many steps it was just started with."""
         self._engine = engine
         self.name = name
+        self._begun = begun
         self._futures: dict[str, TaskFuture[Any]] = {}
 
     def status(self, *, states: tuple[str, ...] = (), limit: int = 100) -> hosted.RunIs:
@@ -78,7 +80,9 @@ class WorkflowRun:
         Raises TimeoutError, naming what is still open.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        pause, left, looked_at = _FIRST_PAUSE, 0, 0.0
+        pause, left, looked_at = _FIRST_PAUSE, self._begun, time.monotonic()
+        time.sleep(min(left * _LEAST_A_STEP, _LONGEST_PAUSE if timeout is None else max(0.0, timeout)))
+        self._begun = 0
         while True:
             since, looked_at = looked_at, time.monotonic()
             seen = self.status(limit=0 if on_look is None else 50)
@@ -195,8 +199,7 @@ def start(
     """
     with uncollected():  # until all that was made of the spec is gone: the collector would look at it, too
         asked = engine.begin(_order(spec, name, arguments, pool))
-    answered(asked, control.Done, 600.0)
-    return WorkflowRun(engine, name)
+    return WorkflowRun(engine, name, begun=answered(asked, control.Done, 600.0).count)
 
 
 def _order(

@@ -149,7 +149,7 @@ class Hosted:
     def mark(self, steps: Iterable[StepMark]) -> None:
         """These are its steps from now on."""
         self.steps = {one.name: one for one in steps}
-        tasks = [TaskId(one.task) for one in self.steps.values()]
+        tasks: list[TaskId] = [one.task for one in self.steps.values()]  # type: ignore[misc]  # no call for each
         self.open = dict(zip(tasks, self.steps.values(), strict=True))
         self.session.names |= zip(tasks, self.steps, strict=True)
         self.seen, self.counts, self.ended_at = {}, {}, 0.0

@@ -249,9 +249,10 @@ def _set_deadlines(state: State, tasks: list[Task], when: float) -> None:
 def _wire(state: State, fresh: list[Task], group: Group, now: float, joined: Collection[int]) -> list[Task]:
     """Connect tasks with what they need and with their keys; return those that may be queued."""
     queued: list[Task] = []
+    now_waiting, now_queued = TaskState.WAITING, TaskState.QUEUED  # once: a member costs as much as a call
     given = {need.task: _stub(need, fresh[0]) for need in group.given}
     for place, task in enumerate(fresh):
-        task.state = TaskState.WAITING
+        task.state = now_waiting
         key = group.keys[place] if group.keys else ""
         if key and not claim_key(state, task, key, now):
             continue
@@ -261,7 +262,7 @@ def _wire(state: State, fresh: list[Task], group: Group, now: float, joined: Col
         if task.id in joined or not (needs or task.order.is_ruled) or _needs_met(state, task, needs, given, now):
             if task.flags & Flag.CACHED and not caching.may_run(state, task, now):
                 continue
-            task.state = TaskState.QUEUED
+            task.state = now_queued
             queued.append(task)
     return queued
 

@@ -1,9 +1,13 @@
 """How often a run is looked at while it is waited for: it is asked about more often the nearer its end is."""
 
+import time
+from typing import Any
+
 import pytest
 
+from blockyard.wire import hosted
 from blockyard.workflow.files import Invalid
-from blockyard.workflow.running import checked, next_pause
+from blockyard.workflow.running import WorkflowRun, checked, next_pause
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,22 @@ def test_most_of_what_is_left_is_waited_or_longer_each_time(
 def test_a_template_is_of_a_file_or_a_cluster() -> None:
     with pytest.raises(Invalid, match="there is no template 't'; there are none"):
         checked({"templateRef": {"name": "t"}}, "r", None)
+
+
+class Ended:
+    """An engine whose runs have ended."""
+
+    def ask(self, *_: object) -> Any:
+        line = hosted.RunLine("r", "Succeeded", 0.0, 1.0, {}, 1, False, 0)
+        return hosted.RunIs(line, [])
+
+
+@pytest.mark.parametrize("begun, timeout, first", [(100_000, None, 0.2), (100_000, 0.1, 0.1), (0, None, 0.0)])
+def test_a_run_that_was_just_started_is_looked_at_when_some_of_it_may_have_ended(
+    monkeypatch: pytest.MonkeyPatch, begun: int, timeout: float | None, first: float
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    run = WorkflowRun(Ended(), "r", begun=begun)  # type: ignore[arg-type]  # it is only asked
+    assert (run.wait(timeout), run.wait(timeout)) == ("Succeeded", "Succeeded")
+    assert slept == [pytest.approx(first), 0.0]
