@@ -26,6 +26,7 @@ from blockyard.session import Link, LinkSettings, SessionCore
 from blockyard.session.core import Answers
 from blockyard.session.endings import refusal_error
 from blockyard.session.questions import Questions
+from blockyard.session.silence import SILENT
 from blockyard.unfinished import Unfinished
 from blockyard.wire import client as wire
 from blockyard.wire import control
@@ -43,10 +44,6 @@ _POOL_SECONDS: Final = 0.1
 """How often the interchange is asked whether it knows a pool by now."""
 _INTERRUPTED: Final = (
     "this client was interrupted; what was unfinished of run {!r} is kept: a new client of it has that by reattach()"
-)
-_SILENT: Final = (
-    "The interchange has not answered for {:g} s: it was stopped or cut off, or it cannot write its journal (a full "
-    "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong."
 )
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -226,7 +223,7 @@ class RemoteEngine:
         try:
             return self._questions.ask(question, expected, timeout)
         except TimeoutError:
-            raise TimeoutError(_SILENT.format(timeout)) from None
+            raise TimeoutError(SILENT.format(timeout)) from None
 
     def begin(self, question: control.Question) -> "Future[control.Answer]":
         """Ask without waiting. Raises BrokenBlockyard when there is no connection any more."""

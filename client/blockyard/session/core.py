@@ -91,6 +91,10 @@ class SessionCore:
         """The upper half of its tasks' identifiers."""
         return self._hello.session
 
+    def may_be_heard(self, now: float) -> bool:
+        """Whether there was an answer once, and no large frame may be on its way before further ones."""
+        return bool(self.heard_at) and now >= self._patient_until
+
     @property
     def owes_credit(self) -> bool:
         """Whether `credit` has something to say."""

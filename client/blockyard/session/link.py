@@ -20,6 +20,7 @@ from blockyard.errors import BadFrame
 from blockyard.ids import NUMBER_BITS
 from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.session.renewal import Renewal
+from blockyard.session.silence import Silence
 from blockyard.transport import Context, Dealer, KeyPair, Poller
 from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
@@ -162,7 +163,7 @@ class Link:
         poller.register(self._wake_fd)
         self._unsent.append(core.hello(self._near(), time.monotonic()))
         deadline = None
-        renewal = Renewal(self._settings, time.monotonic())
+        renewal, silence = Renewal(self._settings, time.monotonic()), Silence()
         while True:
             soon = self._unsent or core.owes_credit
             ready = poller.poll(0.01 if soon else core.heartbeat / 4)
@@ -173,6 +174,8 @@ class Link:
             answers = self._read(dealer, now) if dealer in ready else None
             if (renewed := renewal.look(core.heard_at, now)) is not None:
                 dealer.redial(renewed.server_key, renewed.keys)
+            if core.may_be_heard(now) and (words := silence.look(core.heard_at, now)):
+                _log.warning("%s", words)
             self._empty_mailbox()
             for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
                 self._unsent.append(frame)

@@ -1,0 +1,33 @@
+"""That an interchange does not answer, said once while it lasts: whoever waits for results sees nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SILENT: Final = (
+    "The interchange has not answered for {:g} s: it was stopped or cut off, or it cannot write its journal (a full "
+    "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong."
+)
+SILENT_SECONDS: Final = 10.0
+"""After which it is said; the interchange answers a ping in each second."""
+
+
+class Silence:
+    """Of an interchange that has answered before."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        """When it was heard last, while it is known to be silent."""
+
+    def look(self, heard_at: float, now: float) -> str:
+        """What there is to say now, or nothing. `heard_at`: when the interchange said something last."""
+        if self._since is None:
+            if now - heard_at < SILENT_SECONDS:
+                return ""
+            self._since = heard_at
+            return SILENT.format(round(now - heard_at))
+        if heard_at == self._since:
+            return ""
+        silent = heard_at - self._since
+        self._since = None
+        return f"The interchange answers again, after {silent:.0f} s."
