@@ -54,9 +54,7 @@ def answer(state: State, session: Session, question: asked.RunQuestion, now: flo
             return asked.RunsAre([_line(state, one, now) for one in youngest])
     found = state.hosted.get(question.run)
     if found is None or not rights.may_handle(state, session, found):
-        known = [name for name, one in state.hosted.items() if rights.may_handle(state, session, one)]
-        near = rights.near_run(question.run, known)
-        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten{near}")
+        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
     match question:
         case asked.Run():
             return _describe(state, found, question, now)
