@@ -1,6 +1,7 @@
 """What is old goes, in steps that are small, and nothing else: on both databases."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -145,6 +146,22 @@ def test_the_sink_sweeps_between_messages_and_counts(database: Database) -> None
     assert sink.expired["tries"] == 5
     assert len(waits) > 3
     assert counts(database) == {}
+    sink.close()
+
+
+def test_a_clock_that_is_set_while_the_sink_runs_makes_nothing_old(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = SqlSink(database.url, keep_days=30)
+    sink.start()
+    sink.write([an_arrival(*a_run(1, int(time.time() * 1e6), count=5))])
+    before = counts(database)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3650 * 86_400)
+    while sink.tend() < 1.0:
+        pass
+    assert not +sink.expired
+    assert counts(database) == before
     sink.close()
 
 

@@ -54,6 +54,7 @@ class SqlSink:
         self._keep_us = int(keep_days * partitions.DAY_US)
         self._expiry = Expiry()
         self._make_room_at = 0.0
+        self._offset = time.time() - time.monotonic()
         self._clocks = Clocks()
         self._writer = postgres.Writer() if self._dialect == "postgresql" else sqlite.Writer()
 
@@ -132,7 +133,11 @@ class SqlSink:
 
     def _expire(self) -> "Counter[str] | None":
         with self._transaction() as connection:
-            return self._expiry.step(connection, micros(time.time()) - self._keep_us)
+            return self._expiry.step(connection, self._now_us() - self._keep_us)
+
+    def _now_us(self) -> int:
+        """By the clock as it was when this sink was made: one that somebody sets meanwhile makes nothing old."""
+        return micros(time.monotonic() + self._offset)
 
     def _look_ahead(self) -> None:
         with self._transaction() as connection:
@@ -142,7 +147,7 @@ class SqlSink:
         """For rows of the next days, whose partitions go whole."""
         if self._keep_us:
             schema.be_alone(connection)
-            partitions.make_ahead(connection, self._keep_us, micros(time.time()))
+            partitions.make_ahead(connection, self._keep_us, self._now_us())
         self._make_room_at = time.monotonic() + _SWEEP_SECONDS
 
     @contextmanager
