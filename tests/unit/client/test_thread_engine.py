@@ -1,82 +1,20 @@
-"""The thread engine keeps the promises of tasks: dependencies, retries, limits of time, priorities, keys, join.
+"""The thread engine keeps the promises of tasks: dependencies, priorities, keys, join.
 
 Waiting is for events that tasks set; the clock is the test's own where time matters.
 """
 
 import functools
-import gc
 import operator
-import os
 import threading
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from blockyard.errors import (
-    BrokenBlockyard,
-    ConfigError,
-    DeadlineExceeded,
-    DependencyError,
-    RequestTooLarge,
-    TaskTimeout,
-    UnknownPool,
-)
-from blockyard.futures import TaskFuture
+from blockyard.errors import DependencyError, RequestTooLarge, UnknownPool
 from blockyard.ids import TaskId, task_name
 from blockyard.joining import join
 from blockyard.threads import ThreadEngine
-from blockyard.wire.records import TaskSpec
-
-LONG = 30.0
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def submit(engine: ThreadEngine, fn: Any, *args: Any, key: str = "", **options: Any) -> TaskFuture[Any]:
-    keys = [key] if key else []
-    return engine.submit(TaskSpec(function=b"", **options), fn, [(args, {})], keys)[0]
-
-
-@pytest.fixture
-def engine() -> Iterator[ThreadEngine]:
-    made = ThreadEngine(2)
-    yield made
-    made.shutdown(cancel_futures=True)
-
-
-@pytest.fixture
-def single() -> Iterator[ThreadEngine]:
-    made = ThreadEngine(1)
-    yield made
-    made.shutdown(cancel_futures=True)
-
-
-class Busy:
-    """Keeps a thread of an engine busy until `release`."""
-
-    def __init__(self, engine: ThreadEngine, **options: Any) -> None:
-        self._begun, self._go = threading.Event(), threading.Event()
-        self.future = submit(engine, self._run, **options)
-        assert self._begun.wait(LONG)
-
-    def _run(self) -> str:
-        self._begun.set()
-        assert self._go.wait(LONG)
-        return "released"
-
-    def release(self) -> None:
-        self._go.set()
-
+from tests.unit.client.thread_engines import LONG, Busy, Flaky, submit
 
 # --- dependencies ---------------------------------------------------------------------------------------------------
 
@@ -125,83 +63,6 @@ def test_futures_of_another_engine_are_dependencies_too(engine: ThreadEngine, si
     dependent = submit(engine, str.upper, busy.future)
     busy.release()
     assert dependent.result(LONG) == "RELEASED"
-
-
-# --- retries and limits of time -------------------------------------------------------------------------------------
-
-
-class Flaky:
-    """Raises so often, then returns the number of its calls."""
-
-    def __init__(self, failures: int, error: type[BaseException] = ValueError) -> None:
-        self.calls = 0
-        self._failures = failures
-        self._error = error
-
-    def __call__(self) -> int:
-        self.calls += 1
-        if self.calls <= self._failures:
-            raise self._error
-        return self.calls
-
-
-def test_a_task_is_retried_as_often_as_asked(engine: ThreadEngine) -> None:
-    assert submit(engine, Flaky(2), retries=2).result(LONG) == 3
-
-
-def test_the_last_error_is_raised_when_retries_are_used_up(engine: ThreadEngine) -> None:
-    flaky = Flaky(5)
-    assert isinstance(submit(engine, flaky, retries=2).exception(LONG), ValueError)
-    assert flaky.calls == 3
-
-
-def test_only_named_errors_are_retried(engine: ThreadEngine) -> None:
-    flaky = Flaky(5, KeyError)
-    assert isinstance(submit(engine, flaky, retries=2, retry_on=("ValueError",)).exception(LONG), KeyError)
-    assert flaky.calls == 1
-    assert submit(engine, Flaky(1, KeyError), retries=2, retry_on=("builtins.LookupError",)).result(LONG) == 2
-
-
-def test_system_exit_is_the_tasks_end_and_not_the_threads(single: ThreadEngine) -> None:
-    flaky = Flaky(1, SystemExit)
-    assert isinstance(submit(single, flaky, retries=3).exception(LONG), SystemExit)
-    assert submit(single, abs, -1).result(LONG) == 1
-
-
-def test_between_tries_a_task_is_pending_and_can_be_cancelled(single: ThreadEngine) -> None:
-    future = submit(single, Flaky(1), retries=1, backoff=3600.0)
-    submit(single, abs, 1).result(LONG)  # the only thread has done with the first try
-    assert "waiting for its next try: try 1 of at most 2" in future.explain()
-    assert future.cancel()
-
-
-def test_a_task_that_runs_too_long_fails_and_its_thread_goes_on(single: ThreadEngine) -> None:
-    busy = Busy(single, timeout=0.001)
-    with pytest.raises(TaskTimeout, match=r"timeout of 0\.001 s"):
-        busy.future.result(LONG)
-    behind = submit(single, abs, -1)
-    assert not behind.done()
-    busy.release()
-    assert behind.result(LONG) == 1
-    assert isinstance(busy.future.exception(), TaskTimeout)
-
-
-def test_a_deadline_ends_what_waits(single: ThreadEngine) -> None:
-    busy = Busy(single)
-    with pytest.raises(DeadlineExceeded, match=r"0\.001 s after it was submitted"):
-        submit(single, abs, 1, deadline=0.001).result(LONG)
-    busy.release()
-
-
-def test_limits_are_measured_by_the_clock_that_was_given() -> None:
-    clock = Clock()
-    engine = ThreadEngine(1, clock=clock)
-    busy = Busy(engine, timeout=60.0)
-    clock.now += 61.0
-    submit(engine, abs, 1, deadline=3600.0)  # whatever touches the timers makes them be looked at
-    assert isinstance(busy.future.exception(LONG), TaskTimeout)
-    busy.release()
-    engine.shutdown()
 
 
 # --- order, room, keys ----------------------------------------------------------------------------------------------
@@ -328,73 +189,6 @@ def test_shutdown_waits_for_joined_calls_too(single: ThreadEngine) -> None:
     assert future.result(0) == list(range(5))
 
 
-# --- threads, ends --------------------------------------------------------------------------------------------------
-
-
-def names_of_threads(prefix: str) -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(prefix)]
-
-
-def test_threads_are_started_when_needed_and_end_with_the_engine() -> None:
-    engine = ThreadEngine(3, thread_name_prefix="counted")
-    assert names_of_threads("counted") == []
-    submit(engine, abs, 1).result(LONG)
-    assert names_of_threads("counted") == ["counted-0"]
-    submit(engine, abs, 1, timeout=100.0).result(LONG)
-    engine.shutdown()
-    assert names_of_threads("counted") == []
-
-
-def test_an_engine_that_was_dropped_ends_its_threads() -> None:
-    engine = ThreadEngine(2, thread_name_prefix="dropped")
-    future = submit(engine, threading.current_thread)
-    thread = future.result(LONG)
-    gone = weakref.ref(engine)
-    del engine, future
-    gc.collect()
-    assert gone() is None
-    thread.join(LONG)
-    assert not thread.is_alive()
-
-
-def test_the_initializer_runs_once_in_each_thread() -> None:
-    seen: list[tuple[str, int]] = []
-    engine = ThreadEngine(
-        2, initializer=lambda value: seen.append((threading.current_thread().name, value)), initargs=(7,)
-    )
-    together = threading.Barrier(2, timeout=LONG)
-    for _ in range(3):
-        for future in [submit(engine, together.wait) for _ in range(2)]:
-            future.result(LONG)
-    engine.shutdown()
-    assert sorted(seen) == [("blockyard-0", 7), ("blockyard-1", 7)]
-
-
-def test_an_initializer_that_raises_breaks_the_engine() -> None:
-    go = threading.Event()
-
-    def fail() -> None:
-        assert go.wait(LONG)
-        raise OSError("no device")
-
-    engine = ThreadEngine(1, initializer=fail)
-    futures = [submit(engine, abs, number) for number in range(3)]
-    go.set()
-    for future in futures:
-        with pytest.raises(BrokenBlockyard, match="the initializer of a thread raised OSError: no device"):
-            future.result(LONG)
-    with pytest.raises(BrokenBlockyard):
-        submit(engine, abs, 1)
-    engine.shutdown()
-
-
-def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ConfigError, match="threads=0"):
-        ThreadEngine(0)
-    with pytest.raises(TypeError, match="initializer=5"):
-        ThreadEngine(1, initializer=5)  # type: ignore[arg-type]
-
-
 def test_a_running_task_cannot_be_cancelled(single: ThreadEngine) -> None:
     busy = Busy(single)
     assert not busy.future.cancel()
@@ -405,32 +199,6 @@ def test_a_running_task_cannot_be_cancelled(single: ThreadEngine) -> None:
 def test_a_task_may_submit_to_its_own_engine(engine: ThreadEngine) -> None:
     inner = submit(engine, functools.partial(submit, engine), abs, -5)
     assert inner.result(LONG).result(LONG) == 5
-
-
-@pytest.mark.parametrize("stage", ["running", "waiting"])
-def test_a_forked_process_is_told_that_it_has_no_threads(single: ThreadEngine, stage: str) -> None:
-    busy = Busy(single)
-    watched = busy.future if stage == "running" else submit(single, abs, 1)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            words = [type(watched.exception(LONG)).__name__]
-            try:
-                submit(single, abs, 1)
-            except BrokenBlockyard as error:
-                words.append(str(error))
-            os.write(writing, " ".join(words).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    said = os.read(reading, 1000).decode()
-    os.close(reading)
-    busy.release()
-    assert said.startswith("BrokenBlockyard process")
-    assert "was forked" in said
-    assert watched.result(LONG) in ("released", 1)
 
 
 def test_explain_says_what_a_task_waits_for(single: ThreadEngine) -> None:
