@@ -2,10 +2,12 @@
 
 A process follows everything over ZeroMQ meanwhile. CPU is that of our processes until the history is whole;
 PostgreSQL's own is shown apart, and so is that of the follower, which is a user's program. `added_cpu_us` is taken
-against our unmonitored figure of the same round, which is measured right before.
+against our unmonitored figure of the same round, which is measured right before. Rates of tasks of a millisecond lie so
+close together that one pair says little: each round takes several, by turns, and of them the ratio in the middle.
 """
 
 import os
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -18,7 +20,8 @@ from tests.fixtures.postgres import Postgres, running_postgres
 from tests.ports import free_port
 
 TASKS, SMALL = 100_000, 10_000
-MILLISECOND_TASKS, SMALL_MILLISECOND_TASKS = 10_000, 1_000
+MILLISECOND_TASKS, SMALL_MILLISECOND_TASKS = 6_000, 1_000
+PAIRS, SMALL_PAIRS = 4, 1
 MONITORED, UNMONITORED = "monitored", "unmonitored"
 PATIENCE_SECONDS = 300.0
 WARMING = 200
@@ -87,6 +90,26 @@ def stdlib(tasks: int, function: Function) -> harness.Figures:
     return taken.per_task(tasks)
 
 
+def of_a_millisecond(server: Postgres, tasks: int, pairs: int) -> dict[str, float]:
+    """Rates with and without monitoring, and their ratio: the middle of so many pairs, each begun with the other."""
+    ways = {
+        MONITORED: lambda: monitored(server, tasks, millisecond),
+        UNMONITORED: lambda: unmonitored(tasks, millisecond),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(pairs):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            rates[name].append(ways[name]()["rate_per_s"])
+    ratios = [mine / other for mine, other in zip(rates[MONITORED], rates[UNMONITORED], strict=True)]
+    return {
+        "ms_rate_per_s": statistics.median(rates[MONITORED]),
+        "ms_unmonitored_rate_per_s": statistics.median(rates[UNMONITORED]),
+        "ms_ratio": statistics.median(ratios),
+        "ms_ratio_least": min(ratios),
+        "ms_ratio_most": max(ratios),
+    }
+
+
 def checked(results: list[object], tasks: int) -> None:
     if results != list(range(tasks)):
         raise AssertionError(f"{tasks} results were to come back in order; {len(results)} came, not those")
@@ -112,27 +135,17 @@ def wait_for(url: str, tasks: int) -> None:
 def measured(server: Postgres, small: bool) -> list[harness.Subject]:
     """Two kinds of task, each with and without monitoring; the figures of long ones bear the name `ms_`."""
     tasks = SMALL if small else TASKS
-    long = SMALL_MILLISECOND_TASKS if small else MILLISECOND_TASKS
+    long, pairs = (SMALL_MILLISECOND_TASKS, SMALL_PAIRS) if small else (MILLISECOND_TASKS, PAIRS)
 
     def with_monitoring() -> harness.Figures:
         plain = unmonitored(tasks, engines.noop)
         figures = monitored(server, tasks, engines.noop)
-        busy = monitored(server, long, millisecond)
-        return {
-            **figures,
-            "added_cpu_us": figures["cpu_us"] - plain["cpu_us"],
-            "ms_rate_per_s": busy["rate_per_s"],
-        }
-
-    def without() -> harness.Figures:
-        return {
-            **unmonitored(tasks, engines.noop),
-            "ms_rate_per_s": unmonitored(long, millisecond)["rate_per_s"],
-        }
+        added = {"added_cpu_us": figures["cpu_us"] - plain["cpu_us"]}
+        return {**figures, **added, **of_a_millisecond(server, long, pairs)}
 
     return [
         harness.Subject(MONITORED, with_monitoring),
-        harness.Subject(UNMONITORED, without),
+        harness.Subject(UNMONITORED, lambda: unmonitored(tasks, engines.noop)),
         harness.Subject(engines.STDLIB, lambda: stdlib(tasks, engines.noop)),
     ]
 
@@ -144,7 +157,7 @@ def main() -> None:
         goals = [
             harness.Goal("rate_per_s", engines.STDLIB, required=2, aim=3),
             harness.Goal("rate_per_s", UNMONITORED, required=0.5, aim=0.7),
-            harness.Goal("ms_rate_per_s", UNMONITORED, required=0.97, aim=0.99),
+            harness.Goal("ms_ratio", None, required=0.97, aim=0.99),
             harness.Goal("added_cpu_us", None, required=20, aim=10, at_least=False),
         ]
         harness.run("monitoring", question, measured(server, given.small), goals, given)
