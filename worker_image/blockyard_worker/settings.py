@@ -77,8 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stop_grace: float = 2.0
     """Seconds between asking a try that timed out to end and ending it."""
     flush_period: float = 0.005
-    """Outcomes of very short tries wait at most this long for company."""
-    chunk_seconds: float = 0.0075
+    """Outcomes of very short tries wait at most this long for company, and twice as long while there is some."""
+    chunk_seconds: float = 0.01
     """Work that one frame to a worker should hold."""
     output_bytes: int = 64 * 1024
     """Of what a task prints, so much of the end is kept."""

@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a cached result may be used."""
     cache_max_bytes: int = 256 * 1024 * 1024
     """Of all cached results together, wherever they are kept; then the oldest go. 0: nothing is cached."""
-    prefetch_seconds: float = 0.03
+    prefetch_seconds: float = 0.05
     """Work that a manager's worker may hold beyond the task it runs; more evens out less."""
     prefetch_tasks: int = 1024
     """The same as a number of tasks."""

@@ -5,7 +5,7 @@ import pytest
 from blockyard.wire import manager as wire
 from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Assigned, Outcome, Status, TaskSpec
-from blockyard_worker.core.outcomes import COMPANY_SECONDS, MOST_COMPANY_SECONDS
+from blockyard_worker.core.outcomes import COMPANY_SECONDS, MANY, MOST_COMPANY_SECONDS
 from blockyard_worker.core.reports import WorkerConfused
 from tests.property.worker.world import NAMES, FakeWorker, World, lease, policy
 from tests.unit.worker.test_feeding import NARROW, a_world, teach
@@ -250,10 +250,41 @@ def test_outcomes_of_a_crowd_that_lasts_wait_longer_until_it_is_over() -> None:
             world.finish(one, Status.DONE, 0.001)
             world.start_next(one)
         world.flush(one)
-        world.tick(MOST_COMPANY_SECONDS)
+        world.tick(2 * MOST_COMPANY_SECONDS)
         assert len(world.sent_numbers) == 1
         waits.append(world.core.state.company.seconds)
     assert waits == [COMPANY_SECONDS * factor for factor in (1, 2, 2, 2, 1, 1)]
+
+
+def test_what_is_due_in_a_crowd_goes_with_the_next_report_and_wakes_nobody_before() -> None:
+    world = a_world(workers=2)
+    teach(world, 0.001)
+    world.settle()
+    world.assign([(NARROW, 80)], chain=False)
+    one, other = world.live()
+    for worker in (one, other):
+        world.start_next(worker)
+    for _ in range(3):
+        for _ in range(8):
+            world.finish(one, Status.DONE, 0.001)
+            world.start_next(one)
+        world.flush(one)
+        world.tick(2 * MOST_COMPANY_SECONDS)
+    world.finish(one, Status.DONE, 0.001)
+    world.start_next(one)
+    world.flush(one)
+    world.sent_numbers.clear()
+    wake_at = world.core.next_tick(world.now, world.pages)
+    assert MOST_COMPANY_SECONDS < wake_at - world.now <= 2 * MOST_COMPANY_SECONDS
+    world.now += MOST_COMPANY_SECONDS
+    counts = []
+    for _ in range(4):
+        for _ in range(MANY // 4):
+            world.finish(one, Status.DONE, 0.0001)
+            world.start_next(one)
+        world.flush(one)
+        counts.append(len(world.sent_numbers))
+    assert counts == [0, 0, 0, 1]
 
 
 def test_what_tries_used_goes_with_their_outcomes_as_one_and_is_kept_with_them() -> None:

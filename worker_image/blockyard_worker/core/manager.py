@@ -105,7 +105,7 @@ class Manager:
         state = self.state
         due = link.next_tick(state, now)
         if state.is_joined:
-            due = min(due, state.flush_at)
+            due = min(due, outcomes.wake_at(state))
         if state.holds:
             due = min(due, state.hold_at)
         if state.start_at > now:

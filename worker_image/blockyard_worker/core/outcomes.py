@@ -16,6 +16,8 @@ MOST_COMPANY_SECONDS: Final = 0.012
 """How long they wait at most, when the first of them ran for so long."""
 ENOUGH: Final = 256
 """Outcomes that wait for no others."""
+MANY: Final = 20
+"""What a frame of a lasting crowd should hold."""
 DRAIN_RETURN_SECONDS: Final = 0.25
 """While draining, what is still assigned goes back at most so often: the interchange may not know of the drain yet."""
 
@@ -104,12 +106,18 @@ def _is_due(state: State, now: float) -> bool:
     patience = min(MOST_COMPANY_SECONDS, max(state.company.seconds, state.pending[0].seconds))
     state.flush_at = min(state.flush_at, now + patience)
     return (
-        now >= state.flush_at
+        now >= (state.flush_at if len(state.pending) >= MANY else wake_at(state))
         or len(state.workers) < 2
         or len(state.pending) >= ENOUGH
         or state.is_draining
         or not all(worker.sent for worker in state.workers.values())
     )
+
+
+def wake_at(state: State) -> float:
+    """When what waits goes however little it is. In a crowd some worker will report before: to wake for less costs as
+    much as some tasks of a millisecond, and by the clock alone frames would be the smaller the slower the machine."""
+    return state.flush_at + 2 * (state.company.seconds - COMPANY.least)
 
 
 def on_recorded(state: State, number: int) -> None:

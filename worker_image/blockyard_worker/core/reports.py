@@ -1,5 +1,6 @@
 """What workers report, how they die, and when others are started in their place."""
 
+import math
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -59,7 +60,7 @@ def on_results(state: State, worker: Worker, reported: list[Outcome], idle: int,
                 kind.pace.add(count, seconds)
             kind, seconds, count = attempt.kind, 0.0, 0
             if not kind.idempotent:
-                state.flush_at = now  # it can't run again if this process dies with its outcome
+                state.flush_at = -math.inf  # it can't run again if this process dies with its outcome
         if outcome.status is Status.DONE and not attempt.is_cancelled and attempt.waiters is None:
             seconds += outcome.seconds
             count += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from blockyard import this_try
+from blockyard import pace, this_try
 from blockyard.this_try import Way
 from blockyard.wire import codec
 from blockyard.wire.records import Assigned, Lease, Outcome, Part, Status
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _monotonic = time.monotonic
 
 
+_CROWD, _MANY, _LASTING = 3, 10, 2
+"""So many outcomes that waited for each other are a crowd; then the next ones wait, until there are many, so many times
+as long at most."""
 MOST_USES = 4096
 """That are told at once; a record for the hub takes twice as many."""
 
@@ -46,6 +49,7 @@ class Worker:
         self._page = page
         self._capture = capture
         self._flush_period = flush_period
+        self._pace = pace.Pace(pace.Limits(flush_period, _LASTING * flush_period, _CROWD))
         self._functions = Functions()
         self._gate = gate
         self._attempts = Attempts(gate)
@@ -93,6 +97,7 @@ class Worker:
             uses = b""
             if self.usage is not None and self.usage.count:
                 uses = codec.encode(self.usage.taken())
+            self._pace.went(len(self._outcomes))
             frame = pipe.frame(Results(self._outcomes, idle, uses))
             self._outcomes = []
             with self._writing:
@@ -184,7 +189,9 @@ class Worker:
                 usage.end(assigned.task, assigned.epoch, now, outcome.seconds)
                 is_much = usage.count >= MOST_USES
             now += outcome.seconds
-            if not group.batch or now - self._oldest > self._flush_period or is_much:
+            waited = now - self._oldest
+            is_due = waited > self._flush_period and (waited > self._pace.seconds or len(self._outcomes) >= _MANY)
+            if not group.batch or is_due or is_much:
                 self.flush()
                 now = _monotonic()
         return True
