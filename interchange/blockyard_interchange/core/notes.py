@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
     from blockyard_interchange.core.state import Manager, Order, Session, State, Task
 
-_PACE: Final = pace.Limits(least=0.005, most=0.25, crowd=6)
-"""Of frames to the hub, counted in packets and tries, of which a task that ends alone makes no crowd; each frame costs
-both sides about as much as ten tasks."""
+_PACE: Final = pace.Limits(least=0.005, most=1.0, crowd=6)
+"""Of frames to the hub, counted in packets and tries, of which a task that ends alone makes no crowd. Each frame wakes
+the hub, all of its sinks and those who follow, whose code is gone from the caches by then."""
+_OVER_SECONDS: Final = 0.1
+"""A crowd of which nothing came for so long is over, and the last of it goes."""
 _FRAME_BYTES: Final = 256 * 1024
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 """Sent and not confirmed; the rest waits here."""
@@ -51,8 +53,8 @@ class Notes:
 
     __slots__ = (
         "_assigned", "_assigned_us", "_block_us", "_manager", "_order", "_pace", "_submitted_us", "_tries", "_untold",
-        "confirmed", "dropped", "due_at", "is_lasting", "kept", "kept_bytes", "most_bytes", "number", "offset",
-        "others", "own", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
+        "confirmed", "dropped", "due_at", "is_lasting", "kept", "kept_at", "kept_bytes", "most_bytes", "number",
+        "offset", "others", "own", "passing", "passing_bytes", "peer", "queued", "records", "said", "sent", "sent_at",
         "sent_bytes", "source",
     )  # fmt: skip
 
@@ -85,8 +87,8 @@ class Notes:
         """Number of the last packet that this hub was sent."""
         self.sent_bytes = 0
         """Sent and not confirmed."""
-        self.sent_at = -math.inf
-        """When something was sent last."""
+        self.sent_at = self.kept_at = -math.inf
+        """When something was sent last, and when there was something to tell last."""
         self.due_at = math.inf
         """When what is unsent shall go, if it is not much before."""
         self.queued: dict[TaskId, float] = {}
@@ -304,7 +306,11 @@ class Notes:
         self.kept_bytes += _size(told)
         if self.is_lasting:
             effects.entries.append(Noted(self.number, told))
-        self.due_at = min(self.due_at, max(now, self.sent_at + self._pace.seconds))
+        if now - self.kept_at > _OVER_SECONDS:
+            self._pace.went(0)
+        self.kept_at = now
+        if self.due_at > now:
+            self.due_at = max(now, min(self.sent_at + self._pace.seconds, now + _OVER_SECONDS))
 
     def _send(self, effects: "Effects") -> None:
         last, size = self.sent, 0
@@ -361,8 +367,8 @@ def _confirm(state: "State", notes: Notes, number: int, now: float) -> None:
         notes.kept_bytes -= size
         notes.sent_bytes -= size
     state.effects.entries.append(NotesConfirmed(number))
-    if notes.kept and notes.kept[-1][0] > notes.sent:
-        notes.due_at = min(notes.due_at, now)
+    if notes.due_at == math.inf and notes.kept and notes.kept[-1][0] > notes.sent:
+        notes.due_at = now  # there was no room for it
 
 
 def _size(told: hub.Told) -> int:

@@ -27,7 +27,7 @@ from blockyard.wire.records import Status
 from blockyard_interchange.core import entries, timers
 from blockyard_interchange.core.figures import figures
 from blockyard_interchange.core.settings import PoolSettings
-from tests.unit.interchange.builders import Bench, Hub, a_spec, done, ended, joined, lease
+from tests.unit.interchange.builders import Bench, Client, Hub, a_spec, done, ended, joined, lease
 
 
 @pytest.fixture
@@ -386,6 +386,34 @@ def test_a_crowd_that_lasts_is_told_ever_more_rarely_until_it_is_over(bench: Ben
         client.call(bodies=[b"b"])
         bench.turn(0.001)
     assert timers.next_wake(bench.state, bench.now) <= 0.005
+
+
+def a_crowd_that_lasts(bench: Bench, client: Client) -> None:
+    """Until what comes next waits for hundreds of milliseconds."""
+    for _ in range(400):
+        client.call(bodies=[b"a"])
+        bench.turn(0.001)
+
+
+def test_the_end_of_a_crowd_that_lasted_is_told_soon(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    bench.turn(1.0)
+    a_crowd_that_lasts(bench, client)
+    hub.packets()
+    bench.turn(0.09)
+    assert not hub.records(Tasks)
+    assert timers.next_wake(bench.state, bench.now) <= 0.01
+    bench.turn(0.011)
+    assert hub.records(Tasks)
+
+
+def test_a_confirmation_does_not_hurry_what_waits_for_company(bench: Bench) -> None:
+    hub, client = bench.hub(), bench.client()
+    bench.turn(1.0)
+    a_crowd_that_lasts(bench, client)
+    hub.say(hub_wire.Confirm(max(hub.packets())))
+    bench.turn(0.001)
+    assert not hub.records(Tasks)
 
 
 def test_tries_that_come_by_the_handful_are_a_crowd_though_a_packet_holds_them(bench: Bench) -> None:
