@@ -112,7 +112,7 @@ class Feed:
                 taken.append(entry)
                 size += entry.parts
             self._untaken -= size
-            self._pace.went(len(taken))
+            self._pace.went(size)
             return taken
 
     def done(self, entries: list[Entry]) -> None:

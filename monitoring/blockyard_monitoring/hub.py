@@ -14,9 +14,9 @@ from blockyard_monitoring.sinks.runner import Runner
 from blockyard_monitoring.stream_link import StreamLink
 
 _END_SECONDS: Final = 20.0
-_STORED: Final = pace.Limits(least=0.05, most=1.0, crowd=16)
-"""How batches follow one another, counted in packets: a commit for a few rows costs as much as one for many."""
-_SHOWN: Final = pace.Limits(least=0.005, most=0.25, crowd=8)
+_STORED: Final = pace.Limits(least=0.05, most=1.0, crowd=48)
+"""How batches follow one another, counted in rows: a commit for a few rows costs as much as one for many."""
+_SHOWN: Final = pace.Limits(least=0.005, most=0.25, crowd=16)
 """The same where they are only shown."""
 
 

@@ -112,6 +112,16 @@ def test_a_batch_waits_after_the_last_one_but_not_when_there_is_enough_or_it_is_
     assert len(feed.take(0.0)) == 1
 
 
+def test_a_crowd_is_one_of_rows_however_few_messages_hold_them(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    went: list[int] = []
+    monkeypatch.setattr("blockyard.pace.Pace.went", lambda _, messages: went.append(messages))
+    feed = bus.feed("sql", must_not_miss=True, limits=Limits(crowd=10))
+    bus.put(an_arrival(some_tries(count=9), number=1))
+    bus.put(an_arrival(some_tries(count=3), number=2))
+    feed.take(0.0)
+    assert went == [12]
+
+
 def test_what_a_sender_that_keeps_its_messages_sent_to_a_hub_before_this_one_is_not_lost(bus: Bus) -> None:
     bus.put(an_arrival(some_tries(), number=17, source="kept", on_stored=lambda: None))
     bus.put(an_arrival(some_tries(), number=19, source="kept", on_stored=lambda: None))
