@@ -31,6 +31,11 @@ class _Here:
     wheels: tuple[_Wheel, ...] = ()
 
 
+def has_code() -> bool:
+    """Whether this process imports from wheels now."""
+    return bool(_Here.wheels)
+
+
 def with_code(code: Sequence[Code], call: Callable[[], T], on_change: Callable[[], None]) -> T:
     """Make a call that imports from these wheels. `on_change`: what was imported before may not be used any more.
 

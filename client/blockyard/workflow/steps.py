@@ -23,7 +23,7 @@ from blockyard.joining import Call, Join
 from blockyard.workflow import programs
 from blockyard.workflow.plans import Plan
 from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
-from blockyard.workflow.step_code import with_code
+from blockyard.workflow.step_code import has_code, with_code
 from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 
 _BEFORE_FILES: Final = frozenset({"steps", "item"})
@@ -51,6 +51,8 @@ def run_step(encoded: bytes, *inputs: Any) -> Any:
 def run_with(encoded: bytes, arguments: bytes) -> Any:
     """Run a step that is a function with arguments of its own. `encoded`: the plan that it shares with others."""
     plan, given = _read_again(encoded), _read_arguments(arguments)
+    if not plan.code and not has_code():  # as nearly always
+        return _function(plan)(**given)
     return with_code(plan.code, lambda: _function(plan)(**given), _import_anew)
 
 

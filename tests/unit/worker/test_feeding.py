@@ -67,7 +67,8 @@ def test_a_chain_goes_in_one_frame() -> None:
     assert sorted(sum(sent(worker)) for worker in world.live()) == [0, 256]
 
 
-def test_a_need_that_ended_comes_with_its_body() -> None:
+@pytest.mark.parametrize("uses, needs", [(-1, [b"r"]), (1, [b"r"]), (0, [])])
+def test_a_need_that_ended_comes_with_its_body_where_the_call_is_given_it(uses: int, needs: list[bytes]) -> None:
     world = a_world(workers=1)
     teach(world, 0.01)
     first = len(world.assigned) + 1
@@ -75,9 +76,21 @@ def test_a_need_that_ended_comes_with_its_body() -> None:
     worker = world.live()[0]
     world.start_next(worker)
     world.finish(worker, Status.DONE, 0.01)
-    world.say(wire.Assign([wire.AssignGroup(NARROW, [Assigned(first + 1, 1, b"", [Need(first)])])]))
+    spec = TaskSpec(NAMES[0], uses=uses)
+    world.say(wire.Assign([wire.AssignGroup(spec, [Assigned(first + 1, 1, b"", [Need(first)])])]))
     (frame,) = worker.frames
-    assert frame.groups[0].tries[0].needs == [Need(first, b"r")]
+    assert frame.groups[0].tries[0].needs == [Need(first, body) for body in needs]
+
+
+def test_of_what_a_try_just_waits_for_its_worker_is_told_what_is_in_the_same_frame() -> None:
+    world = a_world(workers=1)
+    teach(world, 100e-6)
+    first = len(world.assigned) + 1
+    spec = TaskSpec(NAMES[0], uses=0)
+    tries = [Assigned(first, 1, b""), Assigned(first + 1, 1, b"", [Need(first)])]
+    world.say(wire.Assign([wire.AssignGroup(spec, tries)]))
+    (frame,) = world.live()[0].frames
+    assert [one.needs for group in frame.groups for one in group.tries] == [[], [Need(first)]]
 
 
 def test_a_need_that_is_unknown_here_sends_the_try_back() -> None:

@@ -28,9 +28,11 @@ def is_gone(state: State, attempt: Try) -> bool:
 def fit(state: State, attempt: Try, worker: Worker | None = None) -> Fit:
     """Look at what a try needs: results that are here are put in; for one that is still to come it is set aside.
 
+    Of those that its call is not given a worker must know only what is in the same frame, whose failure it sees first.
+
     `worker`: what is in the frame that is being made for this worker (numbered ``frames + 1``) will be there in time.
     """
-    needs = attempt.assigned.needs
+    needs, uses = attempt.assigned.needs, attempt.kind.spec.uses
     for index, need in enumerate(needs):
         if need.body is not None:
             continue
@@ -40,12 +42,14 @@ def fit(state: State, attempt: Try, worker: Worker | None = None) -> Fit:
         if other.outcome is not None:
             if other.outcome.status is not Status.DONE:
                 return Fit.NEVER
-            needs[index] = Need(need.task, other.outcome.body)
+            needs[index] = Need(need.task, other.outcome.body if uses < 0 or index < uses else b"")
         elif worker is None or other.worker != worker.number or other.frame != worker.frames + 1:
             if other.waiters is None:
                 other.waiters = []
             other.waiters.append(attempt)
             return Fit.LATER
+    if 0 <= uses < len(needs):
+        needs[uses:] = [need for need in needs[uses:] if need.body is None]
     return Fit.NOW
 
 
