@@ -168,6 +168,7 @@ class BaseExecutor(ABC):
         self.folder = ""
         self.directory = ""
         self.started_at = 0.0
+        self._before: dict[str, outputs.Stamp | None] = {}
         self._book = recording.Book(self)
         self._said: set[Event] = set()
         self.command = Command(())
@@ -367,6 +368,7 @@ class BaseExecutor(ABC):
                 open=tuple(number for one in self.communicators for number in one.inherited),
                 call=command.call,
             )
+            self._before = outputs.stamps(self.declared_outputs(), self.directory)
             self.started_at = time.time()
             return launch.start(plan)
         finally:
@@ -396,7 +398,7 @@ class BaseExecutor(ABC):
         if self.course.status is TaskStatus.COMPLETED:
             declared = self.declared_outputs()
             declared += [one for one in self.artefacts if one not in declared]
-            self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at)
+            self.files, faults = outputs.look_at_all(declared, self.directory, self.started_at, self._before)
             if faults:
                 self.course = course.failed_after_all(self.course, "OutputMissing", "; ".join(faults))
         if self.course.exit is not None:
