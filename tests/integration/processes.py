@@ -59,6 +59,10 @@ class House:
         """Each started block has one."""
         return [one for one in self.everything() if " -m blockyard_worker " in one.command]
 
+    def hubs(self) -> list[Process]:
+        """One with monitoring, or none while it is being started again."""
+        return [one for one in self.everything() if " -m blockyard_monitoring " in one.command]
+
     def workers(self) -> list[Process]:
         """Workers, and the templates that they are forked from."""
         return [one for one in self.everything() if "blockyard_worker.template" in one.command]

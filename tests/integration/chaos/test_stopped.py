@@ -14,9 +14,10 @@ import pytest
 
 from blockyard import Client, LocalPool
 from tests.integration.chaos.journal import times_recorded
-from tests.integration.chaos.workload import executions, mark
+from tests.integration.chaos.workload import Graph, executions, mark
 from tests.integration.processes import WITHIN, House, Process, kill, wait_until
 from tests.integration.questions import pool_status
+from tests.machine import Size
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,6 +66,33 @@ def test_what_a_stopped_manager_reports_late_is_refused_and_counted(house: House
         assert [future.result(WITHIN) for future in more] == list(range(30, 40))
     assert set(times_recorded(house.folder).values()) == {1}
     assert set(executions(tmp_path / "marks")) == set(range(40))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "stopped, killed", [("interchange", "manager"), ("manager", "interchange"), ("hub", "interchange")]
+)
+def test_one_is_stopped_while_another_is_killed(
+    house: House, tmp_path: Path, size: Size, stopped: str, killed: str
+) -> None:
+    """Small: once, for longer than a lease; full: 20 times each, for longer and shorter."""
+    parts = {"interchange": house.interchanges, "manager": house.managers, "hub": house.hubs}
+    with Client.local(pools=TWO_BLOCKS, folder=house.folder, monitoring=True) as client:
+        _two_managers(client)
+        graph = Graph(client, tmp_path / "marks", width=20)
+        for round_ in range(20 if size is Size.FULL else 1):
+            start = len(graph.futures)
+            graph.grow(20)
+            wait_until("one of them ended", graph.futures[start].done, bool)
+            (one, *_) = wait_until("there is one", parts[stopped], bool)
+            with _stopped(one):
+                graph.grow(5)
+                (other, *_) = wait_until("there is the other", parts[killed], bool)
+                kill(other)
+                time.sleep(LEASE * (1.5 if round_ % 2 == 0 else 0.2))
+            assert [future.result(WITHIN) for future in graph.futures] == graph.expected()
+    assert set(times_recorded(house.folder).values()) == {1}
+    assert set(executions(tmp_path / "marks")) == set(range(len(graph.futures)))
 
 
 def test_while_the_interchange_is_silent_explain_says_so(house: House) -> None:
