@@ -5,8 +5,10 @@ that depends on a commit is sent. Managers go on being read; what they report wa
 """
 
 import logging
+import os
 import secrets
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +57,19 @@ class Ending:
 
     def __init__(self) -> None:
         self.is_asked = False
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """Readable when it was asked for: a signal alone does not end the wait of a poll, which goes on after it."""
+        weakref.finalize(self, os.close, self.descriptor)
 
     def ask(self) -> None:
-        """End after the current turn."""
-        self.is_asked = True
+        """End after the current turn, which is not waited for."""
+        if not self.is_asked:
+            os.eventfd_write(self.descriptor, 1)
+            self.is_asked = True
+
+    def hear(self) -> None:
+        """Let the descriptor be quiet again."""
+        os.eventfd_read(self.descriptor)
 
 
 class Loop:
@@ -112,7 +123,7 @@ class Loop:
     def run(self) -> None:
         """Serve until it is to end."""
         poller = Poller()
-        for readable in (self._gate, self._clients, self._managers):
+        for readable in (self._gate, self._clients, self._managers, self._ending.descriptor):
             poller.register(readable)
         if self._scrapes is not None:
             poller.register(self._scrapes.descriptor)
@@ -152,6 +163,7 @@ class Loop:
         notes, now = self.state.notes, time.monotonic()
         if self._ending.is_asked and not self._tell_until:
             self._tell_until = now + _TELL_SECONDS
+            self._ending.hear()
         return notes is not None and bool(notes.kept) and now < self._tell_until
 
     def _is_held(self, ready: "Sequence[object]", now: float) -> bool:
