@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,12 +38,13 @@ _TRIGGERS: Final = {
     Rule.NONE_SKIPPED: Trigger.NONE_SKIPPED,
     Rule.ALWAYS: Trigger.ALWAYS,
 }
-_KIND_FIELDS: Final = (
-    "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger",
-)  # fmt: skip
-_OF_KIND: Final = operator.attrgetter(*_KIND_FIELDS)
+_OF_KIND: Final = operator.attrgetter(
+    "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
+)
 """What of a step decides of which kind it is, besides what it waits for."""
-_SAID_OF: Final = operator.attrgetter("when", "sweep", *_KIND_FIELDS)
+_OWN_FIELDS: Final = ("name", "needs", "arguments")
+_SAID_OF: Final = operator.attrgetter(*(one for one in Step.__struct_fields__ if one not in _OWN_FIELDS))
+"""What may be said alike by many steps."""
 _OUTPUTS_OF: Final = operator.attrgetter("outputs")
 _PARAMS: Final = frozenset({"params"})
 _NO_TASK: Final = -1
@@ -128,8 +129,9 @@ class _Compiler:
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
         steps = spec.steps
-        encoded = _encode(without_orders(spec))
-        if OPENING in encoded:  # else no step is given any result, and needs no look
+        runs = [list(run) for _, run in itertools.groupby(steps, _SAID_OF)]
+        digest, refers = _looked_through(without_orders(spec), runs)
+        if refers:  # else no step is given any result, and needs no look
             self._given = {step.name: given for step in steps if (given := graph.results_of(step))}
         needs = [
             graph.needs_of(step, self._given_to(step.name)) if step.when or self._given else step.needs
@@ -137,7 +139,7 @@ class _Compiler:
         ]
         place = {step.name: number for number, step in enumerate(steps)}
         links = [list(map(place.__getitem__, behind)) for behind in needs]
-        kinds = self._kinds(steps, needs)
+        kinds = self._kinds(runs, needs)
         tasks = [self._done.get(name, _NO_TASK) for name in place] if self._done else [_NO_TASK] * len(steps)
         for places in graph.batches(links, kinds):
             batch = [steps[number] for number in places]
@@ -148,7 +150,6 @@ class _Compiler:
         marks = list(map(StepMark, place, tasks, decide))
         if spec.on_exit is not None:
             marks.append(self._exit(spec.on_exit, steps, place, tasks))
-        digest = hashlib.blake2b(encoded, digest_size=16).digest()
         functions = list(self._functions.values())
         return StartRun(self._run, digest, functions, self._groups, marks, spec.suspend, again)
 
@@ -199,21 +200,22 @@ class _Compiler:
                 return runner(shared), [*packed_arguments(encoded.splitlines())]
         return self._runner, [*packed_plans([self._plan(step) for step in steps])]
 
-    def _kinds(self, steps: Sequence[Step], needs: Sequence[Sequence[str]]) -> list[bytes]:
-        """Of each. One that says the same as the one before it, as in large workflows nearly all do, is of its kind."""
+    def _kinds(self, runs: Iterable[Sequence[Step]], needs: Sequence[Sequence[str]]) -> list[bytes]:
+        """Of each. `runs`: steps that say the same one after the other, as in large workflows nearly all do."""
         kinds: list[bytes] = []
-        for _, run in itertools.groupby(steps, self._said if self._given else _SAID_OF):
-            first, *others = run
-            kinds.append(self._kind(first, first.trigger, needs[len(kinds)]))
-            if first.when or first.sweep is not None:
-                for step in others:
-                    kinds.append(self._kind(step, step.trigger, needs[len(kinds)]))
-            else:
-                kinds += [kinds[-1]] * len(others)
+        for run in runs:
+            first = run[0]
+            has_own = bool(first.when) or first.sweep is not None
+            if not (has_own or self._given):
+                kinds += [self._kind(first, first.trigger, needs[len(kinds)])] * len(run)
+                continue
+            by_count: dict[int, bytes] = {}
+            for step in run:
+                count = len(self._given_to(step.name))
+                if has_own or count not in by_count:
+                    by_count[count] = self._kind(step, step.trigger, needs[len(kinds)])
+                kinds.append(by_count[count])
         return kinds
-
-    def _said(self, step: Step) -> object:
-        return _SAID_OF(step), len(self._given_to(step.name))
 
     def _given_to(self, step: str) -> Sequence[str]:
         """Those whose results it is given."""
@@ -288,6 +290,21 @@ class _Compiler:
             return walk(self._parameters, reference.path, "params")
         except LookupError as error:
             raise ConfigError(f"${{{{ {reference} }}}}: {error}") from error
+
+
+def _looked_through(spec: Workflow, runs: Iterable[Sequence[Step]]) -> tuple[bytes, bool]:
+    """A digest of all that a spec says, and whether any reference may be in it.
+
+    `runs`: its steps. What those of one say alike is looked at once, for it may be a long source.
+    """
+    digest = hashlib.blake2b(_encode(msgspec.structs.replace(spec, steps=[])), digest_size=16)
+    refers = spec.on_exit is not None and OPENING in _encode(spec.on_exit)
+    for alike in runs:
+        own = [[step.name for step in alike], [step.needs for step in alike], [step.arguments for step in alike]]
+        for part in (_encode(alike[0]), _encode(own)):
+            digest.update(part)
+            refers = refers or OPENING in part
+    return digest.digest(), refers
 
 
 def _own_name(step: Step) -> str:

@@ -126,6 +126,26 @@ def test_steps_of_each_source_are_a_group_that_brings_it_once() -> None:
     assert [msgspec.msgpack.encode(order).count(source.splitlines()[1].encode()) for source in sources] == [1, 1]
 
 
+STEPS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from("ab"), "needs": st.sampled_from([[], ["c"], ["d"]]), "function": st.just("a.b:c")},
+        optional={"arguments": st.just({"n": 1}), "priority": st.just(1), "outputs": st.just(["n"])},
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(STEPS, STEPS)
+def test_what_says_something_else_has_another_digest(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
+    others = [{"name": name, "function": "a.b:c"} for name in "cd"]
+    digests = [
+        compiled(*others, *({**step, "name": f"{step['name']}{n}"} for n, step in enumerate(steps))).digest
+        for steps in (one, other)
+    ]
+    assert (digests[0] == digests[1]) == (one == other)
+
+
 def test_where_one_step_names_a_file_all_of_its_kind_bring_their_plans() -> None:
     own = compiled({"name": "a", "arguments": {"n": 1}}, {"name": "b", "arguments": {"n": {"file": "file:///x"}}})
     assert [one.name for one in own.functions] == ["blockyard.workflow.run_step"]
