@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from blockyard.errors import ConfigError, UnknownPool
+from blockyard.errors import ConfigError, NotInstalled, UnknownPool
 from blockyard.interchange_process import started_ahead
 from blockyard.lifetime import Below, abandon
 from blockyard.state_folder import STREAM_SOCKET, is_monitored
@@ -349,7 +349,7 @@ def _kubernetes() -> ModuleType:
         package = (missing.name or "").partition(".")[0]
         if package not in ("kubernetes", "aiohttp"):
             raise
-        raise ConfigError(
+        raise NotInstalled(
             f"Client.kubernetes needs the package {package!r}, which is not installed: "
             "pip install 'blockyard[kubernetes]'"
         ) from missing

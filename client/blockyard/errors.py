@@ -37,6 +37,10 @@ class ConfigError(BlockyardError, ValueError):
     """A setting is unknown, has the wrong type, or contradicts another. Correct it where it was found."""
 
 
+class NotInstalled(ConfigError):
+    """An optional part is missing. Install it with the pip line of the message."""
+
+
 class NotSendable(BlockyardError, TypeError):
     """An argument, function or result cannot be pickled. Send what it was made from (a path, a URL, data) instead.
 

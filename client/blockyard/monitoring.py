@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, NotInstalled
 from blockyard.private_files import write_private
 from blockyard.radios import InterchangeRadio, RadioConfig, to_json
 from blockyard.state_folder import HUB_SETTINGS, STREAM_SOCKET, ensure_folder, state_home
@@ -58,11 +58,11 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"monitoring: keep_days={self.keep_days!r}; days from 0 to 36,500, 0 to keep everything")
 
     def check_installed(self) -> None:
-        """Raises ConfigError with the pip line when a package is missing."""
+        """Raises NotInstalled with the pip line when a package is missing."""
         needed = _NEEDED if self.database != "none" else _NEEDED[:1]
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
-            raise ConfigError(f"monitoring: {', '.join(missing)} not installed; pip install 'blockyard[monitoring]'")
+            raise NotInstalled(f"monitoring: {', '.join(missing)} not installed; pip install 'blockyard[monitoring]'")
 
     def all_sinks(self, folder: Path, *, is_kept: bool) -> list[Sink]:
         """Every sink, the database first. `is_kept`: the state folder outlives the system."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, NotInstalled
 from blockyard.monitoring import database_of, history_of
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class RunHandle:
         try:
             reader = importlib.import_module("blockyard_monitoring.history.summary")
         except ModuleNotFoundError as error:
-            raise ConfigError(
+            raise NotInstalled(
                 f"run {self.name!r}: {error.name} is not installed; pip install 'blockyard[monitoring]'"
             ) from error
         found: RunSummary = reader.summarise(url, self.name, _KNOWN_SECONDS)

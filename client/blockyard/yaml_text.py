@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, NotInstalled
 
 
 class NoYaml(ConfigError):
@@ -13,7 +13,7 @@ class NoYaml(ConfigError):
 def objects(text: str, extra: str) -> list[Any]:
     """The objects in a text, plain values only. `extra`: of ours, with which PyYAML is installed.
 
-    Raises NoYaml, also for a key that is given twice; ConfigError when PyYAML is not installed.
+    Raises NoYaml, also for a key that is given twice; NotInstalled without PyYAML.
     """
     yaml = _library(extra)
     try:
@@ -25,7 +25,7 @@ def objects(text: str, extra: str) -> list[Any]:
 
 
 def text_of(value: Any, extra: str) -> str:
-    """A plain value as a document, keys in their order. Raises ConfigError when PyYAML is not installed."""
+    """A plain value as a document, keys in their order. Raises NotInstalled without PyYAML."""
     text: str = _library(extra).safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
     return text
 
@@ -55,5 +55,5 @@ def _library(extra: str) -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise ConfigError(f"YAML needs PyYAML; pip install 'blockyard[{extra}]'") from error
+        raise NotInstalled(f"YAML needs PyYAML; pip install 'blockyard[{extra}]'") from error
     return yaml

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from blockyard.cli.exits import NotInstalled
+from blockyard.errors import NotInstalled
 
 
 def load(module: str, extra: str) -> ModuleType:

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from blockyard.errors import BadKey, BlockyardError, BrokenBlockyard, ConfigError
+from blockyard.errors import BadKey, BlockyardError, BrokenBlockyard, ConfigError, NotInstalled
 from blockyard.kube.faults import ApiError, ApiUnreachable, NoCluster
 from blockyard.pidfile import SystemInUse
 
@@ -39,10 +39,6 @@ MEANINGS: Final = {
 
 class NotFound(BlockyardError, LookupError):
     """What was named does not exist. The message lists what does, or where to look."""
-
-
-class NotInstalled(BlockyardError):
-    """An optional part is missing. Install it with the pip line of the message."""
 
 
 class Faulty(BlockyardError):

@@ -20,9 +20,9 @@ from blockyard.blocks.states import JobState
 from blockyard.cli import options, show, tasks, views, workflows
 from blockyard.cli.asking import Asking, TaskName
 from blockyard.cli.commands import Piped
-from blockyard.cli.exits import NotFound, NotInstalled
+from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
-from blockyard.errors import BrokenBlockyard
+from blockyard.errors import BrokenBlockyard, NotInstalled
 from blockyard.ids import TaskId
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.wire import control, hosted

@@ -10,9 +10,9 @@ import click
 import msgspec
 
 from blockyard.cli import options, show
-from blockyard.cli.exits import Faulty, NotFound, NotInstalled
+from blockyard.cli.exits import Faulty, NotFound
 from blockyard.cli.options import Call
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, NotInstalled
 
 if TYPE_CHECKING:
     from blockyard.managed.run import ManagedSpec

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import click
 
-from blockyard.cli.exits import NotInstalled
+from blockyard.errors import NotInstalled
 
 _NEEDED: Final = {"blockyard_monitoring.page": ("sqlalchemy", "aiohttp", "jinja2")}
 """Packages of a program's extra that others go without."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from blockyard import yaml_text
-from blockyard.errors import ConfigError
+from blockyard.errors import ConfigError, NotInstalled
 from blockyard.files import port
 from blockyard.workflow.checking.documents import check_document
 from blockyard.workflow.checking.specs import merged
@@ -48,8 +48,8 @@ def load(path: Path) -> list[Any]:
         return yaml_text.objects(text, "workflow")
     except yaml_text.NoYaml as error:
         raise ConfigError(f"{path} is {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except NotInstalled as error:
+        raise NotInstalled(f"{path}: {error}") from error
 
 
 def check(path: Path, look: Look = unread) -> tuple[list[Document], list[Fault]]:

@@ -1,6 +1,7 @@
 """The command line where nothing is running: help, usage, exit codes, and what it says without a traceback."""
 
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -173,6 +174,24 @@ def test_a_missing_deployable_is_an_error_with_the_pip_line(
     monkeypatch.setitem(__import__("sys").modules, "blockyard_interchange.journal.opening", None)
     assert rim.run(["journal", "check", "memory:"]) == Exit.NOT_INSTALLED
     assert "pip install 'blockyard[interchange]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, extra",
+    [(["lint", "FILE"], "workflow"), (["run", "FILE"], "workflow"), (["task", "run", "-c", "FILE"], "managed")],
+)
+def test_a_missing_package_has_a_code_of_its_own(
+    words: list[str],
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text("a: 1")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert rim.run([str(file) if word == "FILE" else word for word in words]) == Exit.NOT_INSTALLED
+    assert f"pip install 'blockyard[{extra}]'" in capsys.readouterr().err
 
 
 def test_who_cancels_a_run_by_its_name_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
