@@ -2,7 +2,7 @@
 
 `getrusage` is read once a try, at its end, and what was used since the try before is its own: between two tries a
 worker does next to nothing. Peak memory is the kernel's high-water mark, which is set back (proc_pid_clear_refs(5),
-value 5) after each try that raised it, and every 20 ms: tries that end within that time of each other share a mark
+value 5) after each try that raised it, and every 0.1 s: tries that end within that time of each other share a mark
 which none of them has raised.
 
 A try's end finds little of this in the processor's caches, so that each line of it costs several times what it would in
@@ -26,7 +26,7 @@ _PEAK, _MINOR_FAULTS, _SLEEPS = 2, 6, 14
 """Places of `ru_maxrss`, `ru_minflt` and `ru_nvcsw`, which are found sooner than their names."""
 _MOST_READINGS: Final = 64
 """That wait to be worked out; each holds some hundred bytes."""
-_MARK_SECONDS: Final = 0.02
+_MARK_SECONDS: Final = 0.1
 """How old a high-water mark may be."""
 _SLACK_KIB: Final = 1024
 """A try that raises the mark by more has one of its own."""
