@@ -1,14 +1,15 @@
 """What a task prints can be read by its name: while it runs, after it ended, and after it was collected."""
 
+import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from blockyard import Client
+from blockyard import Client, LocalPool
 from tests.integration.processes import WITHIN, House, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,6 +48,49 @@ def test_it_can_be_read_while_the_task_runs(client: Client, tmp_path: Path) -> N
     assert not future.done()
     gate.touch()
     assert future.result(WITHIN) == "early"
+
+
+def _replaces() -> None:
+    sys.stdout = sys.stderr = None  # as a program may do that wants to be silent
+
+
+def _closes_streams() -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+def _closes_descriptors() -> None:
+    sys.stdout.write("before")
+    os.close(1)
+    os.close(2)
+
+
+@pytest.mark.parametrize("job", [_replaces, _closes_streams, _closes_descriptors])
+def test_what_a_task_does_to_its_streams_is_over_with_it(client: Client, job: Callable[[], None]) -> None:
+    spoils = client.submit_many(lambda _: job(), range(8))
+    assert [future.exception(WITHIN) for future in spoils] == [None] * 8
+    after = client.submit_many(prints, ["after"] * 8)
+    assert [future.result(WITHIN) for future in after] == ["after"] * 8
+    assert {future.output() for future in after} == {"after out\nafter err\n"}
+    if job is _closes_descriptors:
+        assert {future.output() for future in spoils} == {"before"}
+
+
+def test_streams_that_an_initializer_has_set_stay(house: House) -> None:
+    def shout() -> None:
+        class Loud(io.StringIO):
+            def write(self, text: str, /) -> int:
+                return os.write(1, text.upper().encode())
+
+        sys.stdout = Loud()
+
+    with Client.local(
+        pools={"default": LocalPool(workers_per_node=1, initializer=shout)}, folder=house.folder
+    ) as client:
+        loud = client.submit_many(prints, ["task"] * 3)
+        assert [future.result(WITHIN) for future in loud] == ["task"] * 3
+        wait_until("all is read", lambda: [future.output() for future in loud], lambda seen: all(map(bool, seen)))
+        assert all("TASK OUT" in future.output() for future in loud)
 
 
 def test_only_the_end_of_much_is_kept(client: Client) -> None:

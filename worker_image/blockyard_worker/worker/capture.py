@@ -42,8 +42,11 @@ class Capture:
         self._pipe = descriptor
         self._nonce = nonce
         self._unread = bytearray(4)
-        for standard in (1, 2):
-            os.dup2(descriptor, standard)
+        self._open()
+        self.keep()
+
+    def _open(self) -> None:
+        self._bind()
         self._taps = (_Tap(1, "w", closefd=False), _Tap(2, "w", closefd=False))
         self._streams = tuple(
             io.TextIOWrapper(io.BufferedWriter(tap), "utf-8", "backslashreplace", line_buffering=True)
@@ -52,6 +55,14 @@ class Capture:
         sys.stdout, sys.stderr = self._streams
         sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]  # those of the template lead nowhere
 
+    def _bind(self) -> None:
+        for standard in (1, 2):
+            os.dup2(self._pipe, standard)
+
+    def keep(self) -> None:
+        """Tries begin with the streams that are set now, whatever those before them did."""
+        self._usual = sys.stdout, sys.stderr
+
     def end_of(self, task: int, epoch: int, seconds: float) -> None:
         """A try has ended; mark its output if there was any."""
         stdout, stderr = self._streams
@@ -59,11 +70,25 @@ class Capture:
         try:
             stdout.flush()
             stderr.flush()
-        except ValueError:
-            pass  # the task closed the stream; what it wrote before is in the pipe
+        except (ValueError, OSError):
+            self._mend()
+        if sys.stdout is not self._usual[0] or sys.stderr is not self._usual[1]:
+            sys.stdout, sys.stderr = self._usual
         if out.wrote or err.wrote or (seconds > LONG_SECONDS and self._has_unread()):
             out.wrote = err.wrote = False
             os.write(self._pipe, _MARK.pack(self._nonce, task, epoch))
+
+    def _mend(self) -> None:
+        """The task closed a stream, whose output is in the pipe, or a descriptor, whose output is not."""
+        self._bind()
+        try:
+            for stream in self._streams:
+                stream.flush()
+        except ValueError:
+            are_ours = self._usual == self._streams
+            self._open()
+            if are_ours:
+                self.keep()
 
     def _has_unread(self) -> bool:
         fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread)

@@ -65,6 +65,7 @@ def _make(
             trace = "".join(traceback.format_exception(error))
             link.sendall(pipe.frame(Unfit(f"worker_init failed: {type(error).__qualname__}: {error}\n{trace[-4000:]}")))
             return None
+        capture.keep()
     gc.collect()
     gc.freeze()
     link.sendall(pipe.frame(Ready(os.getpid())))
