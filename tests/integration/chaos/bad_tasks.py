@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from typing import Any, NoReturn
 
@@ -63,6 +65,36 @@ def prints(megabytes: int) -> int:
 def returns(size_bytes: int) -> bytes:
     """Return so much, the first and last byte to be known again."""
     return b"a" + bytes(size_bytes - 2) + b"z"
+
+
+def raises(error: BaseException) -> NoReturn:
+    """Raise it."""
+    raise error
+
+
+def recurses() -> int:
+    """Call itself."""
+    return recurses() + 1
+
+
+def removes_its_folder() -> None:
+    """Leave the process in a folder that is gone."""
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
+
+
+def ignores_signals() -> None:
+    """Ignore all that can be ignored, the manager's included."""
+    for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def leaves_threads() -> None:
+    """Leave threads that nobody can end."""
+    for _ in range(10):
+        threading.Thread(target=time.sleep, args=(3600.0,)).start()
 
 
 def raises_much(size_bytes: int) -> NoReturn:

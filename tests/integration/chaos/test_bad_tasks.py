@@ -118,6 +118,34 @@ def test_arrays_go_through_shared_memory_and_leave_nothing_there(client: Client)
     assert np.all(summed.result(WITHIN) == 2 * sum(range(50)))
 
 
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt("mine"), GeneratorExit("mine"), BaseException("mine")]
+)
+def test_what_would_end_a_program_is_an_error_like_others(client: Client, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        client.submit(bad_tasks.raises, error).result(WITHIN)
+    assert caught.value.args == error.args
+
+
+def test_a_task_that_calls_itself_for_ever_fails(client: Client) -> None:
+    with pytest.raises(RecursionError):
+        client.submit(bad_tasks.recurses).result(WITHIN)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        bad_tasks.removes_its_folder,
+        bad_tasks.ignores_signals,
+        bad_tasks.leaves_threads,
+    ],
+)
+def test_what_a_task_does_to_its_process_harms_no_other(client: Client, job: Callable[[], None]) -> None:
+    assert [future.result(WITHIN) for future in client.submit_many(lambda _: job(), range(8))] == [None] * 8
+    with pytest.raises(TaskTimeout):
+        client.options(timeout=0.3).submit(bad_tasks.never_ends).result(WITHIN)
+
+
 def test_arguments_that_do_not_unpickle_are_their_tasks_failure(client: Client) -> None:
     with pytest.raises(NotLoadable, match="the trap sprang") as caught:
         client.submit(abs, bad_tasks.Trap()).result(WITHIN)
