@@ -16,7 +16,7 @@ from blockyard import nearness
 from blockyard.blobs import BlobFolder
 from blockyard.errors import BadFrame, BlobMissing, ConfigError
 from blockyard.keyring import KeyRing
-from blockyard.transport import Context, Gate, Poller, Router
+from blockyard.transport import Context, Gate, Poller, Router, Waiting
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
@@ -129,11 +129,11 @@ class Loop:
             poller.register(self._scrapes.descriptor)
         if self._hub is not None:
             poller.register(self._hub.socket)
-        health = self._health
+        health, waiting = self._health, Waiting(poller)
         while not self._ending.is_asked or self._has_to_tell():
             now = health.turned_at = time.monotonic()
             wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
-            ready = poller.poll(wake)
+            ready = waiting.poll(wake, self._is_alone)
             now = time.monotonic()
             if self._gate in ready:
                 self._gate.answer()
@@ -157,6 +157,15 @@ class Loop:
                 time.sleep(0.001)  # frames of clients wait unread: do not spin on them
         health.turned_at, health.stage = None, "ending"
         self._close()
+
+    def _is_alone(self) -> bool:
+        """No more than one task is unfinished."""
+        more = 1
+        for pool in self.state.pools.values():
+            more -= pool.counters.unfinished
+            if more < 0:
+                return False
+        return True
 
     def _has_to_tell(self) -> bool:
         """At the end: the hub has not confirmed everything, and there is time left."""

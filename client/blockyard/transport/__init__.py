@@ -5,10 +5,11 @@ A socket belongs to one thread; a `Context` may be shared.
 """
 
 from blockyard.transport.keys import KeyPair, read_public_key
-from blockyard.transport.sockets import Connections, Context, Dealer, Poller, Router, dialled
+from blockyard.transport.sockets import Connections, Context, Dealer, Pollable, Poller, Router, dialled
+from blockyard.transport.waiting import Waiting
 from blockyard.transport.zap import AllowList, Gate
 
 __all__ = [
-    "AllowList", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Poller", "Router",
-    "dialled", "read_public_key",
+    "AllowList", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Pollable", "Poller",
+    "Router", "Waiting", "dialled", "read_public_key",
 ]  # fmt: skip
