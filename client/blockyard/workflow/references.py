@@ -109,7 +109,7 @@ def filled(value: Any, look_up: Callable[[Reference], Any], only: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
-def _whole(text: str) -> Reference | None:
+def whole(text: str) -> Reference | None:
     """The reference that a text is and nothing else. Raises BadReference."""
     found = PATTERN.fullmatch(text)
     return parse(found[1]) if found is not None else None
@@ -118,7 +118,7 @@ def _whole(text: str) -> Reference | None:
 def _filled_text(text: str, look_up: Callable[[Reference], Any], only: frozenset[str]) -> Any:
     if "${{" not in text:
         return text
-    if (reference := _whole(text)) is not None:
+    if (reference := whole(text)) is not None:
         return look_up(reference) if reference.root in only else text
 
     def replace(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,8 +21,9 @@ from blockyard.declaring import declare
 from blockyard.errors import ConfigError
 from blockyard.joining import Call, Join
 from blockyard.workflow import programs
+from blockyard.workflow.addresses import is_all_own
 from blockyard.workflow.plans import Plan
-from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk
+from blockyard.workflow.references import OPENING, Reference, as_text, filled, found_in, walk, whole
 from blockyard.workflow.step_code import has_code, with_code
 from blockyard.workflow.step_files import as_paths, with_arguments, with_files
 
@@ -58,8 +59,39 @@ def run_with(encoded: bytes, arguments: bytes) -> Any:
 
 def run_item(encoded: bytes, item: Any, given: Given = MappingProxyType({})) -> Any:
     """Run a step for one item of its sweep."""
+    simple = _simple(encoded)
+    if simple is not None and not has_code():
+        arguments = {name: walk(item, path, "item") for name, path in simple.places}
+        if not any(type(value) in _CONTAINERS for value in arguments.values()):
+            return _function(simple.plan)(**simple.constants, **arguments)
     plan = _read_again(encoded)
     return _called(plan, _filled(plan, given, item))
+
+
+class _Simple(NamedTuple):
+    """A call of a function whose arguments are constants and parts of the item: most sweeps, and the largest."""
+
+    plan: Plan
+    constants: dict[str, Any]
+    places: list[tuple[str, tuple[str, ...]]]
+    """Of an argument to its path in the item."""
+
+
+_CONTAINERS: Final = {dict, list, tuple}
+"""May hold files; and each call has its own, which it may change."""
+
+
+@functools.lru_cache(maxsize=64)
+def _simple(encoded: bytes) -> _Simple | None:
+    """The same as `_called` and `_filled` come to, worked out once; None for what takes more."""
+    plan = _read(encoded)
+    if plan.binary or plan.task or plan.outputs or plan.code:
+        return None
+    found = {name: whole(value) if type(value) is str else None for name, value in plan.arguments.items()}
+    places = [(name, one.path) for name, one in found.items() if one is not None and one.root == "item"]
+    constants = {name: plan.arguments[name] for name in plan.arguments.keys() - dict(places).keys()}
+    is_simple = is_all_own(constants) and not any(type(value) in _CONTAINERS for value in constants.values())
+    return _Simple(plan, constants, places) if is_simple else None
 
 
 def _texts(plan: Plan) -> dict[str, Any]:
