@@ -28,13 +28,15 @@ from blockyard.workflow.spec import MOST_STEPS, OneOfMany, Workflow
 
 A = TypeVar("A", bound=control.Answer)
 
-_FIRST_PAUSE: Final = 0.02
 _SHORTEST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.5
 _PAUSE_A_STEP: Final = 20e-6
 """About a hundred times what it costs to look at a step that is open."""
 _LEAST_A_STEP: Final = 2e-6
 """The shortest pause, with what is left: a tenth of the time may go into looking."""
+_GROWS: Final = 1.05
+"""A pause to the one before, while nothing ends: of a sweep, however large, is only seen that it has ended. So a look
+comes too late by a twentieth of the time at most."""
 _SHARE: Final = 0.8
 """Of the time that a run will still take at the rate of now."""
 _MOST_STEPS: Final = 1_000_000
@@ -80,7 +82,7 @@ class WorkflowRun:
         Raises TimeoutError, naming what is still open.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        pause, left, looked_at = _FIRST_PAUSE, self._begun, time.monotonic()
+        pause, left, looked_at = _SHORTEST_PAUSE, self._begun, time.monotonic()
         time.sleep(min(left * _LEAST_A_STEP, _LONGEST_PAUSE if timeout is None else max(0.0, timeout)))
         self._begun = 0
         while True:
@@ -148,7 +150,7 @@ def next_pause(pause: float, ended: int, left: int, seconds: float) -> float:
     least = max(_SHORTEST_PAUSE, left * _LEAST_A_STEP)
     if ended > 0:
         return min(max(_LONGEST_PAUSE, left * _PAUSE_A_STEP), max(least, seconds * left / ended * _SHARE))
-    return max(least, min(_LONGEST_PAUSE, pause * 1.5))
+    return max(least, min(_LONGEST_PAUSE, pause * _GROWS))
 
 
 def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tuple[Workflow | Mapping[str, Any], str]:

@@ -18,8 +18,8 @@ from blockyard.workflow.running import WorkflowRun, checked, next_pause
         (0.1, 100, 0, 0.1, 0.005),
         (0.1, 1, 100_000, 0.1, 2.0),
         (0.1, 99_000, 100_000, 0.01, 0.2),  # a look at so many steps costs something
-        (0.1, 0, 5, 0.1, 0.15),
-        (0.1, -5, 5, 0.1, 0.15),  # the first look: nothing to compare with
+        (0.1, 0, 5, 0.1, 0.105),
+        (0.1, -5, 5, 0.1, 0.105),  # the first look: nothing to compare with
         (0.02, -100_000, 100_000, 0.1, 0.2),
         (0.5, 0, 5, 0.5, 0.5),
     ],
