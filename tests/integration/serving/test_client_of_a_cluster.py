@@ -159,7 +159,7 @@ def test_without_the_extra_the_pip_line_is_said() -> None:
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WITHIN, check=True)
-    assert done.stdout.startswith("ConfigError Client.kubernetes needs the package 'kubernetes'")
+    assert done.stdout.startswith("NotInstalled Client.kubernetes needs the package 'kubernetes'")
     assert "pip install 'blockyard[kubernetes]'" in done.stdout
 
 
