@@ -16,7 +16,7 @@ from blockyard import nearness
 from blockyard.blobs import BlobFolder
 from blockyard.errors import BadFrame, BlobMissing, ConfigError
 from blockyard.keyring import KeyRing
-from blockyard.transport import Context, Gate, Poller, Router, Waiting
+from blockyard.transport import AdaptivePoller, Context, Gate, Poller, Router
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
@@ -129,11 +129,11 @@ class Loop:
             poller.register(self._scrapes.descriptor)
         if self._hub is not None:
             poller.register(self._hub.socket)
-        health, waiting = self._health, Waiting(poller)
+        health, adaptive = self._health, AdaptivePoller(poller)
         while not self._ending.is_asked or self._has_to_tell():
             now = health.turned_at = time.monotonic()
             wake = min(timers.next_wake(self.state, now), self._keys_at - now, self._commits.seconds_left(now))
-            ready = waiting.poll(wake, self._is_alone)
+            ready = adaptive.poll(wake, self._is_alone)
             now = time.monotonic()
             if self._gate in ready:
                 self._gate.answer()

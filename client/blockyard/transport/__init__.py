@@ -4,12 +4,12 @@ Every link is a `Dealer` (client, manager) connected to a `Router` (interchange)
 A socket belongs to one thread; a `Context` may be shared.
 """
 
+from blockyard.transport.adaptive_poller import AdaptivePoller
 from blockyard.transport.keys import KeyPair, read_public_key
 from blockyard.transport.sockets import Connections, Context, Dealer, Pollable, Poller, Router, dialled
-from blockyard.transport.waiting import Waiting
 from blockyard.transport.zap import AllowList, Gate
 
 __all__ = [
     "AllowList", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Pollable", "Poller",
-    "Router", "Waiting", "dialled", "read_public_key",
+    "Router", "AdaptivePoller", "dialled", "read_public_key",
 ]  # fmt: skip

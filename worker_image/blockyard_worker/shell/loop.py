@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from blockyard.errors import BadFrame
-from blockyard.transport import Dealer, Poller, Waiting
+from blockyard.transport import AdaptivePoller, Dealer, Poller
 from blockyard.wire import codec
 from blockyard.wire.manager import Shown, Told
 from blockyard.wire.patience import LARGE_BYTES
@@ -105,7 +105,7 @@ class Loop:
         self._events = select.epoll()
         self._by_descriptor: dict[int, tuple[Child, bool]] = {}
         self._poller = Poller()
-        self._waiting = Waiting(self._poller)
+        self._adaptive = AdaptivePoller(self._poller)
         self._report: Report | None = None
 
     def report_by(self, report: "Report") -> None:
@@ -131,7 +131,7 @@ class Loop:
             self._core.tick(time.monotonic(), self._seen, self._memory.too_big)
             self._carry_out()
             if self._exit is None:
-                ready = self._waiting.poll(self._patience(), self._is_alone)
+                ready = self._adaptive.poll(self._patience(), self._is_alone)
                 if self._events.fileno() in ready:
                     self._hear_workers(wakeup)
                 if self._dealer in ready:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from blockyard.transport.waiting import (
+from blockyard.transport.adaptive_poller import (
     AWAKE_SECONDS,
     FORGETS,
     LEAST_PAUSE_SECONDS,
     MOST_PAUSE_SECONDS,
     STREAK,
-    Waiting,
+    AdaptivePoller,
 )
 
 LOOK = AWAKE_SECONDS / 16
@@ -28,7 +28,7 @@ class World:
         self.taken = 0.0
         """By others, each time that they are given way to."""
         self.alone = True
-        self.waiting = Waiting(self, lambda: self.now, self.give_way)  # type: ignore[arg-type]
+        self.poller = AdaptivePoller(self, lambda: self.now, self.give_way)  # type: ignore[arg-type]
 
     def poll(self, timeout: float) -> list[int]:
         self.slept += timeout > 0.0
@@ -41,7 +41,7 @@ class World:
 
     def wait(self, gap: float, most: float = LONG) -> list[Any]:
         self.comes_at = self.now + gap
-        return self.waiting.poll(most, lambda: self.alone)
+        return self.poller.poll(most, lambda: self.alone)
 
     def is_awake(self, gap: float = AWAKE_SECONDS / 2) -> bool:
         before = self.slept

@@ -1,4 +1,4 @@
-"""Waiting for a poller: asleep, or for a moment awake while messages follow each other closely.
+"""Waiting for what a poller watches: asleep, or for a moment awake while messages follow each other closely.
 
 A core that sleeps takes tens of microseconds to wake, and one task's way there and back wakes one some ten times; that
 was a third of it. While interchange and manager each stay awake for a moment, nothing on that way needs waking. It is
@@ -23,8 +23,11 @@ FORGETS: Final = 200
 """So many messages caught awake, and the pause is the least again."""
 
 
-class Waiting:
-    """`clock`: monotonic seconds. `give_way` lets others have the core, and returns when they leave it."""
+class AdaptivePoller:
+    """A poller that may stay awake.
+
+    `clock`: monotonic seconds. `give_way` lets others have the core, and returns when they leave it.
+    """
 
     def __init__(
         self,
@@ -73,4 +76,4 @@ class Waiting:
         self._again_at = now + self._pause
 
 
-__all__ = ["Waiting"]
+__all__ = ["AdaptivePoller"]
