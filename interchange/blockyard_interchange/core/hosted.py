@@ -8,7 +8,6 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 from collections.abc import Iterable
 from typing import Final
 
-from blockyard.collecting import uncollected
 from blockyard.ids import NUMBER_BITS, SessionId, TaskId, inner_session, task_id
 from blockyard.wire import hosted as asked
 from blockyard.wire.control import Answer, Done, Unknown
@@ -70,7 +69,6 @@ def answer(state: State, session: Session, question: asked.RunQuestion, now: flo
 # --- orders
 
 
-@uncollected()
 def _start(state: State, asker: Session, order: asked.StartRun, now: float) -> Done | Fault:
     found = state.hosted.get(order.run)
     if found is not None and not order.again:
