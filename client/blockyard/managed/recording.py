@@ -42,11 +42,13 @@ class Book:
         self._executor = executor
         self.record: AnalysisConfig | None = None
         self._progress_due = 0.0
+        self._begun_at = 0.0
+        """By the monotonic clock: the other one may be set meanwhile."""
 
     def begin(self) -> AnalysisConfig:
         """Write down what is about to run."""
         executor = self._executor
-        begun_now = begun(executor, executor.command.argv)
+        begun_now, self._begun_at = begun(executor, executor.command.argv), time.monotonic()
         return self._keep(msgspec.structs.replace(begun_now, code=executor.code_version()))
 
     def note_status(self) -> None:
@@ -65,7 +67,8 @@ class Book:
     def end(self, of_hooks: list[Failure]) -> AnalysisConfig:
         """Write down how it ended, and what failed beside it: the executor's list, and that of its hooks."""
         record = self.record or self.begin()
-        return self._keep(ended(self._executor, record, [*self._executor.failures, *of_hooks]))
+        at = record.started + time.monotonic() - self._begun_at
+        return self._keep(ended(self._executor, record, at, [*self._executor.failures, *of_hooks]))
 
     def _keep(self, record: AnalysisConfig) -> AnalysisConfig:
         self.record = record
@@ -107,7 +110,7 @@ def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
     )
 
 
-def ended(executor: BaseExecutor, record: AnalysisConfig, failures: list[Failure]) -> AnalysisConfig:
+def ended(executor: BaseExecutor, record: AnalysisConfig, ended_at: float, failures: list[Failure]) -> AnalysisConfig:
     """The record completed. `failures`: of everything beside the task, its hooks' as well."""
     at, exit_ = executor.course, executor.course.exit
     return msgspec.structs.replace(
@@ -115,7 +118,7 @@ def ended(executor: BaseExecutor, record: AnalysisConfig, failures: list[Failure
         status=at.status.name,
         reason=at.reason,
         message=at.message,
-        ended=time.time(),
+        ended=ended_at,
         exit_code=exit_.code if exit_ else None,
         signal=exit_.signal if exit_ else None,
         usage=executor.usage,

@@ -220,6 +220,14 @@ def test_the_record_is_there_while_the_task_runs_and_complete_at_its_end(tmp_pat
     assert (tmp_path / "stdout").read_text() == found.stdout
 
 
+def test_a_clock_that_is_set_meanwhile_makes_no_duration_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = BinaryExecutor("short", ["true"])
+    executor.add_hook("TASK_STARTED", lambda *_: monkeypatch.setattr(time, "time", lambda: 0.0))
+    found = executor.execute_task().check()
+    assert 0.0 < found.seconds < 3600.0
+    assert found.record.ended == pytest.approx(found.record.started + found.seconds)
+
+
 @pytest.mark.parametrize("path", ["/nonexistent", None])
 def test_a_path_that_takes_the_place_of_the_callers_lacks_nothing(path: str | None) -> None:
     settings = {"environment": {"PYTHONPATH": path}, "environment_mode": "overwrite"}
