@@ -26,18 +26,16 @@ DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time
 EAT = "b'x' * (1 << 30)"
 SEGFAULT = "import ctypes; ctypes.string_at(0)"
 DIRECTED = """
-import os, pathlib, subprocess, sys, time
-order = pathlib.Path("/tmp/order")
-manager = subprocess.Popen([sys.executable, "-m", "blockyard_worker"])
-while manager.poll() is None and not order.exists():
-    time.sleep(0.2)
-time.sleep(5)
-exec(order.read_text() if order.exists() else "sys.exit(manager.returncode)")
+import select, subprocess, sys
+manager = subprocess.Popen([sys.executable, "-m", "blockyard_worker"], stdin=subprocess.DEVNULL)
+while manager.poll() is None and not select.select([sys.stdin], [], [], 0.2)[0]:
+    pass
+exec("sys.exit(manager.returncode)" if manager.poll() is not None else sys.stdin.readline())
 """
-"""A manager below a program of the user's, which does as the file says once there is one.
+"""A manager below a program of the user's, which does what a line says that it is sent by `kubectl attach`.
 
-It lets `kubectl exec`, which wrote that, end well before it: Debian's containerd loses the end of a container that ends
-while an exec in it is being started or reaped, and its pod runs for ever (containerd/containerd#10589).
+By `kubectl exec` a file could be left for it. But where the machine of the tests is a chroot, runc enters a container's
+mount namespace at its root, which is the root of the machine around it, and the file is left there.
 """
 
 
@@ -174,15 +172,15 @@ def deeds(image: str) -> list[End]:
                 "tolerationSeconds": 10} for what in ("not-ready", "unreachable")]  # fmt: skip
     calm = {"tolerations": [MAINTENANCE, *lasting]}
     ghost = {"tolerations": [{"operator": "Exists"}], "nodeName": GHOST}
-    roomy = {"resources": {**TINY, "limits": {"memory": "256Mi"}}}
+    told = {"resources": {**TINY, "limits": {"memory": "256Mi"}}, "stdin": True}
     return [
         End(
             name="other-code", state="FAILED", reason="ExitCode", says="exit code 7",
-            spec=spec(DIRECTED, container=roomy),
+            spec=spec(DIRECTED, container=told),
         ),
         End(
             name="in-order", state="COMPLETED", reason="Completed", says="killed for memory",
-            spec=spec(DIRECTED, container=roomy),
+            spec=spec(DIRECTED, container=told),
         ),
         End(name="evicted", state="CANCELLED", reason="EvictedByAPI", says="[Ee]viction", spec=spec()),
         End(name="deleted", state="CANCELLED", reason="PodDeleted", says="deleted", spec=spec()),

@@ -79,15 +79,14 @@ class Yard:
             self.wait(name, "RUNNING", "Started")
 
     def order(self, name: str, program: str) -> None:
-        """Tell a block of `DIRECTED` what to do, once its manager has registered."""
+        """Tell a block of `DIRECTED` what to do, once its manager has registered; until it has ended."""
 
         def amiss() -> str | None:
             status = self.status(name)
             return None if status.get("managers") == 1 else json.dumps(status)
 
         wait_until(f"block {name} has its manager", amiss, WITHIN, POLL)
-        write = f"import os; open('/tmp/new', 'w').write({program!r}); os.rename('/tmp/new', '/tmp/order')"
-        self.run("exec", f"{name}-0", "--container=worker", "--", "python3", "-c", write)
+        self.run("attach", f"{name}-0", "--container=worker", "--stdin", "--quiet", given=f"{program}\n")
 
 
 @pytest.fixture(scope="module")
