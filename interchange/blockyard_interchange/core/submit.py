@@ -277,20 +277,16 @@ def _stub(need: Need, like: Task) -> Task:
 
 def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task], now: float) -> bool:
     tasks: Mapping[int, Task] = state.tasks  # type: ignore[assignment]  # as in `compaction`
-    if len(needs) == 1 and not given and not task.order.is_ruled:  # as most steps of large graphs: nothing to gather
-        one = tasks.get(needs[0])
-        if one is not None and one.outcome is None:
-            task.needs, task.waiting = (one,), 1
-            _tell_at_end(one, task)
-            return False
     found: list[Task] = []
+    left: list[Task] = []
     for need in needs:
         other = given.get(need) or tasks.get(need)
         if other is None:
             ending.fail_dependent(state, task, f"it needs task {task_name(TaskId(need))}, which is not known", now)
             return False
         found.append(other)
-    left = [other for other in found if other.outcome is None]
+        if other.outcome is None:
+            left.append(other)
     if len(left) < len(found) and not task.order.is_ruled:
         failed = [other for other in found if other.outcome is not None and other.outcome.status is not Status.DONE]
         if failed:
@@ -298,20 +294,13 @@ def _needs_met(state: State, task: Task, needs: list[int], given: dict[int, Task
             return False
     task.needs, task.waiting = tuple(found), len(left)
     for other in found:
-        if other.outcome is None:
-            _tell_at_end(other, task)
+        other.users += 1
+    for other in left:
+        if other.dependents is None:
+            other.dependents = [task]
         else:
-            other.users += 1
+            other.dependents.append(task)
     return ending.consider(state, task, now) if task.order.is_ruled else not left
-
-
-def _tell_at_end(other: Task, task: Task) -> None:
-    """Let a task need another one that has not ended."""
-    other.users += 1
-    if other.dependents is None:
-        other.dependents = [task]
-    else:
-        other.dependents.append(task)
 
 
 def claim_key(state: State, task: Task, key: str, now: float) -> bool:
