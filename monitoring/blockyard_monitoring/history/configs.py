@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, column, func, select, table
 
+from blockyard.runs import ProgramSummary
 from blockyard.wire.monitoring import TryState
 from blockyard_monitoring.history.reading import History
 from blockyard_monitoring.history.shapes import name_of, of_run, submissions, tries
@@ -64,28 +65,14 @@ def lines(connection: Connection, task: int) -> list[ConfigLine]:
     return [ConfigLine(**row._mapping) for row in found][::-1]
 
 
-class ProgramLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Managed tasks that ended alike."""
-
-    status: str
-    reason: str
-    name: str
-    message: str
-    """Of the last of them."""
-    count: int
-    """Tasks with such a one."""
-    task: str
-    """The last, as people write it."""
-
-
-def unwell(connection: Connection, run: str, limit: int) -> list[ProgramLine]:
+def unwell(connection: Connection, run: str, limit: int) -> list[ProgramSummary]:
     """Those that did not complete of tasks that are done all the same: they returned it. The most frequent first."""
     row, count = tables.configs.c, func.count(tables.configs.c.task.distinct())
     kind = (row.status, row.reason, row.name)
     query = select(*kind, func.max(row.message), count, func.max(row.task)).group_by(*kind)
     found = connection.execute(_unwell(query, run).order_by(count.desc(), *kind).limit(limit))
     return [
-        ProgramLine(status=status, reason=reason, name=name, message=message, count=number, task=name_of(task))
+        ProgramSummary(status=status, reason=reason, name=name, message=message, count=number, task=name_of(task))
         for status, reason, name, message, number, task in found
     ]
 

@@ -4,11 +4,10 @@ import time
 from contextlib import closing
 from typing import Final
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from blockyard.errors import ConfigError
-from blockyard.runs import FailureSummary, FunctionSummary, ProgramSummary, RunSummary
+from blockyard.runs import FailureSummary, FunctionSummary, RunSummary
 from blockyard_monitoring.history import configs
 from blockyard_monitoring.history import failures as failing
 from blockyard_monitoring.history import runs as running
@@ -64,7 +63,7 @@ def summary(connection: Connection, run: str) -> RunSummary | None:
         functions=[_function(one) for one in running.functions(connection, run)],
         failures=[_failure(one) for one in failing.failures(connection, run, limit=20)],
         done_unwell=configs.count_unwell(connection, run),
-        programs=[ProgramSummary(**msgspec.structs.asdict(one)) for one in configs.unwell(connection, run, limit=20)],
+        programs=configs.unwell(connection, run, limit=20),
     )
 
 
