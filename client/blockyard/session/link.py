@@ -85,9 +85,9 @@ class Link:
         self._submissions: deque[Submission | PutValue] = deque()
         self._orders: deque[Callable[[SessionCore], list[bytes]]] = deque()
         self._unsent: deque[bytes] = deque()
+        """Frames that the socket did not take yet."""
         self._announced = b""
         """The large frame that is the next of them, when that was said."""
-        """Frames that the socket did not take yet."""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Closed when nobody can wake the thread any more, not when it ends: the number might be another file's by then.
         # At the interpreter's exit the thread is still at work.

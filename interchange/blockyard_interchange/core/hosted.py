@@ -283,11 +283,8 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
     """
     tasks, ended = state.tasks, []
     in_state = [0] * len(TaskState)
-    waiting, assigned, done = (
-        TaskState.WAITING,
-        TaskState.ASSIGNED,
-        Status.DONE,
-    )  # once: a member costs as much as a call
+    # Once: a member costs as much as a call.
+    waiting, assigned, done = TaskState.WAITING, TaskState.ASSIGNED, Status.DONE
     for name in found.open:
         task = tasks.get(name)
         if task is None or task.outcome is not None:

@@ -15,8 +15,8 @@ def on_join(state: State, task: Task, calls: Calls, now: float, seconds: float) 
     if task.outcome is not None:
         return
     if task.waiting:
-        outcomes.lost(state, task, Failure("it was told to have run before what it needs"), now, suspected=False,
-             loss=Loss.UNDELIVERED)  # fmt: skip
+        failure = Failure("it was told to have run before what it needs")
+        outcomes.lost(state, task, failure, now, suspected=False, loss=Loss.UNDELIVERED)
         return
     if state.notes is not None:
         state.notes.on_try(task, TryState.JOIN, seconds, now)
