@@ -5,6 +5,7 @@ was a third of it. While interchange and manager each stay awake for a moment, n
 worth it only where nothing else could run: for a task that is alone, on a machine that is not busy.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ AWAKE_SECONDS: Final = 0.001
 """How long to stay awake for a message. Waits that are shorter are why to."""
 STREAK: Final = 8
 """So many short waits, one after the other, until the next is spent awake."""
+CHANCE_SECONDS: Final = 0.1
+"""Others had the core once, and not again for so long: no reason to sleep. It happens on an idle machine, too."""
 LEAST_PAUSE_SECONDS: Final = 0.1
 """Asleep, from the sight of others that want this core, or of a limit of CPU, to the next try. Doubles each time."""
 MOST_PAUSE_SECONDS: Final = 6.4
@@ -42,6 +45,8 @@ class AdaptivePoller:
         """Waits that were, one after the other."""
         self._caught = 0
         """Messages, since others wanted the core."""
+        self._gave_at = -math.inf
+        """When others had the core the last time."""
         self._pause = LEAST_PAUSE_SECONDS
         self._again_at = 0.0
 
@@ -64,13 +69,16 @@ class AdaptivePoller:
             self._give_way()
             now = self._clock()
             if now - at > AWAKE_SECONDS:
-                self._sleep_from(now)
+                self._on_others(now)
                 break
             at = now
         return []
 
-    def _sleep_from(self, now: float) -> None:
-        """Others want the core."""
+    def _on_others(self, now: float) -> None:
+        """Others had the core, until `now`."""
+        before, self._gave_at = self._gave_at, now
+        if now - before > CHANCE_SECONDS:
+            return
         self._pause = LEAST_PAUSE_SECONDS if self._caught >= FORGETS else min(2 * self._pause, MOST_PAUSE_SECONDS)
         self._caught = 0
         self._again_at = now + self._pause

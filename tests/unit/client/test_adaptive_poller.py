@@ -6,6 +6,7 @@ import pytest
 
 from blockyard.transport.adaptive_poller import (
     AWAKE_SECONDS,
+    CHANCE_SECONDS,
     FORGETS,
     LEAST_PAUSE_SECONDS,
     MOST_PAUSE_SECONDS,
@@ -80,18 +81,37 @@ def test_beside_other_tasks_it_sleeps(world: World) -> None:
     assert world.is_awake()
 
 
-def disturbed(world: World) -> float:
-    """Others want the core once; seconds until it is spent awake again."""
+def disturb(world: World) -> None:
+    """Others have the core once."""
     world.taken = 3 * AWAKE_SECONDS
     assert world.wait(2 * AWAKE_SECONDS) == [7]
-    world.taken, since = 0.0, world.now
+    world.taken = 0.0
+    for _ in range(STREAK):  # after which it is awake again, if nothing speaks against it
+        assert world.wait(0.0) == [7]
+
+
+def test_that_others_had_the_core_for_once_is_no_reason_to_sleep(world: World) -> None:
+    for _ in range(10):
+        disturb(world)
+        assert world.is_awake()
+        world.now += CHANCE_SECONDS
+
+
+def disturbed(world: World) -> float:
+    """Others want the core; seconds until it is spent awake again."""
+    disturb(world)
+    disturb(world)
+    since = world.now
     while not world.is_awake():
         pass
     return round(world.now - since, 1)
 
 
 def test_where_others_want_the_core_it_sleeps_for_longer_and_longer(world: World) -> None:
-    pauses = [disturbed(world) for _ in range(10)]
+    pauses = []
+    for _ in range(10):
+        pauses.append(disturbed(world))
+        world.now += CHANCE_SECONDS
     assert pauses == [min(LEAST_PAUSE_SECONDS * 2**doubled, MOST_PAUSE_SECONDS) for doubled in range(1, 11)]
     for _ in range(FORGETS):
         assert world.is_awake()
