@@ -22,7 +22,7 @@ import struct
 import threading
 import types
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -63,8 +63,13 @@ def id_for_memo(value: object) -> bytes:
     Raises NotCacheable, naming the path inside the value, for what has a type that nobody has registered.
     """
     if isinstance(value, enum.Enum):
-        return digest("enum", _name(type(value)).encode(), value.name.encode())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # Flags have no name when they are empty, or hold bits that nobody named.
+        return digest("enum", _name(type(value)).encode(), (value.name or repr(value.value)).encode())
+    if (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+        and id_for_memo.dispatch(type(value)) is _unknown
+    ):
         return _of_fields(value, [field.name for field in dataclasses.fields(value)])
     if isinstance(value, msgspec.Struct):
         return _of_fields(value, value.__struct_fields__)
@@ -74,7 +79,11 @@ def id_for_memo(value: object) -> bytes:
     load_plugins()
     if (known := id_for_memo.dispatch(type(value))) is not before:
         return known(value)
-    raise NotCacheable(
+    raise _not_known(value)
+
+
+def _not_known(value: object) -> NotCacheable:
+    return NotCacheable(
         f"a {_name(type(value))} is not known by its content; say by what it is with "
         f"blockyard.memo.register_memo_id({type(value).__name__}, …), or leave it out with ignore_for_cache"
     )
@@ -106,7 +115,7 @@ def memos_of(
     name = getattr(function, "__qualname__", type(function).__qualname__)
     signature = _signature_of(function)
     _check_ignored(options, signature, name)
-    head = digest("call", _of(function, f"function {name}"), options.cache_version.encode())
+    head = digest("call", _of_callable(function, f"function {name}"), options.cache_version.encode())
     before, made = _sources.found, []
     try:
         for args, kwargs in calls:
@@ -119,6 +128,13 @@ def memos_of(
     finally:
         _sources.found = before
     return made
+
+
+def _of_callable(function: Callable[..., Any], step: str) -> bytes:
+    """As an argument it would count by its content; that it is called makes the code of its class count, too."""
+    if id_for_memo.dispatch(type(function)) in _CODE:
+        return _of(function, step)
+    return digest("callable", _of(function, step), _of(type(function), step))
 
 
 def _named(
@@ -158,7 +174,11 @@ def _of(value: object, step: str) -> bytes:
         raise NotCacheable("it contains itself, or is nested too deeply", step) from None
 
 
-def _of_fields(value: object, fields: Iterable[str]) -> bytes:
+def _of_fields(value: object, fields: Sequence[str]) -> bytes:
+    """Raises NotCacheable for one that has more than its fields, other than what `cached_property` made of them."""
+    for name in getattr(value, "__dict__", {}).keys() - set(fields):
+        if not isinstance(getattr(type(value), name, None), functools.cached_property):
+            raise NotCacheable(f"an attribute that is no field of {_name(type(value))}; make it one", f".{name}")
     parts = [(name, _of(getattr(value, name), f".{name}")) for name in fields]
     return digest(
         "fields", _name(type(value)).encode(), *(part for name, found in parts for part in (name.encode(), found))
@@ -265,9 +285,16 @@ def _as_text(value: object) -> bytes:
     return digest("text", _name(type(value)).encode(), str(value).encode("utf-8", "surrogateescape"))
 
 
-for _kind in (
-    dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, fractions.Fraction, uuid.UUID,
-):  # fmt: skip
+def _of_time(value: dt.datetime | dt.time) -> bytes:
+    """With its zone, not just what that makes of this moment."""
+    if type(value.tzinfo).__repr__ is object.__repr__:
+        raise NotCacheable(_not_known(value.tzinfo).reason, ".tzinfo")
+    return digest("time", _name(type(value)).encode(), repr(value).encode())
+
+
+_exact(dt.datetime)(_of_time)
+_exact(dt.time)(_of_time)
+for _kind in (dt.date, dt.timedelta, decimal.Decimal, fractions.Fraction, uuid.UUID):
     _exact(_kind)(_as_text)
 id_for_memo.register(pathlib.PurePath)(_as_text)
 
@@ -287,13 +314,20 @@ def _function(value: Any) -> bytes:
 
 @id_for_memo.register(types.MethodType)
 def _method(value: types.MethodType) -> bytes:
-    return digest("method", _of(value.__func__, ".__func__"), _of(value.__self__, ".__self__"))
+    owner = value.__self__
+    parts = [_of(value.__func__, ".__func__"), _of(owner, ".__self__")]
+    if not isinstance(owner, type):
+        parts.append(_of(type(owner), ".__self__"))  # its other methods
+    return digest("method", *parts)
 
 
 @id_for_memo.register(functools.partial)
 def _partial(value: functools.partial[Any]) -> bytes:
     parts = (_of(value.func, ".func"), _of(value.args, ".args"), _of(value.keywords, ".keywords"))
     return digest("partial", *parts)
+
+
+_CODE: Final = (_function, _method, _partial)
 
 
 @id_for_memo.register(types.ModuleType)
@@ -336,13 +370,14 @@ def _learn_numpy() -> bool:
         if type(value) is not np.ndarray:
             return _unknown(value)
         if value.dtype.hasobject:
-            return digest("array", str(value.shape).encode(), _of(value.tolist(), ""))
+            return digest("array", str(value.dtype).encode(), str(value.shape).encode(), _of(value.tolist(), ""))
         described = np.lib.format.dtype_to_descr(value.dtype)
         flat = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         return digest("array", repr(described).encode(), str(value.shape).encode(), flat.data)
 
     id_for_memo.register(np.ndarray)(array)
-    id_for_memo.register(np.generic)(lambda value: digest("scalar", value.dtype.str.encode(), value.tobytes()))
+    for kind in (np.generic, np.str_, np.bytes_):  # the last two are Python's str and bytes first
+        id_for_memo.register(kind)(lambda value: digest("scalar", array(np.asarray(value))))
     id_for_memo.register(np.dtype)(lambda value: digest("dtype", repr(np.lib.format.dtype_to_descr(value)).encode()))
     return True
 

@@ -6,15 +6,19 @@ cloudpickle from 3.1.3 on forgets the file, and a traceback from a worker would 
 import functools
 import io
 import os
+import pickle
 import types
 from collections import ChainMap
 from collections.abc import Callable
 from typing import Any, Final
 
 import cloudpickle
+from cloudpickle.cloudpickle import _DYNAMIC_CLASS_TRACKER_BY_ID
 
 _FILE: Final = 10
 """The place of the file's name among the arguments of `types.CodeType`."""
+_PLACES_IN_CLASSES: Final = ("__firstlineno__", "__static_attributes__")
+"""What Python 3.13 and later add to each; the second is made from the code, which counts."""
 _reduce = cloudpickle.Pickler.dispatch_table[types.CodeType]
 
 
@@ -44,9 +48,36 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untyped
 
 
 class ContentPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untyped
-    """What compares code: where in which file it stands does not count."""
+    """What compares code: neither where in which file it stands counts, nor what is another in each process.
+
+    Its pickles are made for comparing alone; nobody can load them.
+    """
 
     dispatch_table = ChainMap({types.CodeType: _without_place}, cloudpickle.Pickler.dispatch_table)
+
+    def persistent_id(self, value: Any) -> object:
+        """Sets have no order here, equal texts are one whichever objects they are, and random numbers do not count."""
+        kind = type(value)
+        if kind is str:
+            return b"" if value in _DYNAMIC_CLASS_TRACKER_BY_ID else b"=" + value.encode("utf-8", "surrogatepass")
+        if kind is set or kind is frozenset:
+            return kind.__name__, *sorted(_content_of(part) for part in value)
+        return None
+
+    def reducer_override(self, value: object) -> Any:
+        """As cloudpickle does, without the place of what goes by value."""
+        made = super().reducer_override(value)
+        match made:
+            case (_, arguments, _, *_) if isinstance(value, types.FunctionType):
+                arguments[1].pop("__file__", None)
+            case (_, _, (members, _), *_):
+                for name in _PLACES_IN_CLASSES:
+                    members.pop(name, None)
+        return made
+
+
+def _content_of(part: object) -> bytes:
+    return dumps(ContentPickler, part, pickle.HIGHEST_PROTOCOL, lambda _: True)
 
 
 CodePicklers = type[CodePickler] | type[ContentPickler]

@@ -10,6 +10,7 @@ import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -34,6 +35,11 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+class Right(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
 class Pair(NamedTuple):
     left: Any
     right: Any
@@ -45,8 +51,34 @@ class Point:
     y: Any
 
 
+@dataclasses.dataclass
+class Scaled:
+    by: int
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return self.by * 2
+
+
+@dataclasses.dataclass
+class Series(list[int]):
+    name: str = ""
+
+
 class Opaque:
     """Nobody says what it is known by."""
+
+
+class Zone(dt.tzinfo):
+    """One that does not say which it is."""
+
+    def utcoffset(self, _: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(0)
+
+    dst = utcoffset
+
+    def tzname(self, _: dt.datetime | None) -> str:
+        return "somewhere"
 
 
 def fit(data: Any, depth: int = 3, *, verbose: Any = False, **more: Any) -> None:
@@ -65,7 +97,11 @@ DIFFERENT = [
     dt.timedelta(1), Decimal("1"), Decimal("1.0"), np.zeros(3), np.zeros((3, 1)), np.zeros(3, "f4"),
     np.array(0.0), np.float64(0), np.float32(0), np.array(["a", "b"]), np.array([{"a": 1}], object), np.dtype("f4"),
     np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]), len, sorted, fit, memo, Point, functools.partial(fit, 1),
-    functools.partial(fit, 2), Path("a").joinpath, subprocess,
+    functools.partial(fit, 2), Path("a").joinpath, subprocess, Right(0), Right.READ, Right.READ | Right.WRITE,
+    np.str_("a"), np.str_("b"), np.bytes_(b"a"), np.zeros(1, [("a", "i4")])[0], np.zeros(1, [("b", "i4")])[0],
+    np.array([("x",)], [("a", object)]), np.array([("x",)], [("b", object)]),
+    dt.datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+    dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))), dt.time(1), dt.time(1, fold=1),
 ]  # fmt: skip
 
 
@@ -88,6 +124,8 @@ def test_no_two_values_of_different_type_or_content_are_the_same() -> None:
         (np.arange(6)[::2], np.array([0, 2, 4])),
         (Path("a/b"), Path("a") / "b"),
         (float("nan"), float("nan")),
+        (np.array(["a", "b"])[0], np.str_("a")),
+        (np.array([("x" * 99, 1)], "O,i4")[0], np.array([("".join(["x"] * 99), 1)], "O,i4")[0]),
     ],
 )  # fmt: skip
 def test_equal_values_are_the_same(one: object, other: object) -> None:
@@ -117,6 +155,8 @@ def test_parameters_may_be_left_out_and_versions_told_apart() -> None:
         ((Pair(1, Opaque()),), r"fit: argument data\.right: "),
         ((functools.partial(fit, Opaque()),), r"fit: argument data\.args\[0\]: "),
         ((np.array([Opaque()], object),), r"fit: argument data\[0\]: "),
+        ((dt.datetime(2026, 1, 1, tzinfo=Zone()),), r"fit: argument data\.tzinfo: "),
+        ((Series("a"),), "fit: argument data: a .*Series is not known"),
         ((threading.Lock(),), "fit: argument data: a _thread.lock is not known"),
     ],
 )  # fmt: skip
@@ -131,6 +171,34 @@ def test_a_subclass_of_what_is_known_is_not_known(base: type) -> None:
     value = np.zeros(3).view(kind) if base is np.ndarray else kind()
     with pytest.raises(NotCacheable, match="Own is not known"):
         id_for_memo(value)
+
+
+def test_what_an_object_has_beside_its_fields_is_not_known() -> None:
+    point, scaled = Point(1, 2), Scaled(3)
+    before = memo(scaled)
+    assert scaled.twice == 6
+    assert memo(scaled) == before, "a cached property is made from the fields"
+    point.z = 3  # type: ignore[attr-defined]
+    with pytest.raises(NotCacheable, match=r"argument data\.z: an attribute that is no field of .*Point"):
+        memo(point)
+
+
+def test_an_object_that_is_called_and_a_method_count_by_all_code_of_the_class() -> None:
+    def made(factor: int) -> Any:
+        @dataclasses.dataclass
+        class Local:
+            by: int
+
+            def __call__(self, value: int) -> int:
+                return self.scaled(value)
+
+            def scaled(self, value: int) -> int:
+                return value * self.by * factor
+
+        return Local(1)
+
+    for part in (lambda one: one, lambda one: one.__call__, lambda one: functools.partial(one.__call__, 1)):
+        assert memo(function=part(made(1))) == memo(function=part(made(1))) != memo(function=part(made(2)))
 
 
 def test_a_list_that_holds_itself_is_refused() -> None:
@@ -236,6 +304,61 @@ for function in (own, counted.f):
     for memos in memos_of(Options(cache=True), function, [(([1, 2], {{"b", "a", "c"}}), {{}})]):
         print(memos[0].hex())
 """
+
+
+SCRIPT = """
+import enum
+from typing import Generic, TypeVar
+
+from blockyard.memo import memos_of
+from blockyard.options import Options
+
+KINDS = {"red", "green", "blue", "grey"}
+T = TypeVar("T")
+class Shade(enum.Enum):
+    DARK = 1
+class Model(Generic[T]):
+    def kinds(self):
+        return {"one", "two", "three"}
+model = Model()
+model.kinds = frozenset({"four", "five", "six"})
+
+def constant(x): return x in {"red", "green", "blue", "grey"}
+def of_global(x): return x in KINDS
+def of_class(x: T) -> T: return Model().kinds(), Shade.DARK
+def of_object(x): return model.kinds
+def of_default(x, kinds=frozenset(KINDS)): return x in kinds
+
+for function in (constant, of_global, of_class, of_object, of_default, Model):
+    print(memos_of(Options(cache=True), function, [((), {})])[0][0].hex())
+"""
+
+
+def test_a_script_is_known_again_whatever_its_process_makes_of_sets_and_classes_and_where_it_stands(
+    tmp_path: Path,
+) -> None:
+    def run(file: Path, seed: str) -> list[str]:
+        file.write_text(SCRIPT)
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.split()
+
+    first = run(tmp_path / "one.py", "1")
+    assert len(set(first)) == 6
+    assert run(tmp_path / "two.py", "2") == first
+
+
+def test_where_a_class_by_value_stands_does_not_count_and_equal_texts_are_one() -> None:
+    def made(line: int, mode: str) -> Any:
+        class Kind:
+            __firstlineno__ = line  # as Python 3.13 sets it
+
+        return lambda: (Kind, mode, "fast")
+
+    assert memo(function=made(1, "fast")) == memo(function=made(2, "".join(["fa", "st"])))
+    assert memo(function=made(1, "fast")) != memo(function=made(1, "slow"))
 
 
 def test_another_process_knows_the_same_call_and_an_edited_module_is_another_function(tmp_path: Path) -> None:
