@@ -445,8 +445,12 @@ class BaseExecutor(ABC):
         self._book.note_status()
 
     def tell_progress(self) -> None:
-        """Have the history told how far the task is, unless it was just before."""
-        self._book.note_progress(time.monotonic())
+        """Have the history told how far the task is: at once, or, if it was told just before, a little later."""
+        self._book.note_progress()
+
+    def tell_news(self, now: float) -> float:
+        """Of its loop: tell what is due, see `Book.tell_news`."""
+        return self._book.tell_news(now)
 
     def set_result(self, **changes: Any) -> None:
         """Change parts of the result."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import platform
 import secrets
@@ -42,6 +43,8 @@ class Book:
         self._executor = executor
         self.record: AnalysisConfig | None = None
         self._progress_due = 0.0
+        self._has_news = False
+        """Of how far the task is, not told yet."""
         self._begun_at = 0.0
         """By the monotonic clock: the other one may be set meanwhile."""
 
@@ -55,14 +58,26 @@ class Book:
         """Write down how the task stands, if it has begun."""
         if self.record is not None:
             status = self._executor.course.status.name
+            self._has_news = False
             self._keep(msgspec.structs.replace(self.record, status=status, progress=self._executor.progress))
 
-    def note_progress(self, now: float) -> None:
-        """Tell how far the task is, if it has begun and that was not told within `PROGRESS_SECONDS` before."""
-        if self.record is not None and now >= self._progress_due:
-            self._progress_due = now + PROGRESS_SECONDS
-            with contextlib.suppress(OSError):  # the worker's manager is gone, and soon this worker
-                telling.tell_progress(msgspec.structs.replace(self.record, progress=self._executor.progress))
+    def note_progress(self) -> None:
+        """The task has said how far it is."""
+        self._has_news = self.record is not None
+
+    def tell_news(self, now: float) -> float:
+        """Tell how far the task is, if that is news and none was told within `PROGRESS_SECONDS` before.
+
+        Returns the instant at which news that wait are due; infinity when none do.
+        """
+        if self.record is None or not self._has_news:
+            return math.inf
+        if now < self._progress_due:
+            return self._progress_due
+        self._has_news, self._progress_due = False, now + PROGRESS_SECONDS
+        with contextlib.suppress(OSError):  # the worker's manager is gone, and soon this worker
+            telling.tell_progress(msgspec.structs.replace(self.record, progress=self._executor.progress))
+        return math.inf
 
     def end(self, of_hooks: list[Failure]) -> AnalysisConfig:
         """Write down how it ended, and what failed beside it: the executor's list, and that of its hooks."""

@@ -90,7 +90,8 @@ class Loop:
 
     def _patience(self, now: float) -> float:
         due = course.due(self._executor.course, self._executor.policy)
-        return _LONGEST_WAIT if due is None else max(due - now, 0.0)
+        instants = (self._executor.tell_news(now), now + _LONGEST_WAIT if due is None else due)
+        return max(min(instants) - now, 0.0)
 
     def _ready(self, descriptor: int, selector: selectors.BaseSelector) -> None:
         if (stream := self._pipes.get(descriptor)) is not None:

@@ -93,11 +93,14 @@ def test_how_far_a_task_is_changes_nothing_else_of_it(
     assert database.ask(found) == [("COMPLETED", "", END.body)]
 
 
-def test_a_start_that_comes_after_how_far_the_task_is_counts(opened: Opened, database: Database) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_a_start_that_comes_after_how_far_the_task_is_leaves_that(
+    opened: Opened, database: Database, together: bool
+) -> None:
     sink, far = opened(), a_config(body="", message="50 %")
-    for number, one in enumerate((far, START), 1):
-        sink.write([an_arrival(one, number=number)])
-    assert database.ask("SELECT status, record FROM configs") == [("RUNNING", START.body)]
+    for number, told in enumerate([[far, START]] if together else [[far], [START]], 1):
+        sink.write([an_arrival(*told, number=number)])
+    assert database.ask("SELECT status, message, record FROM configs") == [("RUNNING", "50 %", START.body)]
 
 
 def test_a_task_that_is_done_and_whose_program_failed_is_shown_as_both(opened: Opened, database: Database) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from blockyard import Client
+from blockyard.ids import TaskId, task_name
 from blockyard.managed import run_managed
 from tests import repositories
 from tests.integration.processes import WITHIN, House, kill, wait_until
@@ -122,7 +123,7 @@ def test_how_far_a_program_is_is_told_while_it_runs_and_stays_in_its_record(
     script = f"""
       out=${{BLOCKYARD_CHANNEL#pipe:}}; out=${{out%,*}}
       say() {{ echo '{{"signal":"TASK_PROGRESS","contents":{{"fraction":'$1',"message":"of the frames"}}}}' >&$out; }}
-      say 0.5; until [ -e {tmp_path}/go ]; do sleep 0.02; done
+      say 0.1; say 0.5; until [ -e {tmp_path}/go ]; do sleep 0.02; done
       for number in {{1..9}}; do say 0.7$number; done
     """
     future = client.submit(run_managed, {"binary": ["bash", "-c", script], "step": "far"})
@@ -131,6 +132,8 @@ def test_how_far_a_program_is_is_told_while_it_runs_and_stays_in_its_record(
             "it is told", lambda: asked(house, "status, message, record <> ''", "far"),
             lambda rows: rows == [("RUNNING", "50 %: of the frames", 1)],
         )  # fmt: skip
+        shown = command_line(house, "task", task_name(TaskId(future.task)), "-p", str(house.folder))
+        assert "its program 'bash' is RUNNING: 50 %: of the frames\n" in shown
     finally:
         (tmp_path / "go").touch()
     record = future.result(WITHIN).record

@@ -38,7 +38,8 @@ _WRAP: Final = 1 << 64
 _ENDED: Final = 9
 _STATUS: Final = 6
 _RECORD: Final = 12
-"""Places of `ended_us`, `status` and `record` in a row of `configs`."""
+_MESSAGE: Final = 13
+"""Places of `ended_us`, `status`, `record` and `message` in a row of `configs`."""
 
 
 def signed(task: int) -> int:
@@ -172,10 +173,12 @@ def _add_one(rows: Rows, record: AnyRecord) -> None:
 
 def _add_config(found: dict[Any, Row], one: Config) -> None:
     """A start that comes after the end, of which it says nothing new, is dropped, and what says only how far it is
-    replaces nothing else; so it is in the table."""
+    replaces nothing else, nor is it replaced by a start; so it is in the table."""
     before = found.get(one.id)
     if before is not None and not one.body:
         one = msgspec.structs.replace(one, status=before[_STATUS], body=before[_RECORD])
+    if before is not None and not one.message and not one.ended_us:
+        one = msgspec.structs.replace(one, message=before[_MESSAGE])
     if one.ended_us or before is None or not before[_ENDED]:
         found[one.id] = (
             one.id, signed(one.task), one.epoch, one.name, one.run, one.step, one.status, one.reason, one.started_us,

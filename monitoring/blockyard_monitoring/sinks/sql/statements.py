@@ -1,7 +1,7 @@
 """The statements that write rows, made from the tables: the same row twice is one row.
 
 Usually the later word stands. A try or a managed task that ended does not go on again, whatever comes late; and of a
-session, beginning and end come one by one. How far a managed task is comes without the rest of it.
+session, beginning and end come one by one. How far a managed task is comes without the rest of it, and may come first.
 """
 
 from typing import Final
@@ -19,6 +19,8 @@ _MERGED: Final = {
     },
     "configs": {
         "status": "CASE WHEN excluded.record <> '' THEN excluded.status ELSE configs.status END",
+        "message": "CASE WHEN excluded.message <> '' OR excluded.ended_us > 0 "
+        "THEN excluded.message ELSE configs.message END",
         "record": "CASE WHEN excluded.record <> '' THEN excluded.record ELSE configs.record END",
     },
 }
