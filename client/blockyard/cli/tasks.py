@@ -2,16 +2,20 @@
 
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from blockyard.cli import kept, managed, options, show, views
 from blockyard.cli.asking import Asking, TaskName, asking
 from blockyard.cli.commands import Listing
+from blockyard.cli.deployables import load
 from blockyard.cli.exits import Exit, NotFound
 from blockyard.cli.options import Call
 from blockyard.config import Output
+from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
+from blockyard.monitoring import history_of
 from blockyard.wire import control
 
 STATES = ("WAITING", "QUEUED", "ASSIGNED", "DELAYED", "JOINING", "ENDED")
@@ -139,7 +143,10 @@ task.add_command(managed.list_)
 @click.argument("task", type=TaskName())
 @options.pass_call
 def show_task(call: Call, task: TaskId) -> None:
-    """Show a task, in words why it waits or how it ended, and the last lines that it printed."""
+    """Show a task, in words why it waits or how it ended, and the last lines that it printed.
+
+    With monitoring on this machine, also how its managed tasks stand: how far each is, or how it ended.
+    """
     with asking(call) as interchange:
         try:
             found = interchange.ask(control.Task(task), control.TaskIs)
@@ -147,9 +154,21 @@ def show_task(call: Call, task: TaskId) -> None:
             raise NotFound(f"{error}; 'blockyard output {task_name(task)}' may still have what it printed") from error
         printed = interchange.ask(control.Output(task), control.OutputIs).tries
     tail = printed[-1].text[-_GLANCE_LETTERS:] if printed else ""
-    view = views.TaskDetailView(task=views.task_of(found.line), sentences=found.sentences, output=tail)
+    sentences = [*found.sentences, *_programs(interchange.target.folder, task)]
+    view = views.TaskDetailView(task=views.task_of(found.line), sentences=sentences, output=tail)
     parts = ["--- printed", tail.rstrip("\n")] if tail else []
     show.answer(call.settings.output, view, _task_table([view.task]), *view.sentences, *parts)
+
+
+def _programs(folder: Path | None, task: TaskId) -> list[str]:
+    """What the history has of its managed tasks; the task is shown without it where there is none."""
+    try:
+        if folder is None or not (url := history_of(folder)):
+            return []
+        found = load("blockyard_monitoring.history.configs", "monitoring").of_task_in_short(url, task)
+    except BlockyardError as error:
+        return [f"how its managed tasks stand is not known: {error}"]
+    return [f"its program {one.name!r} is {one.status}{f': {one.message}' if one.message else ''}" for one in found]
 
 
 @click.command(epilog="Example: blockyard explain 1f3a-42")

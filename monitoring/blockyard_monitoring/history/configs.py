@@ -57,6 +57,12 @@ def of_task(url: str, task: int) -> list[Told]:
     return _records(url, view.c.task == signed(task))
 
 
+def of_task_in_short(url: str, task: int) -> list[ConfigLine]:
+    """How those of a task stand, oldest first; without their records, which may be large. Raises HistoryAway."""
+    with closing(History(url, connections=1)) as history, history.connection() as connection:
+        return lines(connection, signed(task))
+
+
 def lines(connection: Connection, task: int) -> list[ConfigLine]:
     """Those of a task, by its number in the database; oldest first."""
     found = connection.execute(
