@@ -38,6 +38,8 @@ class Packer:
 
     def spec(self, options: Options, fn: Callable[..., Any]) -> tuple[TaskSpec, Function]:
         """The spec of tasks that call `fn` with these options: the same object for the same two."""
+        if options.cache:  # its memo was made from what it refers to now, also what was changed in place
+            self._functions.forget(fn)
         registered = self._functions.get(fn)
         known = self._specs.get((id(options), registered.id))
         if known is None:

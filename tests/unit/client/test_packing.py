@@ -9,7 +9,9 @@ import pytest
 from blockyard.blobs import BlobFolder
 from blockyard.errors import RequestTooLarge
 from blockyard.futures import FutureHome, TaskFuture
+from blockyard.options import Options
 from blockyard.packing import MAX_INLINE_BYTES, Packer
+from blockyard.payload import load_function
 from blockyard.wire.records import Blob, Body, body_bytes
 
 HOME = FutureHome()
@@ -69,3 +71,18 @@ def test_what_is_larger_than_half_a_frame_needs_a_folder(tmp_path: Path) -> None
     found = packer.body(too_large)
     assert isinstance(found, Blob)
     assert found.size_bytes == len(too_large)
+
+
+def test_a_cached_call_runs_with_what_its_function_refers_to_now_though_it_was_changed_in_place() -> None:
+    packer, names = Packer("3.11"), [1]
+
+    def count() -> int:
+        return len(names)
+
+    def sent(options: Options) -> int:
+        return int(load_function(packer.spec(options, count)[1].body)())
+
+    cached = Options(cache=True)
+    assert sent(cached) == 1
+    names.append(2)
+    assert sent(cached) == 2, "or its result would be known by what was never computed"
