@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import pickle
+import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable
@@ -15,10 +16,13 @@ from typing import Any, Final
 import cloudpickle
 from cloudpickle.cloudpickle import _DYNAMIC_CLASS_TRACKER_BY_ID
 
+from blockyard.memo_code import content_of_module
+
 _FILE: Final = 10
 """The place of the file's name among the arguments of `types.CodeType`."""
 _PLACES_IN_CLASSES: Final = ("__firstlineno__", "__static_attributes__")
 """What Python 3.13 and later add to each; the second is made from the code, which counts."""
+_WITHOUT_SOURCE: Final = sys.stdlib_module_names | {"cloudpickle"}
 _reduce = cloudpickle.Pickler.dispatch_table[types.CodeType]
 
 
@@ -48,7 +52,9 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untyped
 
 
 class ContentPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untyped
-    """What compares code: neither where in which file it stands counts, nor what is another in each process.
+    """What compares code: where in which file it stands does not count, nor what is another in each process.
+
+    What it refers to by name counts by the source of its module, too.
 
     Its pickles are made for comparing alone; nobody can load them.
     """
@@ -62,6 +68,8 @@ class ContentPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untype
             return b"" if value in _DYNAMIC_CLASS_TRACKER_BY_ID else b"=" + value.encode("utf-8", "surrogatepass")
         if kind is set or kind is frozenset:
             return kind.__name__, *sorted(_content_of(part) for part in value)
+        if kind is types.ModuleType and value.__name__ in sys.modules:
+            return value.__name__, _source_of(value.__name__)
         return None
 
     def reducer_override(self, value: object) -> Any:
@@ -73,7 +81,14 @@ class ContentPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it is untype
             case (_, _, (members, _), *_):
                 for name in _PLACES_IN_CLASSES:
                     members.pop(name, None)
+            case _ if isinstance(value, types.FunctionType | type) and value.__module__ in sys.modules:
+                return getattr, (value.__module__, value.__qualname__, _source_of(value.__module__))
         return made
+
+
+def _source_of(module: str) -> bytes:
+    """Nothing for what is part of the interpreter, and for cloudpickle's own functions, which stand in each pickle."""
+    return b"" if module.partition(".")[0] in _WITHOUT_SOURCE else content_of_module(module)
 
 
 def _content_of(part: object) -> bytes:
