@@ -9,7 +9,7 @@ import msgspec
 LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 """A name without dots, of a namespace or a pool for instance; 63 letters at most."""
 
-OBJECT_NAME: Final = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+OBJECT_NAME: Final = rf"{LABEL}(\.{LABEL})*"
 """That of most objects, which may have dots; 253 letters at most."""
 
 

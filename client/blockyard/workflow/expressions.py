@@ -56,7 +56,7 @@ _TEXT: Final = r"""|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
 """Last in each, so that what stands in a text is no name."""
 _AFTER: Final = r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
 _STEP: Final = re.compile(rf"\bsteps{_AFTER}{_TEXT}")
-_OUTPUT: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*outputs\s*\.\s*([A-Za-z_]\w*){_TEXT}")
+_OUTPUT: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*outputs{_AFTER}{_TEXT}")
 _PART: Final = re.compile(rf"\bsteps{_AFTER}\s*\.\s*([A-Za-z_]\w*){_TEXT}")
 _STATE: Final = re.compile(r"""\.\s*state\s*[!=]=\s*(?:"([^"\\]*)"|'([^'\\]*)')""")
 _PARAMETER: Final = re.compile(rf"\bparams{_AFTER}{_TEXT}")
@@ -86,12 +86,15 @@ def fault(expression: str) -> str:
         return f"condition: {macro[1]}(…) walks through lists, which is not taken; let the step declare what it found"
     program = _compiled(expression)
     if isinstance(program, str):
-        return program
+        unneeded = "; write params.NAME and steps.NAME.outputs.NAME without ${{ }}" if "${{" in expression else ""
+        return f"{program}{unneeded}"
     for kind, found, known in (
         ("variable", program.variables(), _VARIABLES),
         ("function", program.functions(), _FUNCTIONS),
     ):
         if strangers := sorted(set(found) - known):
+            if strangers[0] in STATES:
+                return f"condition {expression!r}: write {strangers[0]!r} in quotes"
             listed = ", ".join(name for name in sorted(known) if name.isalpha())
             return f"condition {expression!r}: there is no {kind} {strangers[0]!r}; there are: {listed}"
     return ""
@@ -137,8 +140,9 @@ def parameters_in(expression: str) -> list[str]:
 
 def outputs_in(expression: str) -> list[tuple[str, str]]:
     """(step, output) of the outputs that a condition refers to."""
-    found = (("".join(match.groups(default="")[:3]), match[4]) for match in _OUTPUT.finditer(expression) if match[4])
-    return list(dict.fromkeys(found))
+    groups = (match.groups(default="") for match in _OUTPUT.finditer(expression))
+    found = (("".join(one[:3]), "".join(one[3:])) for one in groups)
+    return list(dict.fromkeys((step, output) for step, output in found if output))
 
 
 def parts_in(expression: str) -> list[tuple[str, str]]:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from blockyard import suggestion
+
 PATTERN: Final = re.compile(r"\$\{\{((?:(?!\}\}).)*)\}\}", re.DOTALL)
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
 ROOTS: Final = ("params", "steps", "item", "arguments")
@@ -43,7 +45,8 @@ def parse(text: str) -> Reference:
     """Read what stands between ``${{`` and ``}}``. Raises BadReference."""
     root, *path = text.strip().split(".")
     if root not in ROOTS:
-        raise BadReference(f"${{{{{text}}}}} begins with none of params, steps, item, arguments")
+        meant = suggestion.hint(root, ROOTS).strip()
+        raise BadReference(f"${{{{{text}}}}} begins with none of {', '.join(ROOTS)}{meant and '; '}{meant}")
     if not all(_PART.fullmatch(part) for part in path):
         raise BadReference(f"${{{{{text}}}}} is no path of names; what is to be computed is computed in a step")
     if root == "params" and not path:

@@ -53,7 +53,10 @@ def json_schema() -> dict[str, Any]:
             "metadata": {
                 "type": "object",
                 "anyOf": [{"required": ["name"]}, {"required": ["generateName"]}],
-                "properties": {"name": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME}-*$"}},
+                "properties": {
+                    "name": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME}$"},
+                    "generateName": {"type": "string", "maxLength": 50, "pattern": f"^{OBJECT_NAME}-*$"},
+                },
             },
             "spec": {},
             "status": {"type": "object"},

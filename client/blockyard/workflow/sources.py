@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from blockyard.errors import ConfigError
-from blockyard.workflow.checking.kinds import source_fault
+from blockyard.workflow.checking.python_text import argument_faults, source_fault
 from blockyard.workflow.reading import Fault, nearest
 from blockyard.workflow.spec import Source, Step, Workflow
 
@@ -83,5 +83,8 @@ def _with_text(path: str, step: Step, look: Look, faults: list[Fault]) -> Step:
             faults.append(Fault(f"{field}.key", reason))
         elif reason := source_fault(text):
             faults.append(Fault(f"{field}.key", f"{wanted.key!r} of ConfigMap {wanted.name!r} {reason}"))
+            text = None
+        elif wrong := [*argument_faults(path, text, step.arguments)]:
+            faults += wrong
             text = None
     return step if text is None else msgspec.structs.replace(step, source=text)

@@ -1,6 +1,7 @@
 """Malformed workflows: each is refused with the path and the reason, and all faults are said at once."""
 
 import copy
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,30 @@ def test_a_mutant_is_refused_with_path_and_reason(where: str, value: Any, path: 
     document, faults = check_document(mutant(where, value))
     assert document is None
     assert any(fault.path == path and reason in fault.reason for fault in faults), faults
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_a_number_that_json_would_make_nothing_of_is_refused(number: float) -> None:
+    faults = check_document(mutant("spec.steps.0.arguments.n", [1, {"x": number}]))[1]
+    assert faults == [Fault("spec.steps[0].arguments.n[1].x", f"{number} is nothing that JSON can say")]
+
+
+@pytest.mark.parametrize(
+    "where, value",
+    [
+        ("metadata", {"generateName": "grid-"}),
+        ("metadata.name", "a.b-1.c"),
+        ("spec.steps.1.source", "def main(x, **more): ..."),
+        ("spec.steps.1.source", "def main(x, *, a, b=2, c=3): ..."),
+        ("spec.steps.1.source", "@click.command\ndef main(): ..."),
+        ("spec.steps.1.source", "def main(): ...\nmain = functools.partial(fit)"),
+        ("spec.steps.1.retry.causes", ["ExitCode", "ExitCode75", "SIGSEGV", "mylab.Späte", "TaskTimeoutError"]),
+        ("spec.steps.1.sweep", {"list": [{"a": 1, "b": 2}, "${{ params.n }}"]}),
+        ("spec.steps.1.when", "steps.load.outputs['count'] > 1"),
+    ],
+)
+def test_what_only_looks_wrong_is_in_order(where: str, value: Any) -> None:
+    assert check_document(mutant(where, value))[1] == []
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 5])
@@ -166,7 +191,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"arguments": {"n": "${{ params.n }}"}}, {"timeout": "0s"}, {"timeout": "1s"}, {"retry": {"backoff": "1s"}},
     {"trigger": "AnyFailed"}, {"when": "params.n"}, {"outputs": ["n"]},
     *({"function": None, "source": one} for one in ("def main(): ...", "def man(): ...", "def", {"inline": "1"})),
-    {"source": "def main(): ..."},
+    {"source": "def main(): ..."}, {"function": None, "source": "def main(m, n=1): ..."},
+    {"function": None, "source": "def main(n): ...", "arguments": {"n": 1}}, {"timeout": "999999999h"},
+    {"retry": {"limit": 1, "causes": ["tasktimeout"]}}, {"retry": {"limit": 1, "backoff": "999999999h"}},
 ]  # fmt: skip
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from blockyard.kube.kinds import OBJECT_NAME
+from blockyard.suggestion import hint
 from blockyard.workflow.addresses import Stagers, no_others
 from blockyard.workflow.checking.specs import check_spec, faults_of
 from blockyard.workflow.reading import Fault, nearest, read
@@ -38,10 +40,7 @@ def check_document(document: object, stagers: Stagers = no_others) -> tuple[Docu
     faults += [Fault(str(key), f"unknown field{nearest(str(key), top)}") for key in document if key not in top]
     metadata = document.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
-    name = names.get("name") or names.get("generateName")
-    if not isinstance(name, str) or not re.fullmatch(OBJECT_NAME, name.rstrip("-")) or len(name) > 50:
-        found = f"is {name!r}" if name else "is required"
-        faults.append(Fault("metadata.name", f"{found}; a name has up to 50 lower-case letters, digits, '-' and '.'"))
+    faults += _name_faults(names)
     if document.get("kind") == CRON_KIND:
         cron, own = check_cron(document.get("spec"), stagers)
         spec = cron.run_template.spec if cron is not None else None
@@ -54,6 +53,19 @@ def check_document(document: object, stagers: Stagers = no_others) -> tuple[Docu
     if faults or spec is None:
         return None, faults
     return Document(kind=document["kind"], metadata=msgspec.convert(metadata, Metadata), spec=spec), []
+
+
+def _name_faults(metadata: dict[object, object]) -> Iterator[Fault]:
+    key = "generateName" if metadata.get("generateName") and not metadata.get("name") else "name"
+    name = metadata.get(key)
+    if not name:
+        meant = hint("name", map(str, metadata))
+        yield Fault("metadata.name", f"is required; {meant}a name has up to 50 lower-case letters, digits, '-' and '.'")
+        return
+    known = name.rstrip("-") if key == "generateName" and isinstance(name, str) else name  # letters are put behind it
+    if not isinstance(known, str) or not re.fullmatch(OBJECT_NAME, known) or len(known) > 50:
+        reason = "a name has up to 50 lower-case letters, digits, '-' and '.', and a letter or digit around each '.'"
+        yield Fault(f"metadata.{key}", f"is {name!r}; {reason}")
 
 
 def _found(document: dict[object, object], key: str) -> str:

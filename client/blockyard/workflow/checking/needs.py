@@ -12,6 +12,7 @@ from blockyard.workflow import graph
 from blockyard.workflow.addresses import files_in
 from blockyard.workflow.checking.names import Names
 from blockyard.workflow.reading import Fault, nearest
+from blockyard.workflow.references import OPENING
 from blockyard.workflow.spec import Rule, Step
 
 _SKIPS: Final = {Rule.ANY_FAILED, Rule.ALL_FAILED, Rule.ALL_SKIPPED}
@@ -60,6 +61,10 @@ def cache_faults(path: str, step: Step, given: Sequence[str], names: Names) -> I
         if step.cache_version:
             yield Fault(f"{path}.cacheVersion", "counts for cached steps; say cache: true, or leave this out")
         return
+    if OPENING.decode() in step.cache_version:
+        yield Fault(
+            f"{path}.cacheVersion", "what stands in ${{ }} is not filled in here; an argument makes a difference, too"
+        )
     known = [name for name in given if name in names.steps]
     for name in known:
         if not names.steps[name].cache:

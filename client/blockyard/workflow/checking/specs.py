@@ -17,6 +17,7 @@ from blockyard.workflow.checking.parameters import parameter_faults
 from blockyard.workflow.checking.steps import Steps
 from blockyard.workflow.checking.templates import beside_template_faults, runs_own_faults, said
 from blockyard.workflow.reading import Fault, nearest, read
+from blockyard.workflow.references import OPENING
 from blockyard.workflow.spec import MOST_LOCAL_STEPS, MOST_STEPS, OneOfMany, Step, Workflow
 
 _OWN: Final = (
@@ -106,6 +107,10 @@ def _code_faults(spec: Workflow, stagers: Stagers) -> Iterator[Fault]:
             yield Fault(f"{path}.file", f"{name!r} is no wheel")
         elif name.endswith(".whl") and not name.endswith("-none-any.whl"):
             yield Fault(f"{path}.file", f"{name!r} holds compiled code; put that into the image of the workers")
+        elif OPENING.decode() in one.file:
+            yield Fault(
+                f"{path}.file", f"{one.file!r:.80}: what stands in ${{{{ }}}} is not filled in here; write it out"
+            )
         yield from file_faults({"file": one.file}, path, stagers)
     without = [place for place, one in enumerate(spec.code) if not one.sha256]
     if without and any(step.cache for step in spec.steps):

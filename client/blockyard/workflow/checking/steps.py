@@ -17,9 +17,10 @@ from blockyard.kube.quantities import seconds
 from blockyard.workflow import graph
 from blockyard.workflow.addresses import Stagers, file_faults, is_all_own
 from blockyard.workflow.checking.conditions import condition_faults
-from blockyard.workflow.checking.kinds import amount_faults, is_import_path, kind_faults, source_fault
+from blockyard.workflow.checking.kinds import amount_faults, cause_faults, is_import_path, kind_faults
 from blockyard.workflow.checking.names import Names
 from blockyard.workflow.checking.needs import cache_faults, need_faults, trigger_faults
+from blockyard.workflow.checking.python_text import source_fault, takes
 from blockyard.workflow.checking.references import reference_faults
 from blockyard.workflow.checking.sweeps import sweep_faults
 from blockyard.workflow.checking.templates import template_step_faults
@@ -28,6 +29,7 @@ from blockyard.workflow.spec import Resources, Retry, Rule, Step, Workflow
 
 _NO_RESOURCES: Final = Resources()
 _NO_RETRY: Final = Retry()
+_MOST_SECONDS: Final = 10**9
 _SILENT_FIELDS: Final = (
     "binary", "mpi", "task", "template", "environment", "resources", "sweep", "when", "trigger", "cache",
     "cache_version",
@@ -98,6 +100,11 @@ class Steps:
         needs = [step.needs for step in plain]
         return (
             all(map(str.isidentifier, set(itertools.chain.from_iterable([step.arguments for step in plain]))))
+            and all(
+                takes(text, given)
+                for text, given in {(step.source, (*step.arguments,)) for step in plain if step.source is not None}
+                if isinstance(text, str)
+            )
             and (is_in_order or all(map(self._names.places.__contains__, itertools.chain.from_iterable(needs))))
             and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
             and (is_in_order or not any(step.name in step.needs for step in plain))
@@ -130,10 +137,10 @@ class Steps:
             yield from file_faults(step.arguments, f"{path}.arguments", self._stagers)
         if step.resources != _NO_RESOURCES or step.mpi is not None:
             yield from amount_faults(path, step)
-        if step.timeout is not None and not seconds(step.timeout):
-            yield Fault(f"{path}.timeout", f"{step.timeout!r} is no time at all; leave it out for none")
-        if not step.retry.limit and step.retry != _NO_RETRY:
-            yield Fault(f"{path}.retry.limit", "is 0, so nothing is tried again; say how often, or leave retry out")
+        if step.timeout is not None:
+            yield from _span_faults(f"{path}.timeout", step.timeout, or_none=False)
+        if step.retry != _NO_RETRY:
+            yield from _retry_faults(f"{path}.retry", step.retry)
         if step.needs:
             yield from need_faults(path, step, self._names)
         if step.sweep is not None:
@@ -148,13 +155,28 @@ class Steps:
             yield from cache_faults(path, step, given, self._names)
 
 
+def _span_faults(path: str, span: str, *, or_none: bool) -> Iterator[Fault]:
+    """`or_none`: it may be no time at all."""
+    if seconds(span) > _MOST_SECONDS:
+        yield Fault(path, f"{span!r} is too long; at most {_MOST_SECONDS} s are taken")
+    elif not or_none and not seconds(span):
+        yield Fault(path, f"{span!r} is no time at all; leave it out for none")
+
+
+def _retry_faults(path: str, retry: Retry) -> Iterator[Fault]:
+    if not retry.limit:
+        yield Fault(f"{path}.limit", "is 0, so nothing is tried again; say how often, or leave retry out")
+    yield from _span_faults(f"{path}.backoff", retry.backoff, or_none=True)
+    yield from cause_faults(f"{path}.causes", retry.causes)
+
+
 def _is_silent(step: Step) -> bool:
     """Whether it is a function, and nothing is wrong with it, but maybe with its arguments and its needs."""
     return (
         _SILENT_OF(step) == _SILENT
         and _is_function(step)
-        and (step.timeout is None or seconds(step.timeout) > 0)
-        and (step.retry.limit > 0 or step.retry == _NO_RETRY)
+        and (step.timeout is None or not any(_span_faults("", step.timeout, or_none=False)))
+        and (step.retry == _NO_RETRY or not any(_retry_faults("", step.retry)))
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from blockyard.workflow.reading import Fault, nearest
-from blockyard.workflow.references import PATTERN, Reference
+from blockyard.workflow.references import OPENING, PATTERN, Reference, may_hold, walk
 from blockyard.workflow.spec import MOST_ITEMS, Sweep
 
 _SWEEPS: Final = ("list_", "product", "zip", "range", "from_")
@@ -62,4 +62,10 @@ def item_fault(sweep: Sweep, found: Reference) -> str:
         return f"items have no {found.path[0]!r}{nearest(found.path[0], names)}"
     if sweep.range is not None and found.path:
         return "items of a range are numbers; write ${{ item }}"
+    for item in sweep.list_ or () if found.path else ():
+        if not may_hold(OPENING, item):  # what will be filled in may be anything
+            try:
+                walk(item, found.path, "item")
+            except LookupError as error:
+                return str(error)
     return ""
