@@ -270,6 +270,8 @@ class Client(Submitter):
 
         Raises UnknownPool with the nearest name.
         """
+        if self._remote is not None:
+            self._remote.check_process()
         if self._system is not None:
             return self._system.pool(name)
         from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it

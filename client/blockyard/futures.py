@@ -39,6 +39,10 @@ def _nothing(_: object) -> None:
     return None
 
 
+def _do_not_mind(_: object, timeout: float | None) -> None:
+    """Stand for nothing that is to be done before somebody waits."""
+
+
 def _no_explanation(future: TaskFuture[Any]) -> str:
     return f"the task is {future.state}"
 
@@ -55,8 +59,9 @@ class FutureHome:
     """What all futures of one client have in common: the lock, and what to call.
 
     The hooks run in the thread of whoever asked, never under the lock: `on_cancel` after a future was cancelled here,
-    `on_collect` when its outcome is first looked at, `on_wait` before a thread waits for it (send what you still hold
-    back), `explain` and `output` for the methods of those names, `hold` for `stop` and `resume`. `cancels_running`:
+    `on_collect` when its outcome is first looked at, `on_wait` before a thread waits for it, for so many seconds or
+    (None) for ever: send what you still hold back, or raise. `explain` and `output` are for the methods of those names,
+    `hold` for `stop` and `resume`. `cancels_running`:
     whether `cancel()` also ends what already runs.
     Futures keep their home alive, so a hook should refer to its client weakly.
     """
@@ -78,7 +83,7 @@ class FutureHome:
         *,
         on_cancel: Callable[[TaskFuture[Any]], object] = _nothing,
         on_collect: Callable[[TaskFuture[Any]], object] = _nothing,
-        on_wait: Callable[[TaskFuture[Any]], object] = _nothing,
+        on_wait: Callable[[TaskFuture[Any], float | None], object] = _do_not_mind,
         explain: Callable[[TaskFuture[Any]], str] = _no_explanation,
         output: Callable[[TaskFuture[Any]], str] = _no_output,
         hold: Callable[[TaskFuture[Any], bool], object] = _no_hold,
@@ -367,7 +372,7 @@ class TaskFuture(Future[T]):
             self._waiters.append(waiter)
         woken = False
         try:
-            self.home.on_wait(self)
+            self.home.on_wait(self, timeout)
             woken = waiter.wait(timeout)
         finally:
             if not woken:

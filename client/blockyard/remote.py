@@ -45,6 +45,10 @@ _POOL_SECONDS: Final = 0.1
 _INTERRUPTED: Final = (
     "this client was interrupted; what was unfinished of run {!r} is kept: a new client of it has that by reattach()"
 )
+_OWN_THREAD: Final = (
+    "a future's callback runs in the thread that receives results, and would wait for ever for what that brings: give "
+    "what needs another task's result its future as an argument, or wait in a thread of your own"
+)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -79,6 +83,7 @@ class RemoteEngine:
         self.home = FutureHome(
             on_cancel=self._on_cancel,
             on_collect=self._on_collect if settings.keep else _nothing,
+            on_wait=self._on_wait,
             explain=self.explain,
             output=self.output,
             hold=self.hold,
@@ -157,6 +162,24 @@ class RemoteEngine:
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
+    def check_process(self) -> None:
+        """Raise BrokenBlockyard in a fork of the process that this belongs to."""
+        if self._disowned:
+            self._check_answers()
+
+    def _check_answers(self) -> None:
+        """Raise BrokenBlockyard when no question is answered any more."""
+        if self._broken is not None:
+            raise errors.anew(self._broken)
+        if self._left:
+            raise errors.BrokenBlockyard(
+                "this client was shut down, so the interchange cannot be asked through it: open a new one"
+            )
+
+    def _check_thread(self) -> None:
+        if self._link.is_own_thread:
+            raise RuntimeError(_OWN_THREAD)
+
     # ------------------------------------------------------------------ answers, in the link's thread
 
     def _on_answers(self, answers: Answers) -> list[int]:
@@ -204,6 +227,12 @@ class RemoteEngine:
         self._unfinished.looked_at(task)
         self._link.order(lambda core: core.collect([task]))
 
+    def _on_wait(self, _: TaskFuture[Any], timeout: float | None) -> None:
+        if self._disowned:
+            self._check_answers()
+        if timeout is None:
+            self._check_thread()
+
     def _on_broken(self, cause: Exception) -> None:
         """The link is of no use any more: every future says why."""
         self._broken = cause if isinstance(cause, errors.BlockyardError) else errors.BrokenBlockyard(str(cause))
@@ -220,6 +249,8 @@ class RemoteEngine:
         Raises BlockyardError when it does not know what was asked about, TimeoutError when it does not answer.
         """
         timeout = self._settings.patience if timeout is None else timeout
+        self._check_answers()
+        self._check_thread()
         try:
             return self._questions.ask(question, expected, timeout)
         except TimeoutError:
@@ -227,8 +258,7 @@ class RemoteEngine:
 
     def begin(self, question: control.Question) -> "Future[control.Answer]":
         """Ask without waiting. Raises BrokenBlockyard when there is no connection any more."""
-        if self._broken is not None:
-            raise errors.anew(self._broken)
+        self._check_answers()
         return self._questions.begin(question)
 
     def say(self, at_us: int, name: str, text: str) -> bool:
@@ -290,13 +320,21 @@ class RemoteEngine:
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of the run's unfinished and uncollected tasks that other clients submitted."""
-        found: list[TaskFuture[Any]] = self._questions.reattach().result(self._settings.patience)
-        return found
+        return self._tasks_of()
 
     def follow(self, run: str) -> dict[str, TaskFuture[Any]]:
         """Futures of the tasks of a hosted run, by name; of several that have one, the last."""
-        found: list[TaskFuture[Any]] = self._questions.reattach(run).result(self._settings.patience)
-        return {self._unfinished.name_of(future.task): future for future in found}
+        return {self._unfinished.name_of(future.task): future for future in self._tasks_of(run)}
+
+    def _tasks_of(self, run: str = "") -> list[TaskFuture[Any]]:
+        self._check_answers()
+        self._check_thread()
+        patience = self._settings.patience
+        try:
+            found: list[TaskFuture[Any]] = self._questions.reattach(run).result(patience)
+        except TimeoutError:
+            raise TimeoutError(SILENT.format(patience)) from None
+        return found
 
     def _on_attached(self, attached: wire.Attached) -> None:
         if not self._questions.is_open(attached.number):
@@ -383,12 +421,8 @@ class RemoteEngine:
         )
         self.room.after_fork_in_child(threading.Lock())
         self.home.after_fork_in_child()
-        self.home.on_wait = self._raise_broken
-        self.home.on_cancel = self.home.on_collect = _nothing
-
-    def _raise_broken(self, _: object) -> None:
-        if self._broken is not None:
-            raise errors.anew(self._broken)
+        self.home.on_cancel = lambda _: self._check_answers()
+        self.home.on_collect = _nothing
 
 
 def _just_leave() -> None:

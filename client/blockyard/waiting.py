@@ -93,7 +93,8 @@ def ended_first(futures: list[TaskFuture[T]], timeout: float | None) -> Iterator
                 yield ended.pop()  # not held here any longer while the caller works with it
             if not waiting:
                 return
-            next(iter(waiting)).home.on_wait(next(iter(waiting)))
+            first = next(iter(waiting))
+            first.home.on_wait(first, timeout)
             remaining = None if deadline is None else deadline - time.monotonic()
             if not stream.wait(remaining) and not stream._ended:
                 msg = f"{len(waiting)} of {total} futures had not ended after {timeout} seconds"

@@ -20,6 +20,7 @@ import pytest
 
 from blockyard import Client, lifetime
 from blockyard.errors import BrokenBlockyard
+from blockyard.futures import TaskFuture
 from tests.integration.processes import WITHIN, House, wait_for_exit, wait_until
 from tests.integration.questions import engine_of, pool_status, status_of
 from tests.machine import ROOT
@@ -236,18 +237,25 @@ def test_a_forked_child_is_told_what_is_wrong_and_the_parent_goes_on(client: Cli
         wait_for_exit(child)
     finally:
         os.waitpid(child, 0)
-    assert told.splitlines() == ["BrokenBlockyard is a fork"] * 3 + ["traceback as short as at first"]
+    assert told.splitlines() == ["BrokenBlockyard is a fork"] * 10 + ["traceback as short as at first"]
     assert pending.result(WITHIN) is None
     assert client.submit(abs, -1).result(WITHIN) == 1
     assert len(house.interchanges()) == 1
 
 
-def _what_a_child_sees(client: Client, pending: Future[None]) -> str:
+def _what_a_child_sees(client: Client, pending: TaskFuture[None]) -> str:
     told = []
     attempts: list[Callable[[], object]] = [
         lambda: client.submit(abs, -1),
         lambda: client.submit_many(abs, [-1]),
         lambda: pending.result(WITHIN),
+        pending.explain,
+        pending.output,
+        pending.cancel,
+        client.reattach,
+        client.pool,
+        lambda: client.put(b"x"),
+        lambda: list(client.map(abs, [-1])),
     ]
     for attempt in attempts:
         try:
@@ -278,6 +286,36 @@ def test_a_forked_child_that_exits_in_order_stops_nothing(client: Client, house:
     os.waitpid(child, 0)
     assert client.submit(abs, -1).result(WITHIN) == 1
     assert {one.pid for one in house.everything()} == before
+
+
+def test_a_client_that_was_shut_down_is_asked_in_vain_and_says_so_at_once(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder) as client:
+        ended = client.submit(abs, -1)
+    questions: list[Callable[[], object]] = [client.reattach, ended.output, ended.stop]
+    for question in questions:
+        with pytest.raises(BrokenBlockyard, match=r"was shut down.*open a new one"):
+            question()
+    assert ended.explain().endswith("is done.")
+
+
+def test_a_callback_that_would_wait_for_ever_is_told_so_and_may_submit(client: Client) -> None:
+    heard: list[object] = []
+    told = threading.Event()
+    more: list[TaskFuture[int]] = []
+
+    def react(_: Future[int]) -> None:
+        more.append(client.submit(pow, 2, 10))
+        for attempt in (more[0].result, more[0].explain, client.reattach, lambda: list(client.as_completed(more))):
+            try:
+                heard.append(attempt())
+            except RuntimeError as error:
+                heard.append(str(error))
+        told.set()
+
+    client.submit(abs, -1).add_done_callback(react)
+    assert told.wait(WITHIN), f"heard so far: {heard}"
+    assert [("wait in a thread of your own" in str(one)) for one in heard] == [True] * 4, heard
+    assert more[0].result(WITHIN) == 1024
 
 
 def test_many_threads_may_submit_at_once(client: Client) -> None:

@@ -290,7 +290,7 @@ def test_a_running_task_can_be_cancelled_if_its_client_can_end_it() -> None:
 
 
 def test_waiting_is_told_before_the_thread_sleeps() -> None:
-    def end(future: TaskFuture[Any]) -> None:
+    def end(future: TaskFuture[Any], _: float | None) -> None:
         home.complete([(future, Ending.VALUE, "sent because somebody waited")])
 
     home = FutureHome(on_wait=end)
