@@ -117,13 +117,14 @@ class Environment:
         """A layer that a shell script makes. It is read when the task is to start."""
         self._layers.append(_Script(os.fspath(script), timeout))
 
-    def resolve(self, base: Mapping[str, str]) -> Resolved:
-        """Work out all layers. Raises ConfigError for a script or a secret that can't be read."""
+    def resolve(self, base: Mapping[str, str], unwanted: int = -1) -> Resolved:
+        """Work out all layers. `unwanted`: see `source`. Raises ConfigError for a script or a secret that can't be
+        read, NotWanted."""
         variables, secrets = dict(base), set[str]()
         for layer in self._layers:
             match layer:
                 case _Script():
-                    apply_sourced(variables, source(layer.path, variables, layer.timeout))
+                    apply_sourced(variables, source(layer.path, variables, layer.timeout, unwanted))
                 case _Update():
                     values = layer.values() if callable(layer.values) else layer.values
                     _check(values)

@@ -53,7 +53,7 @@ from blockyard.managed.records import (
     TaskResult,
     WhenTasklet,
 )
-from blockyard.managed.requests import Requests
+from blockyard.managed.requests import NotWanted, Requests
 from blockyard.managed.result_sinks import Sink
 from blockyard.managed.shim.blockyard_shim import ARTEFACTS_VARIABLE
 from blockyard.managed.signals import Event, Point, Signal
@@ -260,11 +260,20 @@ class BaseExecutor(ABC):
                 self.command = self.submit_cmd()
                 self.emit(Point.BEFORE_EXEC, self.command.argv)
                 self._book.begin()
+                self._heed()
                 keeper = self.submit_task(self.command)
                 stack.callback(keeper.close)
                 interruption = self.task_loop(keeper)
             except TaskSkipped as skip:
                 self.course = course.skipped(self.course, str(skip))
+            except (NotWanted, Cancelled, KeyboardInterrupt) as unwanted:
+                if not isinstance(unwanted, NotWanted):
+                    if self.course.status is not TaskStatus.PENDING:  # a second one, while it ends
+                        raise
+                    interruption = unwanted
+                    self.cancel("the task that ran it was cancelled")
+                self._take_requests()
+                self.course = course.not_started(self.course, self.course.reason, self.course.message)
             except BlockyardError as error:
                 self.course = course.not_started(self.course, type(error).__name__, str(error))
             except OSError as error:
@@ -279,6 +288,18 @@ class BaseExecutor(ABC):
         if interruption is not None:
             raise interruption
         return found
+
+    def _heed(self) -> None:
+        """Before it is started. Raises NotWanted when it was cancelled."""
+        self._take_requests()
+        if self.course.verdict is not None:
+            raise NotWanted
+
+    def _take_requests(self) -> None:
+        for request, why in self.requests.take():
+            self.course, _ = course.asked(self.course, request, time.monotonic(), why)
+            if request is Request.CANCEL:
+                self.emit(Point.CANCEL_REQUESTED, why)
 
     def _conclude(self) -> None:
         """The last steps. What one raises is recorded: the record is completed in any case."""
@@ -329,7 +350,7 @@ class BaseExecutor(ABC):
         environment = self._environment.copy()
         for variables in self._variables:
             environment.update(variables)
-        self.environment = environment.resolve({**os.environ, **self._own_variables()})
+        self.environment = environment.resolve({**os.environ, **self._own_variables()}, self.requests.unwanted)
         # Whatever was asked for: without them the task finds neither the shim nor, in a fork, Python's own modules.
         variables, needed = self.environment.variables, self.needed_path()
         variables["PYTHONPATH"] = with_parts(variables.get("PYTHONPATH", ""), needed)

@@ -9,20 +9,29 @@ import contextlib
 import os
 from collections import deque
 
+from blockyard.errors import BlockyardError
 from blockyard.managed.course import Request
 
 
+class NotWanted(BlockyardError):
+    """A task was cancelled before it was started."""
+
+
 class Requests:
-    """Of one executor. Between `open` and `close`, `woken` becomes readable when there is a new one."""
+    """Of one executor. Between `open` and `close`, `woken` becomes readable when there is a new one, and `unwanted`
+    when there is one to cancel."""
 
     def __init__(self) -> None:
         self._asked: deque[tuple[Request, str]] = deque()
         self._wake = -1
-        self.woken = -1
+        self.woken = self.unwanted = -1
 
     def open(self) -> None:
         """Have whoever adds one wake the loop; what was added before stays. Raises OSError."""
+        self.unwanted = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if any(request is Request.CANCEL for request, _ in list(self._asked)):
+            os.eventfd_write(self.unwanted, 1)
 
     def add(self, request: Request, why: str = "") -> None:
         """Ask it. From any thread."""
@@ -30,6 +39,8 @@ class Requests:
         if self._wake >= 0:
             with contextlib.suppress(OSError):  # it has just ended
                 os.write(self._wake, b"\0")
+                if request is Request.CANCEL:
+                    os.eventfd_write(self.unwanted, 1)
 
     def take(self) -> list[tuple[Request, str]]:
         """What was asked since the last look."""
@@ -48,3 +59,4 @@ class Requests:
         self.clear()
         os.close(wake)
         os.close(self.woken)
+        os.close(self.unwanted)

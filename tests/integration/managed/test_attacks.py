@@ -206,3 +206,25 @@ def test_what_a_script_leaves_running_holds_nobody_up(tmp_path: Path) -> None:
     script.write_text("sleep 1000 & export X=1")
     assert source(str(script), {"PATH": os.environ["PATH"], "MARK": "left"}, timeout=30.0).changed == {"X": "1"}
     wait_until_gone("left")
+
+
+def test_what_a_script_makes_a_daemon_of_ends_with_it(tmp_path: Path) -> None:
+    """What is kept of a script is the same for all tasks, and no process of it may be needed."""
+    script = tmp_path / "setup.sh"
+    script.write_text("setsid sleep 1000 & export X=1")
+    source(str(script), {"PATH": os.environ["PATH"], "MARK": "daemon"})
+    assert not alive("daemon")
+
+
+def test_a_script_ends_with_its_executor_however_that_went(tmp_path: Path) -> None:
+    script = tmp_path / "setup.sh"
+    script.write_text(f"touch {tmp_path}/begun; sleep 1000")
+    code = f"from blockyard.managed.sourcing import source; source({str(script)!r}, {{'PATH': '{os.environ['PATH']}'}})"
+    code = code.replace("{'PATH'", "{'MARK': 'sourced', 'PATH'")
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        deadline = time.monotonic() + 20.0
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline, "the script did not begin"
+            time.sleep(0.01)
+        process.kill()
+    wait_until_gone("sourced")

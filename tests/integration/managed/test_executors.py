@@ -144,6 +144,27 @@ def test_a_missing_script_fails_the_task_before_anything_runs() -> None:
     assert "/nonexistent/setup.sh" in found.message
 
 
+def test_a_task_that_is_cancelled_while_its_environment_is_made_never_runs(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text(f"touch {tmp_path}/begun; sleep 1000")
+    executor = BinaryExecutor("env", ["touch", "ran"], directory=tmp_path)
+    executor.shell_source(tmp_path / "setup.sh", timeout=1000)
+    events: list[str] = []
+    executor.add_hook(Point.CANCEL_REQUESTED, lambda _, event: events.append(event.contents))
+
+    def cancel() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        executor.cancel("enough")
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    found = executor.execute_task()
+    canceller.join()
+    assert (found.status, found.reason, found.message) == (TaskStatus.CANCELLED, "Cancelled", "enough")
+    assert (found.signal, found.record.status, events) == (None, "CANCELLED", ["enough"])
+    assert not (tmp_path / "ran").exists()
+
+
 def test_declared_outputs_are_verified(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("x")
     os.utime(tmp_path / "old", (1e9, 1e9))

@@ -117,6 +117,17 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
 
 
+def test_one_that_is_cancelled_while_its_environment_is_made_has_a_record(
+    client: Client, house: House, tmp_path: Path
+) -> None:
+    (tmp_path / "setup.sh").write_text(f"touch {tmp_path}/begun; sleep 1000")
+    spec = {"binary": ["true"], "source": [str(tmp_path / "setup.sh")], "step": "sourced"}
+    future = client.submit(run_managed, spec)
+    wait_until("it is sourced", (tmp_path / "begun").exists, bool)
+    assert future.cancel()
+    wait_until("it is told", lambda: asked(house, "status", "sourced"), lambda rows: rows == [("CANCELLED",)])
+
+
 def test_how_far_a_program_is_is_told_while_it_runs_and_stays_in_its_record(
     client: Client, house: House, tmp_path: Path
 ) -> None:

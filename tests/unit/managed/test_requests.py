@@ -15,8 +15,9 @@ def test_one_that_is_asked_wakes_and_is_taken_once() -> None:
     requests.open()
     assert not is_readable(requests.woken)
     requests.add(Request.STOP)
+    assert not is_readable(requests.unwanted)
     requests.add(Request.CANCEL, "enough")
-    assert is_readable(requests.woken)
+    assert (is_readable(requests.woken), is_readable(requests.unwanted)) == (True, True)
     assert requests.take() == [(Request.STOP, ""), (Request.CANCEL, "enough")]
     assert requests.take() == []
     requests.close()
@@ -26,6 +27,7 @@ def test_what_was_asked_before_anybody_can_be_woken_is_there() -> None:
     requests = Requests()
     requests.add(Request.CANCEL)
     requests.open()
+    assert is_readable(requests.unwanted)
     assert requests.take() == [(Request.CANCEL, "")]
     requests.close()
 
