@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -11,8 +11,12 @@ import msgspec
 from blockyard.config import Output
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
+
+_GAP: Final = 2
+_LEAST_FOLDED: Final = 24
+"""Columns of fewer letters stay as they are."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -43,28 +47,82 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False,
-                   width=None if sys.stdout.isatty() else 1000)  # fmt: skip
+                   width=None if sys.stdout.isatty() else 1 << 20)  # fmt: skip
 
 
-def drawn(table: Table) -> "RichTable":
-    """A table as `rich` draws it."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
+class Drawn:
+    """A table as `rich` draws it. Columns that do not fit a terminal follow below, behind the first one again.
 
-    made = RichTable(box=None, pad_edge=False, header_style="bold")
-    for column in table.columns:
-        made.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
-    for row in table.rows:
-        made.add_row(*(Text(printable(str(cell))) for cell in row))
-    return made
+    Sentences fold to get in; names and numbers never do, since who is to copy them needs them whole.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._heads = table.columns
+        self._rows = [[printable(str(cell)) for cell in row] for row in table.rows]
+        columns = list(zip(*([head.rstrip(">") for head in table.columns], *self._rows), strict=True))
+        self._wanted = [max(map(_width, cells)) for cells in columns]
+        self._needed = [
+            min(wanted, max(_LEAST_FOLDED, *(_width("\n".join(cell.split())) for cell in cells)))
+            for wanted, cells in zip(self._wanted, columns, strict=True)
+        ]
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        room = options.max_width if console.is_terminal else sum(self._wanted) + _GAP * len(self._wanted)
+        for number, part in enumerate(self._parts(room)):
+            if number:
+                yield ""
+            widths = self._widths(part, room)
+            whole = options.update_width(max(room, sum(widths) + _GAP * len(widths)))
+            yield from console.render(self._made(part, widths), whole)
+
+    def _parts(self, room: int) -> list[list[int]]:
+        """The columns of each part, by their numbers."""
+        parts = [[0]]
+        for column in range(1, len(self._heads)):
+            if sum(self._needed[one] + _GAP for one in parts[-1]) + self._needed[column] > room and len(parts[-1]) > 1:
+                parts.append([0])
+            parts[-1].append(column)
+        return parts
+
+    def _widths(self, part: list[int], room: int) -> list[int]:
+        left = room - sum(self._needed[one] + _GAP for one in part) + _GAP
+        widths = []
+        for one in part:
+            more = max(0, min(left, self._wanted[one] - self._needed[one]))
+            widths.append(self._needed[one] + more)
+            left -= more
+        return widths
+
+    def _made(self, part: list[int], widths: list[int]) -> "RichTable":
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        made = RichTable(box=None, pad_edge=False, header_style="bold")
+        for one, width in zip(part, widths, strict=True):
+            side: Any = "right" if self._heads[one].endswith(">") else "left"
+            made.add_column(self._heads[one].rstrip(">"), justify=side, width=width)
+        for row in self._rows:
+            made.add_row(*(Text(row[one]) for one in part))
+        return made
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split("\n")))
+
+
+def draw(table: Table, where: "Console") -> None:
+    """Show a table on a terminal; what is too wide for it even alone is left to the terminal to break."""
+    where.print(Drawn(table), crop=False)
 
 
 def _print(table: Table) -> None:
     where = console()
     if where.is_terminal:
-        where.print(drawn(table))
+        draw(table, where)
         return
-    for line in where.render_lines(drawn(table), pad=False):
+    for line in where.render_lines(Drawn(table), pad=False):
         click.echo("".join(segment.text for segment in line).rstrip())
 
 

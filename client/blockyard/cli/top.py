@@ -151,7 +151,7 @@ def _drawn(view: views.TopView, name: str) -> "RenderableType":
     from rich.text import Text
 
     parts: list[Any] = [
-        Text(show.printable(part)) if isinstance(part, str) else show.drawn(part) for part in parts_of(view, name)
+        Text(show.printable(part)) if isinstance(part, str) else show.Drawn(part) for part in parts_of(view, name)
     ]
     return Group(*parts)
 

@@ -1,7 +1,10 @@
 """How answers look; the terminal is a captured stream."""
 
+import io
+
 import click
 import pytest
+from rich.console import Console
 
 from blockyard.cli import show, views
 from blockyard.cli.pool_spec import read_pool
@@ -9,11 +12,47 @@ from blockyard.config import Output
 
 
 def test_a_table_without_terminal_is_plain_text_that_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    long = "x" * 300
+    long = "x" * 3000
     show.answer(Output.TABLE, None, show.Table(("NAME", "COUNT>"), [(long, 7), ("b", 12345)]))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["NAME", "COUNT"], [long, "7"], ["b", "12345"]]
     assert lines[1].index("7") == lines[2].index("5")
+
+
+def on_a_terminal(table: show.Table, width: int) -> list[str]:
+    out = io.StringIO()
+    show.draw(table, Console(file=out, width=width, force_terminal=True, color_system=None))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_columns_that_do_not_fit_a_terminal_follow_below() -> None:
+    columns = ("POOL", "SUBMITTED>", "DONE>", "FAILED>", "RETRIED>")
+    assert on_a_terminal(show.Table(columns, [("default", 5, 4, 3, 2), ("gpu", 1, 0, 0, 0)]), 28) == [
+        "POOL     SUBMITTED  DONE",
+        "default          5     4",
+        "gpu              1     0",
+        "",
+        "POOL     FAILED  RETRIED",
+        "default       3        2",
+        "gpu           0        0",
+    ]
+
+
+def test_sentences_fold_on_a_terminal_and_words_do_not() -> None:
+    table = show.Table(("BLOCK", "WHY", "N>"), [("b1", "killed by SIGKILL: by hand or by the kernel", 7)])
+    assert on_a_terminal(table, 40) == [
+        "BLOCK  WHY                             N",
+        "b1     killed by SIGKILL: by hand or   7",
+        "       by the kernel",
+    ]
+    key = "k" * 60
+    assert on_a_terminal(show.Table(("KEY", "FOR", "PUBLIC"), [("anna", "client", key)]), 30) == [
+        "KEY   FOR",
+        "anna  client",
+        "",
+        "KEY   PUBLIC",
+        f"anna  {key}",
+    ]
 
 
 def test_names_of_tasks_do_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
