@@ -20,7 +20,6 @@ from blockyard.transport import AdaptivePoller, Context, Gate, Poller, Router
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.patience import LARGE_BYTES
 from blockyard_interchange import bodies
 from blockyard_interchange.commits import Commits
 from blockyard_interchange.core import caching, compaction, entries, keeping, reactor, replay, timers
@@ -290,19 +289,13 @@ class Loop:
         manager = self.state.manager_peers.get(peer)
         if self._blobs is not None and manager is not None and not manager.near:
             message = bodies.inlined(message, self._blobs)
-        frame = codec.encode(message)
-        if len(frame) > LARGE_BYTES:
-            self._managers.send(peer, codec.encode(manager_wire.Beat(follows=len(frame))))
-        self._managers.send(peer, frame)
+        self._managers.send(peer, codec.encode(message), _beat)
 
     def _tell_client(self, peer: bytes, message: client_wire.ToClient) -> None:
         session = self.state.peers.get(peer)
         if self._blobs is not None and session is not None and not session.near:
             message = bodies.inlined(message, self._blobs)
-        frame = codec.encode(message)
-        if len(frame) > LARGE_BYTES:
-            self._clients.send(peer, codec.encode(client_wire.Pong(follows=len(frame))))
-        self._clients.send(peer, frame)
+        self._clients.send(peer, codec.encode(message), _pong)
 
     def _finish(self, effects: Effects) -> None:
         if effects.keys_changed:
@@ -349,6 +342,14 @@ class Loop:
         for socket in (self._clients, self._managers, self._gate):
             socket.close()
         self._context.close()
+
+
+def _beat(follows: int) -> bytes:
+    return codec.encode(manager_wire.Beat(follows=follows))
+
+
+def _pong(follows: int) -> bytes:
+    return codec.encode(client_wire.Pong(follows))
 
 
 def _open_port(endpoint: str) -> "MetricsPort":

@@ -22,7 +22,6 @@ from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.session.renewal import Renewal
 from blockyard.session.silence import Silence
 from blockyard.transport import Context, Dealer, KeyPair, Poller
-from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
 
 _log = logging.getLogger(__name__)
@@ -86,8 +85,6 @@ class Link:
         self._orders: deque[Callable[[SessionCore], list[bytes]]] = deque()
         self._unsent: deque[bytes] = deque()
         """Frames that the socket did not take yet."""
-        self._announced = b""
-        """The large frame that is the next of them, when that was said."""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Closed when nobody can wake the thread any more, not when it ends: the number might be another file's by then.
         # At the interpreter's exit the thread is still at work.
@@ -236,16 +233,11 @@ class Link:
 
     def _write(self, dealer: Dealer) -> None:
         unsent = self._unsent
-        while unsent:
-            frame = unsent[0]
-            if len(frame) > LARGE_BYTES and frame is not self._announced:
-                if not dealer.send(self._core.announce(len(frame), time.monotonic())):
-                    return
-                self._announced = frame
-            if not dealer.send(frame):
-                return
+        while unsent and dealer.send(unsent[0], self._announce):
             unsent.popleft()
-            self._announced = b""
+
+    def _announce(self, follows: int) -> bytes:
+        return self._core.announce(follows, time.monotonic())
 
 
 def _add(groups: list[Group], one: Submission, last: Submission | None) -> int:

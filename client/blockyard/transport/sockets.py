@@ -9,13 +9,14 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import zmq
 
 from blockyard.transport.keys import KeyPair
 from blockyard.wire.codec import MAX_FRAME_BYTES
+from blockyard.wire.patience import LARGE_BYTES
 
 _REFUSED_SECONDS = 0.5
 """From a connection that libzmq gave up to the next one."""
@@ -38,6 +39,9 @@ _NOBLOCK, _MORE_NOBLOCK = int(zmq.NOBLOCK), int(zmq.SNDMORE | zmq.NOBLOCK)
 _MONITOR_EVENT = struct.Struct("=Hi")
 _ZERO_COPY_BYTES = 64 * 1024
 """Below this, copying a frame is cheaper than keeping track of who still uses it (pyzmq's own threshold)."""
+
+Announce = Callable[[int], bytes]
+"""The frame that tells a peer that one of so many bytes comes next; it goes before large ones, see `wire.patience`."""
 
 
 class Pollable(Protocol):
@@ -91,19 +95,31 @@ class Dealer:
             raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
         self._endpoint = endpoint
         self._socket = socket
+        self._announced = b""
+        """The large frame that is to come next, when that was said."""
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
         """For the poller."""
         return self._socket
 
-    def send(self, frame: bytes) -> bool:
+    def send(self, frame: bytes, announce: Announce | None = None) -> bool:
         """Send one frame; False when there is no connection or its queue is full."""
+        if len(frame) > LARGE_BYTES and announce is not None and not self._is_announced(frame, announce):
+            return False
         try:
             self._socket.send(frame, _NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
         except zmq.Again:
             self._connect_if_given_up(time.monotonic())
             return False
+        self._announced = b""
+        return True
+
+    def _is_announced(self, frame: bytes, announce: Announce) -> bool:
+        if frame is not self._announced:
+            if not self.send(announce(len(frame))):
+                return False
+            self._announced = frame
         return True
 
     def _connect_if_given_up(self, now: float) -> None:
@@ -223,8 +239,10 @@ class Router:
         """Where it is bound, with the port that was chosen for ``tcp://…:*``."""
         return bytes(self._socket.get(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
 
-    def send(self, peer: bytes, frame: bytes) -> bool:
+    def send(self, peer: bytes, frame: bytes, announce: Announce | None = None) -> bool:
         """Send one frame to a peer; False when it is gone or does not read."""
+        if len(frame) > LARGE_BYTES and announce is not None:
+            self.send(peer, announce(len(frame)))
         try:
             self._socket.send(peer, _MORE_NOBLOCK)
             self._socket.send(frame, _NOBLOCK, copy=len(frame) < _ZERO_COPY_BYTES)
@@ -342,4 +360,4 @@ def _limit(socket: "zmq.Socket[bytes]") -> None:
     socket.set(zmq.HANDSHAKE_IVL, 10_000)
 
 
-__all__: Sequence[str] = ["Connections", "Context", "Dealer", "Pollable", "Poller", "Router", "dialled"]
+__all__: Sequence[str] = ["Announce", "Connections", "Context", "Dealer", "Pollable", "Poller", "Router", "dialled"]

@@ -1,4 +1,7 @@
-"""A link comes back from whatever stood at the other end for a while: libzmq gives up what speaks no ZMTP."""
+"""What is sent over a link, and that it comes back from whatever stood at the other end for a while.
+
+libzmq gives up what speaks no ZMTP.
+"""
 
 import socket
 import threading
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from blockyard.transport import Context, Dealer, Gate, KeyPair, Router, dialled
+from blockyard.wire.patience import LARGE_BYTES
 from tests.integration.processes import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -116,3 +120,34 @@ def test_a_connection_that_stops_making_sense_is_made_anew(router: Router, relay
         wait_until("it connects anew", lambda: (dealer.send(b"two"), relay.connections), lambda seen: seen[1] > 1)
         wait_until("it is connected", lambda: dealer.send(b"three"), bool)
         wait_until("the frame is here", router.receive, lambda one: one is not None and one[2] == b"three")
+
+
+def test_a_large_frame_is_announced_once_right_before_it_goes(router: Router, relay: Relay) -> None:
+    large = bytes(LARGE_BYTES + 1)
+    asked: list[int] = []
+
+    def announce(follows: int) -> bytes:
+        asked.append(follows)
+        return b"large"
+
+    with link(relay) as dealer:
+        assert not dealer.send(large, announce), "sent before there is a connection"
+        wait_until("it is connected", lambda: dealer.send(b"small", announce), bool)
+        del asked[:]
+        assert dealer.send(large, announce)
+        assert asked == [len(large)]
+        frames: list[bytes] = []
+        peer = b""
+        while len(frames) < 3:
+            received = wait_until("a frame is here", router.receive, lambda one: one is not None)
+            assert received is not None
+            peer = received[0]
+            frames.append(received[2])
+        assert frames == [b"small", b"large", large]
+        assert router.send(peer, large, announce)
+        assert router.send(peer, b"small", announce)
+        assert [wait_until("it is here", dealer.receive, lambda one: one is not None) for _ in range(3)] == [
+            b"large",
+            large,
+            b"small",
+        ]

@@ -15,7 +15,6 @@ from blockyard.errors import BadFrame
 from blockyard.transport import AdaptivePoller, Dealer, Poller
 from blockyard.wire import codec
 from blockyard.wire.manager import Shown, Told
-from blockyard.wire.patience import LARGE_BYTES
 from blockyard.wire.records import Failure, Outcome, Printed
 from blockyard_worker import strays
 from blockyard_worker.births import Born, Broken, Spawn
@@ -95,8 +94,6 @@ class Loop:
         self._statuses: dict[int, tuple[int, int]] = {}
         """And peaks, of children that ended before it was known what they were; only while workers are being born."""
         self._unsent: list[bytes] = []
-        self._announced = b""
-        """The large frame that is the next of them, when that was said."""
         self._place = Place("", 1 << 62)
         self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
         self._supervisor = -1
@@ -390,10 +387,9 @@ class Loop:
             self._unsent.append(codec.encode(Told(packets)))
         sent = 0
         for frame in self._unsent:
-            if not (self._is_announced(frame) and self._dealer.send(frame)):
+            if not self._dealer.send(frame, self._announce):
                 break
             sent += 1
-            self._announced = b""
         del self._unsent[:sent]
         if sent or not self._unsent:
             self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
@@ -403,15 +399,8 @@ class Loop:
             log.info("trying another key of the interchange", extra={"action": "server_key"})
             self._dealer.redial(key)
 
-    def _is_announced(self, frame: bytes) -> bool:
-        """Whether the interchange was told of a frame, if it is so large that it must be."""
-        if len(frame) <= LARGE_BYTES or frame is self._announced:
-            return True
-        announcement = self._core.announce(len(frame), time.monotonic(), self._seen)
-        if not self._dealer.send(codec.encode(announcement)):
-            return False
-        self._announced = frame
-        return True
+    def _announce(self, follows: int) -> bytes:
+        return codec.encode(self._core.announce(follows, time.monotonic(), self._seen))
 
     def say_goodbye(self, patience: float) -> bool:
         """Send what is left, for at most `patience` seconds; False when some of it stays unsent."""
