@@ -62,7 +62,6 @@ class Operator:
         self._election: Election | None = None
         self._whole = False
         self._ended = asyncio.Event()
-        self._problem = ""
         self._interchange: Interchange | None = None
         self._hub: HubLine | None = None
 
