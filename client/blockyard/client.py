@@ -9,6 +9,7 @@ import takes as long in the one as in the other.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -222,7 +223,7 @@ class Client(Submitter):
     @classmethod
     def threads(
         cls,
-        threads: int,
+        threads: int | None = None,
         *,
         run: str = "",
         monitoring: bool | str | Monitoring | None = None,
@@ -231,11 +232,14 @@ class Client(Submitter):
     ) -> Self:
         """The same on threads of this process: no socket, no child process, nothing pickled.
 
+        `threads`: how many; without it as many as a `ThreadPoolExecutor` has, four more than there are CPUs, 32 at most.
         `monitoring`: as for `local`; hub and sinks are then threads of this process, too. `run`: what the history calls
         it. Further settings: see `ThreadEngine`.
         """
         from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
 
+        if threads is None:
+            threads = min(32, (os.cpu_count() or 1) + 4)
         if monitoring is None and radio is None:
             return cls(ThreadedEngine(threads, **settings), run=run)
         from blockyard import monitoring as monitoring_of

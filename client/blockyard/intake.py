@@ -108,8 +108,7 @@ class Intake:
         *,
         spread: bool,
     ) -> list[TaskFuture[Any]]:
-        if options.key:
-            raise errors.ConfigError("task options: key names one task; give it to submit, one call at a time")
+        options.check_for_many()
         spec, function = self._spec(options, fn)
         memos: list[list[bytes]] = []
         if options.cache:

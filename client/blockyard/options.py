@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -72,7 +72,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         try:
             merged = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Options)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"task options: {error}") from error
+            raise ConfigError(f"task options: {_in_words(error, changes)}") from None
         merged._check_numbers()
         return merged
 
@@ -87,6 +87,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise ConfigError(f"task options: {field}={value!r} is more than {_MOST}")
         if not -(2**31) <= self.priority < 2**31:
             raise ConfigError(f"task options: priority={self.priority} is not a number from -2^31 to 2^31-1")
+
+    def check_for_many(self) -> None:
+        """Raise ConfigError when they name one task, by `key`."""
+        if self.key:
+            raise ConfigError("task options: key names one task; give it to submit, one call at a time")
 
     def spec(self, function: bytes) -> TaskSpec:
         """The same for the wire."""
@@ -104,6 +109,19 @@ _COUNTS = (
 _MOST = 2**63 - 1
 """Of any count: what a frame can carry."""
 _NAMES = (*Options.__struct_fields__, "memory")
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "True or False"}
+
+
+def _in_words(error: msgspec.ValidationError, changes: Mapping[str, object]) -> str:
+    """Which option is of a wrong type, from msgspec's "Expected `int`, got `str` - at `$.retries`"."""
+    expected, _, place = str(error).partition(" - at `$.")
+    field = place.rstrip("`")
+    kind = expected.removeprefix("Expected `").partition("`")[0]
+    value = changes.get(field)
+    instead = "; leave it out for its default" if value is None else ""
+    return f"{field}={value!r} is not {_WORDS.get(kind, kind)}{instead}"
 
 
 def parse_size(field: str, value: int | str) -> int:

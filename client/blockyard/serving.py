@@ -62,6 +62,8 @@ class Serving(msgspec.Struct, frozen=True):
     """None: nothing is told to anybody."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.limits, Limits):
+            raise ConfigError(f"limits={self.limits!r}; give blockyard.serving.Limits(max_tasks=…)")
         if fault := fault_of(self.journal):
             raise ConfigError(f"journal={self.journal.partition(':')[0]!r}…: {fault}")
         if self.managers and not _TCP.fullmatch(self.managers):

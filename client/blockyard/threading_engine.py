@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from blockyard.errors import UnknownPool
+from blockyard.errors import ConfigError, UnknownPool
 from blockyard.futures import FutureHome, TaskFuture
 from blockyard.options import Options
 from blockyard.threads import ThreadEngine
@@ -15,10 +15,21 @@ if TYPE_CHECKING:
     from blockyard.blocks.blockless import BlocklessExecutor
 
 
+_OF_CLIENT = ("threads", "run", "monitoring", "radio")
+"""Further arguments of `Client.threads`."""
+
+
 class ThreadedEngine:
     """An `Engine` on threads of this process; `put` has nothing to send and gives the value itself."""
 
     def __init__(self, threads: int, **settings: Any) -> None:
+        """Raises ConfigError for a setting that `ThreadEngine` does not have, naming the nearest."""
+        known = ThreadEngine.__init__.__kwdefaults__ or {}
+        for name in settings:
+            if name not in known:
+                from blockyard.suggestion import nearest
+
+                raise ConfigError(f"Client.threads: unknown {name!r}{nearest(name, [*known, *_OF_CLIENT])}")
         self._threads = ThreadEngine(threads, **settings)
         self._count = threads
         self._pool: BlocklessExecutor | None = None
@@ -36,12 +47,14 @@ class ThreadedEngine:
 
     def submit_items(self, options: Options, fn: Callable[..., Any], items: Sequence[Any]) -> list[TaskFuture[Any]]:
         """See `Engine.submit_items`."""
+        options.check_for_many()
         return self._submit(options, fn, [((item,), {}) for item in items])
 
     def submit_calls(
         self, options: Options, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]
     ) -> list[TaskFuture[Any]]:
         """See `Engine.submit_calls`."""
+        options.check_for_many()
         return self._submit(options, fn, [(args, {}) for args in calls])
 
     def _submit(

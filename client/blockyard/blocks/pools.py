@@ -1,5 +1,6 @@
 """The pools that a call names, from whatever form each is given in."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,16 +8,23 @@ from blockyard.blocks.faults import Fault, PoolInvalid
 from blockyard.blocks.pool import LocalPool
 from blockyard.errors import ConfigError
 
+_NAME = re.compile(r"[\w-][\w.-]*")
+"""Files are named after a pool, and lists of pools are parted by commas."""
 
-def read_pools(given: Mapping[str, Any]) -> dict[str, LocalPool]:
+
+def read_pools(given: Any) -> dict[str, LocalPool]:
     """Pools by name: each a `LocalPool`, or a table of its settings.
 
     Raises PoolInvalid with every fault of all of them, as POOL.FIELD.
     """
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"pools={given!r}; give a table of pools by name, such as {{'cpu': LocalPool(…)}}")
     pools: dict[str, LocalPool] = {}
     faults: list[Fault] = []
     for name, one in given.items():
-        if isinstance(one, LocalPool):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            faults.append(Fault(repr(name), "is no name for a pool; use letters, digits, '-', '_' and '.'"))
+        elif isinstance(one, LocalPool):
             pools[name] = one
         elif isinstance(one, Mapping):
             try:

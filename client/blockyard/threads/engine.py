@@ -44,9 +44,9 @@ class ThreadEngine:
         cache_ttl: float = TTL_SECONDS,
         cache_max_results: int = MOST_RESULTS,
     ) -> None:
-        if threads < 1:
-            msg = f"threads={threads}: at least one thread is needed to run anything"
-            raise ConfigError(msg)
+        given: object = threads
+        if not isinstance(given, int) or given < 1:
+            raise ConfigError(f"threads={threads!r}; give a whole number from 1")
         cache = ThreadCache(cache_ttl, cache_max_results)
         session = observer.session if observer is not None else session_number.draw()
         self._core = Core(threads, _prepared(initializer, initargs), thread_name_prefix, clock, cache, session)

@@ -169,11 +169,26 @@ def test_pools_are_given_as_records_or_as_tables() -> None:
         ({"gpu": {"wrkers_per_node": 2}}, r"gpu.wrkers_per_node: unknown; did you mean 'workers_per_node'\?"),
         ({"gpu": {"max_blocks": 0}}, "gpu.max_blocks: is 0"),
         ({"gpu": 4}, "gpu: is 4; give a LocalPool, or a table of its settings"),
+        ({"my gpu": {}}, "'my gpu': is no name for a pool"),
+        ({"a/b": {}}, "'a/b': is no name for a pool"),
+        ({"": {}}, "'': is no name for a pool"),
     ],
 )
 def test_what_is_wrong_with_one_of_several_pools_names_the_pool(pools: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PoolInvalid, match=sentence):
         read_pools(pools)
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"pools": ["cpu"]}, r"pools=\['cpu'\]; give a table of pools by name"),
+        ({"limits": {"max_tasks": 3}}, r"limits=\{'max_tasks': 3\}; give blockyard.serving.Limits"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_in_words(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Client.local(**given)
 
 
 @pytest.mark.parametrize("name, nearest", [("wokers", "workers"), ("jurnal", "journal"), ("max_block", "max_blocks")])

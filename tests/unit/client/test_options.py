@@ -1,5 +1,7 @@
 """Options of tasks are checked when they are given, and what is wrong is named."""
 
+from datetime import timedelta
+
 import pytest
 
 from blockyard.errors import ConfigError
@@ -11,7 +13,12 @@ from blockyard.options import Options
     [
         ({"retrys": 2}, "unknown 'retrys'; did you mean 'retries'?"),
         ({"memroy": "1Gi"}, "unknown 'memroy'; did you mean 'memory'?"),
-        ({"retries": "2"}, r"Expected `int`, got `str` - at `\$.retries`"),
+        ({"retries": "2"}, "retries='2' is not a whole number"),
+        ({"retries": 1.5}, "retries=1.5 is not a whole number"),
+        ({"timeout": None}, "timeout=None is not a number; leave it out for its default"),
+        ({"timeout": timedelta(seconds=3)}, r"timeout=datetime.timedelta\(seconds=3\) is not a number"),
+        ({"key": 5}, "key=5 is not a text"),
+        ({"idempotent": "no"}, "idempotent='no' is not True or False"),
         ({"memory": "1 Gb of it"}, "memory='1 Gb of it' is no size"),
         ({"timeout": -1}, "timeout=-1.0 is negative"),
         ({"ranks": -1}, "ranks=-1 is negative"),

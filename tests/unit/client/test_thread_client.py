@@ -3,11 +3,12 @@
 import asyncio
 import re
 import traceback
+from typing import Any
 
 import pytest
 
 from blockyard import Client
-from blockyard.errors import BrokenBlockyard, UnknownPool
+from blockyard.errors import BrokenBlockyard, ConfigError, UnknownPool
 from blockyard.ids import parse_task_name
 
 LONG = 30.0
@@ -21,6 +22,35 @@ def test_its_one_pool_has_a_handle_without_blocks() -> None:
         assert pool.submit(pow, {}, 2, 10).result(LONG) == 1024
         with pytest.raises(UnknownPool, match="pool 'gpu': a client on threads has one pool, 'default'"):
             client.pool("gpu")
+
+
+def test_it_needs_no_number_of_threads() -> None:
+    with Client.threads() as client:
+        assert client.pool().workers_per_node >= 5, "as many as a ThreadPoolExecutor"
+        assert client.submit(pow, 2, 10).result(LONG) == 1024
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ({"threads": 0}, "threads=0; give a whole number from 1"),
+        ({"threads": "4"}, "threads='4'; give a whole number from 1"),
+        ({"initialiser": print}, r"Client.threads: unknown 'initialiser'; did you mean 'initializer'\?"),
+        ({"workers": 4}, "Client.threads: unknown 'workers'; there are: .*threads"),
+    ],
+)
+def test_what_is_wrong_with_an_argument_is_said(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Client.threads(**arguments)
+
+
+def test_a_key_names_one_task_as_it_does_elsewhere() -> None:
+    with Client.threads(1) as client:
+        keyed = client.options(key="fit-17")
+        with pytest.raises(ConfigError, match="key names one task"):
+            keyed.submit_many(abs, [-1])
+        with pytest.raises(ConfigError, match="key names one task"):
+            keyed.starmap(abs, [(-1,)])
 
 
 def test_a_view_for_coroutines_takes_options() -> None:
