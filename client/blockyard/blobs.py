@@ -8,6 +8,9 @@ A blob is written once and read by name. Two kinds by size, because of what the 
 - above that a reader maps it privately, copy-on-write: nothing is copied, the views are writable as in a process pool,
   and the file itself never changes. Such a file is never written over, and may be unlinked while it is mapped.
 
+A folder that somebody removed is made anew for the next blob; what was in it is missing. In shared memory that happens
+when its user's last session ends (logind.conf(5), RemoveIPC).
+
 A reader that was overtaken by `unlink` finds out and gets `BlobMissing`, never another blob's bytes. Who may free which
 blob is not decided here. Folders are 0700, files 0600; names come over the wire, so they are checked.
 """
@@ -27,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from blockyard import nearness
 from blockyard.errors import BlobMissing, BlobsFull
 from blockyard.parts import Packed
 
@@ -231,6 +235,16 @@ class BlobFolder:
 
     def _write(self, path: str, packed: Packed, size_bytes: int) -> None:
         try:
+            self._write_new(path, packed, size_bytes)
+        except FileNotFoundError:
+            nearness.ensure(self.path)
+            self._spares = _Spares(self._root + _SPARES)
+            self._write_new(path, packed, size_bytes)
+        if self.sync:
+            self._sync_folder()
+
+    def _write_new(self, path: str, packed: Packed, size_bytes: int) -> None:
+        try:
             if 0 < size_bytes <= COPY_BYTES and self._spares.take(path):
                 descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             else:
@@ -253,8 +267,6 @@ class BlobFolder:
                 f"a payload of {size_bytes} bytes could not be written to {self.path}: {error.strerror}; "
                 f"free results, or give the file system more room"
             ) from error
-        if self.sync:
-            self._sync_folder()
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -9,7 +9,9 @@ is to remove its file. A client's may have a second line ``pools = NAME, NAME``:
 All files are 0600, the folder 0700. Where nothing has to be made, a folder that cannot be written to will do.
 """
 
+import errno
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from blockyard.transport import KeyPair, read_public_key
 DEFAULT_CLIENT: Final = "default"
 KINDS: Final = ("client", "pool", "keeper", "hub")
 _POOLS = re.compile(r"^pools = (.*)$", re.MULTILINE)
+_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _log = logging.getLogger(__name__)
 
 
@@ -120,14 +123,26 @@ class KeyRing:
             return 0
 
     def guests(self, kind: str) -> dict[bytes, Guest]:
-        """Public key to whom it proves, for one kind of `KINDS`. A file without a key, or gone, lets nobody in."""
+        """Public key to whom it proves, for one kind of `KINDS`. A file without a key, or gone, lets nobody in.
+
+        Raises OSError when this process is short of descriptors or memory, which says nothing of who is allowed.
+        """
         found: dict[bytes, Guest] = {}
-        for path in sorted(self._allowed.glob(f"{kind}-*.pub")):
+        for path in self._files(kind):
             try:
                 found[read_public_key(path)] = Guest(path.stem.replace("-", ":", 1), _pools(path.read_text()))
             except (BadKey, FileNotFoundError) as error:
+                if isinstance(short := error.__cause__, OSError) and short.errno in _SHORT:
+                    raise short from None
                 _log.warning("%s: %s", path.name, error)
         return found
+
+    def _files(self, kind: str) -> list[Path]:
+        try:
+            names = os.listdir(self._allowed)  # glob may swallow errors
+        except FileNotFoundError:
+            return []
+        return [self._allowed / name for name in sorted(names) if re.fullmatch(rf"{kind}-.*\.pub", name)]
 
 
 def allowed(public: bytes, pools: Iterable[str] | None = None) -> str:

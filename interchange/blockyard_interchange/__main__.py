@@ -3,16 +3,19 @@
 With ``--await-stdin`` the settings are read when a byte came on standard input, or its end: who starts it may still be
 writing them, while this process imports what it needs.
 
-Exit codes: 0 stopped as asked, 2 bad settings, 3 the journal is damaged or of another version, 4 the journal is in use
-or was taken over by another interchange, 5 a socket cannot be bound.
+Exit codes: 0 stopped as asked, 1 an error that nobody thought of, which another start may mend, 2 bad settings, 3 the
+journal is damaged or of another version, 4 the journal is in use or was taken over by another interchange, 5 a socket
+cannot be bound.
 """
 
+import contextlib
 import gc
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("blockyard_interchange")
 
 _RETRY_SECONDS = 0.5
+
+
+class _CannotListenError(Exception):
+    """A socket cannot be bound; what the system refuses later, when it serves, is another matter."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +65,7 @@ def main(arguments: list[str]) -> int:
     except (Fenced, JournalUnavailable) as error:
         _log.error("%s", error)
         return 4
-    except OSError as error:
+    except _CannotListenError as error:
         _log.error("cannot listen: %s", error)
         return 5
     return 0
@@ -70,13 +77,15 @@ def _serve(settings: ProcessSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.ask())
     health = Health()
-    probes = _open_probes(health, settings.health)
+    with _binding():
+        probes = _open_probes(health, settings.health)
     try:
         log = Log(open_store(settings.journal_url))
         if not _open(log, settings.wait_for_journal, health, ending):
             return
         health.stage = "replaying the journal"
-        loop = Loop(settings, log, ending, health)
+        with _binding():
+            loop = Loop(settings, log, ending, health)
         # A queue of a million tasks is alive, not garbage: the collector would walk it again and again.
         gc.collect()
         gc.freeze()
@@ -85,6 +94,14 @@ def _serve(settings: ProcessSettings) -> None:
     finally:
         if probes is not None:
             probes.close()
+
+
+@contextlib.contextmanager
+def _binding() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _CannotListenError(str(error)) from error
 
 
 def _open_probes(health: Health, endpoint: str) -> "Probes | None":

@@ -4,15 +4,18 @@ The core only ever sees small bodies and the names of blobs, so what it holds in
 came from. Near peers write and read the blobs themselves; for them nothing here is called.
 """
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from blockyard.blobs import BlobFolder
-from blockyard.errors import BlobsFull
+from blockyard.errors import BlobMissing, BlobsFull, ConfigError
 from blockyard.wire import client, manager
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Calls, Group, Need, Outcome
+
+_log = logging.getLogger(__name__)
 
 M = TypeVar("M")
 Change = Callable[[Body], Body]
@@ -21,7 +24,7 @@ Change = Callable[[Body], Body]
 def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
     """A message from afar with its bodies of at least `threshold` bytes put into the folder.
 
-    What finds no room there stays as it is: in memory and in the journal.
+    What finds no room there, or cannot be written, stays as it is: in memory and in the journal.
     """
 
     def spill(body: Body) -> Body:
@@ -29,7 +32,8 @@ def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
             return body
         try:
             blob = blobs.create(body)
-        except BlobsFull:
+        except (BlobsFull, OSError, ConfigError) as error:
+            _log.warning("a body of %d bytes is kept in memory: %s", len(body), error)
             return body
         return Blob(blob.name, blob.size_bytes)
 
@@ -37,12 +41,16 @@ def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
 
 
 def inlined(message: M, blobs: BlobFolder) -> M:
-    """A message for afar with its blobs written out. Raises BlobMissing."""
+    """A message for afar with blobs written out. One whose file is gone stays a name, of which its reader complains."""
 
     def inline(body: Body) -> Body:
         match body:
             case Blob():
-                return bytes(blobs.open(body.name))
+                try:
+                    return bytes(blobs.open(body.name))
+                except BlobMissing as error:
+                    _log.error("%s", error)
+                    return body
             case Bundle():
                 return Bundle([inline(part) for part in body.parts])
         return body

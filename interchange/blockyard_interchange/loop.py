@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from blockyard import nearness
 from blockyard.blobs import BlobFolder
-from blockyard.errors import BadFrame, BlobMissing, ConfigError
+from blockyard.errors import BadFrame, ConfigError
 from blockyard.keyring import KeyRing
 from blockyard.transport import AdaptivePoller, Context, Gate, Poller, Router
 from blockyard.wire import client as client_wire
@@ -87,8 +87,9 @@ class Loop:
         self._gate = Gate(self._context, self._on_stranger)
         self._ring = KeyRing(settings.keys_folder)
         self._ring_seen = -1
+        if settings.core.blobs:
+            nearness.ensure(Path(settings.core.blobs))
         self._blobs = BlobFolder(settings.core.blobs) if settings.core.blobs else None
-        self._nonce = nearness.ensure(Path(settings.core.blobs)) if settings.core.blobs else b""
         self._ending = ending
         self._health = health
         self._commits = Commits(log)
@@ -238,7 +239,14 @@ class Loop:
             _log.warning("frame of %s refused, the %d. in all: %s", user, counters.refused_frames, error)
 
     def _is_near(self, nonce: bytes) -> bool:
-        return bool(self._nonce) and secrets.compare_digest(nonce, self._nonce)
+        """Whether who says this sees our blob folder as it is now; it may have been made anew."""
+        if self._blobs is None:
+            return False
+        try:
+            return secrets.compare_digest(nonce, nearness.ensure(self._blobs.path))
+        except (OSError, ConfigError) as error:
+            _log.warning("nobody is near while the blob folder is unfit: %s", error)
+            return False
 
     def _on_stranger(self) -> bool:
         """A key that is not allowed asks to be let in: look whether it is since the last look."""
@@ -249,13 +257,18 @@ class Loop:
 
     def _look_at_ring(self, now: float) -> None:
         self._keys_at = now + _KEYS_SECONDS
-        self._ring_seen = self._ring.changed_at()
-        if self._hub is not None:
-            self._hub.look_at_ring()
-        clients = {**self._ring.guests("client"), **self._ring.guests("keeper")}
+        try:
+            changed_at = self._ring.changed_at()
+            if self._hub is not None:
+                self._hub.look_at_ring()
+            clients = {**self._ring.guests("client"), **self._ring.guests("keeper")}
+            pools = self._ring.guests("pool")
+        except OSError as error:
+            _log.error("the key ring could not be looked at, who was allowed still is: %s", error)
+            return
+        self._ring_seen = changed_at
         keeping.on_ring(self.state, {guest.user: guest.pools for guest in clients.values()})
-        guests = clients, self._ring.guests("pool")
-        ring_keys = tuple({key: guest.user for key, guest in side.items()} for side in guests)
+        ring_keys = tuple({key: guest.user for key, guest in side.items()} for side in (clients, pools))
         if ring_keys != self._ring_keys:
             self._ring_keys = ring_keys
             self._let_in()
@@ -311,8 +324,8 @@ class Loop:
             for name in effects.unlink:
                 try:
                     self._blobs.unlink(name)
-                except BlobMissing:
-                    _log.debug("blob %s is gone already", name)
+                except OSError as error:
+                    _log.warning("blob %s could not be freed: %s", name, error)
 
     def _compact(self) -> bool:
         """Stage a bounded amount of compaction; whether that much was done, so that there may be more."""

@@ -13,7 +13,17 @@ from blockyard.wire.records import Blob, Body, Bundle, Failure, Outcome, Status
 
 
 def ending_of(outcome: Outcome, blobs: BlobFolder | None) -> tuple[Ending, Any]:
-    """How a future ends. Blobs are opened at once: after this the interchange may free them."""
+    """How a future ends. Blobs are opened at once: after this the interchange may free them.
+
+    One that cannot be opened is the error of its future alone.
+    """
+    try:
+        return _ending_of(outcome, blobs)
+    except (errors.BlobMissing, OSError) as error:
+        return Ending.EXCEPTION, error
+
+
+def _ending_of(outcome: Outcome, blobs: BlobFolder | None) -> tuple[Ending, Any]:
     match outcome.status:
         case Status.DONE:
             if isinstance(outcome.body, Bundle):
@@ -34,7 +44,10 @@ def _opened(body: Body, blobs: BlobFolder | None) -> Any:
             return body
         case Blob():
             if blobs is None:
-                raise errors.BlobMissing(f"blob {body.name} is kept on another machine than this client's")
+                raise errors.BlobMissing(
+                    f"blob {body.name} was sent by name, but this client shares no blob folder with the interchange: "
+                    "the file is gone there"
+                )
             return blobs.open(body.name)
         case Bundle():
             return [_opened(part, blobs) for part in body.parts]

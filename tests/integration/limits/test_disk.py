@@ -1,4 +1,4 @@
-"""Large bodies where they find no room: more than a frame holds, and a file system that is full."""
+"""Large bodies where they find no room: more than a frame holds, a file system that is full, a folder that is gone."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client, nearness
-from blockyard.errors import BlobsFull, QueueFull, RequestTooLarge
+from blockyard.errors import BlobMissing, BlobsFull, QueueFull, RequestTooLarge
 from blockyard.packing import MAX_INLINE_BYTES
 from blockyard.serving import Limits
 from blockyard.session.link import Submission
-from blockyard.state_folder import owner_of
+from blockyard.state_folder import blobs_of, owner_of
 from blockyard.wire.codec import MAX_FRAME_BYTES
 from blockyard.wire.records import body_bytes
 from tests.integration.limits.test_back_pressure import Gate
@@ -110,3 +110,24 @@ def test_submit_waits_while_the_file_system_of_large_bodies_is_full(
         assert [future.result(WITHIN) for future in held[4:]] == [MIB] * len(held[4:])
         (future,) = late
         assert future.result(WITHIN) == 3 * MIB  # type: ignore[attr-defined]  # a future
+
+
+def test_a_folder_of_large_bodies_that_is_removed_costs_what_was_in_it_alone(
+    house: House, far_client: Client, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    (interchange,) = house.interchanges()
+    blobs = blobs_of(house.folder)
+    with Client.connect(house.folder) as other:  # far, too
+        first = other.submit(gate.wait)
+        lost = other.submit(len, bytes(MIB))
+        wait_until("its argument is in the folder", lambda: [*blobs.glob("b*")], lambda found: len(found) == 1)
+        shutil.rmtree(blobs)
+        gate.open()
+        assert first.result(WITHIN) == 1
+        with pytest.raises(BlobMissing):
+            lost.result(WITHIN)
+        for client in (far_client, other):
+            assert client.submit(len, bytes(MIB)).result(WITHIN) == MIB
+            assert len(client.submit(bytes, MIB).result(WITHIN)) == MIB
+    assert house.interchanges() == [interchange]

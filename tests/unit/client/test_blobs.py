@@ -4,6 +4,7 @@ import contextlib
 import errno
 import mmap
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,6 +267,23 @@ def test_a_full_file_system_is_told_and_leaves_nothing_behind(
     with pytest.raises(BlobsFull, match="No space left on device"):
         folder.create(bytes(SMALL))
     assert list(folder.path.iterdir()) == [folder.path / ".spare"]
+
+
+@pytest.mark.parametrize("name", [None, "c0123"])
+def test_a_folder_that_was_removed_is_made_anew_and_what_was_in_it_is_missing(
+    folder: BlobFolder, name: str | None
+) -> None:
+    before = folder.create(bytes(SMALL))
+    folder.unlink(folder.create(bytes(SMALL)).name)
+    shutil.rmtree(folder.path)
+    for _ in range(2):
+        blob = folder.create(b"after", name)
+        assert bytes(folder.open(blob.name)) == b"after"
+        assert folder.unlink(blob.name)
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    with pytest.raises(BlobMissing, match=before.name):
+        folder.open(before.name)
+    assert not folder.unlink(before.name)
 
 
 def test_what_a_dead_process_left_unfinished_is_swept(folder: BlobFolder) -> None:

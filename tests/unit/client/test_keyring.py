@@ -1,5 +1,7 @@
 """The files of a key ring: who is let in, and to which pools. What an interchange makes of them is tested with one."""
 
+import os
+import resource
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -25,6 +27,26 @@ def test_a_client_may_be_let_in_to_some_pools_and_later_to_others(tmp_path: Path
     assert pools_of(ring) == {"client:anna": frozenset({"cpu"})}
     assert ring.changed_at() != changed
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "keys" / "allowed").iterdir()] == [0o600]
+
+
+@pytest.mark.parametrize("short_of", ["the folder", "the file"])
+def test_who_is_short_of_descriptors_takes_nobody_for_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    ring.issue("client-anna")
+    if short_of == "the file":
+        monkeypatch.setattr(os, "listdir", lambda _: ["client-anna.pub"])
+    next_one = os.dup(0)
+    os.close(next_one)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            ring.guests("client")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert pools_of(ring) == {"client:anna": None}
 
 
 def test_a_client_of_all_pools_has_no_limit(tmp_path: Path) -> None:

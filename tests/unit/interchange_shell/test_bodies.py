@@ -1,5 +1,8 @@
 """Bodies of far peers become blobs on their way in and bytes again on their way out."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,21 @@ def test_what_finds_no_room_in_the_folder_stays_in_its_message(tmp_path: Path) -
     first, second = bodies.spilled(message, full, threshold=100).groups[0].bodies
     assert isinstance(first, Blob)
     assert second == LARGE
+
+
+def test_a_folder_that_cannot_be_written_leaves_bodies_in_their_message(
+    blobs: BlobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    put = client.Put(1, 2, LARGE)
+    assert bodies.spilled(put, blobs, threshold=100) == put
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_body_whose_file_is_gone_stays_a_name(message: object, blobs: BlobFolder) -> None:
+    inside = bodies.spilled(message, blobs, threshold=100)
+    shutil.rmtree(blobs.path)
+    assert bodies.inlined(inside, blobs) == inside

@@ -107,7 +107,8 @@ class Attempts:
                 raise NotLoadable(f"a call was expected, found the results of {len(body.parts)} others")
         if self._folder is None:
             raise NotLoadable(
-                f"blob {body.name} was sent by name, but this node shares no blob folder with the interchange"
+                f"blob {body.name} was sent by name, but this node shares no blob folder with the interchange: the "
+                "file is gone there"
             )
         return self._folder.open(body.name)
 
@@ -143,7 +144,7 @@ class Attempts:
         if self._folder is not None and size >= self._threshold:
             try:
                 blob = self._folder.create(packed)
-            except BlobsFull:
+            except (BlobsFull, OSError):
                 if size > MAX_INLINE_BYTES:
                     raise
             else:
