@@ -232,7 +232,7 @@ class Client(Submitter):
     ) -> Self:
         """The same on threads of this process: no socket, no child process, nothing pickled.
 
-        `threads`: how many; without it as many as a `ThreadPoolExecutor` has, four more than there are CPUs, 32 at most.
+        `threads`: how many; without it as many as a `ThreadPoolExecutor` has, four more than CPUs, 32 at most.
         `monitoring`: as for `local`; hub and sinks are then threads of this process, too. `run`: what the history calls
         it. Further settings: see `ThreadEngine`.
         """
