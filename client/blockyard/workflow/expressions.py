@@ -187,16 +187,25 @@ def _depth(expression: str) -> int:
     return most
 
 
-@functools.lru_cache(maxsize=4096)
 def _compiled(expression: str) -> Any:
     """A program, or what is wrong, in words."""
     # Its package imports its command line, and with that typer and prompt_toolkit: more than a second on a busy
     # machine, in which the interchange would answer nobody.
     sys.modules.setdefault("cel.cli", types.ModuleType("cel.cli"))
     try:
-        import cel  # the extra of whoever uses conditions
+        import cel  # noqa: F401 - the extra of whoever uses conditions
     except ImportError:
-        return "condition: it needs the package 'common-expression-language'; pip install 'blockyard[workflow]'"
+        return (
+            f"condition: {sys.executable} lacks the package 'common-expression-language'; "
+            "pip install 'blockyard[workflow]' there"
+        )
+    return _compile(expression)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compile(expression: str) -> Any:
+    import cel
+
     try:
         return cel.compile(expression)
     except Exception as error:  # noqa: BLE001 - as above
