@@ -266,9 +266,9 @@ async def _drain(where: Where, blocks: tuple[str, ...]) -> tuple[list[str], list
 @contextmanager
 def _asking(call: _Both) -> Iterator[tuple[Asking, str]]:
     """Connect to the cluster's interchange; yields it, and what the names of the chosen pools begin with."""
+    where, settings = call.cluster.where(), call.settings  # first, since it says what is not installed
     from blockyard.kube.access import open_access
 
-    where, settings = call.cluster.where(), call.settings
     opened = open_access(where)
     try:
         engine = _engine(opened, settings.timeout)

@@ -204,3 +204,15 @@ def test_what_is_for_traces_is_refused_without_one(option: list[str], capsys: py
     Path("flow.yaml").touch()
     assert rim.run(["run", "flow.yaml", *option]) == Exit.USAGE
     assert "say --wfformat, too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["drain", "b1"]])
+def test_kubectl_blockyard_says_which_extra_it_needs(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("blockyard.kube.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for package in ("kubernetes", "aiohttp"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert rim.run(words, "kubectl blockyard") == Exit.NOT_INSTALLED
+    assert "pip install 'blockyard[kubernetes]'" in capsys.readouterr().err
