@@ -99,6 +99,10 @@ class Cache:
         self.folder = folder
         self.limit = limit
         self._copies, self._parts, self._outputs, self.locks = (folder / name for name in _FOLDERS)
+        self._make_folders()
+
+    def _make_folders(self) -> None:
+        folder = self.folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             state = folder.stat()
@@ -114,39 +118,53 @@ class Cache:
                 f"the cache of files, {folder}, cannot be used: {error}; name another by BLOCKYARD_FILES_CACHE"
             ) from error
 
+    @contextmanager
+    def _standing(self) -> Iterator[None]:
+        """Within it the folders are there, though somebody tidied up; an OSError says that he did so just now."""
+        self._make_folders()
+        try:
+            yield
+        except FileNotFoundError as error:
+            if all((self.folder / name).is_dir() for name in _FOLDERS):
+                raise
+            raise OSError(f"the cache of files, {self.folder}, was removed just now") from error
+
     def hold(self, key: str, name: str, fetch: Fetch) -> Held:
         """The copy of this key, fetched if it is not here, and not removed while it is held.
 
         Raises what `fetch` raises, Refused, CacheFull.
         """
         place = self._copies / key / name
-        while True:
-            lock = locks.take(self.locks / key, alone=False)
-            if place.exists():
-                os.utime(place)
-                return Held(place, lock, once=False)
-            lock.close()
-            if (alone := locks.take_free(self.locks / key)) is None:
-                continue  # it is fetched just now, which the other lock waits for; or is here, and in use
-            with contextlib.closing(alone):
-                if not place.exists():
-                    self._fetch(place, fetch)
+        with self._standing():
+            while True:
+                lock = locks.take(self.locks / key, alone=False)
+                if place.exists():
+                    os.utime(place)
+                    return Held(place, lock, once=False)
+                lock.close()
+                if (alone := locks.take_free(self.locks / key)) is None:
+                    continue  # it is fetched just now, which the other lock waits for; or is here, and in use
+                with contextlib.closing(alone):
+                    if not place.exists():
+                        self._fetch(place, fetch)
 
     def hold_once(self, name: str, fetch: Fetch) -> Held:
         """A copy that nobody else gets, for what may be another file the next time."""
         key = f"once-{secrets.token_hex(16)}"
-        lock = locks.take(self.locks / key)
-        held = Held(self._copies / key / name, lock, once=True)
-        try:
-            self._fetch(held.path, fetch)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        with self._standing():
+            lock = locks.take(self.locks / key)
+            held = Held(self._copies / key / name, lock, once=True)
+            try:
+                self._fetch(held.path, fetch)
+            except BaseException:
+                held.close()
+                raise
+            return held
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A folder for what a try writes; gone afterwards."""
+        """A folder for what a try writes; gone afterwards. Raises ConfigError, OSError."""
+        self._make_folders()
         self._sweep()
         with self._token() as token:
             folder = self._outputs / token
@@ -189,7 +207,11 @@ class Cache:
             with reservation.open("wb") as file:
                 file.truncate(size_bytes)
             copies = list(self._all_copies())
-            excess = sum(copy.size_bytes for copy in copies) + self._reserved() - self.limit
+            free = shutil.disk_usage(self.folder).free + _size_of(reservation.with_suffix(""))
+            excess = max(
+                sum(copy.size_bytes for copy in copies) + self._reserved() - self.limit,
+                size_bytes - free,  # the disk may be smaller than the cache could become
+            )
             for copy in sorted(copies):
                 if excess <= 0:
                     break
@@ -200,6 +222,9 @@ class Cache:
                 raise CacheFull(
                     f"its {size_bytes} bytes do not fit beside what running tasks use of the node's cache of "
                     f"{self.limit} bytes: raise BLOCKYARD_FILES_CACHE_BYTES of its workers"
+                    if size_bytes <= free
+                    else f"its {size_bytes} bytes do not fit on the disk of the node's cache, {self.folder}, where "
+                    f"{free} are free: name another by BLOCKYARD_FILES_CACHE"
                 )
 
     def _all_copies(self) -> Iterator[_Copy]:
@@ -258,6 +283,14 @@ class Cache:
             yield
         finally:
             lock.close()
+
+
+def _size_of(file: Path) -> int:
+    """In bytes; 0 when it is not there."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _too_large(size_bytes: int, limit: int) -> str:

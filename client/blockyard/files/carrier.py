@@ -17,6 +17,8 @@ _NOT_FOUND: Final = (404, 410)
 _NOT_ALLOWED: Final = (401, 403, 407)
 _LATER: Final = (408, 421, 425, 429)
 """Answers of HTTP that mean: not now."""
+_MOST_SAID: Final = 200
+"""Characters of what a server says."""
 _NO_CREDENTIALS: Final = (
     "NoCredentialsError",
     "PartialCredentialsError",
@@ -71,12 +73,9 @@ def translated_http() -> Iterator[None]:
     """Within it, refusals are raised as a stager raises them; see `Stager`."""
     try:
         yield
-    except Exception as error:  # fsspec says of whatever hindered it that there is no file
+    except Exception as error:  # noqa: BLE001 - fsspec says of whatever hindered it that there is no file
         found = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ is not None else error
-        status = getattr(found, "status", None)
-        if isinstance(status, int):
-            raise _of_status(status, found) from error
-        raise found from None
+        raise _of_http(found) from None
 
 
 @contextmanager
@@ -90,8 +89,22 @@ def translated_s3() -> Iterator[None]:
         raise
 
 
-def _of_status(status: int, found: BaseException) -> OSError:
-    text = f"HTTP {status} {getattr(found, 'message', '')}".strip()
+def _of_http(found: BaseException) -> BaseException:
+    status = getattr(found, "status", None)
+    message = str(getattr(found, "message", ""))
+    if isinstance(found, TimeoutError):
+        return TimeoutError(f"the server was silent for {READ_SECONDS:g} s")
+    if not isinstance(status, int):
+        return found
+    if status == 0:  # aiohttp's, of what was sent on and on
+        return Refused("it redirects again and again")
+    if found.__cause__ is not None:  # aiohttp's own words on an answer, and what stood there
+        return OSError(f"what the server sent is not HTTP: {message.partition(chr(10))[0][:_MOST_SAID]}")
+    return _of_status(status, message)
+
+
+def _of_status(status: int, message: str) -> OSError:
+    text = f"HTTP {status} {message[:_MOST_SAID]}".strip()
     if status in _NOT_FOUND:
         return FileNotFoundError(text)
     if status in _NOT_ALLOWED:

@@ -73,12 +73,12 @@ class Staging:
     def prepare(self, output: Output, until: contextlib.ExitStack) -> Path:
         """A folder to write an output in, gone with `until`. Raises StagingError when it could not be taken away."""
 
-        def check() -> None:
+        def once() -> Path:
             if not stager_of(urls.scheme_of(output.url)).writes:
                 raise Refused("its scheme can be read only")
+            return until.enter_context(self._cache.writing())
 
-        self._persistently("prepare", output, check)
-        return until.enter_context(self._cache.writing())
+        return self._persistently("prepare", output, once)
 
     def take_away(self, output: Output) -> None:
         """Put what a function wrote where it belongs. Raises StagingError."""
@@ -200,7 +200,7 @@ class Staged:
 
 
 def _not_written(output: Output) -> str:
-    beside = sorted(entry.name for entry in output.path.parent.iterdir() if entry != output.path)
+    beside = sorted(entry.name for entry in output.path.parent.glob("*") if entry != output.path)
     found = "a folder" if output.path.is_dir() else "nothing"
     return (
         f"{output!r} was not written: the function returned, and at its path {output.path} there is {found}"

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from blockyard.errors import ConfigError, StagingError
 from blockyard.files import locks, urls
+from blockyard.files.cache import CacheFull
 from blockyard.files.port import Refused
 
 T = TypeVar("T")
@@ -72,6 +73,8 @@ def _advice(error: Exception, url: str) -> str:
             return "see whether the address is right, and whether what writes it has ended"
         case PermissionError():
             return "give the workers credentials that may: in their environment, or for http and ftp in the URL"
+        case CacheFull():
+            return "it may fit when other tasks have ended"
         case Refused():
             return "ask who keeps it; it will not be tried again"
         case _:

@@ -1,7 +1,9 @@
 """A node's copies: room is made by age, what is in use stays, and what the killed left behind goes."""
 
 import os
+import shutil
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from blockyard.errors import ConfigError
 from blockyard.files import locks
 from blockyard.files.cache import Begin, Cache, CacheFull, Fetch, Held, Part
 from blockyard.files.port import Refused
-from blockyard.files.transfers import slot
+from blockyard.files.transfers import FINAL, slot
 
 
 def fetching(content: bytes, announced: int | None = -1) -> Fetch:
@@ -168,6 +170,45 @@ def test_copies_are_read_only_and_one_that_is_not_kept_goes(cache: Cache) -> Non
     held.close()
     held.close()
     assert keys(cache) == set()
+
+
+@pytest.mark.parametrize("gone", ["", "copies", "parts", "outputs", "locks"])
+def test_what_somebody_removed_of_its_folder_is_made_again(cache: Cache, gone: str) -> None:
+    def remove() -> None:
+        shutil.rmtree(cache.folder / gone)
+
+    put(cache, "before", 10)
+    remove()
+    put(cache, "after", 10)
+    remove()
+    with cache.writing() as folder:
+        assert folder.is_dir()
+    remove()
+    cache.hold_once("x", fetching(b"x")).close()
+
+
+def test_a_folder_that_is_removed_under_a_fetch_is_no_missing_file(cache: Cache) -> None:
+    def fetch(begin: Begin) -> Part:
+        shutil.rmtree(cache.folder)
+        return begin(1)
+
+    with pytest.raises(OSError, match="was removed just now") as caught:
+        cache.hold("key", "x", fetch)
+    assert not isinstance(caught.value, FINAL), "so that it is tried again"
+
+
+def test_room_is_made_when_the_disk_is_smaller_than_the_cache_may_be(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(folder: Path) -> types.SimpleNamespace:
+        return types.SimpleNamespace(free=500 - sum(file.stat().st_size for file in folder.glob("copies/*/*")))
+
+    monkeypatch.setattr("blockyard.files.cache.shutil.disk_usage", usage)
+    put(cache, "old", 300, 1.0)
+    put(cache, "new", 300)
+    assert keys(cache) == {"new"}
+    with pytest.raises(CacheFull, match=r"600 bytes do not fit on the disk.*BLOCKYARD_FILES_CACHE$"):
+        put(cache, "most", 600)
 
 
 def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
