@@ -8,12 +8,12 @@ import pytest
 
 from blockyard import plugins
 from blockyard.errors import ConfigError
-from blockyard.files.port import stager_of
+from blockyard.files.port import Found, stager_of
 from blockyard.files.stagers.ftp import FtpStager
 from blockyard.files.stagers.local import FileStager, PvcStager
 from blockyard.files.stagers.web import HttpStager
 from blockyard.files.suites import Put, StagerSuite, UrlOf
-from tests.fixtures.file_servers import FtpPlace
+from tests.fixtures.file_servers import FtpPlace, ftp_server
 from tests.fixtures.web_server import Page, WebServer
 
 
@@ -106,6 +106,20 @@ class TestFtpStager(StagerSuite):
     def test_a_wrong_password_is_no_reason_to_try_again(self, stager: FtpStager, ftp: FtpPlace) -> None:
         with pytest.raises(PermissionError, match="530"):
             stager.look(f"ftp://nobody:wrong@{ftp.url.rpartition('@')[2]}/x")
+
+
+@pytest.mark.parametrize("unknown, size_bytes", [(("SIZE", "MDTM"), None), (("MDTM",), 3)])
+def test_an_ftp_server_that_is_older_than_sizes_and_times_is_read(
+    tmp_path: Path, unknown: tuple[str, ...], size_bytes: int | None
+) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    with ftp_server(tmp_path, *unknown) as place:
+        stager, into = FtpStager(), io.BytesIO()
+        assert stager.look(f"{place.url}/x") == Found(size_bytes, "")
+        stager.fetch(f"{place.url}/x", into)
+        assert into.getvalue() == b"old"
+        with pytest.raises(FileNotFoundError):
+            stager.fetch(f"{place.url}/absent", into)
 
 
 def test_every_stager_of_ours_is_tested() -> None:

@@ -18,6 +18,9 @@ _SECONDS: Final = 60.0
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
+_UNKNOWN_COMMAND: Final = ("500", "502")
+
+
 class FtpStager:
     """``ftp://[USER[:PASSWORD]@]HOST[:PORT]/path``, from the user's folder on; ``%2F`` begins at the root."""
 
@@ -31,11 +34,14 @@ class FtpStager:
         """See `Stager`."""
         with _connection(url) as (ftp, path):
             ftp.voidcmd("TYPE I")
-            size_bytes = ftp.size(path)
+            # RFC 3659 is younger than many servers: what they have is not kept, and seen to be whole by their answer.
+            size_bytes, changed = None, ""
             try:
+                size_bytes = ftp.size(path)
                 changed = ftp.sendcmd(f"MDTM {path}")[4:].strip()
-            except ftplib.error_perm:
-                changed = ""  # RFC 3659 is younger than many servers: what they have is not kept
+            except ftplib.error_perm as error:
+                if str(error)[:3] not in _UNKNOWN_COMMAND:
+                    raise
         return Found(size_bytes, f"{changed} {size_bytes}" if changed else "")
 
     def fetch(self, url: str, into: BinaryIO) -> None:
@@ -76,6 +82,8 @@ def _connection(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
             ftp.quit()
     except ftplib.error_perm as error:
         raise _refusal(str(error)) from error
+    except EOFError as error:
+        raise ConnectionError("the server hung up") from error
     finally:
         ftp.close()
 
