@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from blockyard import connect, nearness
+from blockyard.cli import afterwards
 from blockyard.cli.asking import Asking, asking
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
@@ -61,9 +62,36 @@ def asking_about(call: Call, run: str) -> Iterator[Asking]:
     elif run not in known:
         near = nearest(run, known, then="Runs on another interchange are found by --profile")
         raise NotFound(f"no interchange runs here, and 'blockyard run' keeps no run {run!r}{near}")
-    folder = folder_of(run)
-    with nullcontext() if connect.answers(folder) else _reopened(folder), asking(call, folder) as interchange:
+    with _opened(call, run) as interchange:
         yield interchange
+
+
+@contextmanager
+def _opened(call: Call, run: str) -> Iterator[Asking]:
+    folder = folder_of(run)
+    goes_on = connect.answers(folder)
+    with nullcontext() if goes_on else _reopened(folder), asking(call, folder) as interchange:
+        yield interchange
+        if not goes_on:  # it may have been cancelled, or held
+            afterwards.write_line(interchange.engine, run, folder)
+
+
+def lines(call: Call, limit: int) -> list[hosted.RunLine]:
+    """How the runs that are kept stand, at most `limit`, youngest first. Raises BrokenBlockyard when there is none."""
+    known = names()
+    if not known:
+        raise BrokenBlockyard(
+            "no interchange runs here, and 'blockyard run' keeps none. 'blockyard local up' starts one"
+        )
+    known.sort(key=lambda one: (folder_of(one) / INTERCHANGE_SETTINGS).stat().st_mtime, reverse=True)
+    return [_line(call, one) for one in known[:limit]]
+
+
+def _line(call: Call, run: str) -> hosted.RunLine:
+    if (found := afterwards.stood(folder_of(run))) is not None:
+        return found
+    with _opened(call, run) as interchange:
+        return interchange.ask(hosted.Run(run, [], 0), hosted.RunIs).line
 
 
 def _knows(interchange: Asking, run: str) -> bool:
@@ -72,12 +100,6 @@ def _knows(interchange: Asking, run: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-def refuse(known: list[str]) -> BrokenBlockyard:
-    """What is wrong with a question about all runs where no interchange runs."""
-    listed = f"; 'blockyard run' keeps {', '.join(known)}: blockyard steps {known[0]}" if known else ""
-    return BrokenBlockyard(f"no interchange runs here{listed}. 'blockyard local up' starts one")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
 from blockyard.monitoring import history_of
 from blockyard.wire import control
+from blockyard.wire.records import Printed
 
 STATES = ("WAITING", "QUEUED", "ASSIGNED", "DELAYED", "JOINING", "ENDED")
 """Of a task, see docs/states.md."""
@@ -199,7 +201,16 @@ def output(call: Call, task: TaskId) -> None:
 
 def show_output(interchange: Asking, output: Output, task: TaskId, *, hint: str = "") -> None:
     """Answer `output`; `hint`: what is said besides when nothing is kept."""
-    found = interchange.ask(control.Output(task), control.OutputIs).tries
+    show_printed(output, task, printed_by(interchange, task), hint=hint)
+
+
+def printed_by(interchange: Asking, task: TaskId) -> Sequence[Printed]:
+    """The end of what each try of a task printed, while its manager keeps it."""
+    return interchange.ask(control.Output(task), control.OutputIs).tries
+
+
+def show_printed(output: Output, task: TaskId, found: Sequence[Printed], *, hint: str = "") -> None:
+    """Answer with what the tries of a task printed."""
     view = views.OutputView(
         task=task_name(task), tries=[views.TryView(epoch=one.epoch, text=one.text) for one in found]
     )

@@ -14,9 +14,9 @@ import click
 import msgspec
 
 from blockyard import config
-from blockyard.cli import kept, options, show, views
+from blockyard.cli import afterwards, kept, options, show, views
 from blockyard.cli.asking import Asking, asking
-from blockyard.cli.exits import Exit, NotFound
+from blockyard.cli.exits import Exit, Faulty, NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 STATES = ("Waiting", "Queued", "Running", "Stopped", "Succeeded", "Skipped", "Failed", "Cancelled")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 0.5
+_GOES_ON = running.GOES_ON
 
 
 @click.command(epilog="Examples: blockyard lint flow.yaml; blockyard lint --schema > workflow.schema.json")
@@ -129,10 +130,14 @@ def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: b
         raise click.UsageError("--detach needs an interchange that goes on: blockyard local up, then say it again")
     from blockyard.client import Client  # what starts systems, which most commands do not
 
-    each = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes)
-    with Client.local(each, nodes_per_block=nodes, folder=kept.folder_of(name)) as client:
+    each, folder = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes), kept.folder_of(name)
+    with Client.local(each, nodes_per_block=nodes, folder=folder) as client:
         assert isinstance(client._engine, RemoteEngine)
-        yield client._engine
+        afterwards.unsettle(folder)
+        try:
+            yield client._engine
+        finally:
+            afterwards.write(client._engine, name, folder)
 
 
 def _forget(engine: running.Engine, name: str) -> None:
@@ -141,6 +146,7 @@ def _forget(engine: running.Engine, name: str) -> None:
     except BlockyardError:
         return  # there is none
     running.WorkflowRun(engine, name).forget()
+    afterwards.forget(kept.folder_of(name))
 
 
 def _arguments(document: Document, given: tuple[str, ...]) -> dict[str, Any]:
@@ -185,11 +191,12 @@ def _show_end(call: Call, started: running.WorkflowRun) -> int:
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @options.pass_call
 def runs(call: Call, limit: int) -> None:
-    """List the workflow runs that the interchange keeps, youngest first."""
+    """List the workflow runs that the interchange keeps, youngest first; where none runs, those of `blockyard run`."""
     if kept.is_needed(call):
-        raise kept.refuse(kept.names())
-    with asking(call) as interchange:
-        found = interchange.ask(hosted.Runs(limit), hosted.RunsAre).runs
+        found = kept.lines(call, limit)
+    else:
+        with asking(call) as interchange:
+            found = interchange.ask(hosted.Runs(limit), hosted.RunsAre).runs
     view = views.RunsView(runs=[_run_view(one) for one in found])
     rows = [(one.run, one.phase, show.since(one.started_at), _counts(one.counts)) for one in view.runs]
     show.answer(call.settings.output, view, show.Table(("RUN", "PHASE", "AGE>", "STEPS"), rows, "no runs"))
@@ -242,16 +249,21 @@ def show_steps(
 @click.argument("step")
 @options.pass_call
 def logs(call: Call, run: str, step: str) -> None:
-    """Show the end of what a step of a run has printed, as far as its manager keeps it."""
-    from blockyard.cli.tasks import show_output
+    """Show the end of what a step of a run has printed, as far as that is kept; of a sweep, what made it fail."""
+    from blockyard.cli.tasks import printed_by, show_printed
 
     with kept.asking_about(call, run) as interchange:
-        show_output(interchange, call.settings.output, _task_of(interchange, run, step))
+        found = _step_of(interchange, run, step)
+        task = afterwards.printer_of(found)
+        tries, folder = printed_by(interchange, task), interchange.target.folder
+    if not tries and folder is not None:
+        tries = afterwards.printed(folder).get(step, [])
+    show_printed(call.settings.output, task, tries)
 
 
-def _task_of(interchange: Asking, run: str, step: str) -> TaskId:
+def _step_of(interchange: Asking, run: str, step: str) -> hosted.StepLine:
     seen = interchange.ask(hosted.Run(run, [], 1_000_000), hosted.RunIs)
-    known = {one.name: TaskId(one.task) for one in seen.steps}
+    known = {one.name: one for one in seen.steps}
     if step not in known:
         raise NotFound(f"run {run!r} has no step {step!r}{nearest(step, known)}")
     return known[step]
@@ -299,6 +311,9 @@ def resume(call: Call, run: str) -> None:
 
 def _hold(call: Call, run: str, *, held: bool, running: bool = False) -> None:
     with kept.asking_about(call, run) as interchange:
+        phase = interchange.ask(hosted.Run(run, [], 0), hosted.RunIs).line.phase
+        if phase not in _GOES_ON:
+            raise Faulty(f"run {run!r} has ended: {phase}; 'blockyard retry FILE' runs again what has not succeeded")
         count = interchange.ask(hosted.HoldRun(run, held, running), control.Done).count
     what = "suspended" if held else "goes on"
     show.answer(call.settings.output, views.CountView(count=count), f"run {run!r} {what}")

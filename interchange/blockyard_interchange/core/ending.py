@@ -152,18 +152,19 @@ def follow(state: State, task: Task, ended: Task, now: float) -> None:
     if ended.outcome is not None and ended.outcome.status is Status.SKIPPED:
         _skip(state, task, f"{ended.own_name or task_name(ended.id)}, which it needs, was", now)
     else:
-        fail_dependent(state, task, first_cause(ended), now)
+        is_part = task.state is TaskState.JOINING and ended.label == task.label  # of a sweep; a join's have own names
+        fail_dependent(state, task, first_cause(ended, f"[{task.needs.index(ended)}]" if is_part else ""), now)
 
 
-def first_cause(task: Task) -> Failure:
-    """The failure to hand on to dependents: always the first in the chain."""
+def first_cause(task: Task, place: str = "") -> Failure:
+    """The failure to hand on to dependents: always the first in the chain. `place`: behind the task's name."""
     outcome = task.outcome
     if outcome is None:
         return Failure(f"task {task_name(task.id)} did not end")
     if outcome.status is Status.DEPENDENCY and outcome.failure is not None:
         return outcome.failure
     failure = outcome.failure or Failure(outcome.status.name.lower())
-    message = f"task {task_name(task.id)} ({task.label}) ended first: {failure.message}"
+    message = f"task {task_name(task.id)} ({task.label}{place}) ended first: {failure.message}"
     return Failure(message, failure.types, failure.evidence, task.id)
 
 

@@ -48,6 +48,52 @@ def test_it_is_found_by_its_name_while_it_goes_on_and_when_it_has_ended(
     assert "ValueError: no" in capsys.readouterr().out
     assert rim.run(["cancel", "--run", "kept"]) == Exit.DONE
     assert "0 tasks" in capsys.readouterr().out
+    for order in (["suspend", "kept"], ["resume", "kept"]):
+        assert rim.run(order) == Exit.FOUND_FAULTS
+        assert "run 'kept' has ended: Failed; 'blockyard retry FILE'" in capsys.readouterr().err
+
+
+PRINTS = """
+apiVersion: blockyard.dev/v1alpha1
+kind: WorkflowRun
+metadata: {name: prints}
+spec:
+  steps:
+    - {name: says, binary: [echo, hello]}
+    - {name: fails, source: "def main():\\n  print('before')\\n  raise ValueError('no')"}
+    - {name: silent, binary: ["true"]}
+    - name: many
+      source: "def main(i):\\n  print('item', i)\\n  assert i != 2, 'no two'"
+      arguments: {i: "${{ item }}"}
+      sweep: {range: 3}
+"""
+
+
+def test_what_it_printed_and_how_it_ended_is_known_afterwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prints.yaml"
+    path.write_text(PRINTS)
+
+    def printed(step: str) -> str:
+        capsys.readouterr()
+        assert rim.run(["logs", "prints", step]) == Exit.DONE
+        return capsys.readouterr().out
+
+    assert rim.run(["run", str(path), "--workers", "1"]) == Exit.FOUND_FAULTS
+    assert "(many[2]) ended first: AssertionError: no two" in capsys.readouterr().out, "which item it was"
+    assert printed("says") == "hello\n"
+    assert "before" in printed("fails")
+    assert "nothing is kept" in printed("silent")
+    assert "item 2" in printed("many"), "of a sweep that of the part with which it failed"
+    assert rim.run(["runs", "-o", "json"]) == Exit.DONE
+    (line,) = msgspec.json.decode(capsys.readouterr().out)["runs"]
+    assert (line["run"], line["phase"], line["counts"]) == ("prints", "Failed", {"Failed": 2, "Succeeded": 2})
+    assert rim.run(["retry", str(path)]) == Exit.FOUND_FAULTS
+    assert printed("says") == "hello\n", "what did not run again has printed what it had"
+    path.write_text(PRINTS.replace("hello", "hi"))
+    assert rim.run(["run", str(path), "--workers", "1", "--again"]) == Exit.FOUND_FAULTS
+    assert printed("says") == "hi\n"
 
 
 def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,8 +103,9 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.C
     path.write_text(FLOW.format(tmp_path))
     (tmp_path / "go").touch()
     assert rim.run(["run", str(path), "--workers", "1"]) == Exit.FOUND_FAULTS
-    assert rim.run(["runs"]) == Exit.NO_ANSWER
-    assert "'blockyard run' keeps kept: blockyard steps kept" in capsys.readouterr().err
+    capsys.readouterr()
+    assert rim.run(["runs"]) == Exit.DONE
+    assert re.search(r"^kept +Failed ", capsys.readouterr().out, re.MULTILINE)
     assert rim.run(["steps", "kpt"]) == Exit.NOT_FOUND
     assert "keeps no run 'kpt'; did you mean 'kept'?" in capsys.readouterr().err
     assert rim.run(["steps", "kept", "-p", "none"]) == Exit.USAGE, "a profile that was named"
