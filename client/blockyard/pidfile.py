@@ -38,7 +38,7 @@ class SystemInUse(BlockyardError):
     def __str__(self) -> str:
         return (
             f"state folder {self.folder} is supervised by process {self.pid} already; "
-            "end that with 'blockyard local down'"
+            f"end that with 'blockyard local down --name {Path(self.folder).name}'"
         )
 
 

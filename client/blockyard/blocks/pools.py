@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from blockyard.blocks.faults import Fault, PoolInvalid
 from blockyard.blocks.pool import LocalPool
@@ -10,6 +10,12 @@ from blockyard.errors import ConfigError
 
 _NAME = re.compile(r"[\w-][\w.-]*")
 """Files are named after a pool, and lists of pools are parted by commas."""
+NO_POOL_NAME: Final = "is no name for a pool; use letters, digits, '-', '_' and '.'"
+
+
+def is_pool_name(name: object) -> bool:
+    """Whether a pool of this machine may be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def read_pools(given: Any) -> dict[str, LocalPool]:
@@ -22,8 +28,8 @@ def read_pools(given: Any) -> dict[str, LocalPool]:
     pools: dict[str, LocalPool] = {}
     faults: list[Fault] = []
     for name, one in given.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            faults.append(Fault(repr(name), "is no name for a pool; use letters, digits, '-', '_' and '.'"))
+        if not is_pool_name(name):
+            faults.append(Fault(repr(name), NO_POOL_NAME))
         elif isinstance(one, LocalPool):
             pools[name] = one
         elif isinstance(one, Mapping):

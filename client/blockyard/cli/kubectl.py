@@ -127,7 +127,8 @@ def kubectl_blockyard() -> None:
 def status(call: _Both, watch: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how the pools are: what waits, what runs, what became of the rest."""
     with _asking(call) as (interchange, prefix):
-        tasks.show_status(interchange, call.settings.output, watch=watch, prefix=prefix)
+        why = "'kubectl describe workerpools'"
+        tasks.show_status(interchange, call.settings.output, watch=watch, prefix=prefix, why=why)
 
 
 @kubectl_blockyard.command(epilog="Example: kubectl blockyard top -n science")

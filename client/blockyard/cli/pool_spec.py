@@ -8,6 +8,7 @@ import msgspec
 
 from blockyard.blocks.faults import PoolInvalid
 from blockyard.blocks.pool import LocalPool
+from blockyard.blocks.pools import NO_POOL_NAME, is_pool_name
 from blockyard.suggestion import nearest
 
 _SHORT: Final[Mapping[str, str]] = {"workers": "workers_per_node", "memory": "memory_per_worker"}
@@ -24,6 +25,8 @@ def read_pool(text: str) -> tuple[str, LocalPool]:
     name, mark, spec = text.partition("=")
     if not mark or not name or not spec:
         raise click.BadParameter(f"{text!r}: write NAME=8 or NAME=workers=8,max_blocks=4", param_hint="--pool")
+    if not is_pool_name(name):
+        raise click.BadParameter(f"{name!r} {NO_POOL_NAME}", param_hint="--pool")
     if "=" not in spec:
         spec = f"workers={spec},min_blocks=1,init_blocks=1,max_blocks=1"
     table: dict[str, object] = {}

@@ -37,13 +37,18 @@ def status(call: Call, watch: bool) -> None:  # noqa: FBT001 - click hands optio
         show_status(interchange, call.settings.output, watch=watch)
 
 
-def show_status(interchange: Asking, output: Output, *, watch: bool, prefix: str = "") -> None:
-    """Answer `status`, of the pools whose names begin so; again and again when `watch` is set."""
+def show_status(
+    interchange: Asking, output: Output, *, watch: bool, prefix: str = "", why: str = "'blockyard explain TASK'"
+) -> None:
+    """Answer `status`, of the pools whose names begin so; again and again when `watch` is set.
+
+    `why`: what says more of a pool that has tasks and no manager.
+    """
     while True:
         view = _status(interchange, prefix)
         if watch and sys.stdout.isatty():
             click.clear()
-        show.answer(output, view, *_status_parts(view))
+        show.answer(output, view, *_status_parts(view, why))
         if not watch:
             return
         time.sleep(1.0)
@@ -66,7 +71,7 @@ def _name(pool: control.PoolStatus) -> str:
     return pool.pool
 
 
-def _status_parts(view: views.StatusView) -> list[show.Table | str]:
+def _status_parts(view: views.StatusView, why: str) -> list[show.Table | str]:
     sentence = (
         f"{view.profile}: {view.tasks} tasks kept ({show.bytes_of(view.bytes)}), {view.sessions} clients, "
         f"opening {view.opening} of its journal"
@@ -78,7 +83,12 @@ def _status_parts(view: views.StatusView) -> list[show.Table | str]:
          pool.cancelled, pool.retried, pool.lost, pool.late)
         for pool in view.pools
     ]  # fmt: skip
-    return [sentence, show.Table(columns, rows, "no pools")]
+    stuck = [
+        f"pool {pool.pool!r} has tasks and no manager; {why} says why"
+        for pool in view.pools
+        if pool.queued and not pool.managers
+    ]
+    return [sentence, show.Table(columns, rows, "no pools"), *stuck]
 
 
 @click.command(epilog="Example: blockyard tasks --state queued --pool gpu --limit 20")

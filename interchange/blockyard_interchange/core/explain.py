@@ -101,7 +101,8 @@ def _last_failure(pool: Pool) -> str:
     if not failed:
         return ""
     last = max(failed, key=lambda report: report.ended_at)
-    return f" Its block {last.block} ended as {last.state}: {last.message or last.reason or 'nobody knows why'}."
+    why = last.message or last.reason or "nobody knows why"
+    return f" Its block {last.block} ended as {last.state}: {why}. Mend that; further blocks are tried by themselves."
 
 
 def _place(task: Task) -> str:

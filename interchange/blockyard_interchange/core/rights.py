@@ -6,7 +6,6 @@ define pools and let others in besides; what it orders is `keeping`'s.
 """
 
 import difflib
-from itertools import islice
 from typing import Final
 
 from blockyard.ids import TaskId, task_name
@@ -60,8 +59,9 @@ def may_hear_of(state: State, session: Session, run: str) -> bool:
 
 def unknown_run(state: State, session: Session, run: str) -> str:
     """The sentence for a run that does not exist for this client."""
-    latest = islice(reversed(_runs(state, session)), _MOST_COMPARED)
-    return f"run {run!r}: there is none here{nearest(run, latest, _MOST_NAMED)}"
+    latest = list(reversed(_runs(state, session)))
+    named = [one for one in latest if not one.startswith("session-")]  # the rest is each client's own, a command's too
+    return f"run {run!r}: there is none here{nearest(run, (named or latest)[:_MOST_COMPARED], _MOST_NAMED)}"
 
 
 def _runs(state: State, session: Session) -> dict[str, None]:

@@ -68,6 +68,7 @@ def test_tasks_are_listed_explained_and_cancelled(user: User, client: Client, tm
         said = user.types(command, "--run", "studdy", code=4)
         assert "run 'studdy': there is none here; did you mean 'study'?" in said
     assert user.asks("cancel", "--run", "study")["count"] == 0, "a run without tasks is one still"
+    assert "there are: study\n" in user.types("tasks", "--run", "other", code=4), "not what commands like this one open"
 
 
 def test_a_task_whose_manager_is_gone_says_that_its_output_is_too(user: User, client: Client) -> None:

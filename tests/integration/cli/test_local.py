@@ -108,7 +108,9 @@ def test_a_system_with_monitoring_keeps_its_history_beside_its_journal(user: Use
 
 def test_a_second_up_is_refused_and_names_the_first(user: User) -> None:
     user.types("local", "up", "--workers", "1")
-    assert f"supervised by process {user.supervisor()}" in user.types("local", "up", code=5)
+    told = user.types("local", "up", code=5)
+    assert f"supervised by process {user.supervisor()}" in told
+    assert "'blockyard local down --name local'" in told
     assert f"supervised by process {user.supervisor()}" in user.types("local", "up", "--foreground", code=5)
 
 

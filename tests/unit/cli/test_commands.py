@@ -110,6 +110,7 @@ def test_the_package_does_not_import_the_deployables() -> None:
         (["local", "status", "--name", "lab"], Exit.NOT_FOUND, "system 'lab' does not exist"),
         (["local", "up", "--pool", "gpu"], Exit.USAGE, "write NAME=8 or NAME=workers=8,max_blocks=4"),
         (["local", "up", "--pool", "gpu=wrkers=2"], Exit.USAGE, "'wrkers' is unknown; did you mean 'workers'?"),
+        (["local", "up", "--pool", "my gpu=2"], Exit.USAGE, "'my gpu' is no name for a pool"),
         (["local", "up", "--pool", "gpu=workers=0"], Exit.USAGE, "workers_per_node: is 0; give a number above 0"),
         (["local", "up", "--workers", "2", "--pool", "a=1"], Exit.USAGE, "use one of the two"),
         (["local", "up", "--metrics", "9300"], Exit.USAGE, "give HOST:PORT"),

@@ -6,7 +6,7 @@ import click
 import pytest
 from rich.console import Console
 
-from blockyard.cli import show, views
+from blockyard.cli import show, tasks, views
 from blockyard.cli.pool_spec import read_pool
 from blockyard.config import Output
 
@@ -119,3 +119,14 @@ def test_a_pool_can_be_said_field_by_field() -> None:
 def test_a_word_of_a_pool_that_there_is_not_names_the_nearest(word: str, near: str) -> None:
     with pytest.raises(click.BadParameter, match=f"pool 'cpu': '{word}' is unknown; did you mean '{near}'"):
         read_pool(f"cpu={word}=3")
+
+
+def test_a_pool_with_tasks_and_no_manager_is_pointed_at() -> None:
+    counts = dict.fromkeys(views.PoolView.__struct_fields__, 0)
+    pools = [
+        views.PoolView(**{**counts, "pool": name, "queued": queued, "managers": managers})  # type: ignore[arg-type]
+        for name, queued, managers in (("works", 3, 1), ("stuck", 3, 0), ("asleep", 0, 0))
+    ]
+    view = views.StatusView(profile="lab", endpoint="", opening=1, tasks=6, bytes=0, sessions=1, pools=pools)
+    _, _, *said = tasks._status_parts(view, "'blockyard explain TASK'")
+    assert said == ["pool 'stuck' has tasks and no manager; 'blockyard explain TASK' says why"]

@@ -103,7 +103,11 @@ def test_a_task_that_waits_says_for_what() -> None:
         control.BlockReport("default-3", "PENDING"),
     ]
     client.ask(control.ReportBlocks("default", reports), control.Done)
-    assert told(client, task).sentences[0].endswith(f"Its block default-2 ended as MISSING: {said}.")
+    assert (
+        told(client, task)
+        .sentences[0]
+        .endswith(f"Its block default-2 ended as MISSING: {said}. Mend that; further blocks are tried by themselves.")
+    )
     manager = bench.manager(workers=4, cores=4.0)
     bench.turn()
     client.call(bodies=[b"x"] * 2000)
