@@ -53,12 +53,10 @@ def test_blocks_follow_demand_up_and_down_to_nothing(engine: FakeEngine, make_ex
 def test_a_killed_manager_is_replaced_at_once(engine: FakeEngine, make_executor: MakeExecutor) -> None:
     make_executor(LocalPool(min_blocks=1, max_blocks=1))
     (block,) = engine.wait_for_managers(1)
-    asked_at = time.monotonic()
     os.kill(engine.pids(block)[0], signal.SIGKILL)
     assert engine.wait_for_end(block).signal == signal.SIGKILL
-    engine.until("another block", lambda: bool(engine._links) and block not in engine._links, patience=5)
     # Generous beside the promised second: the machine may be busy. The replacement is asked for without any wait.
-    assert time.monotonic() - asked_at < 5
+    engine.until("another block", lambda: bool(engine._links) and block not in engine._links, patience=5)
 
 
 def test_a_user_scales_by_hand_within_the_maximum(engine: FakeEngine, make_executor: MakeExecutor) -> None:

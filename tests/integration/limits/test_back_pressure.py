@@ -94,6 +94,7 @@ def test_at_the_limit_of_disk_large_arguments_wait_too(house: House, gate: Gate)
         Client.connect(house.folder, on_full="raise") as impatient,
     ):
         held = [client.submit(gate.wait), *client.submit_many(len, [bytes(500_000)] * 3)]
+        wait_until("the only worker is busy", held[0].running, bool)
         theirs = impatient.submit_many(len, [bytes(500_000)] * 3)
         with pytest.raises(QueueFull, match="max_disk=2000000"):
             impatient.submit(len, bytes(700_000))
@@ -204,12 +205,12 @@ def test_what_is_left_of_the_whole_is_shared_out(house: House, gate: Gate) -> No
 def test_coroutines_wait_for_room_without_holding_up_their_loop(client: Client, gate: Gate) -> None:
     async def main() -> list[int]:
         tasks = [asyncio.create_task(client.asyncio.submit(gate.wait)) for _ in range(15)]
-        for _ in range(20):
+        while not engine_of(client).room.waiting:
             await asyncio.sleep(0.01)  # the loop runs, or the gate would never be opened
         gate.open()
-        return list(await asyncio.wait_for(asyncio.gather(*tasks), WITHIN))
+        return await asyncio.gather(*tasks)
 
-    assert asyncio.run(main()) == [1] * 15
+    assert asyncio.run(asyncio.wait_for(main(), WITHIN)) == [1] * 15
 
 
 def test_a_coroutine_cancelled_while_it_waits_for_room_leaves_no_task_behind(client: Client, gate: Gate) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from blockyard import Client, LocalPool, nearness
 from blockyard.errors import DependencyError, NotSendable, TaskTimeout, UnknownPool
+from tests.integration.processes import wait_until
 
 WITHIN = 30.0
 """Seconds after which a wait is a failure; the work itself takes milliseconds."""
@@ -105,10 +106,7 @@ def test_a_running_task_can_be_cancelled(client: Client, tmp_path: Path) -> None
         time.sleep(60)
 
     future = client.submit(wait, str(started))
-    deadline = time.monotonic() + WITHIN
-    while not started.exists():
-        assert time.monotonic() < deadline, client.options().submit(abs, 1)
-        time.sleep(0.01)
+    wait_until("it runs", started.exists, bool)
     assert future.cancel()
     assert future.cancelled()
     # Both workers are free again, or one of these would wait for a minute.

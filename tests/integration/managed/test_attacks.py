@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from blockyard.errors import ConfigError
 from blockyard.managed import BinaryExecutor, ManagedResult, Policy, TaskStatus
 from blockyard.managed.sourcing import source
 from tests import machine
+from tests.integration.processes import wait_until
 from tests.machine import ROOT
 
 SMALL, FULL = 4, 100
@@ -35,11 +35,8 @@ def alive(mark: str) -> list[int]:
     return found
 
 
-def wait_until_gone(mark: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while left := alive(mark):
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.01)
+def wait_until_gone(mark: str) -> None:
+    wait_until("none of its processes is left", lambda: alive(mark), lambda left: not left)
 
 
 def run(code: str, mark: str, policy: Policy | None = None) -> ManagedResult:
@@ -82,11 +79,9 @@ print("the main process is done")
 
 
 def test_a_daemon_that_holds_the_pipes_open_ends_with_the_task() -> None:
-    begun = time.monotonic()
-    found = run(DAEMON, "daemon", Policy(drain_seconds=60.0))
+    found = run(DAEMON, "daemon", Policy(drain_seconds=3600.0))
     assert (found.status, found.stdout) == (TaskStatus.COMPLETED, "the main process is done\n")
     assert found.record.strays == 1
-    assert time.monotonic() - begun < 60.0
     assert alive("daemon") == []
 
 
@@ -153,10 +148,8 @@ executor.update_environment({{"MARK": "orphan"}})
 executor.execute_task()
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as process:
-        deadline = time.monotonic() + 60.0
-        while not ((tmp_path / "stdout").exists() and (tmp_path / "stdout").read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        stdout = tmp_path / "stdout"
+        wait_until("it is ready", lambda: stdout.read_text() if stdout.exists() else "", bool)
         assert len(alive("orphan")) >= 3
         process.kill()
     wait_until_gone("orphan")
@@ -222,9 +215,6 @@ def test_a_script_ends_with_its_executor_however_that_went(tmp_path: Path) -> No
     code = f"from blockyard.managed.sourcing import source; source({str(script)!r}, {{'PATH': '{os.environ['PATH']}'}})"
     code = code.replace("{'PATH'", "{'MARK': 'sourced', 'PATH'")
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        deadline = time.monotonic() + 20.0
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < deadline, "the script did not begin"
-            time.sleep(0.01)
+        wait_until("the script has begun", (tmp_path / "begun").exists, bool)
         process.kill()
     wait_until_gone("sourced")

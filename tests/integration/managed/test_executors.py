@@ -34,6 +34,7 @@ from blockyard.managed import (
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.records import Progress
 from tests.integration.managed import jobs
+from tests.integration.processes import wait_until
 
 
 def bash(script: str, **others: Any) -> ManagedResult:
@@ -265,23 +266,16 @@ def test_stop_and_continue_hold_the_whole_tree() -> None:
     executor.add_hook(Point.CONTINUED, lambda own, _: states.append(own.course.status.name))
     thread = threading.Thread(target=executor.execute_task)
     thread.start()
-    wait_for(lambda: bool(executor.streams) and executor.streams[0].total_bytes > 0)
+    wait_until("it prints", lambda: sum(stream.total_bytes for stream in executor.streams), bool)
     executor.stop()
-    wait_for(lambda: states == ["STOPPED"])
+    wait_until("it is stopped", lambda: states, lambda states: states == ["STOPPED"])
     settled = still(lambda: executor.streams[0].total_bytes)
     executor.resume()
-    wait_for(lambda: executor.streams[0].total_bytes > settled)
+    wait_until("it prints again", lambda: executor.streams[0].total_bytes, lambda total: total > settled)
     executor.cancel("enough")
     thread.join(30)
     assert states == ["STOPPED", "RUNNING"]
     assert (executor.course.status, executor.course.message) == (TaskStatus.CANCELLED, "enough")
-
-
-def wait_for(seen: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 def still(value: Callable[[], int]) -> int:

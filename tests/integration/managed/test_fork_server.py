@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from blockyard.managed import Executor, Policy, Secret, TaskStatus, launch
 from blockyard.managed.executor import BaseExecutor
 from tests.integration.managed import jobs
 from tests.integration.managed.test_keepers import state_of
+from tests.integration.processes import wait_until
 
 HERE = threading.get_native_id
 
@@ -55,18 +55,13 @@ def children_of(pid: int) -> list[int]:
 
 
 def wait_until_ended(*pids: int) -> None:
-    deadline = time.monotonic() + 60.0
-    while left := [pid for pid in pids if state_of(pid) not in "ZX"]:
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.01)
+    wait_until(
+        "they have ended", lambda: {pid: state_of(pid) for pid in pids}, lambda now: set(now.values()) <= {"Z", "X"}
+    )
 
 
 def waiting_fork(server: launch.Keeper) -> int:
-    deadline = time.monotonic() + 60.0
-    while not (found := children_of(server.pid)):
-        assert time.monotonic() < deadline, "no fork waits"
-        time.sleep(0.01)
-    return found[0]
+    return wait_until("a fork waits", lambda: children_of(server.pid), bool)[0]
 
 
 def test_one_serves_many_tasks_and_each_finds_it_as_it_was() -> None:

@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -17,6 +16,7 @@ from blockyard import this_try
 from blockyard.managed import BinaryExecutor, TaskStatus, keeper, launch
 from blockyard.managed.executor import BaseExecutor
 from tests.integration.managed.test_attacks import alive, wait_until_gone
+from tests.integration.processes import wait_until
 
 PARENT = ["sh", "-c", "echo $PPID"]
 
@@ -129,10 +129,7 @@ def test_each_thread_has_its_own_and_it_ends_with_the_thread() -> None:
     in_a_thread()
     theirs, again = found
     assert theirs == again != kept_by()
-    deadline = time.monotonic() + 60.0
-    while state_of(theirs) not in "ZX":
-        assert time.monotonic() < deadline, f"keeper {theirs} is still there"
-        time.sleep(0.01)
+    wait_until(f"keeper {theirs} has ended", lambda: state_of(theirs), lambda state: state in "ZX")
     in_a_thread()
     assert len(launch._waiting) <= 2  # what the first one's left is not kept
 
@@ -156,6 +153,7 @@ def test_an_executor_that_left_before_it_heard_all_has_left() -> None:
 
 def test_what_a_program_used_is_told_at_its_end_and_once() -> None:
     program = "import time; x = bytearray(64 << 20)\nwhile time.process_time() < 0.2: pass"
+    launch._end_waiting([threading.get_native_id()])  # those that earlier tasks left
     before = of_children()
     this_try.below.take()
     found = BinaryExecutor("burn", [sys.executable, "-S", "-c", program]).execute_task().check()

@@ -98,7 +98,7 @@ def test_a_rank_that_fails_on_the_other_manager_fails_the_task_and_leaves_nothin
     found = run(client, {"binary": ["bash", "-c", script], "ranks": 2,
                          "environment": {"MARK": "wide-failing"}})  # fmt: skip
     assert (found.status, found.exit_code) == (TaskStatus.FAILED, 5)
-    wait_until_gone("wide-failing", WITHIN)
+    wait_until_gone("wide-failing")
 
 
 @pytest.mark.needs_mpi
@@ -121,7 +121,7 @@ def test_all_ranks_end_with_their_task(client: Client, house: House, tmp_path: P
             os.kill(_daemon_of_part_1(house), signal.SIGKILL)
     if "killed" in how:
         assert future.result(WITHIN).status is TaskStatus.FAILED
-    wait_until_gone(mark, WITHIN)
+    wait_until_gone(mark)
 
 
 def _one_of(mark: str, program: str) -> int:

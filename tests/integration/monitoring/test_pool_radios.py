@@ -19,6 +19,7 @@ from blockyard_monitoring.operator_door import OperatorDoor
 from blockyard_monitoring.pool_radios import PoolRadios
 from blockyard_monitoring.settings import RadioSettings
 from blockyard_operator.hub import HubLine
+from tests.integration.processes import wait_until
 from tests.ports import free_ports
 
 WITHIN = 30.0
@@ -42,11 +43,10 @@ class Basket:
         self.refused.append((radio, reason))
 
 
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WITHIN
-    while not holds():
-        assert time.monotonic() < deadline, "in time"
-        time.sleep(0.01)
+async def seen(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not holds():
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -77,9 +77,10 @@ def test_a_pools_workers_are_heard_and_for_no_other_pool(made: tuple[PoolRadios,
     config = radios.listen("ns.a", wanted)
     assert radios.listen("ns.a", wanted) == config, "asked again, the same"
     assert tell(config)
-    until(lambda: basket.records)
+    wait_until("it is heard", lambda: basket.records, bool)
     assert tell(config, pool="ns.b")
-    until(lambda: basket.refused == [(json.loads(wanted)["kind"], "pool")])
+    refused = [(json.loads(wanted)["kind"], "pool")]
+    wait_until("it is refused", lambda: basket.refused, lambda found: found == refused)
     assert [record.pool for record in basket.records if isinstance(record, WorkerTasks)] == ["ns.a"]
 
 
@@ -100,7 +101,7 @@ def test_another_wish_is_another_receiver(made: tuple[PoolRadios, Basket]) -> No
     second = radios.listen("ns.a", UDP)
     assert from_json(second.encode()).kind == "udp"
     assert tell(second)
-    until(lambda: basket.records)
+    wait_until("it is heard", lambda: basket.records, bool)
     assert from_json(first.encode()).kind == "zmq"
     assert radios.pools == ["ns.a"]
 
@@ -139,14 +140,14 @@ def test_the_next_hub_hears_the_senders_of_before(tmp_path: Path, ports: RadioSe
     second.restore()
     assert second.pools == ["ns.a"]
     assert tell(config)
-    until(lambda: len(basket.records) == 1)
+    wait_until("it is heard", lambda: basket.records, lambda found: len(found) == 1)
     second.close()
     third = PoolRadios(tmp_path / "others", basket, ports, server)
     third.restore()
     assert third.pools == []
     assert third.listen("ns.a", ZMQ, config) == config
     assert tell(config)
-    until(lambda: len(basket.records) == 2)
+    wait_until("it is heard again", lambda: basket.records, lambda found: len(found) == 2)
     third.close()
 
 
@@ -200,11 +201,6 @@ def test_the_operators_line_asks_until_it_is_answered_and_again_after_a_restart(
             line.stop()
             hub.end()
 
-    async def seen(holds: Callable[[], Any]) -> None:
-        async with asyncio.timeout(WITHIN):
-            while not holds():
-                await asyncio.sleep(0.02)
-
     asyncio.run(story())
 
 
@@ -215,7 +211,7 @@ def test_a_stranger_is_not_answered(tmp_path: Path, ports: RadioSettings) -> Non
         line.start()
         try:
             line.ask("ns.a", ZMQ, "")
-            await asyncio.sleep(2.0)
+            await seen(lambda: hub.door._gate.refused)
             assert line.view("ns.a").silent
             assert hub.radios.pools == []
         finally:

@@ -4,15 +4,14 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from blockyard.wire.manager import Stop
 from blockyard.wire.records import Lease, Outcome, Status
+from tests.integration.processes import wait_until
 from tests.integration.worker import jobs
 from tests.integration.worker.measure_cpu import children
 from tests.integration.worker.peer import Peer, marked_processes, values
@@ -179,7 +178,8 @@ def test_a_cancelled_task_takes_its_processes_with_it_daemons_too(peer: Peer, tm
     assert len(sleepers()) == 3
     forked = next(int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("forked"))
     assert stop(peer, task).status is Status.CANCELLED
-    wait_until(lambda: not sleepers() and not Path(f"/proc/{forked}/fd").exists(), "every process of the task to end")
+    wait_until("its programs have ended", sleepers, lambda left: not left)
+    wait_until("its fork has ended", Path(f"/proc/{forked}/fd").exists, lambda there: not there)
     assert workers & set(marked_processes("tree"))
     quiet.touch()
     assert peer.wait_for(bystander)[0].status is Status.DONE
@@ -221,7 +221,7 @@ def test_when_the_manager_is_killed_nothing_stays_behind(peer: Peer, tmp_path: P
     assert len(marked_processes("gone")) >= 7
     process.kill()
     process.wait()
-    wait_until(lambda: not marked_processes("gone"), "all processes of the block to end")
+    wait_until("all processes of the block have ended", lambda: marked_processes("gone"), lambda left: not left)
 
 
 def test_a_function_that_hangs_while_it_is_loaded_runs_out_of_time(peer: Peer) -> None:
@@ -320,7 +320,7 @@ def test_a_manager_that_leaves_ends_daemons_of_finished_tasks(peer: Peer, tmp_pa
     process = peer.start(workers=1, block="left")
     peer.wait_joined()
     peer.wait_for(peer.assign(jobs.leave_daemon, [(str(tmp_path / "log"),)]))
-    wait_until(lambda: len(marked_processes("left")) >= 3, "the daemon to run")
+    wait_until("the daemon runs", lambda: marked_processes("left"), lambda found: len(found) >= 3)
     process.terminate()
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert process.wait(10) == 0
@@ -345,10 +345,3 @@ def sleepers() -> list[int]:
         if command.startswith((b"sleep\x001000.0", b"sleep\x001001.0", b"sleep\x001002.0")):
             found.append(int(name))
     return found
-
-
-def wait_until(condition: Callable[[], object], what: str, patience: float = 10.0) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
-        time.sleep(0.01)

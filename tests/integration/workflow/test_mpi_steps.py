@@ -95,7 +95,7 @@ def test_a_step_whose_second_manager_is_killed_runs_again_on_another_block(
     assert isinstance(found, ProgramResult)
     assert (found.code, found.stdout) == (0, "again\n" * 4)
     assert not before & {one.pid for one in house.managers()}
-    wait_until_gone(f"{MARK}-killed", WITHIN)
+    wait_until_gone(f"{MARK}-killed")
 
 
 def test_a_rank_that_fails_on_the_second_manager_fails_the_step_with_what_it_said(client: Client) -> None:
@@ -105,7 +105,7 @@ def test_a_rank_that_fails_on_the_second_manager_fails_the_step_with_what_it_sai
     (failed,) = run.status(states=("Failed",)).steps
     assert "exit code 5" in failed.message
     assert "so it is" in failed.message
-    wait_until_gone(f"{MARK}-failed", WITHIN)
+    wait_until_gone(f"{MARK}-failed")
 
 
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
@@ -118,4 +118,4 @@ def test_a_step_that_is_ended_midway_leaves_nothing_on_either(client: Client, tm
         wait_until("all ranks run", lambda: len(list(tmp_path.iterdir())), lambda count: count == 4)
         run.cancel()
     assert run.wait(WITHIN) == {"cancelled": "Cancelled", "timed out": "Failed"}[how]
-    wait_until_gone(mark, WITHIN)
+    wait_until_gone(mark)
