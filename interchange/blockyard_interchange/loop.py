@@ -199,8 +199,7 @@ class Loop:
         for peer, proven, frame in self._clients.receive_all(_FRAMES_A_TURN):
             user = self._users.get(proven)
             if user is None:
-                refused = client_wire.Refused(0, "key", f"the key of {_owner(proven)} was revoked")
-                self._clients.send(peer, codec.encode(refused))
+                self._clients.send(peer, codec.encode(client_wire.Refused(0, "key", self._shut_out(proven))))
                 continue
             try:
                 message = codec.from_client.decode(frame)
@@ -217,8 +216,7 @@ class Loop:
         for peer, proven, frame in self._managers.receive_all(_FRAMES_A_TURN):
             user = self._users.get(proven)
             if user is None:
-                refused = manager_wire.Refused("key", f"the key of {_owner(proven)} was revoked")
-                self._managers.send(peer, codec.encode(refused))
+                self._managers.send(peer, codec.encode(manager_wire.Refused("key", self._shut_out(proven))))
                 continue
             try:
                 message = codec.from_manager.decode(frame)
@@ -230,6 +228,12 @@ class Loop:
             if self._blobs is not None and (one := self.state.manager_peers.get(peer)) is not None and not one.near:
                 message = bodies.spilled(message, self._blobs, self._settings.core.blob_threshold)
             reactor.from_manager(self.state, peer, user, message, now, near=near)
+
+    def _shut_out(self, proven: str) -> str:
+        """Why one who was let in when it connected is heard no more."""
+        if not self._ring.folder.exists():
+            return f"the folder {self._ring.folder} was removed, and with it the keys of all: open a new client"
+        return f"the key of {_owner(proven)} was revoked; 'blockyard keys issue' makes another"
 
     def _refuse(self, user: str, error: BadFrame, now: float) -> None:
         counters = self.state.counters

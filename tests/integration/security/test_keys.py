@@ -4,6 +4,7 @@ The stolen pool key is that of the pool 'left'; what it must not reach is the po
 """
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,24 @@ def test_a_revoked_key_ends_connections_that_stand(client: Client, folder: Path)
     assert guest.options(pool="left").submit(abs, -1).result(WITHIN) == 1
     ring.revoke("client-guest")
     refused = wait_until(
-        "what it submits is refused", lambda: _error(guest), lambda error: error is not None and "revoked" in str(error)
+        "what it submits is refused",
+        lambda: _error(guest.options(pool="left")),
+        lambda error: error is not None and "revoked" in str(error),
     )
     assert isinstance(refused, BrokenBlockyard)
     guest.shutdown(wait=False)
+
+
+def test_a_folder_that_was_removed_is_no_key_that_was_revoked(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        shutil.rmtree(house.folder)
+        said = wait_until(
+            "it says so",
+            lambda: str(_error(client.options())),
+            lambda words: f"{house.folder}/keys was removed" in words,
+        )
+        assert "revoked" not in said
 
 
 def _guest(folder: Path) -> Client | None:
@@ -186,8 +201,8 @@ def _guest(folder: Path) -> Client | None:
         return None
 
 
-def _error(guest: Client) -> BaseException | None:
+def _error(guest: Submitter) -> BaseException | None:
     try:
-        return guest.options(pool="left").submit(abs, -1).exception(WITHIN)
+        return guest.submit(abs, -1).exception(WITHIN)
     except BrokenBlockyard as error:
         return error
