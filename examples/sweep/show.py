@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,26 +16,31 @@ WHAT = {science.Kind.CLASSES: "accuracy", science.Kind.QUANTITY: "R²"}
 
 
 def table(outcome: Outcome) -> Table:
-    """A row for each family on each data set; the best of a data set by its folds stands out."""
-    view = Table(title="Each family's best candidate", title_justify="left")
-    view.add_column("data set")
-    view.add_column("family")
-    view.add_column("best settings")
-    view.add_column("candidates", justify="right")
-    view.add_column("cross-validated", justify="right")
-    view.add_column("held out (95 %)", justify="right")
+    """A row for each family on each data set, with how many candidates it had; the best by its folds stands out."""
+    view = Table(
+        title="Each family's best candidate",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    view.add_column("family (candidates)", no_wrap=True)
+    view.add_column("best settings", overflow="fold")
+    view.add_column("by its folds", justify="right", no_wrap=True)
+    view.add_column("held out (95 %)", justify="right", no_wrap=True)
     for data_set, group in groupby(outcome.confirmed, key=lambda found: found.data_set):
         rows = list(group)
         best = max(rows, key=lambda found: found.winner.mean)
+        view.add_row(f"{data_set} ({WHAT[science.DATA_SETS[data_set]]})", style="italic")
         for found in rows:
             winner = found.winner
+            family = winner.candidate.family
             view.add_row(
-                f"{data_set} ({WHAT[science.DATA_SETS[data_set]]})" if found is rows[0] else "",
-                winner.candidate.family,
+                f" {family} ({len(outcome.summaries[data_set, family])})",
                 str(winner.candidate),
-                str(len(outcome.summaries[data_set, winner.candidate.family])),
-                f"{winner.mean:.4f} ± {winner.deviation:.4f}",
-                f"{found.score:.4f} ({found.low:.3f} to {found.high:.3f})",
+                f"{winner.mean:.3f} ± {winner.deviation:.3f}",
+                f"{found.score:.3f} ({found.low:.3f}-{found.high:.3f})",
                 style="bold" if found is best else None,
                 end_section=found is rows[-1],
             )

@@ -3,17 +3,36 @@
 Out of scope: the computation itself (`tests/integration/examples`).
 """
 
+import io
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from examples.sweep import record, show, watch
-from examples.sweep.graph import Measured
+from examples.sweep import record, science, show, watch
+from examples.sweep.graph import Measured, Outcome
 
 
 def span(worker: int, began: float, ended: float) -> Measured[None]:
     return Measured(None, worker, began, ended)
+
+
+def test_the_table_is_whole_on_a_terminal_of_80_columns() -> None:
+    family = science.Family.NEIGHBOURS
+    best = science.Summary(science.Candidate(family, (("max_features", 0.6), ("min_samples_leaf", 2))), (0.97, 0.98))
+    out = io.StringIO()
+    found = Outcome(
+        {("breast_cancer", family): [best] * 14},
+        [science.Confirmed("breast_cancer", best, 0.9371, 0.8951, 0.9721)],
+        [],
+    )
+    Console(file=out, width=80, force_terminal=True, color_system=None).print(show.table(found))
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "breast_cancer (accuracy)" in lines
+    assert "nearest neighbours (14) max_features=0.6, 0.975 ± 0.005 0.937 (0.895-0.972)" in lines
+    assert "min_samples_leaf=2" in lines
+    assert max(map(len, out.getvalue().splitlines())) <= 80
 
 
 def test_time_is_split_into_starting_computing_and_between() -> None:
