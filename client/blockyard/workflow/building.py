@@ -11,6 +11,7 @@ Functions that workers can import go by name; others by their source, and may no
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import sys
@@ -130,7 +131,8 @@ class Workflow:
 
         `step`: its name, the function's own by default, with a number when that is taken. `options`: further fields of
         `spec.Step`, such as ``{"needs": [other], "when": "…", "outputs": ["n"], "sweep": product(…)}``.
-        Raises ConfigError for one that there is not, NotSendable for a function or an argument that no file could say.
+        Raises ConfigError for one that there is not, or an argument that the function does not take; NotSendable for a
+        function or an argument that no file could say.
         """
         name = step or self._free(_name(what))
         fields = dict(options or {})
@@ -138,6 +140,7 @@ class Workflow:
         fields["needs"] = [str(one.name) if isinstance(one, StepRef) else one for one in fields.get("needs", ())]
         self._taken.add(name)
         fields |= _kind(what)
+        _refuse_arguments(what, arguments, name)
         made = OneOfMany if _is_one_of_many(name, fields) else Step
         self._steps.append(made(name=name, arguments=_given(name, arguments), **fields))
         return StepRef(name)
@@ -145,6 +148,7 @@ class Workflow:
     def on_exit(self, what: What, /, **arguments: Any) -> None:
         """The step that runs when all others have ended, however."""
         name = self._free("on-exit")
+        _refuse_arguments(what, arguments, name)
         step = Step(name=name, arguments=_given(name, arguments), **_kind(what))
         self._spec = msgspec.structs.replace(self._spec, on_exit=step)
 
@@ -175,6 +179,27 @@ def _refuse_unknown(fields: Mapping[str, Any], record: type[msgspec.Struct], whe
     for name in fields:
         if name not in known:
             raise ConfigError(f"{where}: there is no field {name!r}{nearest(name, known)}")
+
+
+def _refuse_arguments(what: What, arguments: Mapping[str, Any], step: str) -> None:
+    """Raises ConfigError for those that a function does not take, and for one that it needs besides."""
+    if not inspect.isfunction(what) or (taken := _taken(what)) is None:
+        return
+    needed, known = taken
+    for name in arguments.keys() - known:
+        raise ConfigError(f"step {step!r}: {what.__name__} takes no argument {name!r}{nearest(name, known)}")
+    for name in needed - arguments.keys():
+        raise ConfigError(f"step {step!r}: {what.__name__} needs an argument {name!r}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _taken(what: Callable[..., Any]) -> tuple[frozenset[str], frozenset[str]] | None:
+    """The arguments that a function must be given by name, and all that it can be; None when that may be any."""
+    found = inspect.signature(what, follow_wrapped=False).parameters.values()
+    if any(one.kind in (one.VAR_KEYWORD, one.POSITIONAL_ONLY) for one in found):
+        return None
+    named = [one for one in found if one.kind is not one.VAR_POSITIONAL]
+    return frozenset(one.name for one in named if one.default is one.empty), frozenset(one.name for one in named)
 
 
 def _name(what: What) -> str:

@@ -1,6 +1,6 @@
 """WfCommons' WfFormat: traces of workflows of the research community, as workflows to be run here.
 
-Versions 1.4 and 1.5 have tasks below ``workflow.specification`` and their times below ``workflow.execution``, older
+Versions since 1.4 have tasks below ``workflow.specification`` and their times below ``workflow.execution``, older
 ones both below ``workflow.tasks``. A trace is replayed: each task takes the time that it took there, times a scale.
 """
 

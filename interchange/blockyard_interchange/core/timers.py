@@ -51,7 +51,7 @@ def on_time(state: State, now: float, *, hears_clients: bool) -> bool:
 def _deadline(state: State, task: Task, now: float) -> None:
     sentence = (
         f"it was not finished within {task.order.spec.deadline:g} s of its submission; allow more with "
-        "options(deadline=…), or more workers"
+        "options(deadline=…) or, for a workflow, with activeDeadlineSeconds; or more workers"
     )
     sessions.end(state, task, Status.DEADLINE, Failure(sentence, ["blockyard.errors.DeadlineExceeded"]), now)
 

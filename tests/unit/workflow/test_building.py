@@ -2,6 +2,7 @@
 
 import datetime as dt
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,33 @@ from blockyard.workflow.files import Invalid
 from blockyard.workflow.running import checked
 from blockyard.workflow.spec import Kind, OneOfMany, Parameter
 
+
+def scaled(rows: list[float], alpha: float = 1.0) -> float:
+    return sum(rows) * alpha
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        ({"rows": [1], "alhpa": 2}, "scaled takes no argument 'alhpa'; did you mean 'alpha'?"),
+        ({"alpha": 2}, "scaled needs an argument 'rows'"),
+    ],
+)
+def test_a_function_is_given_what_it_takes(arguments: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^step 'scaled': {re.escape(reason)}$"):
+        Workflow("one").step(scaled, **arguments)
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        Workflow("one").on_exit(scaled, **arguments)
+    Workflow("one").step(scaled, rows=[1])
+    Workflow("one").step(max, key=3)  # whose arguments cannot be known
+
+
 FILE = """
 pool: cpu
 activeDeadlineSeconds: 60
 parameters: [{name: n, type: integer, default: 4}]
 steps:
-  - {name: getsource, function: "inspect:getsource", arguments: {n: "${{ params.n }}"}, outputs: [count]}
+  - {name: getsource, function: "inspect:getsource", arguments: {object: "${{ params.n }}"}, outputs: [count]}
   - name: fit
     function: mylab.fit:main
     arguments: {rows: "${{ steps.getsource.result }}", alpha: "${{ item.alpha }}"}
@@ -59,7 +81,7 @@ def the_same() -> Workflow:
         parameters=[Parameter(name="n", type=Kind.INTEGER, default=4)],
         active_deadline_seconds=60,
     )
-    load = flow.step(inspect.getsource, n=param("n"), options={"outputs": ["count"]})
+    load = flow.step(inspect.getsource, object=param("n"), options={"outputs": ["count"]})
     options: dict[str, Any] = {"sweep": product(alpha=(0.1, 1.0)), "retry": {"limit": 2, "causes": ["OutOfMemory"]}}
     fit = flow.step("mylab.fit:main", step="fit", rows=load, alpha=item("alpha"), options=options)
     flow.step("mylab.fit:pair", step="pairs", both=item(), options={"sweep": zipped(a=[1, 2], b=[3, 4])})

@@ -84,7 +84,8 @@ def look_for_timeouts(state: State, worker: Worker, running: Now | None, now: fl
     ran = now - running.since
     if ran >= attempt.kind.timeout:
         allowed = attempt.kind.timeout
-        message = f"ran {ran:.3g} s, its timeout is {allowed:g} s; allow more with options(timeout=…), or split it"
+        way = "allow more with options(timeout=…) or, of a workflow's step, with timeout; or split it"
+        message = f"ran {ran:.3g} s, its timeout is {allowed:g} s; {way}"
         stop(state, attempt, Order(Status.TIMEOUT, message, state.policy.stop_grace), now, seen)
 
 
