@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from blockyard.errors import ConfigError
 
-_PLACE = re.compile(r"\$\$\{\{|\{\{(.*?)\}\}", re.DOTALL)
+_PLACE = re.compile(r"""\$\$\{\{|\{\{((?:"[^"]*"|'[^']*'|[^"'{}]|\{(?!\{)|\}(?!\}))*+)\}\}""")
+"""Its end may stand in quotes. To be matched or searched for: the whole of a text may be two of them."""
 _REFERENCE = re.compile(
     r"""\s*(?P<name>\$?[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|\.\d+|\[\d+\])*)\s*
         (?::(?P<format>[^|]*?))?
@@ -98,8 +99,8 @@ def _some(names: Iterable[Any]) -> str:
 def _render_text(text: str, look: Look, variables: Mapping[str, str]) -> Any:
     if "{{" not in text:
         return text
-    whole = _PLACE.fullmatch(text.strip())
-    if whole is not None and whole[1] is not None:
+    whole = _PLACE.match(stripped := text.strip())
+    if whole is not None and whole[1] is not None and whole.end() == len(stripped):
         return _value(whole[1], text, look, variables)
 
     def fill(match: re.Match[str]) -> str:
