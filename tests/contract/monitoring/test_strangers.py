@@ -22,8 +22,8 @@ def test_a_package_of_others_passes_the_suites(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(site)
     own = [str(site), *(entry for entry in sys.path if entry and Path(entry) != PLUGINS)]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path),
-         "-c", os.devnull, str(PLUGINS / "test_plugins.py")],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:timeout",  # as who has pytest alone
+         str(PLUGINS / "test_plugins.py")],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(own)},
         capture_output=True,
