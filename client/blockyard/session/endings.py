@@ -1,7 +1,8 @@
 """From outcomes and refusals of the wire to what futures end with."""
 
 import functools
-from typing import Any
+import re
+from typing import Any, Final
 
 from blockyard import errors
 from blockyard.blobs import BlobFolder
@@ -90,8 +91,10 @@ _REFUSALS: dict[str, type[errors.BlockyardError]] = {
     "python": errors.VersionMismatch,
     "version": errors.VersionMismatch,
 }
+_PLACE: Final = re.compile(r"\Asubmission \d+, group \d+: ")
 
 
 def refusal_error(refused: Refused) -> errors.BlockyardError:
-    """The exception for a refusal."""
-    return _REFUSALS.get(refused.kind, errors.BlockyardError)(refused.message)
+    """The exception for a refusal. Where in which submission the fault was is for those who look at frames."""
+    kind = _REFUSALS.get(refused.kind)
+    return errors.BlockyardError(refused.message) if kind is None else kind(_PLACE.sub("", refused.message, 1))

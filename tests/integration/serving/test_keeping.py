@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(180)
 
 def test_a_pool_defined_while_it_runs_runs_tasks_at_once(serving: House) -> None:
     keeper, client = serving.client("keeper-operator"), serving.client()
-    with pytest.raises(UnknownPool, match=r"unknown pool 'ns\.cpu'"):
+    with pytest.raises(UnknownPool, match=r"^unknown pool 'ns\.cpu'"):
         client.options(pool="ns.cpu").submit(abs, -1).result(WITHIN)
     keys = KeyPair.new()
     early = serving.manager("ns.cpu", keys)  # its key is not let in yet: it goes on trying

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -261,10 +262,13 @@ def test_a_part_of_a_task_that_spans_nodes_knows_its_place(peer: Peer) -> None:
 def test_a_request_beyond_this_node_is_refused_naming_what_there_is(peer: Peer) -> None:
     peer.start(workers=2, cores=2.0)
     peer.wait_joined()
-    (outcome,) = peer.wait_for(peer.assign(jobs.add, [(1,)], cores=3.0))
-    assert outcome.status is Status.REFUSED
-    assert outcome.failure is not None
-    assert "2 cores" in outcome.failure.message
+    too_many = peer.assign(jobs.add, [(1,)], first=1, cores=3.0)
+    too_large = peer.assign(jobs.add, [(1,)], first=2, memory_bytes=1 << 50)
+    outcomes = sorted(peer.wait_for(too_many + too_large), key=lambda outcome: outcome.task)
+    assert [outcome.status for outcome in outcomes] == [Status.REFUSED] * 2
+    cores, memory = [outcome.failure.message for outcome in outcomes if outcome.failure is not None]
+    assert cores == "cores=3 was asked for, and this node has cores=2: ask for at most that"
+    assert re.search(r"memory=1073741824Mi was asked for, and this node has memory=\d+Mi: ask for at most that", memory)
 
 
 def test_retracted_tries_come_back_unstarted(peer: Peer, tmp_path: Path) -> None:

@@ -148,10 +148,20 @@ def _part_environment(part: Part | None) -> dict[str, str]:
 
 
 def _refusal(attempt: Try, state: State) -> Outcome:
-    capacity = state.policy.capacity
-    return outcomes.failure(
-        attempt,
-        Status.REFUSED,
-        f"the task asks for more than this node has: {capacity.cores:g} cores, {capacity.memory_bytes} bytes of "
-        f"memory, {capacity.accelerators} accelerators; ask for at most that",
-    )
+    asked, there_is = attempt.kind.spec, state.policy.capacity
+    too_much = [
+        f"{field}={wanted} was asked for, and this node has {field}={there}"
+        for field, wanted, there, is_too_much in (
+            ("cores", f"{asked.cores:g}", f"{there_is.cores:g}", asked.cores > there_is.cores),
+            ("memory", _size(asked.memory_bytes), _size(there_is.memory_bytes),
+             asked.memory_bytes > there_is.memory_bytes),
+            ("accelerators", asked.accelerators, there_is.accelerators, asked.accelerators > there_is.accelerators),
+        )
+        if is_too_much
+    ]  # fmt: skip
+    return outcomes.failure(attempt, Status.REFUSED, f"{'; '.join(too_much)}: ask for at most that")
+
+
+def _size(size_bytes: int) -> str:
+    """As it may be written in a task's options, and no more than there is: 24105Mi."""
+    return f"{size_bytes >> 20}Mi" if size_bytes >> 20 else str(size_bytes)
