@@ -40,7 +40,7 @@ from blockyard.managed.communicators import Communicator, MakeCommunicator, Pipe
 from blockyard.managed.course import Course, Policy, Request
 from blockyard.managed.environment import Environment, Mode, MoreValues, Resolved, with_parts
 from blockyard.managed.frames import Message
-from blockyard.managed.hooks import Hook, HookEvent, Hooks
+from blockyard.managed.hooks import FAULTS, Hook, HookEvent, Hooks
 from blockyard.managed.records import (
     AnalysisConfig,
     CodeVersion,
@@ -280,7 +280,7 @@ class BaseExecutor(ABC):
                 what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
                 end = "; nothing was run" if self.course.status is TaskStatus.PENDING else ""
                 self.course = course.not_started(self.course, "NotStarted" if end else "OSError", f"{what}{end}")
-            except Exception as error:  # a step may be overridden, and variables be a function
+            except FAULTS as error:  # a step may be overridden, and variables be a function
                 log.exception("%s: a step of its executor failed", self.task)
                 self.course = course.not_started(self.course, type(error).__name__, str(error))
             self._conclude()
@@ -305,13 +305,13 @@ class BaseExecutor(ABC):
         """The last steps. What one raises is recorded: the record is completed in any case."""
         try:
             self.finalize_task()
-        except Exception as error:
+        except FAULTS as error:
             log.exception("%s: finalize_task failed", self.task)
             self.course = course.failed_after_all(self.course, type(error).__name__, f"finalize_task: {error}")
         self._last_word()
         try:
             self.process_results()
-        except Exception as error:
+        except FAULTS as error:
             log.exception("%s: process_results failed", self.task)
             message = f"{type(error).__name__}: {error}"
             self.failures.append(Failure(what="process_results", where="process_results", message=message))

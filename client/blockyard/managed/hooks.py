@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,11 @@ from blockyard.managed.signals import Event, Point, Signal, event_named
 
 if TYPE_CHECKING:
     from blockyard.managed.executor import BaseExecutor
+
+
+FAULTS: Final = (Exception, SystemExit, asyncio.CancelledError)
+"""What hooks, tasklets, sinks and overridden steps may raise without harm to this process: some code ends by
+`sys.exit`, a coroutine may be cancelled. What this process itself is ended by is none of them."""
 
 
 class HookEvent(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ class Hooks:
                 returned = hook(executor, event)
                 if inspect.isawaitable(returned):
                     _finish(returned)
-            except Exception as error:  # noqa: BLE001 - the rim: a hook is the user's code, and must not end the task
+            except FAULTS as error:  # the rim: a hook is the user's code, and must not end the task
                 name = getattr(hook, "__qualname__", repr(hook))
                 message = f"{type(error).__name__}: {error}"
                 self._failures.append(Failure(what=f"hook {name}", where=event.event.value, message=message))

@@ -47,9 +47,9 @@ def look(
     try:
         found = path.stat()
         if not path.is_file():
-            return f"output {output.name!r}: {path} is no file"
-        is_same = before.get(output.path, _stamp(found)) == _stamp(found)
-        if output.fresh and is_same and found.st_mtime < since - _CLOCK_SLACK:
+            what = "a folder; name a file in it" if path.is_dir() else "no file"
+            return f"output {output.name!r}: {path} is {what}"
+        if output.fresh and _is_old(found, since, output.path, before):
             return f"output {output.name!r}: {path} is older than the task; it was not written by it"
         digest = _hash(path) if found.st_size <= MOST_HASHED else ""
     except OSError as error:
@@ -62,6 +62,13 @@ def look(
         sha256=digest,
         modified=found.st_mtime,
     )
+
+
+def _is_old(found: os.stat_result, since: float, path: str, before: Mapping[str, Stamp | None]) -> bool:
+    """Whether it was not written by the task. One that is as it was can only have been if that was at its start."""
+    if path in before:
+        return before[path] == _stamp(found) and abs(found.st_mtime - since) > _CLOCK_SLACK
+    return found.st_mtime < since - _CLOCK_SLACK
 
 
 def look_at_all(

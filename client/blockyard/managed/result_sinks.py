@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from blockyard import plugins
 from blockyard.errors import ConfigError
+from blockyard.managed.hooks import FAULTS
 from blockyard.managed.records import Failure
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def tell(executor: BaseExecutor, sinks: Iterable[Sink]) -> None:
     for sink in sinks:
         try:
             sink(executor)
-        except Exception as error:  # noqa: BLE001 - the rim: a sink is others' code, and the task is over
+        except FAULTS as error:  # the rim: a sink is others' code, and the task is over
             name = getattr(sink, "__qualname__", repr(sink))
             log.warning("%s: sink %s: %s", executor.task, name, error)
             message = f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import msgspec
 
 from blockyard.errors import BlockyardError, ConfigError
+from blockyard.managed.hooks import FAULTS
 from blockyard.managed.records import Failure, OnError, WhenTasklet
 from blockyard.managed.substitution import substitute
 
@@ -65,7 +66,7 @@ def changes_of(tasklet: Tasklet, parameters: Mapping[str, Any], failures: list[F
     name = getattr(tasklet.function, "__qualname__", repr(tasklet.function))
     try:
         returned = tasklet.function(*(substitute(one, parameters) for one in tasklet.args))
-    except Exception as error:
+    except FAULTS as error:
         if isinstance(error, TaskSkipped) and tasklet.when == "before":
             raise
         message = f"tasklet {name} ({tasklet.when}): {type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """Executors with real processes: what comes of a task, what is recorded, and that nothing stays behind."""
 
+import asyncio
 import os
 import re
 import sys
@@ -125,6 +126,25 @@ def test_hooks_are_each_executors_own_in_order_and_a_failing_one_harms_nothing()
     assert "broken" in failure.what
     with pytest.raises(ConfigError, match="did you mean 'TASK_STARTED'"):
         first.add_hook("TASK_STARTET", later)
+
+
+async def _cancelled(_own: BaseExecutor, _event: HookEvent) -> None:
+    raise asyncio.CancelledError
+
+
+def _exits(*_given: object) -> None:
+    sys.exit("my own end")
+
+
+def test_a_hook_a_tasklet_and_a_sink_end_no_process_but_their_own() -> None:
+    executor = BinaryExecutor("t", ["true"], sinks=[_exits])
+    executor.add_hook(Signal.TASK_STARTED, _exits)
+    executor.add_hook(Signal.TASK_STARTED, _cancelled)
+    executor.add_tasklet(_exits, when="before")
+    found = executor.execute_task()
+    assert (found.status, found.record.status) == (TaskStatus.COMPLETED, "COMPLETED")
+    what = {failure.what for failure in found.record.failures}
+    assert what == {"tasklet _exits", "hook _exits", "hook _cancelled", "sink _exits"}
 
 
 def test_the_environment_is_the_tasks_alone() -> None:

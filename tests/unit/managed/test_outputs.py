@@ -18,9 +18,11 @@ def _write(path: Path, at: float, text: str = "1,2") -> None:
     os.utime(path, (at, at))
 
 
-def test_a_file_of_before_was_not_written_by_the_task(tmp_path: Path) -> None:
+@pytest.mark.parametrize("age", [HOUR, -HOUR])
+def test_a_file_of_before_was_not_written_by_the_task(tmp_path: Path, age: float) -> None:
+    """Not either by the clock of a file server that is ahead."""
     now = time.time()
-    _write(tmp_path / TABLE.path, now - HOUR)
+    _write(tmp_path / TABLE.path, now - age)
     before = outputs.stamps([TABLE], str(tmp_path))
     found = outputs.look(TABLE, str(tmp_path), now, before)
     assert isinstance(found, str)
