@@ -33,7 +33,7 @@ Examples:
 @options.pass_call
 def artefacts(call: Call, run: str, name: str, to: Path | None, database: str) -> None:
     """List figures, values and files of a run's managed tasks; print those called NAME, or write them to a FOLDER."""
-    url = history.database(call, "artefacts", database)
+    url = history.database(call, "artefacts", database, run)
     reader = load("blockyard_monitoring.history.artefacts", "monitoring")
     found = [one for one in reader.of_run(url, run) if name in ("", one.name)]
     if name and not found:

@@ -72,7 +72,7 @@ def _opened(call: Call, run: str) -> Iterator[Asking]:
     goes_on = connect.answers(folder)
     with nullcontext() if goes_on else _reopened(folder), asking(call, folder) as interchange:
         yield interchange
-        if not goes_on:  # it may have been cancelled, or held
+        if not goes_on and _knows(interchange, run):  # it may have been cancelled, or held
             afterwards.write_line(interchange.engine, run, folder)
 
 
@@ -84,14 +84,18 @@ def lines(call: Call, limit: int) -> list[hosted.RunLine]:
             "no interchange runs here, and 'blockyard run' keeps none. 'blockyard local up' starts one"
         )
     known.sort(key=lambda one: (folder_of(one) / INTERCHANGE_SETTINGS).stat().st_mtime, reverse=True)
-    return [_line(call, one) for one in known[:limit]]
+    return [line for one in known[:limit] if (line := _line(call, one)) is not None]
 
 
-def _line(call: Call, run: str) -> hosted.RunLine:
+def _line(call: Call, run: str) -> hosted.RunLine | None:
+    """None of a run that was refused, so that there is nothing but its folder."""
     if (found := afterwards.stood(folder_of(run))) is not None:
         return found
     with _opened(call, run) as interchange:
-        return interchange.ask(hosted.Run(run, [], 0), hosted.RunIs).line
+        try:
+            return interchange.ask(hosted.Run(run, [], 0), hosted.RunIs).line
+        except NotFound:
+            return None
 
 
 def _knows(interchange: Asking, run: str) -> bool:

@@ -44,7 +44,7 @@ def config(call: Call, what: tuple[str, ...], database: str) -> None:
 
 
 def _told(call: Call, what: tuple[str, ...], database: str) -> AnalysisConfig:
-    url = history.database(call, "config", database)
+    url = history.database(call, "config", database, what[0] if len(what) == 2 else "")
     reader = load("blockyard_monitoring.history.configs", "monitoring")
     if len(what) == 2:
         told = reader.of_step(url, *what)

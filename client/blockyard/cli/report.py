@@ -32,7 +32,7 @@ Examples:
 @options.pass_call
 def report(call: Call, run: str, database: str, to: Path | None, form: str | None) -> None:
     """Say how a run went: counts, rates, where time went, slowest functions, failures by cause, utilisation."""
-    url = history.database(call, "report", database)
+    url = history.database(call, "report", database, run)
     reader = load("blockyard_monitoring.report", "monitoring")
     try:
         if call.settings.output is Output.JSON:

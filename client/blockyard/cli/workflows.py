@@ -20,6 +20,7 @@ from blockyard.cli.exits import Exit, Faulty, NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import BlockyardError
 from blockyard.ids import TaskId, task_name
+from blockyard.monitoring import history_of
 from blockyard.remote import RemoteEngine
 from blockyard.suggestion import nearest
 from blockyard.wire import control, hosted
@@ -66,6 +67,8 @@ def lint(call: Call, paths: tuple[Path, ...], schema: bool) -> int:  # noqa: FBT
 @click.option("--wfformat", is_flag=True, help="FILE is a trace in WfCommons' WfFormat: take the time its tasks took.")
 @click.option("--scale", type=click.FloatRange(0.0), default=1.0, metavar="X", help="Of a trace: take X times as long.")
 @click.option("--execute", is_flag=True, help="Of a trace: run the programs that it names.")
+@click.option("--monitoring", is_flag=True,
+              help="With workers of this machine: keep its history, for report, artefacts and config.")  # fmt: skip
 @click.option("--detach", is_flag=True, help="Do not wait for its end; only where the interchange goes on without us.")
 @options.pass_call
 def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
@@ -78,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
     wfformat: bool,  # noqa: FBT001
     scale: float,
     execute: bool,  # noqa: FBT001
+    monitoring: bool,  # noqa: FBT001
     detach: bool,  # noqa: FBT001
 ) -> int:
     """Run a workflow file: on the profile's interchange or, where none is running, with workers of this machine.
@@ -89,7 +93,12 @@ def run(  # noqa: PLR0913, PLR0917 - click hands options over by name
     document = _trace(path, scale, execute=execute) if wfformat else files.read_run(path)
     name = name or document.metadata.name or f"{document.metadata.generate_name}{secrets.token_hex(3)}"
     sys.path.insert(0, os.getcwd())  # functions are imported as `python -m` here would
-    with _engine(call, name, workers, document.spec.nodes_wanted, detach=detach) as engine:
+    if monitoring and not _is_our_own(call, workers):
+        raise click.UsageError(
+            "--monitoring is for workers of this machine, and an interchange runs; say --workers, too"
+        )
+    nodes = document.spec.nodes_wanted
+    with _engine(call, name, workers, nodes, detach=detach, monitoring=monitoring) as engine:
         if again:
             _forget(engine, name)
         started = running.start(engine, document.spec, name, _arguments(document, arguments))
@@ -119,9 +128,11 @@ def _is_our_own(call: Call, workers: int | None) -> bool:
 
 
 @contextmanager
-def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: bool) -> Iterator[running.Engine]:
+def _engine(
+    call: Call, name: str, workers: int | None, nodes: int, *, detach: bool = False, monitoring: bool = False
+) -> Iterator[running.Engine]:
     """The profile's interchange if one is running there, else one of our own, whose journal is the run's, with one
-    block of so many workers and nodes."""
+    block of so many workers and nodes; once with monitoring, always so."""
     if not _is_our_own(call, workers):
         with asking(call) as interchange:
             yield interchange.engine
@@ -131,7 +142,8 @@ def _engine(call: Call, name: str, workers: int | None, nodes: int, *, detach: b
     from blockyard.client import Client  # what starts systems, which most commands do not
 
     each, folder = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes), kept.folder_of(name)
-    with Client.local(each, nodes_per_block=nodes, folder=folder) as client:
+    is_monitored = monitoring or bool(history_of(folder))
+    with Client.local(each, nodes_per_block=nodes, folder=folder, monitoring=is_monitored or None) as client:
         assert isinstance(client._engine, RemoteEngine)
         afterwards.unsettle(folder)
         try:
@@ -284,7 +296,7 @@ def retry(call: Call, path: Path, name: str, arguments: tuple[str, ...]) -> int:
         raise click.UsageError(f"{path} has a generateName; say --name, by which the run is known")
     spec = running.checked(document.spec, name, _arguments(document, arguments))
     sys.path.insert(0, os.getcwd())  # as run does
-    with _engine(call, name, None, spec.nodes_wanted, detach=False) as engine:
+    with _engine(call, name, None, spec.nodes_wanted) as engine:
         again = running.retry(engine, spec, name)
         again.wait(on_look=_progress(call))
         return _show_end(call, again)

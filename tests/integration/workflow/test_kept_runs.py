@@ -96,6 +96,23 @@ def test_what_it_printed_and_how_it_ended_is_known_afterwards(
     assert printed("says") == "hi\n"
 
 
+def test_its_history_is_kept_when_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "prints.yaml"
+    path.write_text(PRINTS)
+    assert rim.run(["run", str(path), "--workers", "1"]) == Exit.FOUND_FAULTS
+    capsys.readouterr()
+    assert rim.run(["report", "prints"]) == Exit.USAGE
+    assert "run 'prints' kept no history; begin it with 'blockyard run --monitoring'" in capsys.readouterr().err
+    assert rim.run(["run", str(path), "--workers", "1", "--again", "--monitoring"]) == Exit.FOUND_FAULTS
+    capsys.readouterr()
+    assert rim.run(["config", "prints", "says", "-o", "json"]) == Exit.DONE
+    assert msgspec.json.decode(capsys.readouterr().out)["command"] == ["echo", "hello"]
+    assert rim.run(["artefacts", "prints"]) == Exit.DONE
+    assert rim.run(["report", "prints"]) == Exit.DONE
+    assert rim.run(["retry", str(path)]) == Exit.FOUND_FAULTS
+    assert rim.run(["run", str(path), "--monitoring", "-p", str(tmp_path)]) == Exit.USAGE, "no interchange is there"
+
+
 def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rim.run(["runs"]) == Exit.NO_ANSWER
     assert "'blockyard local up' starts one" in capsys.readouterr().err
@@ -103,8 +120,11 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.C
     path.write_text(FLOW.format(tmp_path))
     (tmp_path / "go").touch()
     assert rim.run(["run", str(path), "--workers", "1"]) == Exit.FOUND_FAULTS
+    wide = FLOW.format(tmp_path).replace("name: waits", "resources: {cpu: 1000}, name: waits")
+    (tmp_path / "wide.yaml").write_text(wide)
+    assert rim.run(["run", str(tmp_path / "wide.yaml"), "--workers", "1", "--name", "refused"]) == Exit.FOUND_FAULTS
     capsys.readouterr()
-    assert rim.run(["runs"]) == Exit.DONE
+    assert rim.run(["runs"]) == Exit.DONE, "one that never began is none"
     assert re.search(r"^kept +Failed ", capsys.readouterr().out, re.MULTILINE)
     assert rim.run(["steps", "kpt"]) == Exit.NOT_FOUND
     assert "keeps no run 'kpt'; did you mean 'kept'?" in capsys.readouterr().err
