@@ -6,10 +6,10 @@ A socket belongs to one thread; a `Context` may be shared.
 
 from blockyard.transport.adaptive_poller import AdaptivePoller
 from blockyard.transport.keys import KeyPair, read_public_key
-from blockyard.transport.sockets import Connections, Context, Dealer, Pollable, Poller, Router, dialled
+from blockyard.transport.sockets import Announce, Connections, Context, Dealer, Pollable, Poller, Router, dialled
 from blockyard.transport.zap import AllowList, Gate
 
 __all__ = [
-    "AllowList", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Pollable", "Poller",
+    "AllowList", "Announce", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Pollable", "Poller",
     "Router", "AdaptivePoller", "dialled", "read_public_key",
 ]  # fmt: skip

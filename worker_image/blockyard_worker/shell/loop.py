@@ -28,6 +28,7 @@ from blockyard_worker.records import Exit, FromWorker, Load, Note, Now, Obeyed, 
 from blockyard_worker.settings import Settings
 from blockyard_worker.shell import memory
 from blockyard_worker.shell.child import Child
+from blockyard_worker.shell.line import RETRY_SECONDS, Line
 from blockyard_worker.shell.memory_watch import MemoryWatch
 from blockyard_worker.shell.nursery import Nursery, share_of_cores
 from blockyard_worker.shell.output import Outputs
@@ -46,11 +47,6 @@ MOST_SHOWN_TRIES = 10
 """Of one task, the newest, when somebody asks what it printed."""
 MOST_FRAMES = 64
 """Read from the interchange in one round."""
-RETRY_SECONDS = 0.005
-"""Until something is tried again that would have blocked."""
-SLOW_RETRY_SECONDS = 0.05
-"""The same for messages to the interchange, when it has been away for a while."""
-FAST_RETRIES_SECONDS = 2.0
 
 
 class Seen(Mapping[int, Now | None]):
@@ -84,7 +80,7 @@ class Loop:
         self._core = core
         self._settings = settings
         self._dealer = dealer
-        self._server_key = server_key
+        self._line = Line(dealer, server_key, self._announce)
         self._nursery = nursery
         self._trees = trees
         self._outputs = Outputs(settings.output_bytes, settings.output_tasks)
@@ -93,9 +89,7 @@ class Loop:
         self._seen = Seen(self._children)
         self._statuses: dict[int, tuple[int, int]] = {}
         """And peaks, of children that ended before it was known what they were; only while workers are being born."""
-        self._unsent: list[bytes] = []
         self._place = Place("", 1 << 62)
-        self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
         self._supervisor = -1
         self._exit: do.Exit | None = None
         self._memory = MemoryWatch(settings, core)
@@ -144,15 +138,12 @@ class Loop:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        due = self._core.next_tick(now, self._seen)
-        due = min(due, self._memory.due)
+        due = min(self._core.next_tick(now, self._seen), self._memory.due, self._line.due(now))
         for child in self._children.values():
             if child.backlog and not child.send_more():
                 due = min(due, now + RETRY_SECONDS)
         if self._report is not None:
             due = min(due, self._report.due)
-        if self._unsent:
-            due = min(due, now + (RETRY_SECONDS if now < self._retry_fast_until else SLOW_RETRY_SECONDS))
         return max(0.0, due - now)
 
     def _hear_interchange(self) -> None:
@@ -310,12 +301,12 @@ class Loop:
                 stolen |= type(effect) is do.Steal
             if stolen and self._exit is None:
                 self._core.tick(time.monotonic(), self._seen, self._memory.too_big)
-        self._send_unsent()
+        self._send()
 
     def _perform(self, effect: do.Effect) -> None:
         match effect:
             case do.Tell(message):
-                self._unsent.append(codec.encode(message))
+                self._line.say(message)
             case do.StartWorker(number, place):
                 self._start(number, place)
             case do.SetPlace(blobs, blob_threshold):
@@ -325,7 +316,7 @@ class Loop:
             case do.ShowOutput(number, task):
                 self._show(number, task)
             case do.ResetLink():
-                self._unsent.clear()
+                self._line.forget()
             case do.Exit():
                 self._exit = effect
             case _:
@@ -376,36 +367,23 @@ class Loop:
         for child in self._children.values():
             child.output.read(child.now)
         tries = [Printed(epoch, text) for epoch, text in sorted(self._outputs.of_task(task).items())]
-        self._unsent.append(codec.encode(Shown(number, tries[-MOST_SHOWN_TRIES:])))
+        self._line.say(Shown(number, tries[-MOST_SHOWN_TRIES:]))
 
     def _signal(self, child: Child, number: int) -> None:
         if child.pid is not None:
             strays.kill(child.pid, number)
 
-    def _send_unsent(self) -> None:
+    def _send(self) -> None:
         if self._report is not None and self._core.state.is_joined and (packets := self._report.passing()):
-            self._unsent.append(codec.encode(Told(packets)))
-        sent = 0
-        for frame in self._unsent:
-            if not self._dealer.send(frame, self._announce):
-                break
-            sent += 1
-        del self._unsent[:sent]
-        if sent or not self._unsent:
-            self._retry_fast_until = time.monotonic() + FAST_RETRIES_SECONDS
-        if sent:
-            self._server_key.on_sent()
-        elif self._unsent and (key := self._server_key.on_unsent(time.monotonic())) is not None:
-            log.info("trying another key of the interchange", extra={"action": "server_key"})
-            self._dealer.redial(key)
+            self._line.say(Told(packets))
+        self._line.send()
 
     def _announce(self, follows: int) -> bytes:
         return codec.encode(self._core.announce(follows, time.monotonic(), self._seen))
 
-    def say_goodbye(self, patience: float) -> bool:
-        """Send what is left, for at most `patience` seconds; False when some of it stays unsent."""
+    def say_goodbye(self, patience: float) -> None:
+        """Send what is left, for at most `patience` seconds."""
         deadline = time.monotonic() + patience
-        while self._unsent and time.monotonic() < deadline:
-            self._send_unsent()
+        while self._line.has_unsent and time.monotonic() < deadline:
+            self._send()
             time.sleep(RETRY_SECONDS)
-        return not self._unsent
