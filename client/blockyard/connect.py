@@ -41,7 +41,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """The same as a URL; safe in a shell."""
+        """Endpoint and server key as one URL; safe in a shell."""
         return f"{self.endpoint}#{quote(self.server_key, safe='')}"
 
     def link(self) -> LinkSettings:

@@ -118,7 +118,7 @@ def history_of(folder: Path) -> str:
 
 
 def database_of(folder: Path) -> str:
-    """The same. Raises ConfigError when there is none."""
+    """`history_of` this folder. Raises ConfigError when there is none."""
     if url := history_of(folder):
         return url
     raise ConfigError(

@@ -94,7 +94,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ConfigError("task options: key names one task; give it to submit, one call at a time")
 
     def spec(self, function: bytes) -> TaskSpec:
-        """The same for the wire."""
+        """These options as messages have them, for tasks of this function."""
         return TaskSpec(
             function, self.pool, self.name, self.priority, self.retries, self.backoff, self.retry_on, self.timeout,
             self.deadline, self.cores, self.memory_bytes, self.accelerators, self.nodes, self.ranks,

@@ -181,5 +181,5 @@ class Unfinished:
         return list(self._futures)
 
     def futures(self) -> list[TaskFuture[Any]]:
-        """Theirs."""
+        """The futures of all that have not ended."""
         return list(self._futures.values())

@@ -44,7 +44,7 @@ class Cluster:
         self.everywhere = False
 
     def where(self) -> Where:
-        """The same for the library. Raises NotInstalled."""
+        """What these flags name, for the library. Raises NotInstalled."""
         if importlib.util.find_spec("kubernetes") is None:
             raise NotInstalled("kubernetes is not installed here: pip install 'blockyard[kubernetes]'")
         from blockyard.kube.access import Where

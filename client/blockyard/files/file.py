@@ -72,7 +72,7 @@ class File(os.PathLike[str]):
         )
 
     def copied(self) -> File:
-        """The same, without a local path."""
+        """Another of the same address, without a local path."""
         return _rebuilt(type(self), self.url, self.sha256)
 
     def released(self) -> File:

@@ -83,7 +83,7 @@ def folder_of_module(name: str, path: Sequence[str]) -> str:
 
 @lru_cache(maxsize=256)
 def code_version_once(folder: str, importer: int) -> CodeVersion:
-    """The same, as it was when this was first asked of the process with this pid, which has imported it."""
+    """`code_version`, as it was when first asked of the process with this pid, which has imported what is there."""
     return code_version(folder)
 
 

@@ -12,6 +12,9 @@ from blockyard.managed.states import TaskStatus
 RecordFormat = 1
 """Of `AnalysisConfig`; a reader refuses others."""
 
+_TAIL_CHARACTERS = 2000
+"""Of what a program printed, in the words of its failure."""
+
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a task, as it said itself or as its parameters say."""
@@ -190,9 +193,6 @@ class ManagedTaskFailed(BlockyardError):
         return str(self.args[0])
 
 
-_TAIL = 2000
-
-
 def describe(result: ManagedResult) -> str:
     """What became of a task, in a few lines."""
     name = result.result.task_name
@@ -201,7 +201,7 @@ def describe(result: ManagedResult) -> str:
         head += f" ({result.reason})"
     if result.message:
         head += f": {result.message}"
-    tail = (result.stderr or result.stdout)[-_TAIL:].strip()
+    tail = (result.stderr or result.stdout)[-_TAIL_CHARACTERS:].strip()
     return f"{head}\n{tail}" if tail else head
 
 

@@ -187,7 +187,7 @@ def release(state: State, need: Task) -> None:
             need.flags |= Flag.ABANDONED
     elif need.flags & Flag.COLLECTED:
         free(state, need)
-    elif need.flags & Flag.GIVEN and need.outcome is not None:
+    elif need.flags & Flag.GIVEN:
         stored.unlink(state, need.outcome.body)
 
 

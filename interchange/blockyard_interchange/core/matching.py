@@ -19,6 +19,8 @@ _STAYS = Flag.SHADOW | Flag.CACHED
 """Tasks that never travel behind what they need: it may turn out that they need not run."""
 _LONG_SECONDS = 1.0
 """Tasks this long gain nothing from waiting in front of a busy worker."""
+_MOST_ASIDE = 16
+"""Tasks that do not fit a manager, behind which is looked for one that does."""
 
 
 def is_queued(task: Task) -> bool:
@@ -53,10 +55,6 @@ def ahead(state: State, order: Order) -> int:
     if seconds > _LONG_SECONDS:
         return 0
     return max(1, min(settings.prefetch_tasks, int(settings.prefetch_seconds / (seconds + _PER_TASK_SECONDS))))
-
-
-_MOST_ASIDE = 16
-"""Tasks that do not fit a manager, behind which is looked for one that does."""
 
 
 class _Dealer:
@@ -166,17 +164,17 @@ class _Dealer:
             self._assign(manager, follower)
             task = follower
 
-    def _room_behind(self, manager: Manager, order: Order) -> int:
-        """The same for tasks that travel behind others; 0: these never do."""
-        stays = order.is_ruled or order.slots > 1 or order.pool is not manager.pool or not order.spec.idempotent
-        return 0 if stays else self._room(manager, order)
-
     def _room(self, manager: Manager, order: Order) -> int:
         """How many workers' worth of tasks a manager may hold, this order's among them."""
         deep = self._ahead.get(id(order))
         if deep is None:
             deep = self._ahead[id(order)] = ahead(self._state, order)
         return manager.workers * (1 + deep)
+
+    def _room_behind(self, manager: Manager, order: Order) -> int:
+        """`_room` for tasks that travel behind others; 0: these never do."""
+        stays = order.is_ruled or order.slots > 1 or order.pool is not manager.pool or not order.spec.idempotent
+        return 0 if stays else self._room(manager, order)
 
     def _time_waits(self, following: Order | None) -> None:
         order = self._timed

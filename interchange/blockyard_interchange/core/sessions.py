@@ -7,6 +7,10 @@ from blockyard_interchange.core import ending, functions, gangs, managers, queue
 from blockyard_interchange.core.entries import RunOwned, SessionClosed, SessionGivenUp, SessionOpened
 from blockyard_interchange.core.state import Flag, Run, Session, State, Task, TaskState
 
+_MOST_GIVEN_UP = 10_000
+"""Ended sessions that are remembered."""
+_DONE_WITH = Flag.COLLECTED | Flag.CLIENT_DONE
+
 
 def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: float, *, near: bool) -> None:
     """Open a session, or the one that this client had before; refuse it alone and say why."""
@@ -114,11 +118,6 @@ def remove(state: State, session: Session) -> None:
     if not session.run.sessions:
         state.runs.pop(session.run.name, None)
     state.effects.entries.append(SessionClosed(session.id))
-
-
-_MOST_GIVEN_UP = 10_000
-"""Ended sessions that are remembered."""
-_DONE_WITH = Flag.COLLECTED | Flag.CLIENT_DONE
 
 
 def _settle_ownership(state: State, session: Session, now: float, *, take_over: bool) -> None:

@@ -27,6 +27,8 @@ MINUTE: Final = 60.0
 
 HALTING: Final = frozenset({"PythonUnsupported", "Refused"})
 """Ends that no repetition mends: the image, or the release, must change."""
+_MANY: Final = 1_000_000
+"""More blocks than are ever wanted at once."""
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,9 +116,6 @@ def _paced(
         count, until = by_pace, recent[0] + MINUTE if recent else None
         why = f"{policy.pods_per_minute} pods a minute are the limit while blocks fail"
     return Allowance(count=max(0, count), until=until, reason=reason, message=why)
-
-
-_MANY: Final = 1_000_000
 
 
 def _is_hasty(block: Block, now: float) -> bool:

@@ -48,6 +48,8 @@ TOLD: Final = 500
 """Characters of the evidence that each task of a pool that was given up fails with: there may be a million tasks."""
 CREATIONS: Final = 50
 """Blocks made in one pass; the next pass makes more."""
+_UNBOUNDED: Final = 10_000_000
+"""More blocks than any pool has."""
 
 
 def reconcile_pool(world: PoolWorld, now: float) -> do.Plan:
@@ -207,9 +209,6 @@ def _at_maximum(world: PoolWorld, count: int) -> bool:
     policy = policy_of(world)
     unbounded = msgspec.structs.replace(policy, max_blocks=max(policy.max_blocks, _UNBOUNDED))
     return count >= policy.max_blocks and scaling.needed_blocks(world.queue.demand, unbounded) > policy.max_blocks
-
-
-_UNBOUNDED: Final = 10_000_000
 
 
 # --- doing ------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def read_refusal(
 
 
 def problem_of_template(refusal: Refusal) -> str:
-    """The same, with the pool's field in front."""
+    """What a refusal says, with the pool's field in front."""
     if refusal.reason == "NoPriorityClass":
         return f"spec.priorityClassName, or that of spec.template: {refusal.message}"
     return f"spec.template{'.' if refusal.message.startswith('spec.') else ': '}{refusal.message}"

@@ -76,7 +76,7 @@ def _works(block: Block | None) -> bool:
 
 
 def _worth(block: Block) -> tuple[bool, int]:
-    """Those that do not work first, then by how many workers are busy."""
+    """For sorting: blocks that do not work come first, then those with few busy workers."""
     return (_works(block), block.status.workers.busy)
 
 
