@@ -9,9 +9,6 @@ import msgspec
 from blockyard.errors import BlockyardError
 from blockyard.managed.states import TaskStatus
 
-RecordFormat = 1
-"""Of `AnalysisConfig`; a reader refuses others."""
-
 _TAIL_CHARACTERS = 2000
 """Of what a program printed, in the words of its failure."""
 
@@ -88,7 +85,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 class AnalysisConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one managed task. Written when it starts, completed when it ends. Secrets are never in it."""
 
-    format: int = RecordFormat
+    format: int = 1
+    """Another one when a field's meaning changes."""
     id: str
     """Drawn at random for each."""
     task_name: str
