@@ -147,35 +147,7 @@ def spec_of(name: str, document: Document | None = None) -> ManagedSpec:
 
 def executor_for(spec: ManagedSpec) -> BaseExecutor:
     """The executor that a spec asks for. Raises ConfigError."""
-    common: dict[str, Any] = {
-        "directory": spec.directory,
-        "folder": spec.folder,
-        "outputs": spec.outputs,
-        "echo": spec.echo,
-        "run": spec.run,
-        "step": spec.step,
-    }
-    policy = Policy(timeout=spec.timeout, heartbeat=spec.heartbeat, grace=spec.grace, needs_result=bool(spec.function))
-    if spec.task:
-        executor = registry.find(spec.task).executor(spec.parameters, policy, common)
-    elif spec.ranks:
-        task = spec.function or spec.name or spec.binary[0].rpartition("/")[2]
-        executor = MPIExecutor(
-            task, spec.ranks, command=spec.binary, oversubscribe=spec.oversubscribe, fill=spec.fill,
-            python=spec.python,
-            parameters=spec.parameters, policy=policy, **common,
-        )  # fmt: skip
-    elif spec.function:
-        executor = Executor(
-            spec.function, python=spec.python, name=spec.name, parameters=spec.parameters, policy=policy, **common
-        )
-    else:
-        name = spec.name or spec.binary[0].rpartition("/")[2]
-        executor = BinaryExecutor(
-            name, spec.binary, arguments=spec.arguments, fill=spec.fill, stdin=spec.stdin,
-            parameters=spec.parameters, policy=policy,
-            **common,
-        )  # fmt: skip
+    executor = _made(spec)
     if spec.name:
         executor.task = spec.name
     if spec.code:
@@ -187,6 +159,34 @@ def executor_for(spec: ManagedSpec) -> BaseExecutor:
     if spec.secrets:
         executor.update_environment({name: Secret(source) for name, source in spec.secrets.items()})
     return executor
+
+
+def _made(spec: ManagedSpec) -> BaseExecutor:
+    common: dict[str, Any] = {
+        "directory": spec.directory,
+        "folder": spec.folder,
+        "outputs": spec.outputs,
+        "echo": spec.echo,
+        "run": spec.run,
+        "step": spec.step,
+    }
+    policy = Policy(timeout=spec.timeout, heartbeat=spec.heartbeat, grace=spec.grace, needs_result=bool(spec.function))
+    if spec.task:
+        return registry.find(spec.task).executor(spec.parameters, policy, common)
+    name = spec.name or (spec.binary[0].rpartition("/")[2] if spec.binary else "")
+    if spec.ranks:
+        return MPIExecutor(
+            spec.function or name, spec.ranks, command=spec.binary, oversubscribe=spec.oversubscribe, fill=spec.fill,
+            python=spec.python, parameters=spec.parameters, policy=policy, **common,
+        )  # fmt: skip
+    if spec.function:
+        return Executor(
+            spec.function, python=spec.python, name=spec.name, parameters=spec.parameters, policy=policy, **common
+        )
+    return BinaryExecutor(
+        name, spec.binary, arguments=spec.arguments, fill=spec.fill, stdin=spec.stdin,
+        parameters=spec.parameters, policy=policy, **common,
+    )  # fmt: skip
 
 
 def for_record(spec: ManagedSpec) -> dict[str, Any]:
