@@ -223,6 +223,10 @@ class Hub(Peer):
         packets = self.packets()
         return [one for number in sorted(packets) for one in packets[number].records if isinstance(one, kind)]
 
+    def tries(self) -> list[monitoring.Try]:
+        """The tries among them, in order; the others are gone, too."""
+        return [one for record in self.records(monitoring.Tries) for one in record.tries]
+
 
 class Bench:
     """An interchange and its journal."""
