@@ -72,6 +72,8 @@ def remarks(record: AnalysisConfig) -> list[str]:
         )
     if hidden := secrets_of(record):
         lines.append(f"secret, to be given anew: {', '.join(hidden)}")
+    if HIDDEN in str(spec_again(record)):
+        lines.append(f"{HIDDEN} below stands for a secret, to be written anew")
     if record.left_out:
         lines.append(f"too large for the history: {', '.join(record.left_out)}")
     return lines

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -80,16 +80,34 @@ class Resolved(msgspec.Struct, frozen=True):
 
     def for_record(self) -> dict[str, str]:
         """The same without secrets: neither by name, nor as part of another's value."""
-        hidden = {name for name in self.variables if name in self.secrets or _sounds_secret(name)}
-        values = sorted({self.variables[name] for name in hidden}, key=len, reverse=True)
+        hidden, values = self._hidden(), self.hidden_values()
         found = {}
         for name, value in sorted(self.variables.items()):
             shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if "@" in value else value
-            for secret in values:
-                if len(secret) >= _LEAST_SECRET:
-                    shown = shown.replace(secret, HIDDEN)
-            found[name] = HIDDEN if name in hidden else shown
+            found[name] = HIDDEN if name in hidden else without(values, shown)
         return found
+
+    def hidden_values(self) -> list[str]:
+        """Values of secret variables that may be looked for in other texts, the longest first."""
+        found = {self.variables[name] for name in self._hidden()}
+        return sorted((value for value in found if len(value) >= _LEAST_SECRET), key=len, reverse=True)
+
+    def _hidden(self) -> set[str]:
+        return {name for name in self.variables if name in self.secrets or _sounds_secret(name)}
+
+
+def without(secrets: Iterable[str], value: Any) -> Any:
+    """What JSON can hold, with ``<secret>`` in the place of these wherever it has text."""
+    match value:
+        case str():
+            for secret in secrets:
+                value = value.replace(secret, HIDDEN)
+            return value
+        case list() | tuple():
+            return [without(secrets, one) for one in value]
+        case dict():
+            return {name: without(secrets, one) for name, one in value.items()}
+    return value
 
 
 class Environment:

@@ -42,7 +42,9 @@ def _decoded(line: bytes) -> Message:
         if b"NaN" not in line and b"Infinity" not in line:
             raise
         # No JSON, strictly; but results have such numbers, and the json of Python and of others writes them so.
-        return msgspec.convert(json.loads(line), Message)
+        found = msgspec.convert(json.loads(line), Message)
+        _encoder.encode(found)  # what else only that module reads: text that is none in UTF-8
+        return found
 
 
 class Lines:

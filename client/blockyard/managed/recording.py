@@ -16,11 +16,12 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from blockyard.managed import telling
+from blockyard.managed.environment import without
 from blockyard.managed.parameters import plain
 from blockyard.managed.records import AnalysisConfig, Failure, ManagedResult
 from blockyard.private_files import write_private
@@ -86,7 +87,7 @@ class Book:
         return self._keep(ended(self._executor, record, at, [*self._executor.failures, *of_hooks]))
 
     def _keep(self, record: AnalysisConfig) -> AnalysisConfig:
-        self.record = record
+        record = self.record = legible(record)
         for keep in (self._tell, self._executor.store_configuration):
             try:
                 keep(record)
@@ -102,7 +103,7 @@ class Book:
 
 def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
     """The record of a task that is about to run `command`, without its code: that takes a look at the disk."""
-    variables = os.environ
+    variables, secret_values = os.environ, _secret_values(executor)
     return AnalysisConfig(
         id=secrets.token_hex(8),
         task_name=executor.task,
@@ -110,9 +111,9 @@ def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
         run=executor.run,
         step=executor.step,
         started=time.time(),
-        command=list(command),
+        command=without(secret_values, list(command)),
         directory=executor.directory,
-        parameters=plain(executor.parameters),
+        parameters=without(secret_values, plain(executor.parameters)),
         parameters_schema=executor.parameters_schema,
         environment=executor.environment.for_record(),
         communicators=[str(one) for one in executor.communicators],
@@ -121,8 +122,14 @@ def begun(executor: BaseExecutor, command: Sequence[str]) -> AnalysisConfig:
         block=variables.get("BLOCKYARD_BLOCK", ""),
         manager=variables.get("BLOCKYARD_MANAGER", ""),
         python=platform.python_version(),
-        spec=executor.spec,
+        spec=without(secret_values, executor.spec),
     )
+
+
+def _secret_values(executor: BaseExecutor) -> list[str]:
+    """Also when its environment could not be made."""
+    found = executor.environment
+    return msgspec.structs.replace(found, variables={**os.environ, **found.variables}).hidden_values()
 
 
 def ended(executor: BaseExecutor, record: AnalysisConfig, ended_at: float, failures: list[Failure]) -> AnalysisConfig:
@@ -132,7 +139,7 @@ def ended(executor: BaseExecutor, record: AnalysisConfig, ended_at: float, failu
         record,
         status=at.status.name,
         reason=at.reason,
-        message=at.message,
+        message=without(_secret_values(executor), at.message),
         ended=ended_at,
         exit_code=exit_.code if exit_ else None,
         signal=exit_.signal if exit_ else None,
@@ -150,18 +157,38 @@ def ended(executor: BaseExecutor, record: AnalysisConfig, ended_at: float, failu
     )
 
 
+def legible(record: AnalysisConfig) -> AnalysisConfig:
+    """The same in UTF-8: names of files, and variables, may be bytes that are none. Pure."""
+    try:
+        msgspec.json.encode(record, enc_hook=str)
+    except UnicodeEncodeError:
+        return msgspec.convert(_legible(msgspec.to_builtins(record, enc_hook=str)), AnalysisConfig)
+    return record
+
+
+def _legible(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_legible(one) for one in value]
+        case dict():
+            return {_legible(name): _legible(one) for name, one in value.items()}
+    return value
+
+
 def returned(executor: BaseExecutor, record: AnalysisConfig, folder: str) -> ManagedResult:
     """What `execute_task` returns. `record`: complete; `folder`: that is kept, '' for none."""
     at = executor.course
     return ManagedResult(
         status=at.status,
         reason=at.reason,
-        message=at.message,
+        message=record.message,
         exit_code=record.exit_code,
         signal=record.signal,
         seconds=record.ended - record.started,
         result=executor.result,
-        outputs=executor.files,
+        outputs=record.outputs,
         stdout=executor.streams[0].tail() if executor.streams else "",
         stderr=executor.streams[1].tail() if executor.streams else "",
         folder=folder,

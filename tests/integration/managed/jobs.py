@@ -153,3 +153,13 @@ def back(**given: Any) -> dict[str, Any]:
 def large(letters: int) -> str:
     """Return so much text."""
     return "x" * letters
+
+
+def exits(code: Any) -> None:
+    """End as a command does."""
+    sys.exit(code)
+
+
+def name_of_a_file() -> str:
+    """Of bytes that are no UTF-8."""
+    return os.fsdecode(b"a\xff")

@@ -32,6 +32,7 @@ from blockyard.managed import (
     register,
     run_managed,
 )
+from blockyard.managed.again import remarks
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.records import Progress
 from tests.integration.managed import jobs
@@ -155,6 +156,33 @@ def test_the_environment_is_the_tasks_alone() -> None:
     assert found.stdout == f"/opt/none:{os.environ['PATH']}\nme\n"
     assert dict(os.environ) == before
     assert found.record.environment["WHO"] == "me"
+
+
+def test_a_secret_is_not_in_the_record_by_another_way_either() -> None:
+    secret = "hunter2-hunter2"
+    words = ["sh", "-c", "echo $API_TOKEN; exit 3", "{{ given }}"]
+    executor = BinaryExecutor("env", words, parameters={"given": secret, "list": [{"k": f"a {secret}"}]})
+    executor.update_environment({"API_TOKEN": secret})
+    found = executor.execute_task()
+    assert found.stdout == f"{secret}\n"
+    record = found.record
+    assert secret not in msgspec.json.encode(record).decode()
+    assert (record.command[-1], record.parameters["list"]) == ("<secret>", [{"k": "a <secret>"}])
+    assert any("to be written anew" in line for line in remarks(record))
+
+
+def test_what_is_no_utf_8_is_recorded_as_it_can_be_read(tmp_path: Path) -> None:
+    """Linux's names, words and variables are bytes."""
+    odd = os.fsdecode(b"x\xff")
+    executor = BinaryExecutor("ls", ["ls", odd], parameters={"p": odd}, folder=tmp_path)
+    executor.update_environment({"ODD": odd})
+    found = executor.execute_task()
+    assert found.exit_code == 2
+    record = msgspec.json.decode((tmp_path / "record.json").read_bytes(), type=AnalysisConfig)
+    assert (record.status, record.failures) == ("FAILED", [])
+    shown = "x\\udcff"
+    assert (record.command[1], record.parameters["p"], record.environment["ODD"]) == (shown, shown, shown)
+    assert msgspec.json.encode(found)
 
 
 def test_a_missing_script_fails_the_task_before_anything_runs() -> None:

@@ -97,3 +97,15 @@ def test_a_figure_becomes_an_artefact(tmp_path: Path) -> None:
     (figure,) = found.outputs
     assert (figure.kind, Path(figure.path).read_text(), figure.size_bytes) == ("figure", "a figure", 8)
     assert found.payload == {"n": 3, "figure": {"artefact": figure.name}}
+
+
+@pytest.mark.parametrize("run", [forked, spawned])
+@pytest.mark.parametrize("given, code", [(3, 3), ("trouble", 1), (256, 1)])
+def test_a_function_that_exits_has_that_code(run: RunJob, given: Any, code: int) -> None:
+    found = run("exits", code=given)
+    assert (found.status, found.message, found.exit_code) == (TaskStatus.FAILED, f"SystemExit: {given}", code)
+
+
+@pytest.mark.parametrize("run", [forked, spawned])
+def test_text_that_is_no_utf_8_costs_no_result(run: RunJob) -> None:
+    assert run("name_of_a_file").check().payload == "a?"

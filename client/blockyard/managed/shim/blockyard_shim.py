@@ -183,7 +183,8 @@ class Reporter:
             message["rank"] = self.rank
         if number:
             message["id"] = number
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        # A path may be bytes that are no UTF-8; `?` stands for those.
+        line = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         if len(line) > _MOST_BYTES:
             text = "%s: %d bytes, and a message has %d at most; write a file, and tell its path"
             raise ValueError(text % (signal, len(line), _MOST_BYTES))
@@ -372,7 +373,8 @@ def perform(target: Any, parameters: Dict[str, Any]) -> int:
             return 0
         told.failed("%s: %s" % (type(error).__name__, error), traceback.format_exc())
         traceback.print_exc()
-        return 1
+        code = error.code if isinstance(error, SystemExit) else 1
+        return code & 0xFF or 1 if isinstance(code, int) else 1
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
