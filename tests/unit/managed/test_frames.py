@@ -73,6 +73,14 @@ def test_numbers_that_are_none_are_read_as_python_writes_them() -> None:
     lines = Lines()
     (found,) = lines.feed(b'{"signal": "TASK_RESULT", "contents": [NaN, Infinity, -Infinity, "NaN"]}\n')
     assert str(found.contents) == "[nan, inf, -inf, 'NaN']"
-    wrongs = [b"NaN", b'{"signal": "NaN"}', b"[NaN", b"NaN" + b"[" * 100_000, b'{"signal": NaN}', b"\xff NaN", b'{"signal": "TASK_LOG", "contents": [NaN, "\\ud800"]}']
+    wrongs = [
+        b"NaN",
+        b'{"signal": "NaN"}',
+        b"[NaN",
+        b"NaN" + b"[" * 100_000,
+        b'{"signal": NaN}',
+        b"\xff NaN",
+        b'{"signal": "TASK_LOG", "contents": [NaN, "\\ud800"]}',
+    ]
     assert lines.feed(b"\n".join(wrongs) + b"\n") == []
     assert lines.dropped == len(wrongs)
