@@ -7,6 +7,8 @@ list ``[args, kwargs]``. Functions are not part of a call; see `functions`.
 from __future__ import annotations
 
 import pickle
+import platform
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -202,14 +204,22 @@ def load_call(payload: Buffer, resolve: Resolve | None = None) -> tuple[tuple[An
     raise NotLoadable(f"a call was expected, a tuple of arguments or [args, kwargs]; found a {type(call).__name__}")
 
 
+def _reader() -> str:
+    """Who could not unpickle: the error is shown elsewhere when a worker could not."""
+    return f"{sys.executable} on {platform.node()}"
+
+
 def _not_loadable(payload: Buffer, error: Exception) -> NotLoadable:
     if len(payload) == 0:
         return NotLoadable("an empty payload cannot be loaded; the shortest pickle has 4 bytes")
     hint = "an object in it raised while it was rebuilt, or the bytes are damaged"
     if isinstance(error, ImportError):
-        hint = "install the module here in the same version, or send its code by cloudpickle.register_pickle_by_value"
+        hint = (
+            f"install the module for {_reader()} in the same version, or send its code by "
+            "cloudpickle.register_pickle_by_value"
+        )
     elif isinstance(error, AttributeError):
-        hint = "the module here is of another version"
+        hint = f"the module of {_reader()} is of another version"
     return NotLoadable(
         f"a payload of {len(payload)} bytes could not be unpickled: {type(error).__name__}: {error}; {hint}"
     )

@@ -391,6 +391,6 @@ def test_a_value_where_a_call_was_expected_is_refused() -> None:
 
 def test_a_missing_module_is_named_with_what_to_do() -> None:
     payload = pickle.dumps(Point, 5).replace(__name__.encode(), b"x" * len(__name__))
-    with pytest.raises(NotLoadable, match="install the module") as caught:
+    with pytest.raises(NotLoadable, match=f"install the module for {sys.executable} on ") as caught:
         load_value(payload)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
