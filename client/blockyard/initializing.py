@@ -13,14 +13,14 @@ def packed_initializer(pool: LocalPool) -> bytes | None:
 
 
 class _Initializer:
-    """A call without arguments, for workers to make once."""
+    """A call without arguments, for workers to make once. They see by what it wraps which globals it binds."""
 
     def __init__(self, function: object, arguments: tuple[object, ...]) -> None:
-        self.function = function
+        self.__wrapped__ = function
         self.arguments = arguments
 
     def __call__(self) -> None:
-        self.function(*self.arguments)  # type: ignore[operator]  # LocalPool checked that it is callable
+        self.__wrapped__(*self.arguments)  # type: ignore[operator]  # LocalPool checked that it is callable
 
 
 class _Named:

@@ -1,6 +1,8 @@
 """What a pool's settings do to its workers, from `Client.local` down: initialisation, replacement, cores."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,33 @@ def _cores_of_both(folder: str, place: int) -> list[int]:
     Path(folder, f"here-{place}").touch()
     wait_until("the other one runs", lambda: os.path.exists(Path(folder, f"here-{1 - place}")), bool)
     return sorted(os.sched_getaffinity(0))
+
+
+PROGRAM = """
+import sys
+from blockyard import Client
+
+model = None
+
+def prepare(word):
+    global model
+    model = word
+
+def use():
+    return model
+
+with Client.local(workers=2, initializer=prepare, initargs=("ready",), folder=sys.argv[1]) as client:
+    print({future.result(30) for future in client.starmap(use, [()] * 20)})
+"""
+
+
+def test_tasks_of_a_program_find_the_globals_that_its_initialiser_binds(house: House) -> None:
+    """As with ProcessPoolExecutor; what is in `__main__` travels by value."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, house.folder],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+    )
+    assert ended.stdout == "{'ready'}\n", ended.stderr

@@ -9,6 +9,7 @@ from typing import Any
 
 from blockyard.payload import load_function
 from blockyard.wire.records import Function
+from blockyard_worker.worker import bound
 
 
 class Functions:
@@ -30,5 +31,7 @@ class Functions:
         """The callable. Raises NotLoadable, each time anew, when it does not unpickle."""
         function = self._loaded.get(name)
         if function is None:
-            function = self._loaded[name] = load_function(self._bodies[name])
+            function = load_function(self._bodies[name])
+            bound.give(function)
+            self._loaded[name] = function
         return function

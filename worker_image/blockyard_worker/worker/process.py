@@ -19,7 +19,7 @@ from blockyard_worker.births import Spawn, WorkerConfiguration
 from blockyard_worker.page import Page
 from blockyard_worker.records import Ready, Unfit
 from blockyard_worker.tokens import Tokens
-from blockyard_worker.worker import interrupts
+from blockyard_worker.worker import bound, interrupts
 from blockyard_worker.worker.capture import Capture
 from blockyard_worker.worker.loop import Worker
 
@@ -60,7 +60,7 @@ def _make(
     faulthandler.enable()
     if configuration.worker_init:
         try:
-            _find_initializer(configuration.worker_init)()
+            bound.call(_find_initializer(configuration.worker_init))
         except BaseException as error:  # noqa: BLE001 - user code; the manager decides what a failure means
             trace = "".join(traceback.format_exception(error))
             link.sendall(pipe.frame(Unfit(f"worker_init failed: {type(error).__qualname__}: {error}\n{trace[-4000:]}")))
