@@ -39,17 +39,27 @@ class _Bad(Exception):
         self.reason = reason
 
 
+def _nothing_more(spec: Workflow) -> list[Fault]:
+    return []
+
+
 def expanded(
-    spec: Workflow, templates: Templates, stagers: Stagers = no_others, look: Look = unread
+    spec: Workflow,
+    templates: Templates,
+    stagers: Stagers = no_others,
+    look: Look = unread,
+    also: Callable[[Workflow], list[Fault]] = _nothing_more,
 ) -> tuple[Workflow | None, list[Fault]]:
     """A spec that has passed `checking`, with steps in the place of its templates, and what is wrong with the two.
 
-    `look`: what ConfigMaps hold that its steps, and those of its templates, name.
+    `look`: what ConfigMaps hold that its steps, and those of its templates, name. `also`: what else may be wrong with
+    the whole.
     """
     if all(step.template is None for step in spec.steps):
         plain, unfilled = filled_in(spec, look)
-        return (None if unfilled else plain), unfilled
-    faults: list[Fault] = []
+        faults = [*unfilled, *also(plain)]
+        return (None if faults else plain), faults
+    faults = []
     steps, origins, last = _laid_out(spec, templates, stagers, faults)
     if not faults and len(steps) > MOST_LOCAL_STEPS:
         reason = f"has {len(steps)} steps with those of templates, at most {MOST_LOCAL_STEPS}"
@@ -60,7 +70,7 @@ def expanded(
     if faults:
         return None, faults
     whole, unfilled = filled_in(pointed, look)
-    faults = [_placed(fault, origins) for fault in sorted([*unfilled, *faults_of(whole, stagers)])]
+    faults = [_placed(fault, origins) for fault in sorted([*unfilled, *faults_of(whole, stagers), *also(whole)])]
     return (None if faults else whole), faults
 
 

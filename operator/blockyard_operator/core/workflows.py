@@ -92,20 +92,22 @@ def check(
     if found is not None and not faults and found.template_ref is not None:
         found, faults = merged(found, templates, stagers)
     if found is not None and not faults:
-        found, faults = expanded(found, templates, stagers, look)
-    if faults:
-        found = None
-    if found is None:
+        found, faults = expanded(found, templates, stagers, look, _strange_pools)
+    if faults or found is None:
         return Checked(None, tuple(faults))
-    pools = [("spec.pool", found.pool), *((f"spec.steps[{n}].pool", one.pool) for n, one in enumerate(found.steps))]
-    if found.on_exit is not None:
-        pools.append(("spec.onExit.pool", found.on_exit.pool))
-    strange = [
+    return Checked(found, unread=to_read(found))
+
+
+def _strange_pools(spec: Workflow) -> list[Fault]:
+    """Pools that cannot be of the namespace."""
+    pools = [("spec.pool", spec.pool), *((f"spec.steps[{n}].pool", one.pool) for n, one in enumerate(spec.steps))]
+    if spec.on_exit is not None:
+        pools.append(("spec.onExit.pool", spec.on_exit.pool))
+    return [
         Fault(path, f"{pool!r} is none of this namespace; name a WorkerPool that stands beside the run")
         for path, pool in pools
         if pool and not re.fullmatch(LABEL, pool)
     ]
-    return Checked(None, tuple(strange)) if strange else Checked(found, unread=to_read(found))
 
 
 def reconcile_run(world: RunWorld, now: float) -> do.Plan:

@@ -100,6 +100,16 @@ def test_pools_of_other_namespaces_are_out_of_reach(pool: str) -> None:
         assert "none of this namespace" in found.faults[0].reason
 
 
+def test_a_pool_in_a_template_is_told_by_the_step_that_is_the_template() -> None:
+    templates = {"t": {"steps": [{"name": name, "function": "m:f", "pool": pool} for name, pool in ("ab", "bB")]}}
+    spec = {"steps": [{"name": "first", "template": "t"}, {"name": "last", "function": "m:f", "pool": "C"}]}
+    faults = [str(one) for one in check(spec, templates).faults]
+    assert [one.partition(" is none")[0] for one in faults] == [
+        "spec.steps[0].template: its step 'b': pool: 'B'",
+        "spec.steps[1].pool: 'C'",
+    ]
+
+
 def test_addresses_of_files_are_looked_at_as_by_lint() -> None:
     def faults(url: str, stagers: Stagers = no_others) -> list[str]:
         step = {"name": "a", "binary": ["cat", "${{ arguments.x }}"], "arguments": {"x": {"file": url}}}

@@ -192,7 +192,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"trigger": "AnyFailed"}, {"when": "params.n"}, {"outputs": ["n"]},
     *({"function": None, "source": one} for one in ("def main(): ...", "def man(): ...", "def", {"inline": "1"})),
     {"source": "def main(): ..."}, {"function": None, "source": "def main(m, n=1): ..."},
-    {"function": None, "source": "def main(n): ...", "arguments": {"n": 1}}, {"timeout": "999999999h"},
+    {"function": None, "source": "def main(n): ...", "arguments": {"n": 1}}, {"timeout": "999999999h"}, {"pool": "a b"},
     {"retry": {"limit": 1, "causes": ["tasktimeout"]}}, {"retry": {"limit": 1, "backoff": "999999999h"}},
 ]  # fmt: skip
 

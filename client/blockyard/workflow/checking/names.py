@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import MOST_LETTERS, Step, Workflow
 
 _FIRST: Final = f"{string.ascii_letters}_"
@@ -25,6 +27,15 @@ def are_words(names: Sequence[str]) -> bool:
         and all(names)
         and max(map(len, names), default=0) <= MOST_LETTERS
     )
+
+
+_POOL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+def pool_faults(path: str, pool: str) -> Iterator[Fault]:
+    """What no pool is called, on any interchange: on that of a cluster they are NAMESPACE/NAME."""
+    if not _POOL.fullmatch(pool):
+        yield Fault(path, f"{pool!r:.60} is no name of a pool")
 
 
 class Names:

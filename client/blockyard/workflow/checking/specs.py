@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from blockyard.workflow.addresses import Stagers, file_faults, no_others
-from blockyard.workflow.checking.names import are_words
+from blockyard.workflow.checking.names import are_words, pool_faults
 from blockyard.workflow.checking.parameters import parameter_faults
 from blockyard.workflow.checking.steps import Steps
 from blockyard.workflow.checking.templates import beside_template_faults, runs_own_faults, said
@@ -72,6 +72,7 @@ def faults_of(spec: Workflow, stagers: Stagers = no_others, *, needs_arguments: 
     if len(spec.steps) > MOST_LOCAL_STEPS:
         return [Fault("spec.steps", f"has {len(spec.steps)} steps, at most {MOST_LOCAL_STEPS} are taken; use a sweep")]
     return [
+        *pool_faults("spec.pool", spec.pool),
         *parameter_faults(spec, needs_arguments=needs_arguments),
         *_code_faults(spec, stagers),
         *Steps(spec, stagers).faults(),

@@ -18,7 +18,7 @@ from blockyard.workflow import graph
 from blockyard.workflow.addresses import Stagers, file_faults, is_all_own
 from blockyard.workflow.checking.conditions import condition_faults
 from blockyard.workflow.checking.kinds import amount_faults, cause_faults, is_import_path, kind_faults
-from blockyard.workflow.checking.names import Names
+from blockyard.workflow.checking.names import Names, pool_faults
 from blockyard.workflow.checking.needs import cache_faults, need_faults, trigger_faults
 from blockyard.workflow.checking.python_text import source_fault, takes
 from blockyard.workflow.checking.references import reference_faults
@@ -37,7 +37,7 @@ _SILENT_FIELDS: Final = (
 """Of a step, besides those that a plain one has, of which something may be wrong."""
 _SILENT_OF: Final = operator.attrgetter(*_SILENT_FIELDS)
 _SILENT: Final = _SILENT_OF(Step(name="step"))
-_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "source", "timeout", "retry")
+_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "source", "timeout", "retry", "pool")
 
 
 class Steps:
@@ -131,6 +131,7 @@ class Steps:
     def _step_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
         """`given`: the steps whose results it is given."""
         yield from kind_faults(path, step)
+        yield from pool_faults(f"{path}.pool", step.pool or "default")
         if step.template is not None:
             yield from template_step_faults(path, step)
         if step.arguments:
@@ -175,6 +176,7 @@ def _is_silent(step: Step) -> bool:
     return (
         _SILENT_OF(step) == _SILENT
         and _is_function(step)
+        and (not step.pool or not any(pool_faults("", step.pool)))
         and (step.timeout is None or not any(_span_faults("", step.timeout, or_none=False)))
         and (step.retry == _NO_RETRY or not any(_retry_faults("", step.retry)))
     )
