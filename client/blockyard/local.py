@@ -35,7 +35,8 @@ from blockyard.private_files import write_private
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.serving import Serving
 from blockyard.session import LinkSettings
-from blockyard.state_folder import INTERCHANGE_SETTINGS, blobs_of, lock_folder, owner_of
+from blockyard.state_folder import INTERCHANGE_SETTINGS, blobs_of, lock_folder, owner_of, writing
+from blockyard.transport import KeyPair
 
 if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
@@ -84,21 +85,11 @@ class LocalSystem:
         """Start everything and return the engine, connected.
 
         Raises BrokenBlockyard with the interchange's last words when it does not come up, or naming the process that
-        uses this folder.
+        uses this folder; ConfigError when that cannot be written.
         """
-        self._lock = lock_folder(self.folder)
-        if self._temporary:
-            leftovers.remove(self.folder.parent, _clear)
-        else:
-            end_strays(self._owner)  # of a process that was killed; all of them, because the folder is ours alone now
-        nearness.ensure(self._blobs)
-        self._ring.interchange("managers")
-        server = self._ring.interchange("clients")
-        for pool in self._pools:
-            self._ring.pool(pool)
+        with writing(self.folder):
+            server, keys = self._write_files()
         endpoint = f"ipc://{self.folder}/clients.sock"
-        keys = self._ring.client(self._serving.client)
-        self._write_interchange_settings()
         link = LinkSettings(endpoint, server.public, keys, nearness.nonce_file(self._blobs))
         engine = RemoteEngine(
             RemoteSettings(link, run=self.run, keep=bool(self.run), take_over=bool(self.run), on_full=on_full)
@@ -115,6 +106,22 @@ class LocalSystem:
             engine.before_leaving = self._end_blocks  # so that their end is still told
         engine.connect(START_SECONDS)
         return engine
+
+    def _write_files(self) -> tuple[KeyPair, KeyPair]:
+        """Take the folder and make what must be there before anything starts; the interchange's pair, and ours."""
+        self._lock = lock_folder(self.folder)
+        if self._temporary:
+            leftovers.remove(self.folder.parent, _clear)
+        else:
+            end_strays(self._owner)  # of a process that was killed; all of them, because the folder is ours alone now
+        nearness.ensure(self._blobs)
+        self._ring.interchange("managers")
+        server = self._ring.interchange("clients")
+        for pool in self._pools:
+            self._ring.pool(pool)
+        keys = self._ring.client(self._serving.client)
+        self._write_interchange_settings()
+        return server, keys
 
     def _start_pool(
         self, port: PoolEngine, name: str, settings: LocalPool, name_block: Callable[[int], BlockId]

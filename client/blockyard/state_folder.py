@@ -6,7 +6,8 @@ Small: whoever ends a client imports it.
 import fcntl
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,18 @@ def ensure_folder(folder: Path) -> None:
         raise ConfigError(
             f"state folder {folder} cannot be made: {error.strerror}; name another one, or in XDG_STATE_HOME a folder "
             "for all of them"
+        ) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise ConfigError when something cannot be written to a state folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"state folder {folder} cannot be written: {error.strerror}; make room, or name another one: by TMPDIR"
+            " where it is temporary, by XDG_STATE_HOME where it is kept"
         ) from error
 
 

@@ -4,6 +4,7 @@ Also who owns a run when there are several clients.
 """
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.integration.chaos.programs import owner
 from tests.integration.chaos.workload import executions
 from tests.integration.processes import WITHIN, House, kill, look_at, wait_until
 from tests.integration.questions import status_of
-from tests.machine import ROOT, Size
+from tests.machine import ROOT, Size, import_path
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -76,6 +77,50 @@ def _kill_all_at_once(process: "subprocess.Popen[str]", house: House) -> None:
         for one in everything:
             kill(one, signal_number)
     _kill(process)
+
+
+MANY = """
+import sys
+from pathlib import Path
+from blockyard import Client
+with Client.connect(Path(sys.argv[1]), run=sys.argv[2]) as client:
+    print("begins", flush=True)
+    client.submit_many(abs, range(100_000))
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("interchange", ["runs", "is stopped meanwhile"])
+def test_of_a_submission_cut_short_the_first_tasks_are_there_each_once(
+    house: House, size: Size, interchange: str
+) -> None:
+    """It travels in many frames. Small: 3 kills between 0 and 0.3 s after it began; full: 30."""
+    dice = random.Random(interchange)
+    with Client.local(workers=2, folder=house.folder) as host:
+        assert host.submit(abs, -1).result(WITHIN) == 1
+        (process,) = house.interchanges()
+        for number in range(30 if size is Size.FULL else 3):
+            run = f"run-{number}"
+            client = subprocess.Popen(
+                [sys.executable, "-c", MANY, str(house.folder), run],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": import_path()},
+            )
+            assert client.stdout is not None
+            assert client.stdout.readline() == "begins\n"
+            time.sleep(dice.uniform(0.0, 0.3))
+            if interchange != "runs":
+                kill(process, signal.SIGSTOP)
+            client.kill()
+            client.communicate()
+            kill(process, signal.SIGCONT)
+            with Client.connect(house.folder, run=run, take_over=True) as other:
+                results = [future.result(WITHIN) for future in other.reattach()]
+                assert sorted(results) == list(range(len(results)))
+        assert house.interchanges() == [process]
 
 
 @pytest.mark.parametrize("how", ["the client alone", "all at once"])

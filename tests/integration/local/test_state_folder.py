@@ -1,12 +1,14 @@
 """Where `Client.local` keeps its sockets: their paths may have 107 bytes, and folders have any length.
 
-And that nothing of a system stays when it is refused.
+And that nothing of a system stays when it is refused, and what becomes of one where no file finds room.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,47 @@ def test_an_endpoint_that_is_too_long_is_an_error_at_once(tmp_path: Path) -> Non
             server_key=keys.public.decode(),
             client_key=tmp_path / "client.key",
         )
+
+
+@pytest.fixture
+def small_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go is a file system of its own."""
+    with tempfile.TemporaryDirectory(prefix="by-", dir="/tmp") as name:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", name], check=True)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        monkeypatch.setenv("TMPDIR", name)
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run(["umount", "--lazy", name], check=True)
+
+
+def _fill(folder: Path) -> Path:
+    ballast = folder / "ballast"
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@pytest.mark.needs_root
+def test_where_temporary_files_find_no_room_one_is_told_and_nothing_stays(small_temporary_folder: Path) -> None:
+    ballast = _fill(small_temporary_folder)
+    with pytest.raises(ConfigError, match=r"^state folder .* cannot be written: No space left on device; .*TMPDIR"):
+        Client.local(workers=1)
+    assert list(small_temporary_folder.iterdir()) == [ballast]
+    ballast.unlink()
+    with Client.local(workers=1) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+
+
+@pytest.mark.needs_root
+def test_tasks_wait_while_temporary_files_find_no_room_and_go_on(small_temporary_folder: Path) -> None:
+    with Client.local(workers=1) as client:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        ballast = _fill(small_temporary_folder)
+        futures = client.submit_many(len, ["x" * 20_000] * 50)
+        with pytest.raises(TimeoutError):
+            futures[-1].result(1.0)
+        ballast.unlink()
+        assert [future.result(WITHIN) for future in futures] == [20_000] * 50
