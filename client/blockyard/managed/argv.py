@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -13,7 +13,7 @@ from blockyard.errors import ConfigError
 Kind: TypeAlias = Literal["auto", "switch", "value", "joined", "repeated", "spread", "positional", "raw", "none"]
 
 
-class Argument(msgspec.Struct, frozen=True, kw_only=True):
+class Argument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one parameter is written. In a model: ``threads: Annotated[int, Argument(name="j", flag="-")] = 4``."""
 
     kind: Kind = "auto"
@@ -31,6 +31,13 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
     is_result: bool = False
     """Its value is the path of the task's result."""
     description: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a way to write it that there is not."""
+        for field, choices in (("kind", get_args(Kind)), ("flag", (None, "", "-", "--"))):
+            if (given := getattr(self, field)) not in choices:
+                there = ", ".join(repr(one) for one in choices)
+                raise ConfigError(f"argument: {field}={given!r}; give one of {there}")
 
 
 _AUTO = Argument()

@@ -10,13 +10,15 @@ Instants are seconds of one monotonic clock. Signals, pipes and processes are le
 import math
 import signal as signals
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from blockyard.errors import ConfigError
 from blockyard.managed.signals import Signal
 from blockyard.managed.states import TaskStatus, may_follow
+
+NO_RESULT: Final = "NoResult"
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +92,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     killed: bool = False
     to_stop: bool = False
     """It was asked to stop before it was heard to run, and stops then."""
+    objection: str = ""
+    """Why it failed after all, as another rank of MPI said behind a good result. It counts if the exit is bad."""
     refused: int = 0
     """Terminal states that came after the first."""
 
@@ -237,7 +241,8 @@ def _overdue(course: Course, now: float, policy: Policy) -> tuple[str, str] | No
 
 def _claimed(course: Course, status: TaskStatus, reason: str, message: str, now: float) -> Course:
     if course.claim is not None or course.verdict is not None:
-        return _change(course, refused=course.refused + 1)
+        is_first = course.claim is TaskStatus.COMPLETED and status is TaskStatus.FAILED and not course.objection
+        return _change(course, refused=course.refused + 1, objection=message if is_first else course.objection)
     return _change(course, claim=status, spoke_at=now, reason=reason, message=message)
 
 
@@ -260,12 +265,11 @@ def _judged(course: Course, policy: Policy) -> Course:
     if number is not None:
         return _settled(_change(course, verdict=TaskStatus.FAILED, reason=_name(number), message=f"signal {number}"))
     if code:
-        return _settled(
-            _change(course, verdict=TaskStatus.FAILED, reason="ExitCode", message=f"exit code {code}"),
-        )
+        message = f"exit code {code}{course.objection and ': '}{course.objection}"
+        return _settled(_change(course, verdict=TaskStatus.FAILED, reason="ExitCode", message=message))
     if policy.needs_result and course.claim is None:
         message = "it ended with exit code 0 and without a result"
-        return _settled(_change(course, verdict=TaskStatus.FAILED, reason="NoResult", message=message))
+        return _settled(_change(course, verdict=TaskStatus.FAILED, reason=NO_RESULT, message=message))
     return _settled(_change(course, verdict=TaskStatus.COMPLETED))
 
 

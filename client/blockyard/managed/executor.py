@@ -304,6 +304,7 @@ class BaseExecutor(ABC):
     def _conclude(self) -> None:
         """The last steps. What one raises is recorded: the record is completed in any case."""
         try:
+            self._say_what_was_dropped()
             self.finalize_task()
         except FAULTS as error:
             log.exception("%s: finalize_task failed", self.task)
@@ -315,6 +316,16 @@ class BaseExecutor(ABC):
             log.exception("%s: process_results failed", self.task)
             message = f"{type(error).__name__}: {error}"
             self.failures.append(Failure(what="process_results", where="process_results", message=message))
+
+    def _say_what_was_dropped(self) -> None:
+        """Where a result is missing that may have been among it."""
+        dropped = [one for one in self.communicators if one.dropped]
+        if dropped and self.course.reason == course.NO_RESULT:
+            count, fault = sum(one.dropped for one in dropped), dropped[-1].last_fault
+            message = (
+                f"{self.course.message}; lines that it said and that are no message: {count}, the last one: {fault}"
+            )
+            self.course = msgspec.structs.replace(self.course, message=message)
 
     def make_folder(self) -> str:
         """The folder, made if it is not there: one that nobody asked for is made when something goes into it."""

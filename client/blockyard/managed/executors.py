@@ -175,8 +175,9 @@ class MPIExecutor(BaseExecutor):
         more ranks than cores. `launcher`: words instead of ``mpirun -np RANKS``. `host`: the IPv4 address of the first
         part of a wide task for the others, '' for the one that its manager has given. `others`: see `BaseExecutor`.
         """
-        if ranks < 1:
-            raise ConfigError(f"executor of {task!r}: ranks={ranks}; give at least 1")
+        given: Any = ranks
+        if not isinstance(given, int) or given < 1:
+            raise ConfigError(f"executor of {task!r}: ranks={ranks!r}; give a whole number, at least 1")
         if isinstance(command, str | bytes):
             raise ConfigError(f"executor of {task!r}: command={command!r} is one text; give a list of words")
         if isinstance(task, str) and not command and ":" not in task:

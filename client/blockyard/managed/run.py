@@ -75,6 +75,8 @@ class ManagedSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def read_spec(spec: ManagedSpec | Mapping[str, Any]) -> ManagedSpec:
     """The spec, checked. Raises ConfigError naming the field."""
+    if not isinstance(spec, ManagedSpec | Mapping):
+        raise ConfigError(f"managed task: {spec!r}; give a ManagedSpec, or a mapping with its fields")
     if not isinstance(spec, ManagedSpec):
         try:
             spec = msgspec.convert(dict(spec), ManagedSpec)

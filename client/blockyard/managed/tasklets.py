@@ -7,6 +7,7 @@ change the environment and the parameters (it returns `TaskletChanges`), have th
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
@@ -43,6 +44,8 @@ class Tasklet(msgspec.Struct, frozen=True):
         """Raises ConfigError for a tasklet that would never be called, or could not be."""
         if not callable(self.function):
             raise ConfigError(f"tasklet: {self.function!r} is no function")
+        if inspect.iscoroutinefunction(self.function):
+            raise ConfigError(f"tasklet: {self.function!r} is a coroutine function, and nothing would await it")
         for field, choices in (("when", get_args(WhenTasklet)), ("on_error", get_args(OnError))):
             if getattr(self, field) not in choices:
                 raise ConfigError(f"tasklet: {field}={getattr(self, field)!r}; give one of {', '.join(choices)}")

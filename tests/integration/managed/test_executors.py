@@ -382,6 +382,7 @@ def test_a_spec_is_run_and_a_wrong_one_refused(tmp_path: Path) -> None:
         ({"function": "os:getpid", "arguments": {"a": {}}}, "arguments is for binary, and this is function"),
         ({"binary": ["x"], "ranks": 2, "stdin": "/dev/null"}, "stdin is for binary, and this is binary with ranks"),
         ({"task": "x", "ranks": 2}, "ranks is for"),
+        ({"binary": ["x"], "arguments": {"a": {"knd": "raw"}}, "parameters": {"a": 1}}, "knd.*did you mean 'kind'"),
         ({"binary": ["x"], "parameters": {"in": 1}, "arguments": {"inn": {}}}, "inn: no such .*did you mean 'in'"),
         ({"function": "os.getpid"}, "write module:name"),
         ({"task": "tests.integration.managed.jobs:test-ad"}, "did you mean 'test-add'"),
@@ -411,6 +412,9 @@ def test_a_registered_task_keeps_what_it_declares_unless_it_is_asked_otherwise(t
     (lambda: BinaryExecutor("x", ["y"]).add_tasklet(print, on_error="no"), "on_error='no'"),  # type: ignore[arg-type]
     (lambda: BinaryExecutor("x", ["y"]).add_tasklet("f"), "'f' is no function"),  # type: ignore[arg-type]
     (lambda: BinaryExecutor("x", ["y"]).add_hook("EXITED", "f"), "'f' is no function"),  # type: ignore[arg-type]
+    (lambda: BinaryExecutor("x", ["y"]).add_tasklet(_cancelled), "coroutine function"),
+    (lambda: run_managed("echo"), "'echo'; give a ManagedSpec"),  # type: ignore[arg-type]
+    (lambda: MPIExecutor("x", "2", command=["y"]), "ranks='2'"),  # type: ignore[arg-type]
     (lambda: MPIExecutor("x", 2), "give a command, or write module:name"),
 ])  # fmt: skip
 def test_a_wrong_declaration_is_refused_where_it_is_made(declare: Callable[[], object], words: str) -> None:

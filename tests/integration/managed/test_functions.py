@@ -109,3 +109,9 @@ def test_a_function_that_exits_has_that_code(run: RunJob, given: Any, code: int)
 @pytest.mark.parametrize("run", [forked, spawned])
 def test_text_that_is_no_utf_8_costs_no_result(run: RunJob) -> None:
     assert run("name_of_a_file").check().payload == "a?"
+
+
+def test_who_misses_a_result_is_told_what_was_no_message() -> None:
+    found = forked("says_nonsense")
+    assert (found.status, found.reason) == (TaskStatus.FAILED, "NoResult")
+    assert "that are no message: 1, the last one: JSON is malformed" in found.message

@@ -71,3 +71,11 @@ def test_the_order_is_that_of_the_parameters() -> None:
 def test_what_has_no_form_is_refused_by_name(value: Any, how: Argument | None, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"parameter threshold.*{words}"):
         arguments([("threshold", value, how)])
+
+
+@pytest.mark.parametrize(
+    "given, words", [({"kind": "join"}, "kind='join'; give one of 'auto'"), ({"flag": "/"}, "'--'")]
+)
+def test_a_way_to_write_it_that_there_is_not_is_refused_where_it_is_declared(given: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Argument(**given)

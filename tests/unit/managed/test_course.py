@@ -40,6 +40,13 @@ def test_an_exit_code_after_a_good_result_is_a_failure() -> None:
     assert (found.status, found.reason) == (TaskStatus.FAILED, "ExitCode")
 
 
+def test_what_another_rank_said_behind_a_good_result_is_why_the_exit_is_bad() -> None:
+    at, _ = course.heard(running(), Signal.TASK_RESULT, {"status": "COMPLETED"}, 15.0)
+    at, _ = course.heard(at, Signal.TASK_FAILED, {"message": "ValueError: rank 1"}, 16.0)
+    assert ended(at, Exit(code=3)).message == "exit code 3: ValueError: rank 1"
+    assert (ended(at, FINE).status, ended(at, FINE).message) == (TaskStatus.COMPLETED, "")
+
+
 def test_a_result_that_says_failed_stays_failed_with_exit_code_zero() -> None:
     at, _ = course.heard(running(), Signal.TASK_RESULT, {"status": "FAILED"}, 15.0)
     assert ended(at, FINE).status is TaskStatus.FAILED
