@@ -11,7 +11,17 @@ import msgspec
 from blockyard.kube.kinds import OBJECT_NAME
 from blockyard.workflow.checking.kinds import FUNCTION, KINDS
 from blockyard.workflow.references import PATTERN
-from blockyard.workflow.spec import API_VERSION, CRON_KIND, RUN_KIND, TEMPLATE_KIND, Cron, Workflow
+from blockyard.workflow.spec import (
+    API_VERSION,
+    CRON_KIND,
+    RUN_KIND,
+    TEMPLATE_KIND,
+    Cron,
+    Kind,
+    Parameter,
+    Rule,
+    Workflow,
+)
 
 _COLUMNS: Final = {"minProperties": 1, "additionalProperties": {"type": "array", "minItems": 1}}
 
@@ -29,8 +39,27 @@ def _tighten(parts: dict[str, Any]) -> None:
     has_steps = {"required": ["steps"], "properties": {"steps": {"minItems": 1}}}
     parts["Workflow"]["anyOf"] = [_has("templateRef"), has_steps]
     none = {"type": "null"}
-    never = {"needs": {"maxItems": 0}, "sweep": none, "template": none}
+    never = {
+        "needs": {"maxItems": 0},
+        "sweep": none,
+        "template": none,
+        "trigger": {"const": Rule.ALL_SUCCESS},
+        "cache": {"const": False},
+    }
     parts["Workflow"]["properties"]["onExit"]["allOf"] = [{"properties": never}]
+    parts["Parameter"]["allOf"] = [_of_kind(kind) for kind in Kind]
+
+
+def _of_kind(kind: Kind) -> dict[str, Any]:
+    """What a parameter's values are when it is of this type, which it is of the default one by saying none."""
+    is_it: dict[str, Any] = {"properties": {"type": {"const": kind}}}
+    if kind is not Parameter(name="any").type:
+        is_it["required"] = ["type"]
+    value = "array" if kind is Kind.LIST else kind.value
+    return {
+        "if": is_it,
+        "then": {"properties": {"default": {"type": [value, "null"]}, "choices": {"items": {"type": value}}}},
+    }
 
 
 def _has(name: str) -> dict[str, Any]:

@@ -217,6 +217,9 @@ def test_the_schema_has_each_field_of_a_workflow() -> None:
         field.encode_name for field in msgspec.structs.fields(Workflow)
     }
     assert [one["required"] for one in schema["$defs"]["Step"]["oneOf"]] == [[kind] for kind in KINDS]
+    kinds = [one["then"]["properties"]["default"]["type"][0] for one in schema["$defs"]["Parameter"]["allOf"]]
+    assert kinds == ["string", "integer", "number", "boolean", "array", "object"]
+    assert "required" not in schema["$defs"]["Parameter"]["allOf"][0]["if"], "a text is what it is when it says nothing"
     assert schema["$defs"]["Workflow"]["anyOf"][1]["properties"]["steps"] == {"minItems": 1}
     assert re.fullmatch(schema["properties"]["metadata"]["properties"]["name"]["pattern"], "grid-2")
     assert set(schema["$defs"]["Sweep"]["properties"]) == {"list", "product", "zip", "range", "from"}
