@@ -31,7 +31,7 @@ from blockyard.managed.signals import Signal
 
 READ_BYTES: Final = 1 << 18
 WRITE_SECONDS: Final = 2.0
-"""How long somebody who does not read may hold up the other side."""
+"""How long somebody who does not read may hold up the other side: once, until he reads again."""
 _CREDENTIALS: Final = struct.Struct("3i")
 _numbers: Final = itertools.count(1)
 """Of requests, whatever channel of this process they come by."""
@@ -61,6 +61,8 @@ class Communicator(ABC):
         self.last_fault = ""
         self._asked: dict[int, tuple[Hashable, int]] = {}
         """By the number that a request has here: the connection that it came by, and its own number there."""
+        self._unread: dict[int, bytes] = {}
+        """Descriptors whose other end did not read, and the rest of a line that it has the beginning of."""
 
     @property
     @abstractmethod
@@ -150,6 +152,25 @@ class Communicator(ABC):
     def _forget(self, peer: Hashable) -> None:
         self._asked = {number: one for number, one in self._asked.items() if one[0] != peer}
 
+    def _write_line(self, descriptor: int, line: bytes) -> None:
+        """Write a line whole. Raises ChannelClosed when nobody is there, or does not read."""
+        begun = self._unread.get(descriptor)
+        deadline = time.monotonic() + (WRITE_SECONDS if begun is None else 0.0)
+        for part in (begun or b"", line):
+            left = part
+            while left:
+                try:
+                    left = left[os.write(descriptor, left) :]
+                except BlockingIOError as error:
+                    patience = deadline - time.monotonic()
+                    if patience <= 0.0:
+                        self._unread[descriptor] = left if part is begun or len(left) < len(part) else b""
+                        raise ChannelClosed("the other side does not read what it is told") from error
+                    select.select([], [descriptor], [], patience)
+                except OSError as error:
+                    raise ChannelClosed(f"the other side is gone: {error.strerror}") from error
+        self._unread.pop(descriptor, None)
+
     def _take(self, lines: Lines, data: bytes) -> list[Message]:
         before = lines.dropped
         found = lines.feed(data) if data else lines.finish()
@@ -221,10 +242,10 @@ class PipeCommunicator(Communicator):
         return self._is_at_end
 
     def write(self, message: Message) -> None:
-        _write_all(self._write, encode(self._asker(message)[1]))
+        self._write_line(self._write, encode(self._asker(message)[1]))
 
     def clear_communicator(self) -> None:
-        self._asked = {}
+        self._asked, self._unread = {}, {}
         self.release()
         for descriptor in (self._read, self._write):
             if descriptor >= 0:
@@ -291,6 +312,7 @@ class SocketCommunicator(Communicator):
             found = self._heard_from(reader, found)
         if not data:
             self._forget(reader)
+            self._unread.pop(reader, None)
             del self._peers[reader]
             peer.close()
         return found
@@ -306,13 +328,13 @@ class SocketCommunicator(Communicator):
             raise ChannelClosed("no process of the task is connected")
         line = encode(message)
         for peer in [one for one in self._peers if asker in (None, one)]:
-            _write_all(peer, line)
+            self._write_line(peer, line)
 
     def clear_communicator(self) -> None:
         for peer, _ in self._peers.values():
             peer.close()
         self._peers = {}
-        self._asked = {}
+        self._asked, self._unread = {}, {}
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -338,18 +360,3 @@ class SocketCommunicator(Communicator):
     def _admit(self, peer: socket.socket) -> None:
         peer.setblocking(False)  # noqa: FBT003
         self._peers[peer.fileno()] = (peer, Lines())
-
-
-def _write_all(descriptor: int, line: bytes) -> None:
-    """Write a line whole. Raises ChannelClosed when nobody is there, or does not read."""
-    deadline = time.monotonic() + WRITE_SECONDS
-    while line:
-        try:
-            line = line[os.write(descriptor, line) :]
-        except BlockingIOError as error:
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                raise ChannelClosed("the other side does not read what it is told") from error
-            select.select([], [descriptor], [], left)
-        except OSError as error:
-            raise ChannelClosed(f"the other side is gone: {error.strerror}") from error

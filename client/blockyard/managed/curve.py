@@ -157,6 +157,8 @@ class Listening:
         watched = (self.router.socket, self._gate.socket, self.connections.socket)
         self.descriptors = [*(int(one.fileno()) for one in watched), self._nudge]
         self._refused = 0
+        self._unread: set[bytes] = set()
+        """Peers that did not read."""
 
     def _bound(self, host: str, ours: KeyPair, ports: Sequence[int | str]) -> Router:
         faults = []
@@ -188,11 +190,12 @@ class Listening:
 
     def send(self, peer: bytes, line: bytes) -> bool:
         """False when the peer is gone, or does not read."""
-        deadline = time.monotonic() + WRITE_SECONDS
+        deadline = time.monotonic() + (0.0 if peer in self._unread else WRITE_SECONDS)
         while not (sent := self.router.send(peer, line)):
-            if not self.connections.are_open() or time.monotonic() > deadline:
+            if not self.connections.are_open() or time.monotonic() >= deadline:
                 break
             time.sleep(0.01)
+        (self._unread.discard if sent else self._unread.add)(peer)
         self._note_the_rest()
         return sent
 

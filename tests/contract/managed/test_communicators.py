@@ -1,14 +1,18 @@
 """What every communicator must do, between two ends in this process and with the shim as the task."""
 
+import contextlib
 import os
+import select
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from blockyard.managed import communicators, curve
 from blockyard.managed.communicators import (
     ChannelClosed,
     Communicator,
@@ -92,6 +96,46 @@ def test_both_directions(executor: Communicator, task: Communicator) -> None:
     (asked,) = receive(executor, 1)
     executor.write(Message(Signal.TASK_RESPONSE, "me", asked.rank, asked.id))
     assert receive(task, 1) == [Message(Signal.TASK_RESPONSE, "me", 0, 4)]
+
+
+def test_who_does_not_read_is_waited_for_once_until_he_reads_again(
+    executor: Communicator, task: Communicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(communicators, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(curve, "WRITE_SECONDS", 0.1)
+    waits: list[str] = []
+
+    def counted(name: str, wait: Callable[..., Any]) -> Callable[..., Any]:
+        def count_and_wait(*arguments: Any) -> Any:
+            waits.append(name)
+            return wait(*arguments)
+
+        return count_and_wait
+
+    monkeypatch.setattr(select, "select", counted("select", select.select))
+    monkeypatch.setattr(time, "sleep", counted("sleep", time.sleep))
+    task.write(Message(Signal.TASK_HEARTBEAT))
+    assert receive(executor, 1)
+    said = Message(Signal.TASK_LOG, "x" * 10_001)
+    with contextlib.suppress(ChannelClosed):
+        for _ in range(10_000):
+            executor.write(said)
+    assert waits
+    before = len(waits)
+    for _ in range(100):
+        with pytest.raises(ChannelClosed):
+            executor.write(said)
+    assert len(waits) == before
+    last = Message(Signal.TASK_LOG, "the last one")
+    found: list[Message] = []
+    deadline = time.monotonic() + SECONDS
+    while last not in found:
+        assert time.monotonic() < deadline, f"{len(found)} messages"
+        found += receive(task, 1)
+        with contextlib.suppress(ChannelClosed):
+            executor.write(last)
+    assert {one.contents for one in found} == {said.contents, last.contents}
+    assert task.dropped == 0, "a line that was begun is ended before another one"
 
 
 def test_foreign_bytes_are_counted_and_what_follows_is_read(executor: Communicator) -> None:
