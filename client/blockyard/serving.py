@@ -21,7 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     much is cached.
 
     The names and their meaning are those of the interchange's own settings (`core.settings`). Raises ConfigError for
-    what is not at least 1.
+    what is not at least 1; of what is cached, at least 0.
     """
 
     max_tasks: int = 1_000_000
@@ -35,15 +35,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int = 1024 * 1024 * 1024
     total_disk: int = 32 * 1024**3
     cache_max_bytes: int = 256 * 1024 * 1024
-    """Of all cached results together; then the oldest go."""
+    """Of all cached results together; then the oldest go. 0: nothing is cached."""
     cache_ttl: int = 30 * 24 * 3600
     """Seconds that a cached result may be used."""
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"limits: {field}={value!r}; give a whole number from 1")
+            least = 0 if field == "cache_max_bytes" else 1
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"limits: {field}={value!r}; give a whole number from {least}")
 
 
 class Serving(msgspec.Struct, frozen=True):
