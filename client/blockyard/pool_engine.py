@@ -23,6 +23,8 @@ class PoolEngine:
         self._command = command
         self._openings: dict[str, int] = {}
         """The journal's opening that each pool's demand came from last."""
+        self._refused: dict[str, control.CancelMatching] = {}
+        """What fails the tasks of pools that were given up, also those that other clients submit later."""
         self.on_opening: Callable[[str], None] = _nothing
         """Told the name of a pool whose demand comes from an interchange that knows nothing of its blocks yet."""
 
@@ -34,6 +36,8 @@ class PoolEngine:
                 if self._openings.get(pool) != answer.opening:
                     self._openings[pool] = answer.opening
                     self.on_opening(pool)
+                if answer.queued_slots and (refused := self._refused.get(pool)) is not None:
+                    self._remote.tell(refused)
                 on_demand(demand_of(answer, time.monotonic()))
 
         return self._remote.watch(pool, on_answer)
@@ -75,6 +79,9 @@ class PoolEngine:
     def refuse(self, pool: str, error: BaseException) -> None:
         """See `Engine.refuse`."""
         self._remote.refuse(pool, error)
+        reason = str(error).removeprefix(f"pool {pool}: ") or type(error).__name__
+        self._refused[pool] = control.CancelMatching(pool, given_up=reason)
+        self._remote.tell(self._refused[pool])
 
 
 def _nothing(_: str) -> None:

@@ -82,6 +82,6 @@ class Engine(Protocol):
     def refuse(self, pool: str, error: BaseException) -> None:
         """From now on let every submit to this pool raise `error`, and give up its tasks that have not ended.
 
-        The caller fails their futures. A second call changes nothing.
+        The caller has failed the futures that it knows. A second call changes nothing.
         """
         ...

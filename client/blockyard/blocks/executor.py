@@ -208,12 +208,16 @@ class BlockExecutor:
                 return
             self._exception = exception
         log.error("pool %s was given up: %s", self._label, str(exception).removeprefix(f"pool {self._label}: "))
-        self._engine.refuse(self._label, exception)
+        self._fail_all(exception)
+        self._engine.refuse(self._label, exception)  # after which they may end by the engine, with another error
+        self._fail_all(exception)  # what was submitted meanwhile
+        self._loop.close_blocks()
+
+    def _fail_all(self, exception: BaseException) -> None:
         for future in self.tasks.values():
             own = anew(exception) if isinstance(exception, BlockyardError) else exception
             with suppress(InvalidStateError):  # it ended, or was cancelled, just now
                 future.set_exception(own)
-        self._loop.close_blocks()
 
     @property
     def bad_state_is_set(self) -> bool:

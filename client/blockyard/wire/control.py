@@ -97,8 +97,9 @@ class CancelMatching(Record, tag=11, frozen=True):
     pool: str = ""
     run: str = ""
     given_up: str = ""
-    """Why the pool will never run them: they end with `PoolFailed` and this reason, not as cancelled. Only a keeper may
-    say so, and it names the pool. An interchange that does not know this field cancels them."""
+    """Why the pool will never run them: they end with `PoolFailed` and this reason, not as cancelled. Only a keeper, or
+    who watches the pool's demand, may say so, and it names the pool. An interchange that does not know this field
+    cancels them."""
 
 
 class Output(Record, tag=12, frozen=True):

@@ -64,7 +64,7 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
             reply(state, session, message.number, answer)
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
         refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
-    elif isinstance(question, asked.CancelMatching) and question.given_up and not rights.is_keeper(session):
+    elif isinstance(question, asked.CancelMatching) and question.given_up and not _keeps(state, session, pool):
         refuse(state, session, message.number, "key", f"given_up: only a keeper gives pools up, {session.user} is none")
     elif _asks_in_vain(state, question):
         reply(state, session, message.number, _no_pool(state, session, pool))
@@ -76,6 +76,12 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         _pass_on(state, session, message.number, question, now)
     else:
         reply(state, session, message.number, _answer(state, session, question, now))
+
+
+def _keeps(state: State, session: Session, name: str) -> bool:
+    """Whether this client sees to the blocks of a pool: a keeper, or the one of a local system, which watches it."""
+    pool = state.pools.get(name)
+    return rights.is_keeper(session) or (pool is not None and session.id in pool.watchers)
 
 
 def _pass_on(

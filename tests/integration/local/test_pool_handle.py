@@ -6,7 +6,9 @@ import pytest
 
 from blockyard import Client, LocalPool
 from blockyard.blocks.states import JobState
+from blockyard.errors import DependencyError, PoolFailed
 from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import engine_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,3 +44,20 @@ def test_blocks_are_scaled_by_hand_and_a_pool_given_up_fails_its_futures_alone(h
         with pytest.raises(LookupError, match="given up"):
             client.submit(abs, -1)
         assert client.options(pool="other").submit(abs, -2).result(WITHIN) == 2
+
+
+def test_a_pool_that_is_given_up_fails_for_other_clients_too_and_holds_nobody_up(house: House) -> None:
+    pools = {"bad": LocalPool(worker_init="nowhere:nothing", error_policy="simple"), "good": LocalPool()}
+    with Client.local(pools=pools, folder=house.folder) as client, Client.connect(house.folder) as other:
+        bad = client.options(pool="bad").submit(abs, -1)
+        needs = client.options(pool="good").submit(abs, bad)
+        theirs = other.options(pool="bad").submit(abs, -2)
+        for future in (bad, theirs):
+            with pytest.raises(PoolFailed, match="No module named 'nowhere'"):
+                future.result(WITHIN)
+        with pytest.raises(DependencyError, match="No module named 'nowhere'"):
+            needs.result(WITHIN)
+        with pytest.raises(PoolFailed, match="No module named 'nowhere'"):
+            other.options(pool="bad").submit(abs, -3).result(WITHIN)
+        engine = engine_of(client)
+        wait_until("nothing is left to wait for", engine._unfinished.tasks, lambda left: not left)

@@ -105,6 +105,16 @@ def test_only_a_keeper_gives_a_pool_up() -> None:
     assert bench.task(task).outcome is None
 
 
+def test_who_watches_a_pools_demand_gives_it_up_and_no_other() -> None:
+    _, client, _ = a_bench()
+    (task,) = client.call(a_spec(pool="bad"))
+    client.ask(control.Watch("good"), control.Demand)
+    assert client.is_refused(GIVE_UP).kind == "key"
+    client.ask(control.Watch("bad"), control.Demand)
+    assert client.ask(GIVE_UP, control.Done).count == 1
+    assert [outcome.task for outcome in client.outcomes()] == [task]
+
+
 @pytest.mark.parametrize(
     "types, kind",
     [
