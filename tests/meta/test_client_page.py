@@ -8,7 +8,7 @@ from tests.machine import ROOT
 
 PROSE = re.sub(r"^```.*?^```$", "", (ROOT / "docs" / "client.md").read_text(), flags=re.DOTALL | re.MULTILINE)
 WORDS = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", PROSE))))
-BEHIND_THOSE = {"BadFrame", "BlobMissing", "BlobsFull", "RemoteTraceback"}
+BEHIND_THOSE = {"BadFrame", "BlobsFull", "RemoteTraceback"}
 """Causes, or kinds, of others; or of no concern to a program."""
 
 

@@ -39,6 +39,13 @@ def leaves_daemons() -> list[int]:
     return [program.pid, pid]
 
 
+def leaves_grandchildren(count: int) -> int:
+    """Start so many short processes whose parents end at once."""
+    for _ in range(count // 50):
+        subprocess.run(["sh", "-c", "for i in $(seq 50); do setsid sleep 0.05 & done"], check=True)
+    return count
+
+
 def eats(size_bytes: int) -> int:
     """Take memory bit by bit and keep it for a while."""
     eaten = []

@@ -77,6 +77,24 @@ def test_daemons_of_a_task_end_with_its_block(tmp_path: Path) -> None:
     assert not any(look_at(pid) for pid in left)
 
 
+def test_of_a_thousand_short_lived_grandchildren_none_stays_as_a_zombie(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    with Client.local(workers=1, folder=house.folder) as client:
+        assert client.submit(bad_tasks.leaves_grandchildren, 1000).result(WITHIN) == 1000
+        (manager,) = house.managers()
+        wait_until("all are reaped", lambda: _zombies_of(manager.pid), lambda left: not left)
+        assert client.submit(abs, -1).result(WITHIN) == 1
+    house.wait_until_empty()
+
+
+def _zombies_of(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    states = {pid: Path(f"/proc/{pid}/stat") for pid in map(int, children)}
+    return [
+        pid for pid, stat in states.items() if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    ]
+
+
 def test_a_task_over_the_pools_memory_ends_with_peak_and_limit(client: Client) -> None:
     with pytest.raises(OutOfMemory, match=rf"used \d+ bytes of memory, {LIMIT_BYTES} are allowed") as caught:
         client.submit(bad_tasks.eats, 4 * LIMIT_BYTES).result(WITHIN)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from blockyard import Client
 from blockyard.errors import BrokenBlockyard
 from tests.integration.chaos.journal import times_recorded
-from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.processes import WITHIN, House, kill, wait_until
 from tests.integration.questions import pool_status
 
 pytestmark = pytest.mark.timeout(300)
@@ -155,6 +156,31 @@ def test_a_damaged_journal_is_named_and_nothing_of_it_is_dropped(kept: Path, dam
     with Client.local(workers=1, run="sweep") as client:
         found = sorted(future.result(WITHIN) for future in client.reattach())
         assert found == sorted(f"{NEEDLE} {number}".upper() for number in range(50))
+
+
+def test_a_byte_flipped_under_a_running_interchange_is_named_by_the_next_start(house: House) -> None:
+    kept = house.folder / "journal.db"
+    with Client.local(workers=1, folder=house.folder) as client:
+        (interchange,) = house.interchanges()
+        futures = client.submit_many(str.upper, [f"{NEEDLE} {number} " * 100 for number in range(50)])
+        last = [future.result(WITHIN) for future in futures][-1]
+        waiting = client.submit(time.sleep, 3600)
+        wait_until("it runs", waiting.running, lambda running: running)
+        found = [
+            path for path in (kept, kept.with_name("journal.db-wal")) if NEEDLE.upper().encode() in path.read_bytes()
+        ]
+        assert found, last
+        for path in found:
+            with path.open("r+b") as file:
+                content = path.read_bytes()
+                place = content.rfind(NEEDLE.upper().encode())
+                file.seek(place)
+                file.write(bytes([content[place] ^ 1]))
+        assert kill(interchange)
+        with pytest.raises(BrokenBlockyard, match=r"exit code 3; its last words") as caught:
+            waiting.result(WITHIN)
+        assert str(kept) in str(caught.value)
+        assert "blockyard journal check" in str(caught.value)
 
 
 def test_a_second_interchange_on_the_same_journal_is_refused_and_harms_nobody(house: House) -> None:
