@@ -21,7 +21,9 @@ from blockyard.files.port import Refused
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 30.0
-FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, Refused, ConfigError)
+FINAL: Final = (
+    FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError, Refused, ConfigError,
+)  # fmt: skip
 """What will not change by itself."""
 
 
@@ -73,6 +75,8 @@ def _advice(error: Exception, url: str) -> str:
             return "see whether the address is right, and whether what writes it has ended"
         case PermissionError():
             return "give the workers credentials that may: in their environment, or for http and ftp in the URL"
+        case IsADirectoryError() | NotADirectoryError() | FileExistsError():
+            return "name one file, below folders"
         case CacheFull():
             return "it may fit when other tasks have ended"
         case Refused():

@@ -12,6 +12,8 @@ from blockyard.errors import ConfigError
 from blockyard.suggestion import nearest
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SLIPPED: Final = re.compile(r"(file|pvc|https?|ftp|s3):", re.IGNORECASE)
+"""What begins so and is no URL was meant to be one."""
 _USER: Final = re.compile(r"^([^/?#]*)@")
 _WITHOUT_QUERY: Final = ("file", "pvc", "ftp")
 """In their paths a question mark is one."""
@@ -28,6 +30,8 @@ def checked(where: str, folder: str) -> str:
         raise ConfigError(f"file {where!r}: give a path, or a URL such as https://example.org/data.csv")
     match = _SCHEME.fullmatch(where)
     if match is None:
+        if slip := _SLIPPED.match(where):
+            raise ConfigError(f"file '{slip[0]}…': write {slip[0]}//…, or ./{slip[0]}… for a path")
         where = "file://" + quote(posixpath.normpath(posixpath.join(folder, where)))
         match = _SCHEME.fullmatch(where)
         assert match is not None

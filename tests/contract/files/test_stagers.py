@@ -1,6 +1,7 @@
 """Every stager that comes with Blockyard, by the suite that those of others must pass, on real servers."""
 
 import io
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ import pytest
 
 from blockyard import plugins
 from blockyard.errors import ConfigError
-from blockyard.files.port import Found, stager_of
+from blockyard.files.port import Found, Refused, stager_of
 from blockyard.files.stagers.ftp import FtpStager
 from blockyard.files.stagers.local import FileStager, PvcStager
 from blockyard.files.stagers.web import HttpStager
@@ -38,6 +39,18 @@ class TestFileStager(StagerSuite):
     @pytest.fixture
     def put(self, tmp_path: Path) -> Put:
         return putting_into(tmp_path)
+
+    def test_what_it_writes_goes_where_a_link_leads(self, stager: FileStager, url_of: UrlOf, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("aimed at")
+        stager.store(Path(__file__), url_of("link"))
+        assert (tmp_path / "aimed at").read_bytes() == (tmp_path / "link").read_bytes() == Path(__file__).read_bytes()
+        assert (tmp_path / "link").is_symlink()
+
+    def test_what_is_there_and_no_file_stays(self, stager: FileStager, url_of: UrlOf, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(Refused, match="is a device, a pipe or a socket"):
+            stager.store(Path(__file__), url_of("pipe"))
+        assert (tmp_path / "pipe").is_fifo()
 
 
 class TestPvcStager(StagerSuite):

@@ -34,6 +34,8 @@ def test_paths_and_urls_become_urls(where: str, url: str) -> None:
         ("https://host/folder/", "names no file"),
         ("/", "names no file"),
         ("ftp://me:secret@host/", "names no file"),
+        ("ftp:/me:secret@host/x", r"write ftp://…, or \./ftp:… for a path"),
+        ("file:/data/x", "write file://…"),
     ],
 )
 def test_what_is_none_is_refused_without_its_secrets(where: str, sentence: str) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from blockyard.errors import ConfigError
 from blockyard.files import settings, urls
-from blockyard.files.port import Found
+from blockyard.files.port import Found, Refused
 
 
 class FileStager:
@@ -36,11 +36,13 @@ class FileStager:
             shutil.copyfileobj(source, into, 1024 * 1024)
 
     def store(self, path: Path, url: str) -> None:
-        """See `Stager`. Folders on the way are made."""
-        place = self._path(url)
+        """See `Stager`. Folders on the way are made, and a link is followed."""
+        place = Path(os.path.realpath(self._path(url)))
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
             raise IsADirectoryError(f"{place} is a folder; name a file in it")
+        if place.exists() and not place.is_file():
+            raise Refused(f"{place} is a device, a pipe or a socket, which a file would replace")
         draft = place.with_name(f".blockyard-{secrets.token_hex(8)}.part")
         try:
             with path.open("rb") as source, draft.open("xb") as target:
