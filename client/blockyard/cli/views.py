@@ -71,11 +71,9 @@ class ExplainedView(View, frozen=True):
     sentences: list[str]
 
 
-class TaskDetailView(View, frozen=True):
-    """The same with the end of what its last try printed; '' when nothing is kept of that."""
+class TaskDetailView(ExplainedView, frozen=True):
+    """With the end of what its last try printed; '' when nothing is kept of that."""
 
-    task: TaskView
-    sentences: list[str]
     output: str
 
 
