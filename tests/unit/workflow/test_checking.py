@@ -93,6 +93,28 @@ def test_what_only_looks_wrong_is_in_order(where: str, value: Any) -> None:
     assert check_document(mutant(where, value))[1] == []
 
 
+@pytest.mark.parametrize(
+    "where, key, value, wrong",
+    [
+        ("labels", "a b", "c", "'a b'"),
+        ("labels", "a", "c d", "'c d'"),
+        ("labels", "a", "-c", "'-c'"),
+        ("labels", "/a", "c", "'/a'"),
+        ("labels", "lab.example.org/", "c", "'lab.example.org/'"),
+        ("annotations", "a b", "anything at all", "'a b'"),
+        ("labels", "lab.example.org/team_1", "", ""),
+        ("labels", "a", "B.c_d-1", ""),
+        ("annotations", "a", "anything at all", ""),
+    ],
+)
+def test_what_no_object_can_bear_is_no_label_of_a_schedules_runs(where: str, key: str, value: str, wrong: str) -> None:
+    template = {"metadata": {where: {key: value}}, "spec": {"steps": [{"name": "a", "function": "m:f"}]}}
+    cron = {**BASE, "kind": "CronWorkflowRun", "spec": {"schedule": "@daily", "runTemplate": template}}
+    faults = check_document(cron)[1]
+    assert [one.path for one in faults] == [f"spec.runTemplate.metadata.{where}.{key}"] * bool(wrong)
+    assert all(one.reason.startswith(f"{wrong} ") for one in faults)
+
+
 @pytest.mark.parametrize("document", [None, [], "x", 5])
 def test_what_is_no_object_is_refused(document: object) -> None:
     assert check_document(document)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,7 @@ from blockyard.workflow.spec import (
     Cron,
     Document,
     Metadata,
+    RunMetadata,
     Workflow,
 )
 
@@ -84,9 +86,25 @@ def check_cron(value: object, stagers: Stagers = no_others) -> tuple[Cron | None
         Schedule(cron.schedule, cron.time_zone)
     except BadSchedule as error:
         faults.append(Fault(f"spec.{error.field}", error.reason))
+    faults += _label_faults("spec.runTemplate.metadata", cron.run_template.metadata)
     own = faults_of(cron.run_template.spec, stagers)
     faults += [Fault(f"spec.runTemplate.{one.path}", one.reason) for one in own]
     return (None if faults else cron), sorted(faults)
+
+
+_LABEL_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY: Final = re.compile(rf"({OBJECT_NAME}/)?{_LABEL_NAME}")
+_LABEL_VALUE: Final = re.compile(rf"({_LABEL_NAME})?")
+
+
+def _label_faults(path: str, metadata: RunMetadata) -> Iterator[Fault]:
+    """What an API server would refuse, each time that a run is due."""
+    for where, found in (("labels", metadata.labels), ("annotations", metadata.annotations)):
+        for key, value in found.items():
+            if not _LABEL_KEY.fullmatch(key):
+                yield Fault(f"{path}.{where}.{key}", f"{key!r} is no name; write letters, digits, '-', '_' and '.'")
+            elif where == "labels" and not _LABEL_VALUE.fullmatch(value):
+                yield Fault(f"{path}.{where}.{key}", f"{value!r} is no label; write letters, digits, '-', '_' and '.'")
 
 
 def concurrency_faults(spec: Workflow, *, owned: bool) -> list[Fault]:
