@@ -17,6 +17,7 @@ _SLIPPED: Final = re.compile(r"(file|pvc|https?|ftp|s3):", re.IGNORECASE)
 _USER: Final = re.compile(r"^([^/?#]*)@")
 _WITHOUT_QUERY: Final = ("file", "pvc", "ftp")
 """In their paths a question mark is one."""
+_WITH_PORT: Final = ("http", "https", "ftp")
 OWN_SCHEMES: Final = {"file": True, "pvc": True, "http": False, "https": False, "ftp": True, "s3": True}
 """Those that have a stager of ours, and whether it writes."""
 _HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -51,6 +52,11 @@ def fault(url: str) -> str:
         return f"{host!r} stands where a host does; a path begins with file:///"
     if scheme != "file" and not host:
         return f"there is no host, bucket or claim after {scheme}://"
+    if scheme in _WITH_PORT:
+        try:
+            _ = urlsplit(f"//{host}").port
+        except ValueError as error:
+            return f"{host!r}: {error}"
     return "" if name_of(url) else "it names no file; one file is staged, and no folder"
 
 

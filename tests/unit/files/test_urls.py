@@ -35,6 +35,9 @@ def test_paths_and_urls_become_urls(where: str, url: str) -> None:
         ("/", "names no file"),
         ("ftp://me:secret@host/", "names no file"),
         ("ftp:/me:secret@host/x", r"write ftp://…, or \./ftp:… for a path"),
+        ("http://me:secret@host:99999/x", "'host:99999': Port out of range"),
+        ("ftp://host:abc/x", "'host:abc': Port could not be cast"),
+        ("https://[::1/x", "Invalid IPv6"),
         ("file:/data/x", "write file://…"),
     ],
 )
