@@ -61,7 +61,7 @@ class Manager:
         if attempt is not None:
             message = (
                 f"used {peak_bytes} bytes of memory, {limit_bytes} are allowed; "
-                "ask for more with options(memory=…), or use less"
+                "ask for more with options(memory=…) or, of a workflow's step, with resources; or use less"
             )
             order = Order(Status.OUT_OF_MEMORY, message, 0.0, f"peak {peak_bytes} bytes", peak_bytes, limit_bytes)
             ending.stop(self.state, attempt, order, now, seen)
