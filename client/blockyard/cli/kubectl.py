@@ -23,7 +23,7 @@ from blockyard.cli.commands import Piped
 from blockyard.cli.exits import NotFound
 from blockyard.cli.options import Call
 from blockyard.errors import BrokenBlockyard, NotInstalled
-from blockyard.ids import TaskId
+from blockyard.ids import TaskId, parse_task_name
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.wire import control, hosted
 
@@ -160,14 +160,23 @@ def top(call: _Both) -> None:
     show.answer(call.settings.output, lines, show.Table(columns, rows, "no managers"))
 
 
-@kubectl_blockyard.command(epilog="Example: kubectl blockyard logs 1f3a-42")
+@kubectl_blockyard.command(epilog="Examples: kubectl blockyard logs 1f3a-42; kubectl blockyard logs grid fit")
 @_connected
-@click.argument("task", type=TaskName())
+@click.argument("what", nargs=-1, metavar="TASK | WORKFLOWRUN STEP")
 @_pass_call
-def logs(call: _Both, task: TaskId) -> None:
-    """Show the end of what a task has printed, as far as its pod still keeps it."""
-    with _asking(call) as (interchange, _):
-        tasks.show_output(interchange, call.settings.output, task)
+def logs(call: _Both, what: tuple[str, ...]) -> None:
+    """Show the end of what a task, or a step of a WorkflowRun, has printed, as far as its pod still keeps it."""
+    try:
+        task = parse_task_name(*what) if len(what) == 1 else None
+    except ValueError as error:
+        raise click.UsageError(f"{error}; give a task or a WorkflowRun and its step") from error
+    if task is None and len(what) != 2:
+        raise click.UsageError("give a task or a WorkflowRun and its step")
+    with _asking(call) as (interchange, prefix):
+        if task is not None:
+            tasks.show_output(interchange, call.settings.output, task)
+        else:
+            workflows.show_logs(interchange, call.settings.output, _run_of(interchange, prefix, what[0]), what[1])
 
 
 @kubectl_blockyard.command(epilog="Example: kubectl blockyard steps grid --state failed")

@@ -262,15 +262,19 @@ def show_steps(
 @options.pass_call
 def logs(call: Call, run: str, step: str) -> None:
     """Show the end of what a step of a run has printed, as far as that is kept; of a sweep, what made it fail."""
+    with kept.asking_about(call, run) as interchange:
+        show_logs(interchange, call.settings.output, run, step)
+
+
+def show_logs(interchange: Asking, output: config.Output, run: str, step: str) -> None:
+    """Answer `logs`."""
     from blockyard.cli.tasks import printed_by, show_printed
 
-    with kept.asking_about(call, run) as interchange:
-        found = _step_of(interchange, run, step)
-        task = afterwards.printer_of(found)
-        tries, folder = printed_by(interchange, task), interchange.target.folder
+    task = afterwards.printer_of(_step_of(interchange, run, step))
+    tries, folder = printed_by(interchange, task), interchange.target.folder
     if not tries and folder is not None:
         tries = afterwards.printed(folder).get(step, [])
-    show_printed(call.settings.output, task, tries)
+    show_printed(output, task, tries)
 
 
 def _step_of(interchange: Asking, run: str, step: str) -> hosted.StepLine:

@@ -100,11 +100,15 @@ def test_steps_are_those_of_the_namespace_s_youngest_run_of_the_name(client: Cli
 
     start("science.grid.0123abcd", "def main(): return 1")
     start("other.grid.0123abcd", "def main(): return 1")
-    start("science.grid.4567abcd", "def main(): raise ValueError('no')")
+    start("science.grid.4567abcd", "def main():\n  print('it prints')\n  raise ValueError('no')")
     seen = _asks(types, "steps", "grid")
     assert (seen["run"]["run"], seen["steps"][0]["message"]) == ("science.grid.4567abcd", "ValueError: no")
     assert _asks(types, "steps", "science.grid.0123abcd", "--state", "failed")["steps"] == []
     assert "none of this name is hosted here" in types("steps", "grdi", code=Exit.NOT_FOUND)
+    assert "it prints" in types("logs", "grid", "a")
+    assert "has no step 'b'; there are: a" in types("logs", "grid", "b", code=Exit.NOT_FOUND)
+    assert "a task or a WorkflowRun and its step" in types("logs", "grid", code=Exit.USAGE)
+    assert "a task or a WorkflowRun and its step" in types("logs", "grid", "a", "b", code=Exit.USAGE)
     assert "0 tasks cancelled" in types("cancel", "--run", "grid")
 
 
