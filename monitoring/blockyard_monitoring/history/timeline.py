@@ -142,15 +142,23 @@ def _spread(busy: list[float], span: tuple[int, int], bucket_us: int) -> None:
         busy[place] += max(0, min(stop, (place + 1) * bucket_us) - max(start, place * bucket_us))
 
 
+def _is_seen() -> ColumnElement[bool]:
+    """Its worker has said when it ran, between when it was handed out and when its outcome came."""
+    ended = uses.c.began_us + tries.c.ran_us
+    return and_(tries.c.state >= 0, uses.c.began_us >= tries.c.assigned_us, ended <= tries.c.returned_us)
+
+
 def _began() -> ColumnElement[int]:
+    """When a try began. Outcomes come in batches, so when its own came tells that of the last of them alone."""
     computed = tries.c.returned_us - tries.c.ran_us
     is_later = and_(tries.c.state >= 0, computed > tries.c.assigned_us)
-    return case((is_later, computed), else_=tries.c.assigned_us)
+    return case((_is_seen(), uses.c.began_us), (is_later, computed), else_=tries.c.assigned_us)
 
 
 def _over(until_us: int) -> ColumnElement[int]:
     """When a try ended; one that goes on, as if at the window's end."""
-    return case((tries.c.state >= 0, tries.c.returned_us), else_=literal(until_us, BigInteger))
+    has_come = (tries.c.state >= 0, tries.c.returned_us)
+    return case((_is_seen(), uses.c.began_us + tries.c.ran_us), has_come, else_=literal(until_us, BigInteger))
 
 
 def _bucket(began: ColumnElement[int], from_us: int, bucket_us: int) -> ColumnElement[int]:
@@ -168,13 +176,12 @@ def _worker() -> ColumnElement[int]:
 def _tries(
     columns: Sequence[ColumnElement[Any]], window: tuple[int, int], run: str, *, named: bool = False
 ) -> Select[Any]:
-    """Tries that ran within a window. `named`: with their workers and submissions."""
+    """Tries that ran within a window, with what their workers said. `named`: with their submissions, too."""
     from_us, to_us = window
     query: Select[Any] = select(*columns).select_from(tries)
     if run or named:
         query = query.join(submissions, submissions.c.first == tries.c.submission).where(of_run(run))
-    if named:
-        query = query.outerjoin(uses, and_(uses.c.task == tries.c.task, uses.c.epoch == tries.c.epoch))
+    query = query.outerjoin(uses, and_(uses.c.task == tries.c.task, uses.c.epoch == tries.c.epoch))
     query = query.where(tries.c.epoch > 0, tries.c.assigned_us > 0, tries.c.assigned_us < to_us)
     return query.where((tries.c.returned_us >= from_us) | (tries.c.state < 0))
 

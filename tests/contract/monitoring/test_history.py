@@ -203,6 +203,31 @@ def test_successors_of_dead_workers_are_not_further_ones(database: Database, ope
     made.close()
 
 
+def test_tries_that_were_told_of_together_ran_one_after_the_other(
+    database: Database, opened: Callable[[], SqlSink]
+) -> None:
+    """Outcomes of short tasks travel by the batch, so when one came does not say when it ran; its worker does."""
+    ran, count = SECOND // 100, 10
+    ends = AT + SECOND + count * ran
+    tries = [Try(FIRST + place, 8, TryState.DONE, True, AT, AT + SECOND, ran) for place in range(count)]
+    uses = [Use(one.task, 8, AT + SECOND + i * ran, AT + SECOND + (i + 1) * ran) for i, one in enumerate(tries)]
+    opened().write([arriving([
+        Tasks(FIRST, count, 9, "batch", "default", "f", b"", AT),
+        Tries(FIRST, *SITE, ends, tries),
+        WorkerTasks(*SITE, 0, 77, "", uses),
+    ])])  # fmt: skip
+    history = History(database.url)
+    with history.connection() as connection:
+        extent = timeline.extent(connection, "batch")
+        assert extent is not None
+        for buckets in (5, 20):
+            usage = timeline.usage(connection, extent, run="batch", buckets=buckets)
+            assert usage.busy == pytest.approx([1.0] * buckets, abs=0.01)
+        bars = timeline.timeline(connection, extent, run="batch", buckets=20).bars
+        assert sorted((one.began_us, one.ended_us) for one in bars) == [(one.began_us, one.ended_us) for one in uses]
+    history.close()
+
+
 def test_many_tasks_are_few_numbers(database: Database, opened: Callable[[], SqlSink], tmp_path: Path) -> None:
     count = 100_000 if size() is Size.FULL else 8_000
     sink = opened()
