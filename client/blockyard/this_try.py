@@ -4,8 +4,10 @@ A worker says here that it is one, and `Client.threads` of each of its threads; 
 without either knowing the other. Elsewhere, and in the processes that a task forks, nothing surrounds.
 """
 
+import contextlib
 import enum
 import threading
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from blockyard.wire.monitoring import FromWorker
@@ -43,7 +45,12 @@ class Surroundings(Protocol):
 
 
 class Program(Protocol):
-    """A managed task that runs in this process. Both may be called from anywhere, also while it does something else."""
+    """A managed task that runs in this process. All may be called from anywhere, also while it does something else."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds that it gives its processes to end when they are asked to."""
+        ...
 
     def stop(self) -> None:
         """Hold all its processes."""
@@ -88,11 +95,35 @@ of_threads: dict[int, Surroundings] = {}
 """Of threads that run tasks of their own, by their identity."""
 programs: "dict[Program, int]" = {}
 """Those that run here now, and the identity of the thread that runs each."""
+on_grace: "Callable[[float], None] | None" = None
+"""Of a worker: it gets the longest grace of the programs that run here, and has its manager wait so much longer before
+it ends what was asked to."""
+_counting = threading.Lock()
 
 
 def here() -> Surroundings | None:
     """What surrounds the code of this thread; None when nothing does."""
     return of_threads.get(threading.get_ident(), around) if of_threads else around
+
+
+@contextlib.contextmanager
+def running(program: Program) -> Iterator[None]:
+    """While this thread runs it."""
+    _put(program, threading.get_ident())
+    try:
+        yield
+    finally:
+        _put(program, None)
+
+
+def _put(program: Program, thread: int | None) -> None:
+    with _counting:
+        if thread is None:
+            programs.pop(program, None)
+        else:
+            programs[program] = thread
+        if on_grace is not None:
+            on_grace(max((one.grace for one in programs), default=0.0))
 
 
 def hold(*, held: bool, thread: int | None = None) -> int:
@@ -105,7 +136,7 @@ def hold(*, held: bool, thread: int | None = None) -> int:
 
 def leave() -> None:
     """In what was forked: nothing of it is here."""
-    global around, below
-    around, below = None, Below()
+    global around, below, on_grace, _counting
+    around, below, on_grace, _counting = None, Below(), None, threading.Lock()
     of_threads.clear()
     programs.clear()

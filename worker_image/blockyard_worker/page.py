@@ -13,8 +13,10 @@ import struct
 from blockyard_worker.records import Now, Order
 
 SIZE_BYTES = mmap.PAGESIZE
-_NOW = struct.Struct("<QQdQ")
-"""task, epoch, when it started (seconds, monotonic clock of this machine), phase."""
+_NOW = struct.Struct("<QQdQd")
+"""task, epoch, when it started (seconds, monotonic clock of this machine), phase, grace of its programs (seconds)."""
+_GRACE = struct.Struct("<d")
+_GRACE_OFFSET = 32
 _TARGET = struct.Struct("<QQ")
 _TARGET_OFFSET = 64
 _ORDER = struct.Struct("<QQQQ")
@@ -42,7 +44,11 @@ class Page:
 
     def begin(self, task: int, epoch: int, since: float) -> None:
         """A try starts."""
-        _NOW.pack_into(self._memory, 0, task, epoch, since, _RUNNING)
+        _NOW.pack_into(self._memory, 0, task, epoch, since, _RUNNING, 0.0)
+
+    def set_grace(self, seconds: float) -> None:
+        """So long the programs of the try that runs have to end when they are asked to."""
+        _GRACE.pack_into(self._memory, _GRACE_OFFSET, seconds)
 
     def end(self) -> None:
         """The try that began has ended."""
@@ -50,7 +56,7 @@ class Page:
 
     def is_target(self) -> bool:
         """Whether the last `aim` of the manager was at the try that runs now."""
-        task, epoch, _, phase = _NOW.unpack_from(self._memory)
+        task, epoch, _, phase, _ = _NOW.unpack_from(self._memory)
         return phase == _RUNNING and (task, epoch) == _TARGET.unpack_from(self._memory, _TARGET_OFFSET)
 
     def order(self) -> Order | None:
@@ -78,8 +84,8 @@ class Page:
         before = None
         while before != (seen := _NOW.unpack_from(self._memory)):
             before = seen
-        task, epoch, since, phase = seen
-        return None if phase == _IDLE else Now(task, epoch, since, phase == _RUNNING)
+        task, epoch, since, phase, grace = seen
+        return None if phase == _IDLE else Now(task, epoch, since, phase == _RUNNING, grace)
 
     def close(self) -> None:
         """Unmap it."""

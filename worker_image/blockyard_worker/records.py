@@ -92,6 +92,8 @@ class Now(NamedTuple):
     epoch: int
     since: float
     running: bool
+    grace: float = 0.0
+    """Seconds that its managed tasks have to end when it is asked to."""
 
 
 class Order(NamedTuple):

@@ -211,6 +211,11 @@ class BaseExecutor(ABC):
 
     # ------------------------------------------------------------------------------------------------ from outside
 
+    @property
+    def grace(self) -> float:
+        """Seconds between SIGTERM and SIGKILL."""
+        return self.policy.grace
+
     def stop(self) -> None:
         """Hold all processes of the task. From any thread."""
         self._ask(Request.STOP)
@@ -243,11 +248,10 @@ class BaseExecutor(ABC):
         and what this process itself is ended by (`Cancelled`, KeyboardInterrupt), after the task was."""
         if not self._busy.acquire(blocking=False):
             raise ConfigError(f"executor of {self.task!r}: it runs already; use another one")
-        this_try.programs[self] = threading.get_ident()
         try:
-            return self._execute()
+            with this_try.running(self):
+                return self._execute()
         finally:
-            this_try.programs.pop(self, None)
             self._busy.release()
 
     def _execute(self) -> ManagedResult:
@@ -271,7 +275,7 @@ class BaseExecutor(ABC):
                     if self.course.status is not TaskStatus.PENDING:  # a second one, while it ends
                         raise
                     interruption = unwanted
-                    self.cancel("the task that ran it was cancelled")
+                    self.cancel(_why(unwanted))
                 self._take_requests()
                 self.course = course.not_started(self.course, self.course.reason, self.course.message)
             except BlockyardError as error:
@@ -416,7 +420,7 @@ class BaseExecutor(ABC):
         try:
             loop.run()
         except (Cancelled, KeyboardInterrupt) as interruption:
-            self.cancel("the task that ran it was cancelled")
+            self.cancel(_why(interruption))
             loop.run()
             return interruption
         return None
@@ -521,3 +525,9 @@ class BaseExecutor(ABC):
         found = recording.returned(self, ended, self.folder if self._folder or self.artefacts else "")
         self.emit(Point.FINALISED, found)
         return found
+
+
+def _why(interruption: BaseException) -> str:
+    if isinstance(interruption, KeyboardInterrupt):
+        return "it was interrupted"
+    return "the task that ran it was cancelled, or its time was over"

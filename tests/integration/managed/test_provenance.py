@@ -117,6 +117,19 @@ def test_a_task_that_went_with_its_worker_is_lost_and_the_next_try_is_another_re
     assert "COMPLETED" in command_line(house, "config", "nightly", "lost", "--database", url(house)), "of the last try"
 
 
+def test_a_program_on_a_worker_has_its_own_grace_and_its_record_an_end(
+    client: Client, house: House, tmp_path: Path
+) -> None:
+    """It takes longer than a plain function is given."""
+    script = f"trap 'sleep 3; touch {tmp_path}/saved; exit 0' TERM; touch {tmp_path}/begun; sleep 1000 & wait"
+    spec = {"binary": ["bash", "-c", script], "fill": False, "grace": 30, "step": "graced"}
+    future = client.submit(run_managed, spec)
+    wait_until("it runs", (tmp_path / "begun").exists, bool)
+    assert future.cancel()
+    wait_until("it has saved", (tmp_path / "saved").exists, bool)
+    wait_until("it is told", lambda: asked(house, "status", "graced"), lambda rows: rows == [("CANCELLED",)])
+
+
 def test_one_that_is_cancelled_while_its_environment_is_made_has_a_record(
     client: Client, house: House, tmp_path: Path
 ) -> None:

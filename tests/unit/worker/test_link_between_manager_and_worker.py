@@ -51,9 +51,13 @@ def test_a_page_shows_what_runs_to_both_sides() -> None:
     assert not worker.is_target(), "an older try of the same task is not meant"
     manager.aim(7, 2)
     assert worker.is_target()
+    worker.set_grace(10.0)
+    assert manager.read() == Now(7, 2, 1.5, running=True, grace=10.0)
     worker.end()
-    assert manager.read() == Now(7, 2, 1.5, running=False)
+    assert manager.read() == Now(7, 2, 1.5, running=False, grace=10.0)
     assert not worker.is_target()
+    worker.begin(8, 1, 2.5)
+    assert manager.read() == Now(8, 1, 2.5, running=True), "the grace was that of the try before"
     worker.close()
     manager.close()
 

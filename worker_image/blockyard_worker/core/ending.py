@@ -1,7 +1,8 @@
 """Stops tries that are to end before they are done: cancelled, over their time, over their memory, or left at a drain.
 
 The ladder: ask (`Interrupt` raises `Cancelled` in the task), after `grace` seconds SIGTERM to the worker and everything
-below it, half a second later SIGKILL. A grace of 0 kills at once. Only a try that runs is asked; one that still waits
+below it, half a second later SIGKILL. What its managed tasks give their programs to end comes on top of it, unless
+nobody waits for an outcome. A grace of 0 kills at once. Only a try that runs is asked; one that still waits
 at a worker is taken back, and if it starts in that moment, the ladder begins when it is seen running.
 """
 
@@ -57,11 +58,13 @@ def stop_leases(state: State, leases: list[Lease], grace: float, now: float, see
 def advance(state: State, worker: Worker, running: Now | None, now: float) -> None:
     """Take the next step with the try that runs on this worker, if it is to end."""
     ending = worker.endings.get(running.task) if running is not None else None
-    if ending is None or not runs(running, ending.attempt) or ending.killed:
+    if running is None or ending is None or not runs(running, ending.attempt) or ending.killed:
         return
     if ending.since is None:
         ending.since = now
     waited, grace = now - ending.since, ending.order.grace
+    if grace > 0 and not ending.attempt.is_silent:
+        grace += running.grace
     lease = ending.attempt.lease
     if waited < grace:
         state.effects.append(effects.Interrupt(worker.number, lease.task, lease.epoch))

@@ -54,7 +54,7 @@ def _make(
         from blockyard_worker.worker.usage import Usage  # costs nothing to those who do not measure
 
         worker.usage = Usage()
-    this_try.around = worker
+    this_try.around, this_try.on_grace = worker, page.set_grace
     interrupts.install(gate, page, worker.flush, worker.obey)
     os.register_at_fork(after_in_child=worker.after_fork)
     faulthandler.enable()
