@@ -143,7 +143,7 @@ class RunHandle:
 
     def __call__(
         self,
-        workflow: "Workflow | Spec | Mapping[str, Any] | Path",
+        workflow: "Workflow | Spec | Mapping[str, Any] | Path | str",
         *,
         name: str = "",
         arguments: Mapping[str, Any] | None = None,

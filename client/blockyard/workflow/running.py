@@ -153,16 +153,21 @@ def next_pause(pause: float, ended: int, left: int, seconds: float) -> float:
     return max(least, min(_LONGEST_PAUSE, pause * _GROWS))
 
 
-def of(workflow: building.Workflow | Workflow | Mapping[str, Any] | Path) -> tuple[Workflow | Mapping[str, Any], str]:
+def of(
+    workflow: building.Workflow | Workflow | Mapping[str, Any] | Path | str,
+) -> tuple[Workflow | Mapping[str, Any], str]:
     """The spec, and its name where it has one. Raises Invalid, ConfigError for a file that is not in order."""
     match workflow:
         case building.Workflow():
             return workflow.spec, workflow.name
-        case Path():
-            document = read_run(workflow)
+        case Path() | str():
+            document = read_run(Path(workflow))
             return document.spec, document.metadata.name
-        case _:
+        case Workflow() | Mapping():
             return workflow, ""
+    raise ConfigError(
+        f"run: a {type(workflow).__name__} is no workflow; give a Workflow, the path of a file, or a spec"
+    )
 
 
 def checked(spec: Workflow | Mapping[str, Any], name: str, arguments: Mapping[str, Any] | None) -> Workflow:

@@ -1,13 +1,15 @@
 """How often a run is looked at while it is waited for: it is asked about more often the nearer its end is."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blockyard.errors import ConfigError
 from blockyard.wire import hosted
 from blockyard.workflow.files import Invalid
-from blockyard.workflow.running import WorkflowRun, checked, next_pause
+from blockyard.workflow.running import WorkflowRun, checked, next_pause, of
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,22 @@ def test_a_run_that_was_just_started_is_looked_at_when_some_of_it_may_have_ended
     run = WorkflowRun(Ended(), "r", begun=begun)  # type: ignore[arg-type]  # it is only asked
     assert (run.wait(timeout), run.wait(timeout)) == ("Succeeded", "Succeeded")
     assert slept == [pytest.approx(first), 0.0]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_one_as_a_text_too(tmp_path: Path, kind: type[str] | type[Path]) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(
+        '{"apiVersion": "blockyard.dev/v1alpha1", "kind": "WorkflowRun", "metadata": {"name": "one"},'
+        ' "spec": {"steps": [{"name": "a", "binary": ["true"]}]}}'
+    )
+    spec, name = of(kind(path))
+    assert (name, checked(spec, name, None).steps[0].binary) == ("one", ["true"])
+    with pytest.raises(ConfigError, match=r"gone\.yaml: "):
+        of(kind(tmp_path / "gone.yaml"))
+
+
+@pytest.mark.parametrize("value", [None, 5, [{"name": "a", "binary": ["true"]}]])
+def test_what_is_no_workflow_is_said_so(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"run: a .* is no workflow; give a Workflow, the path of a file, or a spec"):
+        of(value)
