@@ -6,10 +6,10 @@ lost, sends again after the next handshake (`Hello`, `Join`).
 
 import contextlib
 import errno
-import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import zmq
@@ -209,14 +209,33 @@ class Router:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             raise OSError(error.errno, f"{endpoint}: {error.strerror}") from error
-        if endpoint.startswith("ipc:///"):
-            os.chmod(endpoint.removeprefix("ipc://"), 0o600)
+        if (path := self._socket_path()) is not None:
+            path.chmod(0o600)
+            _aside(path).unlink(missing_ok=True)  # of one that was killed
+
+    def turn_away(self) -> None:
+        """Have nobody more come by a Unix socket until `welcome`; connections stand, and those who try will try again.
+
+        The name of the socket is taken away: libzmq has no other way that ends no connection.
+        """
+        if (path := self._socket_path()) and path.exists():
+            path.rename(_aside(path))
+
+    def welcome(self) -> None:
+        """Let others come again."""
+        if (path := self._socket_path()) and _aside(path).exists():
+            _aside(path).rename(path)
+
+    def _socket_path(self) -> Path | None:
+        endpoint = self.endpoint
+        return Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc:///") else None
 
     def rekey(self, keys: KeyPair) -> None:
         """Prove itself by another pair from now on. All connections end; those of who knows the new key come again.
 
         Raises OSError when it cannot listen again at the same place.
         """
+        self.welcome()
         endpoint = self.endpoint
         self._socket.unbind(endpoint)
         self._socket.curve_secretkey = keys.secret
@@ -338,6 +357,10 @@ class Poller:
         """Wait at most `timeout` seconds (None: for ever) and return what is readable."""
         milliseconds = None if timeout is None else max(0, -int(-timeout * 1000 // 1))
         return [self._named[raw] for raw, _ in self._poller.poll(milliseconds)]
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.full")
 
 
 def _next_event(monitor: "zmq.Socket[bytes]") -> tuple[int, int]:

@@ -1,9 +1,11 @@
-"""More connections than the limit of open files that a shell sets at first."""
+"""More connections than the limit of open files that a shell sets at first, and than any limit."""
 
+import contextlib
 import os
 import re
 import resource
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from blockyard import Client
 from tests.integration.processes import WITHIN, House
+from tests.integration.security.raw import a_hello, raw_peer, stolen
 
 FEW = 100
 """More than an interchange, or a hub, has open without a peer."""
@@ -41,6 +44,31 @@ def test_the_interchange_takes_as_many_peers_as_the_system_allows(house: House, 
             for peer in peers:
                 peer.close()
         assert house.interchanges() == [interchange], "it lives, too"
+
+
+def test_where_hardly_any_are_left_others_wait_and_those_who_are_in_go_on(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder) as client, contextlib.ExitStack() as peers:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        (interchange,) = house.interchanges()
+        _, most = resource.prlimit(interchange.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(interchange.pid, resource.RLIMIT_NOFILE, (2 * FEW, most))
+        socket_path = house.folder / "clients.sock"
+        keys = stolen(house.folder, "client-default")
+        for number in range(2 * FEW):
+            peer = peers.enter_context(raw_peer(house.folder, "clients", keys))
+            if not peer.say(a_hello(session=number + 1), within=1.0):
+                break
+            assert client.submit(abs, -number).result(WITHIN) == number
+        assert not socket_path.exists(), "nobody more gets in"
+        assert FEW // 2 < number < 2 * FEW
+        waiting = threading.Thread(target=lambda: peers.enter_context(Client.connect(house.folder)), daemon=True)
+        waiting.start()
+        assert client.submit(abs, -2).result(WITHIN) == 2
+        assert waiting.is_alive()
+        resource.prlimit(interchange.pid, resource.RLIMIT_NOFILE, (4 * FEW, most))
+        waiting.join(WITHIN)
+        assert not waiting.is_alive(), "there is room again"
+        assert house.interchanges() == [interchange], "libzmq did not end it"
 
 
 def test_so_does_the_hub(house: House, few: None) -> None:
