@@ -6,7 +6,8 @@ from typing import Final
 
 SILENT: Final = (
     "The interchange has not answered for {:g} s: it was stopped or cut off, or it cannot write its journal (a full "
-    "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong."
+    "disk?) and holds its clients until it can. What it acknowledged is kept; its log says what is wrong. "
+    "This client goes on by itself when it is back."
 )
 SILENT_SECONDS: Final = 10.0
 """After which it is said; the interchange answers a ping in each second."""
