@@ -23,7 +23,7 @@ _PYTHON: Final = platform.python_version().encode()
 def content_of_module(name: str) -> bytes:
     """A digest of the file of a module; of the interpreter's version when it has none. Nothing is imported.
 
-    Looked at once in the life of a process, which does not see a change of what it has imported either.
+    Looked at once in the life of a client, whose workers do not see a change of what they have imported either.
     """
     found = _file_of(name)
     content = found.read_bytes() if found is not None else _PYTHON

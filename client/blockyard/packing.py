@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from blockyard.blobs import BlobFolder, content_name
 from blockyard.errors import RequestTooLarge
+from blockyard.memo_code import content_of_module
 from blockyard.options import Options
 from blockyard.payload import FunctionCache, Packed, dump_call, dump_items, dump_value, packed_bytes
 from blockyard.wire.records import Blob, Body, Function, TaskSpec, body_bytes
@@ -29,6 +30,7 @@ class Packer:
         self._specs: dict[tuple[int, bytes], tuple[Options, TaskSpec, Function]] = {}
         self.blobs: BlobFolder | None = None
         self._threshold = 64 * 1024
+        content_of_module.cache_clear()  # its workers import modules as they are now
 
     def place(self, folder: str, threshold: int) -> None:
         """Bodies of at least `threshold` bytes go into this folder; '' for none."""

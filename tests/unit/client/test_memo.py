@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import importlib
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from blockyard.files.file import File, Output
 from blockyard.futures import FutureHome, TaskFuture
 from blockyard.memo import id_for_memo, load_plugins, memos_of, register_memo_id
 from blockyard.options import Options
+from blockyard.packing import Packer
 from blockyard.stored import Stored
 
 CACHED = Options(cache=True)
@@ -308,6 +310,20 @@ for function in (own, counted.f, imported):
     for memos in memos_of(Options(cache=True), function, [(([1, 2], {{"b", "a", "c"}}), {{}})]):
         print(memos[0].hex())
 """
+
+
+def test_a_module_that_was_edited_is_another_one_to_the_next_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "edited_between_clients.py"
+    module.write_text("def f(x):\n    return x\n")
+    function = importlib.import_module(module.stem).f
+    first = memo(1, function=function)
+    module.write_text("def f(x):\n    return x + 1\n")
+    assert memo(1, function=function) == first, "the workers of this client have the old one"
+    Packer("3.11")
+    assert memo(1, function=function) != first
 
 
 SCRIPT = """
