@@ -9,7 +9,7 @@ from typing import Final
 
 from blockyard.errors import ConfigError
 from blockyard.runs import RunSummary
-from blockyard_monitoring.history import History, artefacts, timeline
+from blockyard_monitoring.history import History, artefacts, runs, timeline
 from blockyard_monitoring.history.artefacts import ArtefactLine
 from blockyard_monitoring.history.summary import summarise, summary
 from blockyard_monitoring.history.timeline import Usage
@@ -20,6 +20,8 @@ _WIDTH: Final = 800
 _HEIGHT: Final = 120
 _MOST_IMAGE_BYTES: Final = 16 * 1024 * 1024
 """Of artefacts, in a report."""
+_MOST_OTHERS: Final = 5
+"""Runs that are named where there is none of a name."""
 _SPECIAL: Final = "\\`*_{}[]()<>#+!|~"
 
 
@@ -31,8 +33,10 @@ def report(url: str, run: str, form: str) -> str:
         usage = timeline.usage(connection, extent, run=run) if extent is not None else None
         left = artefacts.lines(connection, run=run)
         images = artefacts.images(connection, left, _MOST_IMAGE_BYTES) if form == "html" else {}
+        others = runs.runs(connection, limit=_MOST_OTHERS).rows if found is None else []
     if found is None:
-        raise ConfigError(f"run {run!r}: the history {history} knows nothing of it")
+        latest = f"; of its runs the latest are {', '.join(one.run for one in others)}" if others else ""
+        raise ConfigError(f"run {run!r}: the history {history} knows nothing of it{latest}")
     if form == "html":
         return _html(found, usage, left, images)
     return markdown(found, left)

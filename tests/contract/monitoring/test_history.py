@@ -176,6 +176,8 @@ def test_a_summary_says_how_it_went(database: Database, history: History) -> Non
     assert (found.seconds, found.running_seconds, found.workers) == (5.0, 5.500003, 2)
     with pytest.raises(ConfigError, match="knows nothing of it"):
         summary.summarise(database.url, "other")
+    with pytest.raises(ConfigError, match=r"knows nothing of it; of its runs the latest are .*\bsweep\b"):
+        report.report(database.url, "other", "markdown")
     text = report.report(database.url, "sweep", "markdown")
     assert "6 tasks: 4 done" in text
     assert "| module.f | 3 | 1 |" in text
