@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from blockyard.errors import BadKey
 from blockyard.private_files import write_private
 from blockyard.transport import KeyPair, read_public_key
+from blockyard.transport.keys import is_empty
 
 DEFAULT_CLIENT: Final = "default"
 KINDS: Final = ("client", "pool", "keeper", "hub")
@@ -89,7 +90,7 @@ class KeyRing:
         pair = KeyPair.load_or_new(self.path(name))
         self._allowed.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self._allowed / f"{name}.pub"
-        if pools is not None or not public.exists():
+        if pools is not None or not public.exists() or is_empty(public):
             write_private(public, allowed(pair.public, pools).encode())
         return pair
 

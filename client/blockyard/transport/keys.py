@@ -70,11 +70,16 @@ class KeyPair(msgspec.Struct, frozen=True):
 
     @classmethod
     def load_or_new(cls, path: Path) -> "KeyPair":
-        """Read the pair, or make and save it when there is no file. Two processes at once end with the same pair."""
+        """Read the pair, or make and save it when there is no file. Two processes at once end with the same pair.
+
+        An empty file is none: that is what a power cut leaves of one that was just made.
+        """
         try:
             return cls.load(path)
         except BadKey:
-            if path.exists():
+            if is_empty(path):
+                path.unlink(missing_ok=True)
+            elif path.exists():
                 raise
         pair = cls.new()
         draft = path.with_name(f"{path.name}.new.{os.getpid()}")
@@ -86,6 +91,11 @@ class KeyPair(msgspec.Struct, frozen=True):
         finally:
             draft.unlink()
         return pair
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file is there and has not one byte."""
+    return path.exists() and path.stat().st_size == 0
 
 
 def read_public_key(path: Path) -> bytes:

@@ -29,6 +29,17 @@ def test_a_client_may_be_let_in_to_some_pools_and_later_to_others(tmp_path: Path
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "keys" / "allowed").iterdir()] == [0o600]
 
 
+def test_files_that_a_power_cut_left_empty_are_made_anew(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys")
+    before = ring.interchange("clients"), ring.issue("client-anna")
+    for path in (tmp_path / "keys").rglob("*.*"):
+        path.write_bytes(b"")
+    after = ring.interchange("clients"), ring.issue("client-anna")
+    assert after != before
+    assert (ring.interchange("clients"), ring.issue("client-anna")) == after
+    assert list(ring.guests("client")) == [after[1].public]
+
+
 @pytest.mark.parametrize("short_of", ["the folder", "the file"])
 def test_who_is_short_of_descriptors_takes_nobody_for_revoked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
