@@ -1,5 +1,6 @@
 """The rim of the command line: one call of a command in, one exit code out, and no traceback on the way."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ def run(arguments: Sequence[str], program: str = "blockyard") -> int:
     # Inside, so that Ctrl-C during the imports ends cleanly, too.
     from blockyard.cli.commands import PipeClosed, blockyard
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names are the users', and an encoding need not have all letters
     group: click.Group = blockyard
     if program != "blockyard":
         from blockyard.cli.kubectl import kubectl_blockyard

@@ -1,5 +1,6 @@
 """The command line where nothing is running: help, usage, exit codes, and what it says without a traceback."""
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -217,3 +218,13 @@ def test_kubectl_blockyard_says_which_extra_it_needs(
         monkeypatch.setitem(sys.modules, package, None)
     assert rim.run(words, "kubectl blockyard") == Exit.NOT_INSTALLED
     assert "pip install 'blockyard[kubernetes]'" in capsys.readouterr().err
+
+
+def test_letters_that_the_output_lacks_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar of `blockyard top`, or a task's name, on a terminal or in a file of an old encoding."""
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="latin-1"))
+    assert rim.run(["--version"]) == Exit.DONE
+    click.echo("2 ██░░ é")
+    sys.stdout.flush()
+    assert out.getvalue().decode("latin-1").splitlines()[-1] == "2 ???? é"
