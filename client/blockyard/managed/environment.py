@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -135,14 +135,15 @@ class Environment:
         """A layer that a shell script makes. It is read when the task is to start."""
         self._layers.append(_Script(os.fspath(script), timeout))
 
-    def resolve(self, base: Mapping[str, str], unwanted: int = -1) -> Resolved:
-        """Work out all layers. `unwanted`: see `source`. Raises ConfigError for a script or a secret that can't be
-        read, NotWanted."""
+    def resolve(self, base: Mapping[str, str], apart: Container[str] = (), unwanted: int = -1) -> Resolved:
+        """Work out all layers. `apart`: variables of one execution, which no script sees: what one does is kept for the
+        next. `unwanted`: see `source`. Raises ConfigError for a script or a secret that can't be read, NotWanted."""
         variables, secrets = dict(base), set[str]()
         for layer in self._layers:
             match layer:
                 case _Script():
-                    apply_sourced(variables, source(layer.path, variables, layer.timeout, unwanted))
+                    given = {name: value for name, value in variables.items() if name not in apart}
+                    apply_sourced(variables, source(layer.path, given, layer.timeout, unwanted))
                 case _Update():
                     values = layer.values() if callable(layer.values) else layer.values
                     _check(values)

@@ -365,7 +365,9 @@ class BaseExecutor(ABC):
         environment = self._environment.copy()
         for variables in self._variables:
             environment.update(variables)
-        self.environment = environment.resolve({**os.environ, **self._own_variables()}, self.requests.unwanted)
+        own = self._own_variables()
+        apart = own.keys() - {"PYTHONPATH"}
+        self.environment = environment.resolve({**os.environ, **own}, apart, self.requests.unwanted)
         # Whatever was asked for: without them the task finds neither the shim nor, in a fork, Python's own modules.
         variables, needed = self.environment.variables, self.needed_path()
         variables["PYTHONPATH"] = with_parts(variables.get("PYTHONPATH", ""), needed)

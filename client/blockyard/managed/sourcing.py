@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import selectors
 import shlex
@@ -29,6 +30,8 @@ MAX_DUMP_BYTES: Final = 16 * 1024 * 1024
 _OWN: Final = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV"})
 """Variables that the shell sets for itself."""
 _KEPT: Final = 64
+KEPT_SECONDS: Final = 600.0
+"""What a script does may depend on files that nobody here knows of."""
 _SHOWN_BYTES: Final = 1000
 
 
@@ -39,7 +42,8 @@ class Sourced(msgspec.Struct, frozen=True):
     removed: tuple[str, ...] = ()
 
 
-_cache: dict[tuple[str, int, int, bytes], Sourced] = {}
+_cache: dict[tuple[str, int, int, bytes], tuple[float, Sourced]] = {}
+"""With the instant at which it was read, by the monotonic clock."""
 
 
 def source(script: str, base: Mapping[str, str], timeout: float = 60.0, unwanted: int = -1) -> Sourced:
@@ -47,8 +51,9 @@ def source(script: str, base: Mapping[str, str], timeout: float = 60.0, unwanted
 
     `unwanted`: a descriptor that becomes readable when it is to be given up, which raises NotWanted.
 
-    What was read is kept for the same script (path, time, size) and base; scripts that it sources itself are not looked
-    at. Raises ConfigError when it is absent, fails, does not come to its end, or takes longer than `timeout` seconds.
+    What was read is kept for a while for the same script (path, time, size) and base; scripts that it sources itself
+    are not looked at. Raises ConfigError when it is absent, fails, does not come to its end, or takes longer than
+    `timeout` seconds.
     """
     try:
         found = os.stat(script)
@@ -56,12 +61,12 @@ def source(script: str, base: Mapping[str, str], timeout: float = 60.0, unwanted
         raise ConfigError(f"script {script!r}: {error.strerror}; the environment of the task can't be made") from error
     joined = b"\0".join(f"{name}={value}".encode(errors="surrogateescape") for name, value in sorted(base.items()))
     key = (os.path.abspath(script), found.st_mtime_ns, found.st_size, hashlib.sha256(joined).digest())
-    known = _cache.get(key)
-    if known is None:
+    at, known = _cache.get(key, (-math.inf, Sourced({})))
+    if time.monotonic() > at + KEPT_SECONDS:
         known = _difference(base, _dumped(script, base, timeout, unwanted))
         while len(_cache) >= _KEPT:
-            del _cache[next(iter(_cache))]
-        _cache[key] = known
+            _cache.pop(next(iter(_cache)), None)
+        _cache[key] = time.monotonic(), known
     return known
 
 

@@ -185,6 +185,16 @@ def test_what_is_no_utf_8_is_recorded_as_it_can_be_read(tmp_path: Path) -> None:
     assert msgspec.json.encode(found)
 
 
+def test_a_script_is_sourced_once_for_all_tasks_with_the_same_environment(tmp_path: Path) -> None:
+    script = tmp_path / "setup.sh"
+    script.write_text(f"echo sourced >>{tmp_path}/log; export WHO=me")
+    for place in range(3):
+        executor = BinaryExecutor("env", ["sh", "-c", "echo $WHO; test -n $BLOCKYARD_CHANNEL"])
+        executor.shell_source(script)
+        assert executor.execute_task().check().stdout == "me\n", place
+    assert (tmp_path / "log").read_text() == "sourced\n"
+
+
 def test_a_missing_script_fails_the_task_before_anything_runs() -> None:
     executor = BinaryExecutor("env", ["true"])
     executor.shell_source("/nonexistent/setup.sh")
