@@ -188,9 +188,14 @@ class Release:
         """Merge into a spec."""
         self.run("patch", kind, name, "--type=merge", "--patch", json.dumps({"spec": spec}))
 
-    def run(self, *words: str) -> str:
+    def run(self, *words: str, timeout: float = 60.0) -> str:
         """kubectl in the namespace."""
-        return self.server.run("--namespace", self.namespace, *words)
+        return self.server.run("--namespace", self.namespace, *words, timeout=timeout)
+
+    def completes(self, *names: str) -> None:
+        """Wait for the ends of WorkflowRuns."""
+        runs = [f"wfr/{name}" for name in names]
+        self.run("wait", "--for=condition=Complete", *runs, "--timeout=120s", timeout=150.0)
 
     def blocks(self) -> dict[str, Json]:
         """WorkerBlocks by name."""

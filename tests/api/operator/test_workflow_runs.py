@@ -42,8 +42,7 @@ def test_runs_complete_fail_wait_and_go(release: Release, runner: PodRunner) -> 
     release.apply("WorkflowRun", "bad", pool="cpu", steps=[BROKEN, {**STEPS[0], "arguments": {"n": 1}}])
     release.apply("WorkflowRun", "wrong", pool="cpu", steps=[{**BROKEN, "needs": ["brokn"]}])
     release.apply("WorkflowRun", "held", pool="cpu", suspend=True, steps=[{**BROKEN, "source": "def main(): return 1"}])
-    for name in ("good", "bad", "wrong"):
-        release.run("wait", "--for=condition=Complete", f"wfr/{name}", "--timeout=120s")
+    release.completes("good", "bad", "wrong")
     good = release.get("wfr", "good")["status"]
     assert (good["phase"], good["steps"]["succeeded"], good["steps"]["total"]) == ("Succeeded", 3, 3)
     bad = release.get("wfr", "bad")["status"]
@@ -54,7 +53,7 @@ def test_runs_complete_fail_wait_and_go(release: Release, runner: PodRunner) -> 
     assert "spec.steps[0].needs[0]: there is no step 'brokn'; did you mean 'broken'?" in wrong["Accepted"]["message"]
     release.until("it is held", lambda: phase(release, "held"), lambda seen: seen == "Suspended")
     release.patch("wfr", "held", suspend=False)
-    release.run("wait", "--for=condition=Complete", "wfr/held", "--timeout=60s")
+    release.completes("held")
     assert phase(release, "held") == "Succeeded"
     release.patch("wfr", "held", ttlSecondsAfterFinished=1)
     release.until("its time is over", lambda: release.find("wfr", "held"), lambda seen: seen is None)
@@ -88,14 +87,14 @@ def test_a_run_goes_on_with_the_operator_stopped_and_can_be_cancelled(release: R
     assert isinstance(client._engine, RemoteEngine)
     assert WorkflowRun(client._engine, name).wait(60) == "Succeeded"
     release.operator("operator-2")
-    release.run("wait", "--for=condition=Complete", "wfr/alone", "--timeout=120s")
+    release.completes("alone")
     assert phase(release, "alone") == "Succeeded"
     long = {"name": "long", "source": "import time\ndef main(): time.sleep(600)"}
     tidy = {"name": "tidy", "source": "def main(): return 0"}
     release.apply("WorkflowRun", "stopped", pool="cpu", steps=[long], onExit=tidy)
     release.until("it runs", lambda: phase(release, "stopped"), lambda seen: seen == "Running")
     release.patch("wfr", "stopped", cancel=True)
-    release.run("wait", "--for=condition=Complete", "wfr/stopped", "--timeout=120s")
+    release.completes("stopped")
     status = release.get("wfr", "stopped")["status"]
     assert (status["phase"], status["steps"]["succeeded"], status["steps"]["cancelled"]) == ("Cancelled", 1, 1)
 
@@ -118,7 +117,7 @@ def test_code_in_a_config_map_is_read_when_the_run_starts_and_waited_for(release
     release.run("create", "configmap", "code", "--from-literal=main.py=def main(n): return {'n': n * 2}")
     run("late", "code")
     run("keyless", "code", "mian.py")
-    release.run("wait", "--for=condition=Complete", "wfr/late", "--timeout=120s")
+    release.completes("late")
     assert (phase(release, "late"), accepted("late")[0]) == ("Succeeded", "True")
     wanted = "spec.steps[0].source.configMap.key: ConfigMap 'code' has no key 'mian.py'; did you mean 'main.py'?"
     release.until("it says which keys there are", lambda: accepted("keyless"), lambda seen: wanted in seen[1])
@@ -143,7 +142,7 @@ def test_a_schedule_makes_runs_and_those_of_one_key_replace_one_another(release:
     release.apply("WorkflowRun", "kept-out", steps=[quick], concurrencyPolicy="Forbid", **of_key)
     release.until("it is skipped", lambda: phase(release, "kept-out"), lambda seen: seen == "Skipped")
     release.apply("WorkflowRun", "second", steps=[quick], concurrencyPolicy="Replace", **of_key)
-    release.run("wait", "--for=condition=Complete", "wfr/first", "wfr/second", "--timeout=60s")
+    release.completes("first", "second")
     assert (phase(release, "first"), phase(release, "second")) == ("Cancelled", "Succeeded")
     wrong = release.get("cwfr", "wrong")["status"]["conditions"][0]
     assert (wrong["reason"], "spec.schedule: '61 * * * *'" in wrong["message"]) == ("Invalid", True)
