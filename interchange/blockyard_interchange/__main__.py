@@ -27,8 +27,9 @@ from blockyard_interchange.health import Health
 from blockyard_interchange.journal.errors import Fenced, JournalDamaged, JournalFull, JournalUnavailable, JournalVersion
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.journal.opening import open_store
-from blockyard_interchange.loop import Ending, Loop
+from blockyard_interchange.loop import Loop
 from blockyard_interchange.settings import ProcessSettings
+from blockyard_interchange.shutdown import Ending
 
 if TYPE_CHECKING:
     from blockyard.probes import Probes

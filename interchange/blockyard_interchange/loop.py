@@ -5,10 +5,8 @@ that depends on a commit is sent. Managers go on being read; what they report wa
 """
 
 import logging
-import os
 import secrets
 import time
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +30,7 @@ from blockyard_interchange.journal.errors import JournalFull, JournalUnavailable
 from blockyard_interchange.journal.log import Log
 from blockyard_interchange.own_keys import OwnKeys
 from blockyard_interchange.settings import ProcessSettings
+from blockyard_interchange.shutdown import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,26 +48,6 @@ _TELL_SECONDS = 20.0
 """That the hub has, at the end, to come back if it is away, and to confirm what it was told."""
 _COMPLAINT_SECONDS = 1.0
 """Between two complaints in the log about frames that cannot be read."""
-
-
-class Ending:
-    """Whether this process is to end; asked for by a signal handler, so there is no lock."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        """Readable when it was asked for: a signal alone does not end the wait of a poll, which goes on after it."""
-        weakref.finalize(self, os.close, self.descriptor)
-
-    def ask(self) -> None:
-        """End after the current turn, which is not waited for."""
-        if not self.is_asked:
-            os.eventfd_write(self.descriptor, 1)
-            self.is_asked = True
-
-    def hear(self) -> None:
-        """Let the descriptor be quiet again."""
-        os.eventfd_read(self.descriptor)
 
 
 class Loop:

@@ -11,6 +11,7 @@ from blockyard_interchange import loop, settings
 from blockyard_interchange.health import Health
 from blockyard_interchange.journal import open_store
 from blockyard_interchange.journal.log import Log
+from blockyard_interchange.shutdown import Ending
 
 REST_SECONDS = 60.0
 
@@ -21,7 +22,7 @@ def test_who_waits_does_not_wait_on_after_a_signal(tmp_path: Path, monkeypatch: 
     file.write_text(
         json.dumps({"folder": str(tmp_path), "journal": "memory:", "core": {"heartbeat": 40 * REST_SECONDS}})
     )
-    ending = loop.Ending()
+    ending = Ending()
     log = Log(open_store("memory:"))
     log.open()
     one = loop.Loop(settings.read(file, {}), log, ending, Health())
