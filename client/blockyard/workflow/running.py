@@ -206,7 +206,10 @@ def start(
     """
     with uncollected():  # until all that was made of the spec is gone: the collector would look at it, too
         asked = engine.begin(_order(spec, name, arguments, pool))
-    return WorkflowRun(engine, name, begun=answered(asked, control.Done, 600.0).count)
+    run = WorkflowRun(engine, name, begun=answered(asked, control.Done, 600.0).count)
+    if spec.cancel if isinstance(spec, Workflow) else spec.get("cancel"):
+        run.cancel()  # as the operator does: it is known, and has ended
+    return run
 
 
 def _order(

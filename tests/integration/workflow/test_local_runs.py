@@ -65,6 +65,15 @@ def test_a_run_from_python_with_all_there_is(tmp_path: Path) -> None:
             run.succeed(10)
 
 
+def test_a_run_whose_file_says_cancel_is_cancelled(tmp_path: Path) -> None:
+    steps = [{"name": "a", "binary": ["sleep", "600"]}]
+    exits = {"name": "tidy", "binary": ["touch", str(tmp_path / "tidied")]}
+    with Client.local(workers=1) as client:
+        run = client.run({"steps": steps, "onExit": exits, "cancel": True}, name="never")
+        assert run.wait(60) == "Cancelled"
+    assert (tmp_path / "tidied").exists()
+
+
 def test_a_sweep_keeps_the_order_and_a_run_is_found_as_it_is(tmp_path: Path) -> None:
     flow = Workflow("squares")
     first = flow.step("builtins:list", step="none")
