@@ -38,8 +38,9 @@ def add_to(executor: BaseExecutor) -> None:
 
 
 def keep_result(executor: BaseExecutor, event: HookEvent) -> None:
-    """The first one counts."""
-    found = _table(event.contents)
+    """The first one counts. One that is no object is the payload itself."""
+    is_table = isinstance(event.contents, dict)
+    found = event.contents if is_table else {"payload": event.contents}
     executor.set_result(
         summary=found.get("summary"),
         payload=found.get("payload"),

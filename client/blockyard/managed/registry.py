@@ -150,7 +150,9 @@ def find(name: str) -> ManagedTask:
     points = plugins.registered(GROUP)
     if plain not in points:
         there = names()
-        raise UnknownTask(f"no managed task {plain!r}; {hint(plain, there)}there are: {', '.join(there) or 'none'}")
+        way = "" if ":" in name else "; write module:name of one that no distribution registers"
+        known = ", ".join(there) or "none"
+        raise UnknownTask(f"no managed task {plain!r}; {hint(plain, there)}there are: {known}{way}")
     return _load(plain, points[plain])
 
 

@@ -158,6 +158,13 @@ def test_the_environment_is_the_tasks_alone() -> None:
     assert found.record.environment["WHO"] == "me"
 
 
+@pytest.mark.parametrize("contents, payload", [('"a.h5"', "a.h5"), ("[1, 2]", [1, 2]), ("null", None), ("{}", None)])
+def test_a_result_that_is_no_object_is_the_payload(contents: str, payload: object) -> None:
+    says = f'{{"signal":"TASK_RESULT","contents":{contents}}}'
+    found = bash(f"out=${{BLOCKYARD_CHANNEL#pipe:}}; echo '{says}' >&${{out%,*}}", fill=False).check()
+    assert (found.payload, found.summary) == (payload, None)
+
+
 def test_a_secret_is_not_in_the_record_by_another_way_either() -> None:
     secret = "hunter2-hunter2"
     words = ["sh", "-c", "echo $API_TOKEN; exit 3", "{{ given }}"]
