@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from blockyard.mapping import map_results
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from blockyard.aio import AsyncClient
     from blockyard.engine import Engine
     from blockyard.futures import TaskFuture
@@ -82,5 +84,15 @@ class Submitter(Executor):
         return as_completed(futures, timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as Executor
-        """As `Executor.shutdown`."""
-        self._engine.shutdown(wait=wait, cancel_futures=cancel_futures)
+        """As `Executor.shutdown`; that of a view is its client's."""
+        if self._of is not None:
+            self._of.shutdown(wait, cancel_futures=cancel_futures)
+        else:
+            self._engine.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if self._of is not None:
+            return self._of.__exit__(kind, error, traceback)
+        return super().__exit__(kind, error, traceback)

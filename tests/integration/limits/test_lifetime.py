@@ -55,6 +55,17 @@ def test_a_client_nobody_refers_to_ends_with_its_last_task(house: House) -> None
     house.wait_until_empty()
 
 
+def test_a_view_with_options_ends_its_client_as_the_client_itself_does(house: House) -> None:
+    with Client.local(workers=1, folder=house.folder).options(retries=1) as view:
+        assert view.submit(abs, -1).result(WITHIN) == 1
+    assert not house.everything()
+    view = Client.local(workers=1, folder=house.folder).options(retries=1)
+    hour = view.submit(time.sleep, 3600)
+    view.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert hour.cancelled(), "nothing is waited for after Ctrl-C"
+    assert not house.everything()
+
+
 def test_a_view_with_options_keeps_its_client(house: House) -> None:
     view = Client.local(workers=1, folder=house.folder).options(retries=1)
     gc.collect()
