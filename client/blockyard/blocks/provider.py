@@ -193,7 +193,7 @@ class LocalProvider:
 
     def status(self, jobs: Sequence[JobId]) -> dict[JobId, JobStatus]:
         with self._lock:
-            return {job: self._jobs[job].status if job in self._jobs else _unknown(self._label, job) for job in jobs}
+            return {job: self._jobs[job].status if job in self._jobs else no_such_job(self._label, job) for job in jobs}
 
     def cancel(self, jobs: Sequence[JobId]) -> dict[JobId, bool]:
         return {job: self._ask_to_end(job, AskedToEnd.CANCEL) for job in jobs}
@@ -284,5 +284,6 @@ class LocalProvider:
         )
 
 
-def _unknown(label: str, job: JobId) -> JobStatus:
+def no_such_job(label: str, job: JobId) -> JobStatus:
+    """What the provider of this label says of a job that it does not know."""
     return JobStatus(state=JobState.UNKNOWN, reason="NoSuchJob", message=f"provider {label} knows no job {job!r}")

@@ -26,7 +26,7 @@ import msgspec
 
 from blockyard.blocks.exits import AskedToEnd
 from blockyard.blocks.faults import IllegalTransition, ProviderError
-from blockyard.blocks.provider import BlockRequest, OnChange
+from blockyard.blocks.provider import BlockRequest, OnChange, no_such_job
 from blockyard.blocks.states import LOG_TAIL_BYTES, JobId, JobState, JobStatus, advance
 from blockyard.errors import BlockyardError
 from blockyard.kube import manifest
@@ -135,7 +135,7 @@ class KubernetesProvider:
 
     def status(self, jobs: Sequence[JobId]) -> dict[JobId, JobStatus]:
         with self._lock:
-            return {job: self._jobs[job].status if job in self._jobs else _unknown(self._label, job) for job in jobs}
+            return {job: self._jobs[job].status if job in self._jobs else no_such_job(self._label, job) for job in jobs}
 
     def cancel(self, jobs: Sequence[JobId]) -> dict[JobId, bool]:
         return {job: self._ask_to_end(job, AskedToEnd.CANCEL) for job in jobs}
@@ -378,10 +378,6 @@ def _own(end: JobStatus, asked: AskedToEnd | None) -> JobStatus:
             )
         case None:
             return end
-
-
-def _unknown(label: str, job: JobId) -> JobStatus:
-    return JobStatus(state=JobState.UNKNOWN, reason="NoSuchJob", message=f"provider {label} knows no job {job!r}")
 
 
 __all__ = ["KubernetesProvider", "Pods"]
