@@ -15,6 +15,7 @@ from blockyard.workflow.programs import OUTPUTS_VARIABLE
 _OF_THE_RUN: Final = "BLOCKYARD_"
 """How variables begin that an executor gives anew."""
 _MOST_MESSAGE: Final = 300
+_SHIM: Final = "blockyard_shim.py"
 
 
 def spec_again(record: AnalysisConfig) -> dict[str, Any]:
@@ -25,8 +26,8 @@ def spec_again(record: AnalysisConfig) -> dict[str, Any]:
     """
     if record.spec:
         found = dict(record.spec)
-    elif record.executor == "Executor" and len(record.command) == 1 and ":" in record.command[0]:
-        found = {"function": record.command[0], "parameters": dict(record.parameters)}
+    elif function := function_of(record):
+        found = {"function": function, "parameters": dict(record.parameters), **_way(record.command)}
     else:
         found = {"binary": list(record.command), "fill": False, "name": record.task_name}
     if not record.spec:
@@ -40,6 +41,27 @@ def spec_again(record: AnalysisConfig) -> dict[str, Any]:
         found["environment"] |= {OUTPUTS_VARIABLE: os.path.basename(record.spec["environment"][OUTPUTS_VARIABLE])}
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     return plain
+
+
+def function_of(record: AnalysisConfig) -> str:
+    """That an executor made in code ran: ``module:name``, or its bare name when it can't be imported; '' for none."""
+    if record.executor == "Executor" and len(record.command) == 1:
+        return record.command[0]
+    place = _shim_in(record.command)
+    return record.command[place + 1] if place else ""
+
+
+def _shim_in(command: list[str]) -> int:
+    """Where the words have it, behind an interpreter and its ``-u``; 0 when they don't."""
+    return next((place for place, word in enumerate(command[:-1]) if os.path.basename(word) == _SHIM), 0)
+
+
+def _way(command: list[str]) -> dict[str, Any]:
+    """On how many ranks, or by which interpreter."""
+    front = command[: _shim_in(command)]
+    if "-np" in front:
+        return {"ranks": int(front[front.index("-np") + 1]), "oversubscribe": "--oversubscribe" in front}
+    return {"python": front[0]} if front else {}
 
 
 def is_in_own_folder(record: AnalysisConfig) -> bool:
@@ -66,6 +88,8 @@ def remarks(record: AnalysisConfig) -> list[str]:
     if record.image:
         lines.append(f"image: {record.image}")
     lines.append(f"Python {record.python} on {record.host}" + (f", block {record.block}" if record.block else ""))
+    if not record.spec and (function := function_of(record)) and ":" not in function:
+        lines.append(f"its function {function!r} has no name to be imported by: run again what made it")
     if is_in_own_folder(record):
         lines.append(
             "it had a folder of its own, which is gone: it runs in the current one, and leaves its files there"

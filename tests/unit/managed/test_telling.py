@@ -106,4 +106,23 @@ def test_an_executor_made_in_code_is_run_again_by_its_command_or_its_function() 
     record = a_record(executor="Executor", command=["jobs:peaks"], parameters={"n": 3}, environment=environment)
     assert read_spec(spec_again(record)).function == "jobs:peaks"
     assert secrets_of(record) == ["API_KEY"]
+    ranks = [
+        "/bin/mpirun",
+        "-np",
+        "3",
+        "--oversubscribe",
+        "/bin/python3",
+        "-u",
+        "/x/blockyard_shim.py",
+        "jobs:peaks",
+        "/y",
+    ]
+    for executor, words, more in (("Executor", ranks[4:], {"python": "/bin/python3"}),
+                                  ("MPIExecutor", ranks, {"ranks": 3, "oversubscribe": True})):  # fmt: skip
+        found = read_spec(spec_again(a_record(executor=executor, command=words, parameters={"n": 3})))
+        assert found == ManagedSpec(
+            function="jobs:peaks", parameters={"n": 3}, directory="/src", environment_mode="overwrite", **more
+        )
+    nameless = a_record(executor="Executor", command=["<lambda>"])
+    assert any("no name to be imported by" in line for line in remarks(nameless))
     assert any("API_KEY" in line for line in remarks(record))
