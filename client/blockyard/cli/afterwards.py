@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from blockyard.errors import BlockyardError
+from blockyard.errors import BlockyardError, BrokenBlockyard
 from blockyard.ids import TaskId, parse_task_name
 from blockyard.private_files import write_private
 from blockyard.session.questions import answered
@@ -29,15 +29,21 @@ _MOST_LETTERS: Final = 300
 """Of a message in which a part of a sweep is looked for."""
 
 
-def write(engine: Engine, run: str, folder: Path) -> None:
-    """Write both of a run, as far as they can be had. What a step printed before stays where it has not run again."""
+def write(engine: Engine, run: str, folder: Path) -> bool:
+    """Write both of a run, as far as they can be had. What a step printed before stays where it has not run again.
+
+    False when there is no such run.
+    """
     try:
         write_line(engine, run, folder)
         seen = engine.ask(hosted.Run(run, [], 100 * _MOST_STEPS), hosted.RunIs, _SECONDS)
         found = printed(folder) | dict(_printed_now(engine, seen.steps))
         write_private(folder / _PRINTED, msgspec.json.encode(found))
-    except (BlockyardError, TimeoutError):
-        return  # there is no such run, or the interchange has come to an end
+    except (BrokenBlockyard, TimeoutError):
+        return True  # who knows: the interchange has come to an end
+    except BlockyardError:
+        return False
+    return True
 
 
 def write_line(engine: Engine, run: str, folder: Path) -> None:

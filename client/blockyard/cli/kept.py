@@ -1,5 +1,6 @@
 """Runs that `blockyard run` made with workers of its own: their interchange, while they go on and afterwards."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -84,7 +85,8 @@ def lines(call: Call, limit: int) -> list[hosted.RunLine]:
             "no interchange runs here, and 'blockyard run' keeps none. 'blockyard local up' starts one"
         )
     known.sort(key=lambda one: (folder_of(one) / INTERCHANGE_SETTINGS).stat().st_mtime, reverse=True)
-    return [line for one in known[:limit] if (line := _line(call, one)) is not None]
+    found = (line for one in known if (line := _line(call, one)) is not None)
+    return list(itertools.islice(found, limit))
 
 
 def _line(call: Call, run: str) -> hosted.RunLine | None:

@@ -3,6 +3,7 @@
 import math
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -143,13 +144,18 @@ def _engine(
 
     each, folder = math.ceil((workers or len(os.sched_getaffinity(0))) / nodes), kept.folder_of(name)
     is_monitored = monitoring or bool(history_of(folder))
-    with Client.local(each, nodes_per_block=nodes, folder=folder, monitoring=is_monitored or None) as client:
-        assert isinstance(client._engine, RemoteEngine)
-        afterwards.unsettle(folder)
-        try:
-            yield client._engine
-        finally:
-            afterwards.write(client._engine, name, folder)
+    is_new, is_there = not folder.exists(), True
+    try:
+        with Client.local(each, nodes_per_block=nodes, folder=folder, monitoring=is_monitored or None) as client:
+            assert isinstance(client._engine, RemoteEngine)
+            afterwards.unsettle(folder)
+            try:
+                yield client._engine
+            finally:
+                is_there = afterwards.write(client._engine, name, folder)
+    finally:
+        if is_new and not is_there:  # it was refused
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _forget(engine: running.Engine, name: str) -> None:

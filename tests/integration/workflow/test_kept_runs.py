@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blockyard.cli import rim
+from blockyard.cli import kept, rim
 from blockyard.cli.exits import Exit
 from blockyard.workflow.running import WorkflowRun
 from tests.integration.processes import wait_until
@@ -123,8 +123,10 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path, capsys: pytest.C
     wide = FLOW.format(tmp_path).replace("name: waits", "resources: {cpu: 1000}, name: waits")
     (tmp_path / "wide.yaml").write_text(wide)
     assert rim.run(["run", str(tmp_path / "wide.yaml"), "--workers", "1", "--name", "refused"]) == Exit.FOUND_FAULTS
+    assert rim.run(["retry", str(path), "--name", "gone"]) == Exit.FOUND_FAULTS
+    assert kept.names() == ["kept"], "of runs that never began there is nothing"
     capsys.readouterr()
-    assert rim.run(["runs"]) == Exit.DONE, "one that never began is none"
+    assert rim.run(["runs", "--limit", "1"]) == Exit.DONE
     assert re.search(r"^kept +Failed ", capsys.readouterr().out, re.MULTILINE)
     assert rim.run(["steps", "kpt"]) == Exit.NOT_FOUND
     assert "keeps no run 'kpt'; did you mean 'kept'?" in capsys.readouterr().err
