@@ -182,6 +182,14 @@ def failed_after_all(course: Course, reason: str, message: str) -> Course:
     return _change(course, status=TaskStatus.FAILED, verdict=TaskStatus.FAILED, reason=reason, message=message)
 
 
+def cut_off(course: Course, message: str) -> Course:
+    """A task that had completed was cancelled before its outputs were seen; see `failed_after_all`."""
+    if course.status is not TaskStatus.COMPLETED:
+        return course
+    status = TaskStatus.CANCELLED
+    return _change(course, status=status, verdict=status, reason="Cancelled", message=message)
+
+
 def last_word(status: TaskStatus, *, has_result: bool) -> Signal | None:
     """The event of an end. `has_result`: the task has said it by its result."""
     match status:

@@ -287,7 +287,7 @@ class BaseExecutor(ABC):
             except FAULTS as error:  # a step may be overridden, and variables be a function
                 log.exception("%s: a step of its executor failed", self.task)
                 self.course = course.not_started(self.course, type(error).__name__, str(error))
-            self._conclude()
+            interruption = self._conclude() or interruption
             found = self._finish()
         if interruption is not None:
             raise interruption
@@ -305,21 +305,32 @@ class BaseExecutor(ABC):
             if request is Request.CANCEL:
                 self.emit(Point.CANCEL_REQUESTED, why)
 
-    def _conclude(self) -> None:
-        """The last steps. What one raises is recorded: the record is completed in any case."""
+    def _conclude(self) -> BaseException | None:
+        """The last steps. What one raises is recorded: the record is completed in any case. Returns what this process
+        is to be ended by."""
+        interruption: BaseException | None = None
         try:
             self._say_what_was_dropped()
             self.finalize_task()
         except FAULTS as error:
             log.exception("%s: finalize_task failed", self.task)
             self.course = course.failed_after_all(self.course, type(error).__name__, f"finalize_task: {error}")
+        except (Cancelled, KeyboardInterrupt) as unwanted:
+            interruption = unwanted
+            self.course = course.cut_off(self.course, _why(unwanted))
         self._last_word()
+        if interruption is not None:
+            return interruption
         try:
             self.process_results()
         except FAULTS as error:
             log.exception("%s: process_results failed", self.task)
             message = f"{type(error).__name__}: {error}"
             self.failures.append(Failure(what="process_results", where="process_results", message=message))
+        except (Cancelled, KeyboardInterrupt) as unwanted:
+            interruption = unwanted
+            self.failures.append(Failure(what="process_results", where="process_results", message=_why(unwanted)))
+        return interruption
 
     def _say_what_was_dropped(self) -> None:
         """Where a result is missing that may have been among it."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from blockyard.errors import ConfigError
+from blockyard.errors import Cancelled, ConfigError
 from blockyard.managed import (
     AnalysisConfig,
     BinaryExecutor,
@@ -127,6 +127,24 @@ def test_hooks_are_each_executors_own_in_order_and_a_failing_one_harms_nothing()
     assert "broken" in failure.what
     with pytest.raises(ConfigError, match="did you mean 'TASK_STARTED'"):
         first.add_hook("TASK_STARTET", later)
+
+
+def _is_cancelled(*_given: object) -> None:
+    raise Cancelled
+
+
+@pytest.mark.parametrize("where, status", [("tasklet", "CANCELLED"), ("sink", "COMPLETED")])
+def test_one_whose_caller_is_cancelled_behind_its_program_has_a_complete_record(where: str, status: str) -> None:
+    """A sink may take its time, and outputs are hashed."""
+    records: list[AnalysisConfig] = []
+    own = type("Own", (BinaryExecutor,), {"store_configuration": lambda _, record: records.append(record)})
+    executor = own("t", ["true"], sinks=[_is_cancelled] if where == "sink" else [])
+    if where == "tasklet":
+        executor.add_tasklet(_is_cancelled)
+    with pytest.raises(Cancelled):
+        executor.execute_task()
+    assert (records[-1].status, records[-1].exit_code, records[-1].ended > 0) == (status, 0, True)
+    assert [failure.what for failure in records[-1].failures] == ["process_results"] * (where == "sink")
 
 
 async def _cancelled(_own: BaseExecutor, _event: HookEvent) -> None:
