@@ -90,7 +90,7 @@ def _serve(settings: ProcessSettings) -> None:
         # A queue of a million tasks is alive, not garbage: the collector would walk it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(100_000, 50, 1000)
+        gc.set_threshold(1_000_000, 50, 1000)
         loop.run()
     finally:
         if probes is not None:

@@ -66,6 +66,10 @@ def _are_scalars(values: Iterable[object]) -> bool:
     return _SCALARS.issuperset(map(type, values))
 
 
+def _are_few_bytes(values: Sequence[Any]) -> bool:
+    return set(map(type, values)) == {bytes} and max(map(len, values)) < INLINE_BYTES
+
+
 def _roots_of_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Root]:
     roots: list[Root] = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
     return roots + [(f"argument {name!r}", value) for name, value in kwargs.items()]
@@ -159,7 +163,7 @@ def dump_call(
 
 def dump_items(items: Sequence[Any], home: object | None = None) -> tuple[list[Packed], dict[int, Sequence[Any]]]:
     """Pack one call ``f(item)`` per item; return the payloads in order and, by index, the dependencies found."""
-    if _are_scalars(items) or all(map(_is_flat, items)):
+    if _are_scalars(items) or _are_few_bytes(items) or all(map(_is_flat, items)):
         return [_dumps((item,), PROTOCOL) for item in items], {}
     packed: list[Packed] = []
     found: dict[int, Sequence[Any]] = {}

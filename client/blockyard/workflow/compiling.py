@@ -42,9 +42,6 @@ _OF_KIND: Final = operator.attrgetter(
     "function", "source", "pool", "priority", "retry", "timeout", "resources", "mpi", "idempotent", "cache", "trigger"
 )
 """What of a step decides of which kind it is, besides what it waits for."""
-_OWN_FIELDS: Final = ("name", "needs", "arguments")
-_SAID_OF: Final = operator.attrgetter(*(one for one in Step.__struct_fields__ if one not in _OWN_FIELDS))
-"""What may be said alike by many steps."""
 _OUTPUTS_OF: Final = operator.attrgetter("outputs")
 _PARAMS: Final = frozenset({"params"})
 _NO_TASK: Final = -1
@@ -129,17 +126,16 @@ class _Compiler:
     def order(self, *, again: bool) -> StartRun:
         spec = self._spec
         steps = spec.steps
-        runs = [list(run) for _, run in itertools.groupby(steps, _SAID_OF)]
-        digest, refers = _looked_through(without_orders(spec), runs)
+        digest, refers = _looked_through(without_orders(spec), spec.alike)
         if refers:  # else no step is given any result, and needs no look
             self._given = {step.name: given for step in steps if (given := graph.results_of(step))}
         needs = [
             graph.needs_of(step, self._given_to(step.name)) if step.when or self._given else step.needs
             for step in steps
         ]
-        place = {step.name: number for number, step in enumerate(steps)}
-        links = [list(map(place.__getitem__, behind)) for behind in needs]
-        kinds = self._kinds(runs, needs)
+        place = spec.places
+        links = graph.mapped(needs, place)
+        kinds = self._kinds(spec.alike, needs)
         tasks = [self._done.get(name, _NO_TASK) for name in place] if self._done else [_NO_TASK] * len(steps)
         for places in graph.batches(links, kinds):
             batch = [steps[number] for number in places]
@@ -177,8 +173,7 @@ class _Compiler:
         self._next += len(places)
         for number, task in zip(places, itertools.count(task_id(self._session, first))):
             tasks[number] = task
-        task_of = tasks.__getitem__
-        behind = [list(map(task_of, links[number])) for number in places]
+        behind = graph.mapped([links[number] for number in places], tasks)
         own = [steps[number] for number in places]
         cached = [step.name for step in own] if own[0].cache else []
         memos = [[self._memos[one] for one in (name, *self._given_to(name))] for name in cached]

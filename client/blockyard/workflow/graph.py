@@ -6,13 +6,19 @@ import itertools
 import operator
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from blockyard.workflow import expressions
 from blockyard.workflow.references import OPENING, PATTERN, BadReference, Reference, may_hold, parse, texts
 from blockyard.workflow.spec import Step
 
 K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", contravariant=True)
+
+
+class _Table(Protocol[K_contra]):
+    def __getitem__(self, key: K_contra, /) -> int:
+        """Of a mapping, or of a list by place."""
 
 
 def refers(step: Step) -> bool:
@@ -62,6 +68,11 @@ def needs_of(step: Step, given: Sequence[str]) -> list[str]:
         return step.needs
     seen = expressions.steps_in(step.when) if step.when else []
     return list(dict.fromkeys([*given, *step.needs, *seen]))
+
+
+def mapped(needs: Sequence[Sequence[K]], table: _Table[K]) -> list[list[int]]:
+    """The same with what a table has for each. A step mostly needs one other, of which no loop is made."""
+    return [[table[own[0]]] if len(own) == 1 else [table[one] for one in own] for own in needs]
 
 
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:

@@ -6,7 +6,11 @@ one list of fields. What a field's value may be besides its type is checked in `
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
@@ -238,6 +242,11 @@ class OneOfMany(Step, frozen=True):
     needs: Annotated[list[str], Meta(max_length=MOST_STEPS)] = []
 
 
+_OWN_FIELDS: Final = ("name", "needs", "arguments")
+_SAID_OF: Final = operator.attrgetter(*(one for one in Step.__struct_fields__ if one not in _OWN_FIELDS))
+"""What may be said alike by many steps."""
+
+
 class Reference(Record, frozen=True):
     """A WorkflowTemplate of the same namespace, or of the same file."""
 
@@ -264,7 +273,7 @@ class Code(Record, frozen=True):
     """Of its content: it is verified, and a node that has it asks nobody for it."""
 
 
-class Workflow(Record, frozen=True):
+class Workflow(Record, frozen=True, dict=True):
     """Steps, and what a run of them is given."""
 
     pool: Annotated[str, Meta(max_length=253)] = "default"
@@ -295,6 +304,17 @@ class Workflow(Record, frozen=True):
     """In a cluster: what this run does while another one of its key has not ended."""
     concurrency_key: Annotated[str, Meta(max_length=253)] = ""
     """Runs of one namespace with one key are held against one another; default: those of one owner, or template."""
+
+    @functools.cached_property
+    def places(self) -> Mapping[str, int]:
+        """Of steps by name, of the last of several that have one; the exit step is not among them."""
+        return dict(zip([step.name for step in self.steps], itertools.count()))
+
+    @functools.cached_property
+    def alike(self) -> Sequence[Sequence[Step]]:
+        """The steps in their order, those together that say the same one after the other, as of very many nearly all
+        do: all but their names, needs and arguments. What they say needs to be looked at but once."""
+        return [list(run) for _, run in itertools.groupby(self.steps, _SAID_OF)]
 
     @property
     def nodes_wanted(self) -> int:

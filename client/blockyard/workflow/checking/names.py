@@ -6,7 +6,6 @@ Whether a step may name what is there is left to `references`, `conditions` and 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,8 +45,7 @@ class Names:
         given = ((one.name, spec.arguments.get(one.name, one.default)) for one in spec.parameters)
         self.values = {name: value for name, value in given if value is not None}
         """Of parameters, as far as they are known."""
-        self.places: Mapping[str, int] = dict(zip([step.name for step in spec.steps], itertools.count()))
-        """Of steps, of the last of several that have one name; the exit step is not among them."""
+        self.places = spec.places
         self._spec = spec
         self._nests = tuple(f"{step.name}-" for step in spec.steps if step.template is not None)
         """How the names of steps begin that templates bring: whether they are there is `nesting`'s to say."""

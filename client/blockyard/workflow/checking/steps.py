@@ -37,7 +37,6 @@ _SILENT_FIELDS: Final = (
 """Of a step, besides those that a plain one has, of which something may be wrong."""
 _SILENT_OF: Final = operator.attrgetter(*_SILENT_FIELDS)
 _SILENT: Final = _SILENT_OF(Step(name="step"))
-_SAID_OF: Final = operator.attrgetter(*_SILENT_FIELDS, "function", "source", "timeout", "retry", "pool")
 
 
 class Steps:
@@ -84,9 +83,8 @@ class Steps:
         """
         steps = self._spec.steps
         silent: list[bool] = []
-        for _, run in itertools.groupby(steps, _SAID_OF):  # nearly all say the same as the one before them
-            first, *rest = run
-            silent += [_is_silent(first)] * (1 + len(rest))
+        for run in self._spec.alike:
+            silent += [_is_silent(run[0])] * len(run)
         plain = list(itertools.compress(steps, silent))
         if not is_all_own([step.arguments for step in plain]):
             silent = [is_silent and is_all_own(step.arguments) for step, is_silent in zip(steps, silent, strict=True)]
