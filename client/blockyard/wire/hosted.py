@@ -46,6 +46,8 @@ class Run(Record, tag=32, frozen=True):
     states: list[str] = []
     """Of steps, in the words of `StepLine.state`; empty: all."""
     limit: int = 100
+    patience: float = 0.0
+    """The answer may wait so long for the run's end, seconds; at most a minute."""
 
 
 class HoldRun(Record, tag=33, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -28,17 +29,13 @@ from blockyard.workflow.spec import MOST_STEPS, OneOfMany, Workflow
 
 A = TypeVar("A", bound=control.Answer)
 
-_SHORTEST_PAUSE: Final = 0.005
-_LONGEST_PAUSE: Final = 0.5
-_PAUSE_A_STEP: Final = 20e-6
-"""About a hundred times what it costs to look at a step that is open."""
-_LEAST_A_STEP: Final = 2e-6
-"""The shortest pause, with what is left: a tenth of the time may go into looking."""
-_GROWS: Final = 1.05
-"""A pause to the one before, while nothing ends: of a sweep, however large, is only seen that it has ended. So a look
-comes too late by a twentieth of the time at most."""
-_SHARE: Final = 0.8
-"""Of the time that a run will still take at the rate of now."""
+_PATIENCE: Final = 30.0
+"""Until it is asked again whether a run has ended."""
+_LOOK_SECONDS: Final = 0.25
+"""The same, for who wants to see how it stands meanwhile."""
+_LOOK_A_STEP: Final = 20e-6
+"""The same, for each step that is open: about a hundred times what it costs to look at one."""
+_ANSWER_SECONDS: Final = 60.0
 _MOST_STEPS: Final = 1_000_000
 _OPEN: Final = ("Waiting", "Queued", "Running", "Stopped")
 """States of steps that have not ended."""
@@ -65,39 +62,35 @@ class RunFailed(BlockyardError):
 class WorkflowRun:
     """A run of a workflow, known by its name. It goes on whether this object is kept or not."""
 
-    def __init__(self, engine: Engine, name: str, *, begun: int = 0) -> None:
-        """`begun`: how many steps it was just started with."""
+    def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self.name = name
-        self._begun = begun
         self._futures: dict[str, TaskFuture[Any]] = {}
 
     def status(self, *, states: tuple[str, ...] = (), limit: int = 100) -> hosted.RunIs:
         """How it stands: counts of all steps, and at most `limit` steps (in these states). Raises BlockyardError."""
-        return self._engine.ask(hosted.Run(self.name, list(states), limit), hosted.RunIs, 60.0)
+        return self._engine.ask(hosted.Run(self.name, list(states), limit), hosted.RunIs, _ANSWER_SECONDS)
 
     def wait(self, timeout: float | None = None, on_look: Callable[[hosted.RunIs], None] | None = None) -> str:
         """Wait until it has ended; returns its phase. `on_look` is told how it stands now and then.
 
         Raises TimeoutError, naming what is still open.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        pause, left, looked_at = _SHORTEST_PAUSE, self._begun, time.monotonic()
-        time.sleep(min(left * _LEAST_A_STEP, _LONGEST_PAUSE if timeout is None else max(0.0, timeout)))
-        self._begun = 0
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        patience = _PATIENCE if on_look is None else 0.0
         while True:
-            since, looked_at = looked_at, time.monotonic()
-            seen = self.status(limit=0 if on_look is None else 50)
+            left = max(0.0, end - time.monotonic())
+            question = hosted.Run(self.name, [], 0 if on_look is None else 50, min(left, patience))
+            seen = self._engine.ask(question, hosted.RunIs, _ANSWER_SECONDS + question.patience)
             if on_look is not None:
                 on_look(seen)
             if seen.line.phase not in GOES_ON:
                 return seen.line.phase
-            if end is not None and time.monotonic() > end:
+            if not left:
                 counts = ", ".join(f"{count} {state}" for state, count in sorted(seen.line.counts.items()))
                 raise TimeoutError(f"run {self.name!r} is {seen.line.phase} after {timeout:g} s: {counts}")
-            before, left = left, sum(seen.line.counts.get(word, 0) for word in _OPEN)
-            pause = next_pause(pause, before - left, left, looked_at - since)
-            time.sleep(pause)
+            if on_look is not None:
+                patience = next_look(seen.line)
 
     def succeed(self, timeout: float | None = None) -> WorkflowRun:
         """Wait until it has succeeded. Raises RunFailed with the first failures, TimeoutError."""
@@ -142,15 +135,9 @@ class WorkflowRun:
         self._engine.ask(hosted.ForgetRun(self.name), control.Done)
 
 
-def next_pause(pause: float, ended: int, left: int, seconds: float) -> float:
-    """Seconds until a run is looked at again. `pause`: before this look; `ended`: steps that have in `seconds`.
-
-    Most of what those that are left will take at this rate, longer each time while none ends.
-    """
-    least = max(_SHORTEST_PAUSE, left * _LEAST_A_STEP)
-    if ended > 0:
-        return min(max(_LONGEST_PAUSE, left * _PAUSE_A_STEP), max(least, seconds * left / ended * _SHARE))
-    return max(least, min(_LONGEST_PAUSE, pause * _GROWS))
+def next_look(line: hosted.RunLine) -> float:
+    """Seconds until a run that stands so is looked at again."""
+    return max(_LOOK_SECONDS, _LOOK_A_STEP * sum(line.counts.get(word, 0) for word in _OPEN))
 
 
 def of(
@@ -206,7 +193,8 @@ def start(
     """
     with uncollected():  # until all that was made of the spec is gone: the collector would look at it, too
         asked = engine.begin(_order(spec, name, arguments, pool))
-    run = WorkflowRun(engine, name, begun=answered(asked, control.Done, 600.0).count)
+    answered(asked, control.Done, 600.0)
+    run = WorkflowRun(engine, name)
     if spec.cancel if isinstance(spec, Workflow) else spec.get("cancel"):
         run.cancel()  # as the operator does: it is known, and has ended
     return run

@@ -1,9 +1,10 @@
-"""Questions and orders of clients that wait for others: for managers, see `polling`, or for the hub, see `showing`."""
+"""Questions and orders of clients that wait: for managers, see `polling`, for the hub, see `showing`, or for the end of
+a run, see `run_ends`."""
 
 import msgspec
 
 from blockyard.ids import ManagerId, SessionId, TaskId
-from blockyard.wire import hub
+from blockyard.wire import hosted, hub
 from blockyard.wire.records import Printed
 
 
@@ -43,3 +44,11 @@ class Show(msgspec.Struct, frozen=True):
     number: int
     """Which the client gave it."""
     message: hub.Show
+
+
+class RunAsked(msgspec.Struct, frozen=True):
+    """A client's question about a hosted run, which is answered at its end."""
+
+    question: hosted.Run
+    until: float
+    """When it is answered in any case, by the monotonic clock."""

@@ -8,7 +8,7 @@ import msgspec
 from blockyard.ids import TaskId, task_name
 from blockyard.wire import client as wire
 from blockyard.wire import control as asked
-from blockyard.wire.hosted import RunQuestion
+from blockyard.wire.hosted import Run, RunQuestion
 from blockyard.wire.keeping import KeeperOrder
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import (
@@ -22,6 +22,7 @@ from blockyard_interchange.core import (
     output,
     requests,
     rights,
+    run_ends,
     sessions,
     showing,
 )
@@ -57,11 +58,7 @@ def on_ask(state: State, session: Session, message: wire.Ask, now: float) -> Non
         else:
             reply(state, session, message.number, asked.Done(done))
     elif isinstance(question, RunQuestion):
-        answer = hosted.answer(state, session, question, now)
-        if isinstance(answer, keeping.Fault):
-            refuse(state, session, message.number, *answer)
-        else:
-            reply(state, session, message.number, answer)
+        _answer_of_run(state, session, message.number, question, now)
     elif (pool := getattr(question, "pool", "")) and not rights.may_use(state, session, pool):
         refuse(state, session, message.number, "pool", rights.not_allowed(state, session, pool))
     elif isinstance(question, asked.CancelMatching) and question.given_up and not _keeps(state, session, pool):
@@ -82,6 +79,16 @@ def _keeps(state: State, session: Session, name: str) -> bool:
     """Whether this client sees to the blocks of a pool: a keeper, or the one of a local system, which watches it."""
     pool = state.pools.get(name)
     return rights.is_keeper(session) or (pool is not None and session.id in pool.watchers)
+
+
+def _answer_of_run(state: State, session: Session, number: int, question: RunQuestion, now: float) -> None:
+    if isinstance(question, Run) and run_ends.may_wait(state, session, number, question, now):
+        return
+    answer = hosted.answer(state, session, question, now)
+    if isinstance(answer, keeping.Fault):
+        refuse(state, session, number, *answer)
+    else:
+        reply(state, session, number, answer)
 
 
 def _pass_on(

@@ -52,18 +52,25 @@ def answer(state: State, session: Session, question: asked.RunQuestion, now: flo
             mine = [one for one in state.hosted.values() if rights.may_handle(state, session, one)]
             youngest = sorted(mine, key=lambda one: -one.at)[: question.limit]
             return asked.RunsAre([_line(state, one, now) for one in youngest])
-    found = state.hosted.get(question.run)
-    if found is None or not rights.may_handle(state, session, found):
-        return Unknown(f"run {question.run!r}: none of this name is hosted here, or it was forgotten")
-    match question:
         case asked.Run():
-            return _describe(state, found, question, now)
+            return describe(state, session, question, now)
+    found = _find(state, session, question.run)
+    if isinstance(found, Unknown):
+        return found
+    match question:
         case asked.HoldRun():
             return Done(_hold(state, found, now, held=question.held, running=question.running))
         case asked.EndRun():
             return Done(_end(state, found, now, exits=question.exits))
         case asked.ForgetRun():
             return _forget(state, found, now)
+
+
+def _find(state: State, session: Session, run: str) -> Hosted | Unknown:
+    found = state.hosted.get(run)
+    if found is None or not rights.may_handle(state, session, found):
+        return Unknown(f"run {run!r}: none of this name is hosted here, or it was forgotten")
+    return found
 
 
 # --- orders
@@ -252,7 +259,11 @@ def forget_old(state: State, now: float) -> None:
 # --- answers
 
 
-def _describe(state: State, found: Hosted, question: asked.Run, now: float) -> asked.RunIs:
+def describe(state: State, session: Session, question: asked.Run, now: float) -> asked.RunIs | Unknown:
+    """How a run stands; Unknown to those who may not know of it."""
+    found = _find(state, session, question.run)
+    if isinstance(found, Unknown):
+        return found
     line = _line(state, found, now)
     steps: list[asked.StepLine] = []
     for mark in found.steps.values():
@@ -276,6 +287,22 @@ def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
     )  # fmt: skip
 
 
+def goes_on(state: State, found: Hosted) -> bool:
+    """Whether any step has not ended. Looks at one, and at those before it that have ended since the last look."""
+    ended: list[TaskId] = []
+    for name in found.open:
+        if _is_open(state, name):
+            break
+        ended.append(name)
+    _note_ended(state, found, ended)
+    return bool(found.open)
+
+
+def _is_open(state: State, name: TaskId) -> bool:
+    task = state.tasks.get(name)
+    return task is not None and task.outcome is None
+
+
 def _open_counts(state: State, found: Hosted) -> dict[str, int]:
     """How many steps that have not ended are in which state; notes those that have ended since the last look.
 
@@ -283,8 +310,7 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
     """
     tasks, ended = state.tasks, []
     in_state = [0] * len(TaskState)
-    # Once: a member costs as much as a call.
-    waiting, assigned, done = TaskState.WAITING, TaskState.ASSIGNED, Status.DONE
+    waiting, assigned = TaskState.WAITING, TaskState.ASSIGNED  # once: a member costs as much as a call
     for name in found.open:
         task = tasks.get(name)
         if task is None or task.outcome is not None:
@@ -293,7 +319,17 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
             in_state[waiting] += 1
         else:
             in_state[task.state] += 1
-    succeeded = 0
+    _note_ended(state, found, ended)
+    stopped = sum(holding.is_stopped(state, tasks[name]) for name in state.stopped if name in found.open)
+    counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
+    for place, word in _OPEN_WORDS.items():
+        counts[word] = counts.get(word, 0) + in_state[place]
+    return {word: count for word, count in counts.items() if count}
+
+
+def _note_ended(state: State, found: Hosted, ended: Iterable[TaskId]) -> None:
+    """Count steps that have ended, which are open no more."""
+    tasks, done, succeeded = state.tasks, Status.DONE, 0
     for name in ended:
         task = tasks.get(name)
         if task is None or task.outcome is None or task.outcome.status is not done:
@@ -305,11 +341,6 @@ def _open_counts(state: State, found: Hosted) -> dict[str, int]:
         del found.open[name]
     if succeeded:
         found.counts[_SUCCEEDED] = found.counts.get(_SUCCEEDED, 0) + succeeded
-    stopped = sum(holding.is_stopped(state, tasks[name]) for name in state.stopped if name in found.open)
-    counts: dict[str, int] = {"Stopped": stopped, "Running": -stopped}
-    for place, word in _OPEN_WORDS.items():
-        counts[word] = counts.get(word, 0) + in_state[place]
-    return {word: count for word, count in counts.items() if count}
 
 
 def _verdict(found: Hosted) -> str:

@@ -20,6 +20,7 @@ from blockyard_interchange.core import (
     outcomes,
     output,
     rations,
+    run_ends,
     sessions,
     stored,
     submit,
@@ -109,6 +110,8 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     if not state.awaited:
         matching.match(state, now)
     control.publish(state, now)
+    if state.run_ends:
+        run_ends.answer_due(state, now)
     if swept:
         rations.ration(state)
     effects, state.effects = state.effects, Effects()

@@ -18,7 +18,7 @@ from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.hosted import StepMark
 from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec, Trigger
-from blockyard_interchange.core.asked import HoldAsked, OutputAsked, Show
+from blockyard_interchange.core.asked import HoldAsked, OutputAsked, RunAsked, Show
 from blockyard_interchange.core.cache import Cache
 from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.effects import Effects
@@ -518,6 +518,8 @@ class State:
         """How many of them, of orders and of `shows` there have been."""
         self.shows: dict[int, Show] = {}
         """What clients that follow have asked the hub."""
+        self.run_ends: dict[tuple[SessionId, int], RunAsked] = {}
+        """What clients have asked that is answered when a hosted run ends; by the number which the client gave it."""
         self.stream_peer = b""
         """The hub's connection that answers them; b'' while there is none."""
         self.stream_heard_at = 0.0

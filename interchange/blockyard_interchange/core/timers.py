@@ -4,7 +4,7 @@ import heapq
 
 from blockyard.ids import ManagerId, TaskId
 from blockyard.wire.records import Failure, Status
-from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, queueing, sessions
+from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, queueing, run_ends, sessions
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerLeft
 from blockyard_interchange.core.settings import MISSED_HEARTBEATS
@@ -20,6 +20,8 @@ def next_wake(state: State, now: float) -> float:
     soonest = state.next_sweep if _is_busy(state) else max(state.next_sweep, now + state.settings.heartbeat / 4)
     if state.timers:
         soonest = min(soonest, state.timers[0][0])
+    if state.run_ends:
+        soonest = min(soonest, run_ends.next_wake(state))
     if state.notes is not None and state.notes.peer:
         soonest = min(soonest, state.notes.due_at)
     return max(0.0, soonest - now)

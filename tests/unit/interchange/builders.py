@@ -127,7 +127,16 @@ class Client(Peer):
 
     def ask(self, question: control.Question, kind: type[M]) -> M:
         """Ask, and return the answer."""
-        self._ask(question)
+        self.begin(question)
+        return self.answered(kind)
+
+    def begin(self, question: control.Question) -> None:
+        """Ask; the answer may come later."""
+        self.say(client_wire.Ask(77, msgspec.Raw(msgspec.msgpack.encode(question))))
+        self.bench.turn()
+
+    def answered(self, kind: type[M]) -> M:
+        """The answer that has come."""
         (reply,) = self.heard(client_wire.Reply)
         answer = msgspec.msgpack.decode(reply.answer, type=control.Answer)
         assert isinstance(answer, kind), answer
@@ -135,14 +144,10 @@ class Client(Peer):
 
     def is_refused(self, question: control.Question) -> client_wire.Refused:
         """Ask what is refused, and return the refusal."""
-        self._ask(question)
+        self.begin(question)
         (refused,) = self.heard(client_wire.Refused)
         assert refused.number == 77
         return refused
-
-    def _ask(self, question: control.Question) -> None:
-        self.say(client_wire.Ask(77, msgspec.Raw(msgspec.msgpack.encode(question))))
-        self.bench.turn()
 
 
 class Manager(Peer):

@@ -1,4 +1,4 @@
-"""How often a run is looked at while it is waited for: it is asked about more often the nearer its end is."""
+"""How a run is waited for."""
 
 import time
 from pathlib import Path
@@ -9,27 +9,7 @@ import pytest
 from blockyard.errors import ConfigError
 from blockyard.wire import hosted
 from blockyard.workflow.files import Invalid
-from blockyard.workflow.running import WorkflowRun, checked, next_pause, of
-
-
-@pytest.mark.parametrize(
-    "pause, ended, left, seconds, comes_to",
-    [
-        (0.1, 100, 200, 0.2, 0.32),  # at this rate 0.4 s are left
-        (0.1, 100, 10, 0.1, 0.008),
-        (0.1, 100, 0, 0.1, 0.005),
-        (0.1, 1, 100_000, 0.1, 2.0),
-        (0.1, 99_000, 100_000, 0.01, 0.2),  # a look at so many steps costs something
-        (0.1, 0, 5, 0.1, 0.105),
-        (0.1, -5, 5, 0.1, 0.105),  # the first look: nothing to compare with
-        (0.02, -100_000, 100_000, 0.1, 0.2),
-        (0.5, 0, 5, 0.5, 0.5),
-    ],
-)
-def test_most_of_what_is_left_is_waited_or_longer_each_time(
-    pause: float, ended: int, left: int, seconds: float, comes_to: float
-) -> None:
-    assert next_pause(pause, ended, left, seconds) == pytest.approx(comes_to)
+from blockyard.workflow.running import WorkflowRun, checked, next_look, of
 
 
 def test_a_template_is_of_a_file_or_a_cluster() -> None:
@@ -37,23 +17,46 @@ def test_a_template_is_of_a_file_or_a_cluster() -> None:
         checked({"templateRef": {"name": "t"}}, "r", None)
 
 
-class Ended:
-    """An engine whose runs have ended."""
+class Engine:
+    """One whose run ends at a moment, in virtual time; its answers wait for that, as they were asked to."""
 
-    def ask(self, *_: object) -> Any:
-        line = hosted.RunLine("r", "Succeeded", 0.0, 1.0, {}, 1, False, 0)
-        return hosted.RunIs(line, [])
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ends_at: float) -> None:
+        self.now, self.ends_at = 100.0, 100.0 + ends_at
+        self.asked: list[float] = []
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def ask(self, question: hosted.Run, _: object, timeout: float) -> Any:
+        assert timeout > question.patience
+        self.asked.append(question.patience)
+        self.now = min(self.now + question.patience, max(self.now, self.ends_at))
+        phase, counts = ("Succeeded", {}) if self.now >= self.ends_at else ("Running", {"Queued": 5})
+        return hosted.RunIs(hosted.RunLine("r", phase, 0.0, 1.0, counts, 1, False, 0), [])
 
 
-@pytest.mark.parametrize("begun, timeout, first", [(100_000, None, 0.2), (100_000, 0.1, 0.1), (0, None, 0.0)])
-def test_a_run_that_was_just_started_is_looked_at_when_some_of_it_may_have_ended(
-    monkeypatch: pytest.MonkeyPatch, begun: int, timeout: float | None, first: float
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    run = WorkflowRun(Ended(), "r", begun=begun)  # type: ignore[arg-type]  # it is only asked
-    assert (run.wait(timeout), run.wait(timeout)) == ("Succeeded", "Succeeded")
-    assert slept == [pytest.approx(first), 0.0]
+def test_a_run_is_waited_for_by_one_question_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(monkeypatch, ends_at=70.0)
+    assert WorkflowRun(engine, "r").wait() == "Succeeded"  # type: ignore[arg-type]  # it is only asked
+    assert engine.asked == [30.0, 30.0, 30.0]
+    assert engine.now == engine.ends_at
+
+
+def test_who_looks_sees_it_at_once_and_then_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, seen = Engine(monkeypatch, ends_at=0.6), []
+    WorkflowRun(engine, "r").wait(on_look=lambda one: seen.append(one.line.phase))  # type: ignore[arg-type]  # as above
+    assert engine.asked == [0.0, 0.25, 0.25, 0.25]
+    assert seen == ["Running", "Running", "Running", "Succeeded"]
+
+
+def test_who_does_not_wait_for_ever_is_told_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(monkeypatch, ends_at=70.0)
+    with pytest.raises(TimeoutError, match=r"run 'r' is Running after 40 s: 5 Queued"):
+        WorkflowRun(engine, "r").wait(40.0)  # type: ignore[arg-type]  # as above
+    assert engine.asked == [30.0, pytest.approx(10.0), 0.0]
+
+
+def test_steps_that_are_open_make_looks_rarer() -> None:
+    line = hosted.RunLine("r", "Running", 0.0, 0.0, {"Waiting": 99_000, "Running": 1_000, "Succeeded": 7}, 1)
+    assert next_look(line) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
