@@ -34,7 +34,7 @@ class _Socket:
     def receive_all(self, most: int) -> list[tuple[bytes, str, bytes]]:
         return [self.inbox.popleft() for _ in range(min(most, len(self.inbox)))]
 
-    def send(self, peer: bytes, frame: bytes) -> bool:
+    def send(self, peer: bytes, frame: bytes, announce: object = None) -> bool:  # no frame here is so large
         if self._crash():
             raise Crash("between two sends")
         if self._ledger is not None:
