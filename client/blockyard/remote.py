@@ -45,6 +45,7 @@ _POOL_SECONDS: Final = 0.1
 _INTERRUPTED: Final = (
     "this client was interrupted; what was unfinished of run {!r} is kept: a new client of it has that by reattach()"
 )
+_TO_TAKE_BACK: Final = ", which has its tasks and results now; connect with take_over=True if that one is gone"
 _OWN_THREAD: Final = (
     "a future's callback runs in the thread that receives results, and would wait for ever for what that brings: give "
     "what needs another task's result its future as an argument, or wait in a thread of your own"
@@ -70,6 +71,9 @@ class RemoteSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.on_full not in ("wait", "raise"):
             raise errors.ConfigError(f"on_full={self.on_full!r}: expected 'wait' or 'raise'")
+        patience: object = self.patience
+        if not isinstance(patience, int | float) or not patience > 0:
+            raise errors.ConfigError(f"timeout={patience!r}: give seconds above 0")
 
 
 class RemoteEngine:
@@ -203,7 +207,7 @@ class RemoteEngine:
         if answers.credit is not None:
             self.room.change(answers.credit)
         if answers.taken_over:
-            self._on_broken(errors.RunTakenOver(answers.taken_over))
+            self._on_broken(errors.RunTakenOver(answers.taken_over + _TO_TAKE_BACK))
         if self.room.waiting:
             self.room.look_again()
         if self._closed:

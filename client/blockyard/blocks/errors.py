@@ -138,8 +138,8 @@ def breaker(history: History, limits: ErrorLimits, now: float) -> Verdict:
     if now < until:
         last = streak[-1]
         reason = (
-            f"its last {len(streak)} blocks failed. Tasks wait; one block is tried after each pause, of {pause:g} s "
-            f"now, {limits.max_pause:g} s at most. Last was {_ended(last)} {last.status.in_words}"
+            f"its last {len(streak)} blocks failed. Tasks wait until that is mended; one block is tried after each "
+            f"pause, of {pause:g} s now, {limits.max_pause:g} s at most. Last was {_ended(last)} {last.status.in_words}"
         )
         return PauseUntil(until=until, reason=reason)
     return CarryOn(at_most=1)

@@ -116,7 +116,7 @@ def test_a_breaker_pauses_and_the_pool_recovers_by_itself(
     assert not waiting.done(), "the breaker waits, it fails no task"
     pauses = [record.getMessage() for record in caplog.records if "starts no block for" in record.getMessage()]
     assert len(pauses) == len(engine.gone) - 1, "one sentence a pause"
-    assert "its last 2 blocks failed. Tasks wait;" in pauses[0]
+    assert "its last 2 blocks failed. Tasks wait until that is mended;" in pauses[0]
     assert pauses[0].endswith("its log ends with: no such image")
     assert not executor.bad_state_is_set
 
