@@ -14,8 +14,10 @@ from blockyard.blobs import BlobFolder
 from blockyard.errors import BlobMissing, BlobsFull, ConfigError
 from blockyard.wire import client, manager
 from blockyard.wire.records import Assigned, Blob, Body, Bundle, Calls, Group, Need, Outcome
+from blockyard_interchange.complaints import Complaints
 
 _log = logging.getLogger(__name__)
+_kept, _gone = Complaints(_log), Complaints(_log)
 
 M = TypeVar("M")
 Change = Callable[[Body], Body]
@@ -33,7 +35,7 @@ def spilled(message: M, blobs: BlobFolder, threshold: int) -> M:
         try:
             blob = blobs.create(body)
         except (BlobsFull, OSError, ConfigError) as error:
-            _log.warning("a body of %d bytes is kept in memory: %s", len(body), error)
+            _kept.add("a body of %d bytes is kept in memory: %s", len(body), error)
             return body
         return Blob(blob.name, blob.size_bytes)
 
@@ -49,7 +51,7 @@ def inlined(message: M, blobs: BlobFolder) -> M:
                 try:
                     return bytes(blobs.open(body.name))
                 except BlobMissing as error:
-                    _log.error("%s", error)
+                    _gone.add("%s", error)
                     return body
             case Bundle():
                 return Bundle([inline(part) for part in body.parts])

@@ -9,6 +9,7 @@ from blockyard.errors import BadFrame
 from blockyard.keyring import KeyRing
 from blockyard.transport import Context, Gate, Router
 from blockyard.wire import codec, hub
+from blockyard_interchange.complaints import Complaints
 from blockyard_interchange.core import notes, showing
 from blockyard_interchange.core.state import State
 
@@ -26,6 +27,7 @@ class HubPort:
         self._gate = gate
         self._ring = ring
         self._allowed: set[str] = set()
+        self._complaints = Complaints(_log)
         self.look_at_ring()
         self.socket = Router(context, endpoint, keys=ring.interchange("hubs"), domain=_DOMAIN)
 
@@ -45,7 +47,7 @@ class HubPort:
                 message = codec.from_hub.decode(frame)
             except BadFrame as error:
                 state.counters.refused_frames += 1
-                _log.warning("frame of a hub refused: %s", error)
+                self._complaints.add("frame of a hub refused: %s", error)
                 self.send(peer, hub.Refused(str(error)))
                 continue
             if isinstance(message, hub.Offer | hub.Shown):

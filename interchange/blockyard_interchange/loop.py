@@ -20,6 +20,7 @@ from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
 from blockyard_interchange import bodies
 from blockyard_interchange.commits import Commits
+from blockyard_interchange.complaints import Complaints
 from blockyard_interchange.core import caching, compaction, entries, keeping, reactor, replay, timers
 from blockyard_interchange.core.effects import Effects
 from blockyard_interchange.core.figures import Figures, figures
@@ -46,8 +47,6 @@ _KEYS_SECONDS = 1.0
 _COMPACTIONS_A_TURN = 2
 _TELL_SECONDS = 20.0
 """That the hub has, at the end, to come back if it is away, and to confirm what it was told."""
-_COMPLAINT_SECONDS = 1.0
-"""Between two complaints in the log about frames that cannot be read."""
 
 
 class Loop:
@@ -78,7 +77,7 @@ class Loop:
         """What the key ring's files allow, on the side of clients and of managers: public key to user."""
         self._users: dict[str, str] = {}
         """What an allowed key proves, to its user; connections by others that stand are not listened to any more."""
-        self._complain_at = 0.0
+        self._complaints = Complaints(_log)
         started = time.monotonic()
         self.state = State(settings.core, log.epoch, time.time() - started, seal=secrets.token_bytes(32))
         replay.replay(self.state, (entries.decode(entry) for entry in log.replay()), started)
@@ -186,7 +185,7 @@ class Loop:
             try:
                 message = codec.from_client.decode(frame)
             except BadFrame as error:
-                self._refuse(user, error, now)
+                self._refuse(user, error)
                 self._clients.send(peer, codec.encode(client_wire.Refused(0, "protocol", str(error))))
                 continue
             near = isinstance(message, client_wire.Hello) and self._is_near(message.near)
@@ -203,7 +202,7 @@ class Loop:
             try:
                 message = codec.from_manager.decode(frame)
             except BadFrame as error:
-                self._refuse(user, error, now)
+                self._refuse(user, error)
                 self._managers.send(peer, codec.encode(manager_wire.Refused("protocol", str(error))))
                 continue
             near = isinstance(message, manager_wire.Join) and self._is_near(message.near)
@@ -217,12 +216,9 @@ class Loop:
             return f"the folder {self._ring.folder} was removed, and with it the keys of all: open a new client"
         return f"the key of {_owner(proven)} was revoked; 'blockyard keys issue' makes another"
 
-    def _refuse(self, user: str, error: BadFrame, now: float) -> None:
-        counters = self.state.counters
-        counters.refused_frames += 1
-        if now >= self._complain_at:  # a peer that sends nothing else must not fill the disk with complaints
-            self._complain_at = now + _COMPLAINT_SECONDS
-            _log.warning("frame of %s refused, the %d. in all: %s", user, counters.refused_frames, error)
+    def _refuse(self, user: str, error: BadFrame) -> None:
+        self.state.counters.refused_frames += 1
+        self._complaints.add("frame of %s refused: %s", user, error)
 
     def _is_near(self, nonce: bytes) -> bool:
         """Whether who says this sees our blob folder as it is now; it may have been made anew."""

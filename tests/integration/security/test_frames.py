@@ -6,6 +6,8 @@ The same with far more frames, and without sockets, is in the simulation suite.
 import random
 import re
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,9 +15,12 @@ import pytest
 
 from blockyard import Client, remote
 from blockyard.errors import BrokenBlockyard, VersionMismatch
+from blockyard.keyring import KeyRing
 from blockyard.submitter import Submitter
+from blockyard.transport import Context, Dealer
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec, control
+from blockyard.wire import hub as hub_wire
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import (
     PROTOCOL_VERSION,
@@ -31,7 +36,7 @@ from blockyard.wire.records import (
     Status,
     TaskSpec,
 )
-from tests.integration.processes import WITHIN
+from tests.integration.processes import WITHIN, House, wait_until
 from tests.integration.questions import status_of
 from tests.integration.security.conftest import PYTHON
 from tests.integration.security.raw import a_hello, a_join, raw_peer, stolen
@@ -109,6 +114,34 @@ def test_mutated_frames_harm_nobody_else(
                 while peer.hear(0.0) is not None:
                     pass
     assert status_of(client).refused_frames > before + count // 4
+
+
+HUB_MESSAGES: list[hub_wire.FromHub] = [
+    hub_wire.Follow(1),
+    hub_wire.Confirm(1),
+    hub_wire.Offer(1),
+]
+
+
+@pytest.mark.soak
+def test_mutated_frames_of_a_hub_are_refused_and_do_not_fill_the_log(house: House, size: Size) -> None:
+    """Small: 10^3 frames; full: 10^4."""
+    count = 10_000 if size is Size.FULL else 1000
+    with Client.local(workers=1, folder=house.folder, monitoring=True) as client, closing(Context()) as context:
+        assert client.submit(abs, -1).result(WITHIN) == 1
+        before = house.interchanges()
+        server, keys = KeyRing(house.folder / "keys").interchange("hubs"), stolen(house.folder, "hub-default")
+        dealer = Dealer(context, f"ipc://{house.folder}/hub.sock", server_key=server.public, keys=keys)
+        frames = [codec.encode(one) for one in HUB_MESSAGES]
+        for frame in _mutations(frames, count, random.Random("hub 1")):
+            wait_until("the frame is sent", partial(dealer.send, frame), lambda sent: sent)
+            while dealer.receive() is not None:
+                pass
+        wait_until("they are counted", lambda: status_of(client).refused_frames, lambda found: found > count // 2)
+        assert client.submit(abs, -2).result(WITHIN) == 2
+        assert house.interchanges() == before
+        assert (house.folder / "interchange.log").read_text().count("frame of a hub refused") < count // 10
+        dealer.close()
 
 
 def test_frames_of_nothing_but_noise_are_counted(client: Client, folder: Path) -> None:
