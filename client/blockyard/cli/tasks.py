@@ -179,8 +179,8 @@ def _programs(folder: Path | None, task: TaskId) -> list[str]:
             return []
         found = load("blockyard_monitoring.history.configs", "monitoring").of_task_in_short(url, task)
     except BlockyardError as error:
-        return [f"how its managed tasks stand is not known: {error}"]
-    return [f"its program {one.name!r} is {one.status}{f': {one.message}' if one.message else ''}" for one in found]
+        return [f"How its managed tasks stand is not known: {error}"]
+    return [f"Its program {one.name!r} is {one.status}{f': {one.message}' if one.message else ''}" for one in found]
 
 
 @click.command(epilog="Example: blockyard explain 1f3a-42")

@@ -157,7 +157,7 @@ def test_how_far_a_program_is_is_told_while_it_runs_and_stays_in_its_record(
             lambda rows: rows == [("RUNNING", "50 %: of the frames", 1)],
         )  # fmt: skip
         shown = command_line(house, "task", task_name(TaskId(future.task)), "-p", str(house.folder))
-        assert "its program 'bash' is RUNNING: 50 %: of the frames\n" in shown
+        assert "Its program 'bash' is RUNNING: 50 %: of the frames\n" in shown
     finally:
         (tmp_path / "go").touch()
     record = future.result(WITHIN).record
