@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client, LocalPool
+from blockyard_worker.worker.capture import LONG_SECONDS
 from tests.integration.processes import WITHIN, House, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -84,10 +85,14 @@ def test_streams_that_an_initializer_has_set_stay(house: House) -> None:
 
         sys.stdout = Loud()
 
+    def prints_long_enough(text: str) -> str:  # to be asked about: its output goes past the worker's own streams
+        time.sleep(2 * LONG_SECONDS)
+        return prints(text)
+
     with Client.local(
         pools={"default": LocalPool(workers_per_node=1, initializer=shout)}, folder=house.folder
     ) as client:
-        loud = client.submit_many(prints, ["task"] * 3)
+        loud = client.submit_many(prints_long_enough, ["task"] * 3)
         assert [future.result(WITHIN) for future in loud] == ["task"] * 3
         wait_until("all is read", lambda: [future.output() for future in loud], lambda seen: all(map(bool, seen)))
         assert all("TASK OUT" in future.output() for future in loud)
