@@ -26,7 +26,7 @@ def job(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     job = subprocess.Popen(
         argv,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,7 +55,11 @@ def test_an_interrupted_job_leaves_no_process_behind(job: subprocess.Popen[str])
     started = [(pid, process_tree.stat_fields(pid)[19]) for pid in process_tree.tree(job.pid)]
     assert len(started) >= 6, "the job, an interchange, and two blocks with a manager and a worker each"
     os.killpg(job.pid, signal.SIGINT)
-    rest, _ = job.communicate(timeout=END_SECONDS)
+    try:
+        rest, _ = job.communicate(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        job.send_signal(signal.SIGABRT)  # it says where each of its threads is
+        pytest.fail(f"it goes on for {END_SECONDS:g} s:\n{''.join(seen)}{job.communicate()[0]}")
     assert job.returncode == 130, rest
     assert "Traceback" not in rest
     left = [(process_tree.command(pid), pid) for pid, start in started if alive((pid, start))]
