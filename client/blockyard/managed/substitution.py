@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from blockyard.errors import ConfigError
 
-_PLACE = re.compile(r"""\$\$\{\{|\{\{((?:"[^"]*"|'[^']*'|[^"'{}]|\{(?!\{)|\}(?!\}))*+)\}\}""")
-"""Its end may stand in quotes. To be matched or searched for: the whole of a text may be two of them."""
+_PLACE = re.compile(r"""\$\$\{\{|\{\{((?:"[^"]*"|'[^']*'|[^"'{}]|\{(?!\{)|\}(?!\}))*)\}\}""")
+"""Its end may stand in quotes. To be matched or searched for: the whole of a text may be two of them. Nothing in it is
+possessive: before Python 3.11.5 (gh-106052) such a group does not match what it should."""
 _REFERENCE = re.compile(
     r"""\s*(?P<name>\$?[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|\.\d+|\[\d+\])*)\s*
         (?::(?P<format>[^|]*?))?
