@@ -14,6 +14,7 @@ import msgspec
 from msgspec import inspect as types
 
 from blockyard import suggestion
+from blockyard.workflow.references import leaves
 
 R = TypeVar("R", bound=msgspec.Struct)
 _MOST_NAMED: Final = 20
@@ -101,15 +102,7 @@ def _any(value: object, kind: types.Type, path: str, faults: list[Fault]) -> Non
 
 def _beyond_numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
     """The floats in a value that are none: YAML and Python have them, and who writes JSON makes null of them."""
-    match value:
-        case float() if not math.isfinite(value):
-            yield path, value
-        case dict():
-            for key, one in value.items():
-                yield from _beyond_numbers(one, f"{path}.{key}")
-        case list() | tuple():
-            for place, one in enumerate(value):
-                yield from _beyond_numbers(one, f"{path}[{place}]")
+    return ((where, one) for where, one in leaves(value, path) if isinstance(one, float) and not math.isfinite(one))
 
 
 def _only(kind: types.UnionType) -> types.Type | None:

@@ -83,15 +83,20 @@ def any_in(marks: Iterable[bytes], encoded: bytes) -> bool:
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """All texts in a value of JSON, with their paths."""
+    return ((where, one) for where, one in leaves(value, path) if isinstance(one, str))
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All in a value of JSON that is neither a list nor a dict, with their paths."""
     match value:
-        case str():
-            yield path, value
         case dict():
             for key, one in value.items():
-                yield from texts(one, f"{path}.{key}")
+                yield from leaves(one, f"{path}.{key}")
         case list() | tuple():
             for place, one in enumerate(value):
-                yield from texts(one, f"{path}[{place}]")
+                yield from leaves(one, f"{path}[{place}]")
+        case _:
+            yield path, value
 
 
 def found_in(value: Any) -> list[Reference]:
