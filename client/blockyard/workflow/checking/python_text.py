@@ -23,18 +23,18 @@ def source_fault(source: str) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"is no Python: {error}"
     tree = ast.parse(source)
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    if "main" in names:
-        unnamed = main_of(source).args.posonlyargs
+    if mains := _mains(tree):
+        unnamed = mains[-1].args.posonlyargs
         return f"main takes {unnamed[0].arg!r} by place only; arguments are given by name" if unnamed else ""
     if any(isinstance(node, ast.AsyncFunctionDef) and node.name == "main" for node in tree.body):
         return "main is async, and nobody would await it; let it call asyncio.run"
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     return f"defines no function main{nearest('main', names)}"
 
 
-def main_of(source: str) -> ast.FunctionDef:
-    """The last `main` of Python that defines one."""
-    return [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "main"][-1]
+def _mains(tree: ast.Module) -> list[ast.FunctionDef]:
+    """Each `def main`; the last one counts."""
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
 
 
 class Taken(NamedTuple):
@@ -48,9 +48,10 @@ class Taken(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def taken(source: str) -> Taken:
     """What `main` of this Python takes, as far as that can be seen."""
-    if source_fault(source) or any(_is_main_made(node) for node in ast.walk(ast.parse(source))):
+    tree = None if source_fault(source) else ast.parse(source)
+    if tree is None or any(_is_main_made(node) for node in ast.walk(tree)):
         return Taken(frozenset(), frozenset(), any_other=True)
-    given = main_of(source).args
+    given = _mains(tree)[-1].args
     names = [*given.args, *given.kwonlyargs]
     defaults = [*(None for _ in given.args[len(given.defaults) :]), *given.defaults, *given.kw_defaults]
     needed = frozenset(one.arg for one, default in zip(names, defaults, strict=True) if default is None)
