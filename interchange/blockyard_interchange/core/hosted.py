@@ -5,6 +5,7 @@ the same name finds it as it is. Its tasks are ordinary ones; what runs when is 
 `triggers` and `outcomes`.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import Final
 
@@ -289,11 +290,7 @@ def _line(state: State, found: Hosted, now: float) -> asked.RunLine:
 
 def goes_on(state: State, found: Hosted) -> bool:
     """Whether any step has not ended. Looks at one, and at those before it that have ended since the last look."""
-    ended: list[TaskId] = []
-    for name in found.open:
-        if _is_open(state, name):
-            break
-        ended.append(name)
+    ended = [*itertools.takewhile(lambda name: not _is_open(state, name), found.open)]
     _note_ended(state, found, ended)
     return bool(found.open)
 
