@@ -160,7 +160,10 @@ def fault_against_mark(found: Standing, mark: Standing) -> tuple[int | None, str
     if found.end < mark.end:
         last = mark.end - 1
         lost = f"chunk {last} is" if found.end == last else f"chunks {found.end} to {last} are"
-        return found.end, f"{lost} missing at the end, though committed: the write-ahead log was damaged or removed"
+        return found.end, (
+            f"{lost} missing at the end, though committed: the write-ahead log was damaged or removed, or its disk "
+            "failed before they were on it. To go on without them, remove the file beside it that ends in .mark"
+        )
     if found.epoch < mark.epoch or found.first < mark.first:
         return None, (
             f"it has gone back to epoch {found.epoch}, first chunk {found.first}, from epoch {mark.epoch}, first chunk "

@@ -134,6 +134,22 @@ def test_a_lost_log_is_noticed(remains: Remains, copied: Callable[[], Path]) -> 
     assert "write-ahead log was damaged or removed" in outcome(folder, remains)
 
 
+def test_a_lost_end_can_be_given_up_as_the_error_says(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with_store(path, lambda store: extend(store, b"1"))
+    kept = path.read_bytes()
+    with_store(path, lambda store: extend(store, b"2", b"3"))
+    path.write_bytes(kept)
+    with pytest.raises(
+        JournalDamaged, match=r"chunks 2 to 3 are missing .* remove the file beside it that ends in \.mark"
+    ):
+        SQLiteStore(path).open()
+    (tmp_path / "journal.db.mark").unlink()
+    found: list[tuple[int, bytes]] = []
+    with_store(path, lambda store: found.extend(store.chunks()))
+    assert found == [(1, b"1")]
+
+
 def test_a_lost_database_is_not_taken_for_a_new_one(remains: Remains, copied: Callable[[], Path]) -> None:
     folder = copied()
     (folder / "journal.db").unlink()

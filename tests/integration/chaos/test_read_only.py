@@ -1,6 +1,7 @@
 """The file system of the state folder turns read-only while tasks run, as ext4 does after an error of the disk."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 from blockyard import Client
 from tests.integration.chaos.programs import owner
 from tests.integration.chaos.workload import executions
-from tests.integration.processes import WITHIN, House
+from tests.integration.processes import WITHIN, House, Process, kill
 from tests.machine import import_path
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
@@ -38,10 +39,16 @@ class Disk:
     def mount(self) -> None:
         _run("mount", "-o", "errors=remount-ro", self._device, str(self.mount_point))
 
-    def fail(self) -> None:
-        """What an error in its structures does: nothing can be written any more."""
-        os.sync()  # an error keeps from the disk what is not there yet, which only the class `fsync` outlives
+    def fail(self, writer: Process) -> None:
+        """What an error in its structures does: nothing can be written any more.
+
+        It keeps from the disk what is not there yet, which only the class `fsync` outlives. So all is brought there
+        first, and the writer stands still until nothing more can be written.
+        """
+        assert kill(writer, signal.SIGSTOP)
+        _run("sync", "--file-system", str(self.mount_point))
         Path(f"/sys/fs/ext4/{Path(self._device).name}/trigger_fs_error").write_text("x")
+        assert kill(writer, signal.SIGCONT)
 
     def repair(self) -> None:
         """Nobody uses it any more."""
@@ -85,7 +92,7 @@ def test_work_waits_and_what_was_acknowledged_goes_on_after_the_repair(
         (interchange,) = house.interchanges()
         other = Client.connect(house.folder)
         assert other.submit(abs, -1).result(WITHIN) == 1
-        disk.fail()
+        disk.fail(interchange)
         waiting = other.submit(abs, -2)
         with pytest.raises(TimeoutError):
             waiting.result(LEASE)
