@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from blockyard.local import START_SECONDS, LocalSystem
 from blockyard.pidfile import PidFile, SystemInUse
 from blockyard.private_files import write_private
 from blockyard.serving import Serving
-from blockyard.state_folder import check_sockets, ensure_folder, owner_of
+from blockyard.state_folder import check_sockets, ensure_folder, owner_of, writing
 from blockyard.wire import control
 
 _log = logging.getLogger("blockyard.supervise")
@@ -92,11 +92,15 @@ def table_of(pool: LocalPool) -> dict[str, Any]:
     return converted
 
 
-def write_system(folder: Path, system: System) -> None:
-    """Keep what the system consists of. Raises ConfigError when the folder is no good place for it."""
+def prepare(folder: Path) -> None:
+    """Make a system's state folder. Raises ConfigError when it is no good place for one."""
     check_sockets(folder)
     ensure_folder(folder)
-    write_private(folder / SETTINGS_NAME, msgspec.json.format(msgspec.json.encode(system)))
+
+
+def _keep(folder: Path, system: System) -> None:
+    with writing(folder):
+        write_private(folder / SETTINGS_NAME, msgspec.json.format(msgspec.json.encode(system)))
 
 
 def read_system(folder: Path) -> System | None:
@@ -110,31 +114,43 @@ def read_system(folder: Path) -> System | None:
         raise ConfigError(f"system file {path}: {error}") from error
 
 
-def start_daemon(folder: Path, timeout: float = 1.5 * START_SECONDS) -> Ready | Failed:
-    """Start a supervisor for a folder that `write_system` prepared, detached from this process and its terminal.
+def start_daemon(folder: Path, system: System, timeout: float = 1.5 * START_SECONDS) -> Ready | Failed:
+    """Start a supervisor for a folder that was prepared, detached from this process and its terminal.
 
     Its working directory is this process's, so that relative paths in tasks mean what they mean here.
     """
     read, write = os.pipe2(os.O_CLOEXEC)
     log = os.open(folder / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    asked = _passed(system)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "blockyard.supervise", str(folder), "--daemon", "--ready-fd", str(write)],
+            [
+                sys.executable, "-P", "-m", "blockyard.supervise", str(folder),
+                "--daemon", "--ready-fd", str(write), "--system-fd", str(asked),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[write],
+            pass_fds=[write, asked],
             start_new_session=True,
             env=_environment(os.environ),
-        )
+        )  # fmt: skip
     finally:
-        os.close(write)
-        os.close(log)
+        for one in (write, log, asked):
+            os.close(one)
     process.wait()  # it forks and goes on as an orphan
     try:
         return _await_words(read, timeout, folder)
     finally:
         os.close(read)
+
+
+def _passed(system: System) -> int:
+    """A descriptor that a child reads it from: others could read a command line, and there may be a password in it."""
+    passed = os.memfd_create(SETTINGS_NAME)
+    os.write(passed, msgspec.json.encode(system))
+    os.lseek(passed, 0, os.SEEK_SET)
+    return passed
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -168,16 +184,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--daemon", action="store_true", help="go on in the background")
     parser.add_argument("--ready-fd", type=int, default=-1, help="descriptor that is told how the start went")
+    parser.add_argument(
+        "--system-fd", type=int, default=-1, help="descriptor that says what to start; else what came up last"
+    )
     asked = parser.parse_args(arguments)
     os.umask(0o077)
     if asked.daemon and os.fork():
         os._exit(0)  # the child leads no session, so that no terminal can become its own
+    system = None
+    if asked.system_fd >= 0:
+        with open(asked.system_fd, "rb") as passed:
+            system = msgspec.json.decode(passed.read(), type=System)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s supervisor %(levelname)s %(message)s")
-    return run(asked.folder, asked.ready_fd)
+    return run(asked.folder, system, asked.ready_fd)
 
 
-def run(folder: Path, ready_fd: int = -1) -> int:
-    """Supervise until SIGTERM or SIGINT."""
+def run(folder: Path, system: System | None, ready_fd: int = -1) -> int:
+    """Supervise until SIGTERM or SIGINT. `system`: kept once it is up; None: the one that is kept."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -188,7 +211,7 @@ def run(folder: Path, ready_fd: int = -1) -> int:
         _tell(ready_fd, Failed(message=str(error), pid=error.pid))
         return 5
     try:
-        return _supervise(folder, pidfile, ending, ready_fd)
+        return _supervise(folder, system, pidfile, ending, ready_fd)
     except ConfigError as error:
         _log.error("%s", error)
         _tell(ready_fd, Failed(message=str(error)))
@@ -201,13 +224,20 @@ def run(folder: Path, ready_fd: int = -1) -> int:
         pidfile.release()
 
 
-def _supervise(folder: Path, pidfile: PidFile, ending: threading.Event, ready_fd: int) -> int:
-    system = read_system(folder)
+def _supervise(folder: Path, system: System | None, pidfile: PidFile, ending: threading.Event, ready_fd: int) -> int:
+    system = system or read_system(folder)
     if system is None:
         raise ConfigError(f"state folder {folder}: no {SETTINGS_NAME}; start it with 'blockyard local up'")
     sys.path += [entry for entry in system.path if entry not in sys.path]  # blocks get ours
     strays = [f"{one.pid} of block {one.block} ({one.command})" for one in end_strays(owner_of(folder))]
     KeyRing(folder / "keys").client(DEFAULT_CLIENT)
+
+    def say_up(tasks: int) -> None:
+        _keep(folder, system)
+        pidfile.say_ready()
+        _log.info("system is up: %d tasks from the journal", tasks)
+        _tell(ready_fd, Ready(pid=os.getpid(), strays=strays, tasks=tasks))
+
     with started_ahead("", folder) as interchange:
         local = LocalSystem(
             system.local_pools(),
@@ -219,11 +249,11 @@ def _supervise(folder: Path, pidfile: PidFile, ending: threading.Event, ready_fd
                 monitoring=monitoring.of_word(system.monitoring),
             ),
         )
-        _serve(local, pidfile, ending, ready_fd, strays)
+        _serve(local, ending, say_up)
     return 0
 
 
-def _serve(local: LocalSystem, pidfile: PidFile, ending: threading.Event, ready_fd: int, strays: list[str]) -> None:
+def _serve(local: LocalSystem, ending: threading.Event, say_up: Callable[[int], None]) -> None:
     gave_up: list[Exception] = []
 
     def give_up(error: Exception) -> None:
@@ -233,10 +263,7 @@ def _serve(local: LocalSystem, pidfile: PidFile, ending: threading.Event, ready_
     local.on_give_up = give_up
     try:
         engine = local.start("wait")
-        tasks = engine.ask(control.Status(), control.StatusIs).tasks
-        pidfile.say_ready()
-        _log.info("system is up: %d tasks from the journal", tasks)
-        _tell(ready_fd, Ready(pid=os.getpid(), strays=strays, tasks=tasks))
+        say_up(engine.ask(control.Status(), control.StatusIs).tasks)
         ending.wait()
         _log.info("system is ending")
         engine.shutdown(wait=False, cancel_futures=False)

@@ -57,7 +57,7 @@ Examples:
 def up(call: Call, pools: tuple[str, ...], path: tuple[Path, ...], foreground: bool) -> None:  # noqa: FBT001 - click's
     """Start a system that outlives this terminal, or resume the one of this name with all its tasks.
 
-    What is not given is as it was the last time.
+    What is not given is as it was the last time that it came up.
     """
     settings = call.settings
     folder = config.system_folder(settings.local.name)
@@ -66,10 +66,10 @@ def up(call: Call, pools: tuple[str, ...], path: tuple[Path, ...], foreground: b
         raise SystemInUse(str(folder), holder.pid)
     crashed = is_system(folder) and not ended_in_order(folder)
     system = _system(settings, [read_pool(text) for text in pools], path, supervise.read_system(folder))
-    supervise.write_system(folder, system)
+    supervise.prepare(folder)
     if foreground:
-        raise click.exceptions.Exit(supervise.run(folder))
-    words = supervise.start_daemon(folder)
+        raise click.exceptions.Exit(supervise.run(folder, system))
+    words = supervise.start_daemon(folder, system)
     if isinstance(words, supervise.Failed):
         if words.pid:
             raise SystemInUse(str(folder), words.pid)

@@ -218,9 +218,18 @@ def test_a_system_that_cannot_come_up_says_why(user: User) -> None:
     assert "did not come up" in shown
     assert "postgresql" in shown
     assert shown.count("Connection refused") == 1, "the interchange's own words, not a limit of time"
-    again = user.types("local", "up", code=1)
+    again = user.types("local", "up", "--journal", "postgresql://nobody@127.0.0.1:1/none", code=1)
     assert again.count("Connection refused") == 1, "its words of this time alone"
     assert user.asks("local", "status")[0]["state"] == "stopped"
+
+
+def test_only_what_came_up_is_kept_for_the_next_time(user: User) -> None:
+    user.types("local", "up", "--workers", "2")
+    user.types("local", "down")
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    assert "Connection refused" in user.types("local", "up", "--workers", "1", "--journal", nowhere, code=1)
+    user.types("local", "up")
+    assert user.asks("status")["pools"][0]["workers"] == 2
 
 
 def test_a_journal_that_cannot_be_is_refused_and_not_kept(user: User) -> None:
