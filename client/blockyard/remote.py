@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from blockyard import errors, lifetime, session_number
-from blockyard.ending import Ending, ended_in_words
+from blockyard.ending import Ending
 from blockyard.futures import FutureHome, TaskFuture
-from blockyard.ids import TaskId, task_name
+from blockyard.ids import TaskId
 from blockyard.intake import Intake
 from blockyard.packing import Packer
 from blockyard.session import Link, LinkSettings, SessionCore
@@ -27,6 +27,7 @@ from blockyard.session.core import Answers
 from blockyard.session.endings import refusal_error
 from blockyard.session.questions import Questions
 from blockyard.session.silence import SILENT
+from blockyard.task_questions import TaskQuestions
 from blockyard.unfinished import Unfinished
 from blockyard.wire import client as wire
 from blockyard.wire import control
@@ -40,8 +41,6 @@ _LINGER: Final = 2.0
 _LOOK_SECONDS: Final = 0.5
 """How often it is looked, at the interpreter's exit, whether the interchange still answers."""
 _MOST_SAYING: Final = 1_000
-_POOL_SECONDS: Final = 0.1
-"""How often the interchange is asked whether it knows a pool by now."""
 _INTERRUPTED: Final = (
     "this client was interrupted; what was unfinished of run {!r} is kept: a new client of it has that by reattach()"
 )
@@ -84,13 +83,14 @@ class RemoteEngine:
         self.session = session_number.draw()
         # The link keeps the engine alive until it is shut down, and so all futures that somebody may wait for. What may
         # be collected before is the client in front of it, which shuts it down then.
+        about = TaskQuestions(self.ask, keep=settings.keep)
         self.home = FutureHome(
             on_cancel=self._on_cancel,
             on_collect=self._on_collect if settings.keep else _nothing,
             on_wait=self._on_wait,
-            explain=self.explain,
-            output=self.output,
-            hold=self.hold,
+            explain=about.explain,
+            output=about.output,
+            hold=about.hold,
         )
         self._packer = Packer(PYTHON)
         self._unfinished = Unfinished(
@@ -145,20 +145,6 @@ class RemoteEngine:
     def run_name(self) -> str:
         """The run that this client takes part in, as the interchange calls it; its own when none was named."""
         return self._welcome.run if self._welcome is not None else self._settings.run
-
-    def wait_for_pool(self, pool: str) -> None:
-        """Wait until the interchange knows a pool: whoever keeps it may be about to define it.
-
-        Raises UnknownPool, naming those that there are, when it does not in time.
-        """
-        end = time.monotonic() + self._settings.patience
-        while pool not in (known := [one.pool for one in self.ask(control.Status(), control.StatusIs).pools]):
-            if time.monotonic() > end:
-                raise errors.UnknownPool(
-                    f"pool {pool!r}: the interchange does not know it after {self._settings.patience:g} s; "
-                    f"it knows {', '.join(sorted(known)) or 'none'}"
-                )
-            time.sleep(_POOL_SECONDS)
 
     def _check_open(self) -> None:
         if self._broken is not None:
@@ -298,29 +284,6 @@ class RemoteEngine:
         """Give up: every future and every later submission gets this error."""
         self._on_broken(error)
         self._link.stop(linger=0.0)
-
-    def explain(self, future: TaskFuture[Any]) -> str:
-        """Why a task waits or how it ended, in words. Does not count as looking at its outcome."""
-        if future.done() and not self._settings.keep:
-            return f"Task {task_name(TaskId(future.task))} {ended_in_words(future)}"
-        try:
-            return " ".join(self.ask(control.Task(future.task), control.TaskIs).sentences)
-        except errors.BlockyardError:
-            if not future.done():
-                raise
-            return f"Task {task_name(TaskId(future.task))} {ended_in_words(future)}"
-        except TimeoutError as silence:
-            return (
-                f"Task {task_name(TaskId(future.task))} is {future.state}, as far as this process has heard. {silence}"
-            )
-
-    def output(self, future: TaskFuture[Any]) -> str:
-        """What a task has printed, all tries one after the other."""
-        return "".join(one.text for one in self.ask(control.Output(future.task), control.OutputIs).tries)
-
-    def hold(self, future: TaskFuture[Any], held: bool) -> None:  # noqa: FBT001 - a hook
-        """Stop a task's programs, or let them go on."""
-        self.ask(control.HoldTask(future.task, held), control.Done)
 
     def reattach(self) -> list[TaskFuture[Any]]:
         """Futures of the run's unfinished and uncollected tasks that other clients submitted."""

@@ -10,6 +10,7 @@ import base64
 import binascii
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,9 +27,12 @@ from blockyard.lifetime import abandon
 from blockyard.remote import RemoteEngine, RemoteSettings
 from blockyard.session import LinkSettings
 from blockyard.transport import KeyPair
+from blockyard.wire import control
 
 T = TypeVar("T")
 DEFAULT_RELEASE: Final = "blockyard"
+_POOL_SECONDS: Final = 0.1
+"""How often the interchange is asked whether it knows a pool by now."""
 _FIELDS: Final = ("endpoint", "server_key", "client.key")
 
 
@@ -144,7 +148,7 @@ def open_engine(where: Where, access: Access, pool: str, settings: RemoteSetting
     engine, queue = RemoteEngine(settings), queue_name(pool, access.namespace)
     try:
         engine.connect()
-        engine.wait_for_pool(queue)
+        _wait_for(engine, queue, settings.patience)
     except BrokenBlockyard as error:
         if access.forward is None:
             raise
@@ -154,6 +158,18 @@ def open_engine(where: Where, access: Access, pool: str, settings: RemoteSetting
         abandon(engine, access.forward)
         raise UnknownPool(f"{error}; {why_unknown(where, queue)}") from error
     return engine, queue
+
+
+def _wait_for(engine: RemoteEngine, queue: str, patience: float) -> None:
+    """The operator may be about to define it. Raises UnknownPool, naming those that there are, when it does not."""
+    end = time.monotonic() + patience
+    while queue not in (known := [one.pool for one in engine.ask(control.Status(), control.StatusIs).pools]):
+        if time.monotonic() > end:
+            raise UnknownPool(
+                f"pool {queue!r}: the interchange does not know it after {patience:g} s; "
+                f"it knows {', '.join(sorted(known)) or 'none'}"
+            )
+        time.sleep(_POOL_SECONDS)
 
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
