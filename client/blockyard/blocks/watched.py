@@ -11,7 +11,7 @@ from typing import Final
 from blockyard.blocks.provider import Provider
 from blockyard.blocks.states import JobId, JobState, JobStatus
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds that a test waits for what takes milliseconds on a machine that is not busy."""
 
 

@@ -38,9 +38,9 @@ from blockyard.wire.manager import (
     Wanted,
 )
 from blockyard.wire.records import Assigned, Body, Function, Lease, Need, Outcome, Status, TaskSpec
+from tests.integration.processes import WITHIN
 from tests.machine import import_path
 
-PATIENCE_SECONDS = 20.0
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -49,7 +49,9 @@ class Peer:
     """An interchange with one manager."""
 
     folder: Path
-    heartbeat: float = 0.3
+    heartbeat: float = 1.0
+    """Seconds. A manager that heard nothing for three of them joins anew and says again what was not recorded: much
+    shorter, and a busy machine brings that about in tests of something else."""
     joins: list[Join] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     history: list[Outcome] = field(default_factory=list)
@@ -198,7 +200,7 @@ class Peer:
             peer, _, frame = received
             self._handle(peer, codec.from_manager.decode(frame))
 
-    def wait(self, condition: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS) -> None:
+    def wait(self, condition: Callable[[], object], what: str, patience: float = WITHIN) -> None:
         """Handle messages until the condition holds."""
         deadline = time.monotonic() + patience
         while not condition():
@@ -210,7 +212,7 @@ class Peer:
         """Until the manager has joined."""
         self.wait(lambda: self.manager is not None, "a manager to join")
 
-    def wait_for(self, tasks: list[int], patience: float = PATIENCE_SECONDS) -> list[Outcome]:
+    def wait_for(self, tasks: list[int], patience: float = WITHIN) -> list[Outcome]:
         """Until all these tasks have outcomes."""
         self.wait(lambda: all(task in self.outcomes for task in tasks), f"outcomes of {tasks[:5]}…", patience)
         return [self.outcomes[task] for task in tasks]

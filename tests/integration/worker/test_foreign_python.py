@@ -23,6 +23,8 @@ from tests.integration.worker.peer import Peer, values
 from tests.machine import ROOT
 from tools import wheels
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for wheels to be made and fetched
+
 NOBODY = 65532
 SAID = "stderr"
 

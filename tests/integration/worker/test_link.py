@@ -8,6 +8,7 @@ from blockyard.payload import dump_function
 from blockyard.transport import KeyPair
 from blockyard.wire.manager import Refused
 from blockyard.wire.records import Lease, Status
+from tests.integration.processes import WITHIN
 from tests.integration.worker import jobs
 from tests.integration.worker.peer import Peer, values
 
@@ -97,7 +98,7 @@ def test_a_silent_interchange_is_asked_again(peer: Peer) -> None:
     peer.wait_joined()
     peer.answers = False
     peer.wait(lambda: len(peer.joins) > 2, "the manager to join again and again")
-    peer.answers = True
+    peer.answers, peer.heartbeat = True, 1.0
     peer.wait(lambda: peer.manager is not None, "it to be let in")
     assert values(peer.wait_for(peer.assign(jobs.add, [(3,)], 9))) == [3]
 
@@ -114,7 +115,7 @@ def test_sigterm_drains_and_then_the_manager_leaves(peer: Peer, tmp_path: Path) 
     gate.touch()
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert peer.outcomes[running].status is Status.DONE
-    assert process.wait(10) == 0
+    assert process.wait(WITHIN) == 0
 
 
 def test_what_still_runs_when_a_drain_is_over_is_lost(peer: Peer, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_what_still_runs_when_a_drain_is_over_is_lost(peer: Peer, tmp_path: Path
     process.terminate()
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert peer.outcomes[running].status is Status.LOST
-    assert process.wait(10) == 0
+    assert process.wait(WITHIN) == 0
 
 
 def test_ctrl_c_in_the_clients_terminal_harms_neither_manager_nor_worker(peer: Peer, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_a_worker_init_that_fails_ends_the_block_with_the_reason(peer: Peer, tmp
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert peer.left is not None
     assert "no model here" in peer.left
-    assert process.wait(10) == 3
+    assert process.wait(WITHIN) == 3
 
 
 def test_worker_init_runs_once_in_each_worker_before_its_first_task(peer: Peer, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_worker_init_that_is_not_there_ends_the_block_with_the_reason(peer: Pe
     process = peer.start(worker_init="tests.no_such_module:anything")
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert "no_such_module" in (peer.left or "")
-    assert process.wait(10) == 3
+    assert process.wait(WITHIN) == 3
 
 
 def test_a_module_to_preload_that_does_not_import_ends_the_block_with_the_reason(peer: Peer) -> None:
@@ -184,12 +185,12 @@ def test_a_module_to_preload_that_does_not_import_ends_the_block_with_the_reason
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert peer.left is not None
     assert "no_such_module_anywhere" in peer.left
-    assert process.wait(10) == 3
+    assert process.wait(WITHIN) == 3
 
 
 def test_a_key_file_that_others_can_read_is_refused(peer: Peer) -> None:
     peer.key_file.chmod(0o644)
-    assert peer.start().wait(10) == 5
+    assert peer.start().wait(WITHIN) == 5
 
 
 def test_a_key_through_a_pipe_leaves_no_file(peer: Peer) -> None:

@@ -32,10 +32,10 @@ def test_the_output_of_many_short_tasks_is_told_apart(peer: Peer) -> None:
     assert [evidence(peer, task) for task in tasks] == [f"task {n}\n" for n in range(100)]
 
 
-def test_a_task_may_print_a_gigabyte(peer: Peer) -> None:
+def test_a_task_may_print_far_more_than_its_manager_takes(peer: Peer) -> None:
     process = peer.start(workers=1)
     peer.wait_joined()
-    (task,) = peer.assign(jobs.print_much, [(1024,)])
+    (task,) = peer.assign(jobs.print_much, [(256,)])
     peak = 0
 
     def is_done() -> bool:
@@ -44,7 +44,7 @@ def test_a_task_may_print_a_gigabyte(peer: Peer) -> None:
         peak = max(peak, int(status.split("VmHWM:")[1].split()[0]))
         return task in peer.outcomes
 
-    peer.wait(is_done, "the task to end", 60.0)
+    peer.wait(is_done, "the task to end")
     shown = evidence(peer, task)
     assert shown.endswith("the end\n")
     assert "dropped" in shown

@@ -12,6 +12,7 @@ from blockyard.blobs import BlobFolder
 from blockyard.payload import dump_call, load_error, load_value
 from blockyard.wire.manager import Assign, AssignGroup, Drain, Functions, Retract
 from blockyard.wire.records import Assigned, Blob, Bundle, Need, Part, Status, TaskSpec
+from tests.integration.processes import WITHIN
 from tests.integration.worker import jobs
 from tests.integration.worker.peer import Peer, values
 
@@ -295,7 +296,7 @@ def test_a_drained_manager_hands_back_finishes_and_leaves(peer: Peer, tmp_path: 
     gate.touch()
     peer.wait(lambda: peer.left is not None, "the manager to leave")
     assert peer.outcomes[running].status is Status.DONE
-    assert process.wait(10) == 0
+    assert process.wait(WITHIN) == 0
 
 
 def test_a_task_may_leave_calls_to_be_done_in_its_place(peer: Peer) -> None:
