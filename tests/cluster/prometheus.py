@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import tempfile
 import urllib.error
 import urllib.parse
@@ -15,6 +14,7 @@ from tests.cluster import control_plane, processes
 from tests.cluster.kubectl import Json
 from tests.cluster.shell import CommandFailed
 from tests.cluster.waiting import wait_until
+from tests.ports import free_port
 
 READY_SECONDS = 60.0
 END_SECONDS = 10.0
@@ -89,9 +89,7 @@ def running_prometheus(
     with tempfile.TemporaryDirectory(prefix="blockyard-prometheus-") as name:
         folder = Path(name)
         (folder / "prometheus.yml").write_text(configuration(targets, rules, seconds, labels or {}))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         argv = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
         argv += ["--enable-feature=exemplar-storage"]
         log = folder / "prometheus.log"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blockyard.blocks.ssh_channel import SSHChannel
 from tests.machine import sshd_program
+from tests.ports import free_port
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 """sshd, as root, insists on this empty folder; Debian's service unit makes it at boot."""
@@ -62,8 +63,7 @@ class SSHServer:
         if os.geteuid() == 0:
             PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
         for _ in range(5):
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                self.port = probe.getsockname()[1]
+            self.port = free_port()
             self.process = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL)
             if self._listens():
                 return

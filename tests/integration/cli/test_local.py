@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -17,6 +16,7 @@ from blockyard import Client
 from blockyard.errors import BrokenBlockyard
 from tests.integration.cli.conftest import User
 from tests.integration.processes import kill, look_at, wait_for_exit, wait_until
+from tests.ports import free_port
 
 
 def count_up(path: str) -> int:
@@ -201,8 +201,7 @@ def test_workers_import_modules_from_where_up_was_typed(user: User, monkeypatch:
 
 
 def test_metrics_are_served_where_it_was_said_and_again_by_the_next_up(user: User) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     user.types("local", "up", "--workers", "1", BLOCKYARD_LOCAL_METRICS=address)
     with Client.connect() as client:
         client.submit(pow, 2, 3).result(60)

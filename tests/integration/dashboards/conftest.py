@@ -3,7 +3,6 @@
 Of the operator there is what it counts, told by its own code, but no cluster below it.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from tests.contract.monitoring.databases import PostgresDatabase
 from tests.fixtures.postgres import running_postgres
 from tests.integration.dashboards import jobs
 from tests.integration.processes import WITHIN, House, kill, wait_until
+from tests.ports import free_port
 from tests.unit.monitoring.messages import an_arrival, an_event
 
 
@@ -132,5 +132,4 @@ def _operator() -> Iterator[str]:
 
 
 def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

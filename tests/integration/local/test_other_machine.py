@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from blockyard.blocks.states import JobState
 from blockyard.errors import ConfigError
 from tests.contract.blocks.sshd import SSHServer, running_server
 from tests.integration.processes import WITHIN, House, wait_until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(300)]
 
@@ -31,8 +31,7 @@ def server(tmp_path: Path) -> Iterator[SSHServer]:
 
 def free_endpoint() -> str:
     """Where nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 def where() -> tuple[str, str]:

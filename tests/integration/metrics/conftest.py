@@ -1,10 +1,11 @@
 """The metrics of a running interchange, read as Prometheus does."""
 
-import socket
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.ports import free_port
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -34,5 +35,4 @@ def scrape(address: str) -> Scraped:
 @pytest.fixture
 def address() -> str:
     """HOST:PORT that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
