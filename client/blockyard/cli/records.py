@@ -16,6 +16,7 @@ from blockyard.ids import parse_task_name
 from blockyard.managed.again import remarks, spec_again
 from blockyard.managed.recording import RECORD_NAME
 from blockyard.managed.records import AnalysisConfig
+from blockyard.suggestion import nearest
 
 
 @click.command(
@@ -55,10 +56,10 @@ def _told(call: Call, what: tuple[str, ...], database: str) -> AnalysisConfig:
             raise click.UsageError(f"{error}; nor is there a file of that name") from error
         told = reader.of_task(url, task)
     if not told:
-        raise NotFound(
-            f"{' '.join(what)}: the history knows of no managed task there; without monitoring, the record is in its "
-            f"result (`ManagedResult.record`), and in {RECORD_NAME} of its folder if it had one"
-        )
+        known = reader.steps(url, what[0]) if len(what) == 2 else []
+        kept = f"result (`ManagedResult.record`), and in {RECORD_NAME} of its folder if it had one"
+        near = nearest(what[-1], known, 20, then=f"Without monitoring, the record is in its {kept}")
+        raise NotFound(f"{' '.join(what)}: the history knows of no managed task there{near}")
     if len(told) > 1 and call.settings.output is not Output.JSON:
         click.echo(f"{len(told)} managed tasks ran there; this is the last", err=True)
     last = told[-1]

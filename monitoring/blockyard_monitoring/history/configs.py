@@ -16,6 +16,8 @@ from blockyard_monitoring.sinks.sql.rows import signed
 _WELL: Final = ("COMPLETED", "SKIPPED")
 _MOST: Final = 1000
 """That are listed of one task: the last."""
+_MOST_STEPS: Final = 10_000
+"""Among which the nearest is looked for."""
 
 
 class ConfigLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,13 @@ class Told(msgspec.Struct, frozen=True):
 def of_step(url: str, run: str, step: str) -> list[Told]:
     """The records of a run's step, oldest first. Raises HistoryAway."""
     return _records(url, and_(view.c.run_id == run, view.c.step == step))
+
+
+def steps(url: str, run: str) -> list[str]:
+    """The steps of a run that have records. Raises HistoryAway."""
+    query = select(view.c.step).distinct().where(view.c.run_id == run).limit(_MOST_STEPS)
+    with closing(History(url, connections=1)) as history, history.connection() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def of_task(url: str, task: int) -> list[Told]:

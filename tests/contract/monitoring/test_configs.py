@@ -10,6 +10,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from blockyard.cli.exits import Exit
+from blockyard.cli.rim import run
 from blockyard.ids import TaskId, task_name
 from blockyard.wire.monitoring import AnyRecord, Artefact, ArtefactPart, Config, Run, TryState
 from blockyard_monitoring.history import configs
@@ -69,6 +71,21 @@ def test_a_start_whose_try_was_lost_says_so_and_one_that_goes_on_does_not(opened
     (told,) = configs.of_step(database.url, "nightly", "peaks")
     assert told.record == END.body, "the run is its submission's"
     assert configs.of_task(database.url, TASK + 1) == [configs.Told("RUNNING", "", "", START.body)]
+
+
+def test_the_step_that_was_meant_is_named(
+    opened: Opened, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = a_config(id="cd34", task=TASK + 1, step="index")
+    opened().write([an_arrival(Run(1, "nightly"), some_tasks(count=2), some_tries(count=2), END, more)])
+    assert run(["config", "nightly", "peaks2", "--database", database.url]) == Exit.NOT_FOUND
+    assert (
+        "nightly peaks2: the history knows of no managed task there; did you mean 'peaks'? " in capsys.readouterr().err
+    )
+    assert run(["config", "nightly", "x", "--database", database.url]) == Exit.NOT_FOUND
+    assert "there; there are: index, peaks. Without" in capsys.readouterr().err
+    assert run(["config", "nigthly", "x", "--database", database.url]) == Exit.NOT_FOUND
+    assert "there. Without" in capsys.readouterr().err
 
 
 def test_why_a_task_ended_so_is_a_word_and_a_sentence(opened: Opened, database: Database) -> None:
