@@ -95,7 +95,7 @@ def test_where_the_output_of_tasks_is_stands_in_the_database(tmp_path: Path, his
             (tmp_path / "go").touch()
         runs.result(WITHIN)
     ((evidence,),) = history.ask("SELECT evidence FROM tries WHERE state = 7")
-    assert " bytes at most" in evidence
+    assert "memory of its worker, in all its life: at most " in evidence
     assert where("twice") == [(None, None)]
     assert where("run_managed") == [(str(tmp_path / "kept" / "stdout"), str(tmp_path / "kept" / "stderr"))]
     for name in ("prints", "prints_and_dies"):

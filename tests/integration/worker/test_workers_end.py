@@ -196,7 +196,8 @@ def test_a_task_over_its_memory_ends_as_such_and_names_peak_and_limit(peer: Peer
     (outcome,) = peer.wait_for(peer.assign(jobs.eat, [(400,)]))
     assert outcome.status is Status.OUT_OF_MEMORY
     assert outcome.failure is not None
-    assert str(200 * 2**20) in outcome.failure.message
+    assert ", 200Mi are allowed" in outcome.failure.message
+    assert "memory of its worker, in all its life: at most " in outcome.failure.evidence, "which is no peak of this try"
     assert outcome.failure.limit_bytes == 200 * 2**20
     assert outcome.failure.peak_bytes > outcome.failure.limit_bytes
     assert values(peer.wait_for(peer.assign(jobs.add, [(1,)], 2))) == [1]

@@ -30,7 +30,7 @@ def stop(state: State, attempt: Try, order: Order, now: float, seen: Seen) -> No
     if attempt.outcome is not None or attempt.is_cancelled:
         return
     if attempt.worker is None:
-        outcomes.settle(state, attempt, outcomes.ordered(attempt, order, order.evidence))
+        outcomes.settle(state, attempt, outcomes.ordered(attempt, order, ""))
         return
     attempt.is_cancelled = True
     worker = state.workers[attempt.worker]
@@ -109,7 +109,7 @@ def rewritten(worker: Worker, attempt: Try, outcome: Outcome) -> Outcome:
     order = worker.endings.pop(attempt.assigned.task).order
     if outcome.status is Status.DONE:
         return outcome
-    return outcomes.ordered(attempt, order, order.evidence, outcome.seconds)
+    return outcomes.ordered(attempt, order, "", outcome.seconds)
 
 
 def runs(running: Now | None, attempt: Try) -> bool:

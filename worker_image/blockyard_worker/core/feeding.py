@@ -153,7 +153,7 @@ def _refusal(attempt: Try, state: State) -> Outcome:
         f"{field}={wanted} was asked for, and this node has {field}={there}"
         for field, wanted, there, is_too_much in (
             ("cores", f"{asked.cores:g}", f"{there_is.cores:g}", asked.cores > there_is.cores),
-            ("memory", _size(asked.memory_bytes), _size(there_is.memory_bytes),
+            ("memory", written(asked.memory_bytes), written(there_is.memory_bytes),
              asked.memory_bytes > there_is.memory_bytes),
             ("accelerators", asked.accelerators, there_is.accelerators, asked.accelerators > there_is.accelerators),
         )
@@ -162,6 +162,6 @@ def _refusal(attempt: Try, state: State) -> Outcome:
     return outcomes.failure(attempt, Status.REFUSED, f"{'; '.join(too_much)}: ask for at most that")
 
 
-def _size(size_bytes: int) -> str:
+def written(size_bytes: int) -> str:
     """As it may be written in a task's options, and no more than there is: 24105Mi."""
     return f"{size_bytes >> 20}Mi" if size_bytes >> 20 else str(size_bytes)

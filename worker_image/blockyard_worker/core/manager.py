@@ -9,7 +9,7 @@ from blockyard.wire.records import Outcome, Status
 from blockyard_worker.core import balance, ending, holding, link, outcomes, reports
 from blockyard_worker.core.effects import Effect
 from blockyard_worker.core.ending import Seen
-from blockyard_worker.core.feeding import feed
+from blockyard_worker.core.feeding import feed, written
 from blockyard_worker.core.reports import Ended
 from blockyard_worker.core.state import Policy, State, new_state
 from blockyard_worker.core.tries import Try
@@ -60,10 +60,10 @@ class Manager:
         attempt = self._running(number, seen)
         if attempt is not None:
             message = (
-                f"used {peak_bytes} bytes of memory, {limit_bytes} are allowed; "
+                f"used {written(peak_bytes + 2**20 - 1)} of memory, {written(limit_bytes)} are allowed; "
                 "ask for more with options(memory=…) or, of a workflow's step, with resources; or use less"
             )
-            order = Order(Status.OUT_OF_MEMORY, message, 0.0, f"peak {peak_bytes} bytes", peak_bytes, limit_bytes)
+            order = Order(Status.OUT_OF_MEMORY, message, 0.0, peak_bytes, limit_bytes)
             ending.stop(self.state, attempt, order, now, seen)
 
     def on_terminate(self, now: float) -> None:

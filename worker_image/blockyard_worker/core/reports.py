@@ -170,7 +170,7 @@ def _loss(worker: Worker, attempt: Try, ended: Ended, seconds: float) -> Outcome
         message = f"its worker ended while it ran: {ended.description}"
         return outcomes.failure(attempt, Status.LOST, message, ended.evidence, seconds)
     order = stopped.order
-    evidence = "\n".join(part for part in (order.evidence, ended.description, ended.evidence) if part)
+    evidence = "\n".join(part for part in (ended.description, ended.evidence) if part)
     return outcomes.ordered(attempt, order, evidence, seconds)
 
 

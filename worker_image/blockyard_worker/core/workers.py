@@ -31,7 +31,6 @@ class Order:
     message: str
     grace: float
     """Seconds it has to end by itself; 0: it is killed."""
-    evidence: str = ""
     peak_bytes: int = 0
     """With OUT_OF_MEMORY: what was seen, and what is allowed."""
     limit_bytes: int = 0

@@ -260,7 +260,7 @@ class Loop:
         how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         log.info("worker %d (pid %s) ended: %s", child.number, child.pid, how, extra={"action": "worker_ended"})
         peak_bytes = max(peak_bytes, child.peak_bytes)  # that of the tree, when it was looked at, may be more
-        evidence = [f"memory: {peak_bytes} bytes at most"]
+        evidence = [f"memory of its worker, in all its life: at most {peak_bytes >> 20}Mi"]
         if last is not None and (tail := self._outputs.tail(last.task, last.epoch, EVIDENCE_BYTES)):
             evidence.append(f"output:\n{tail}")
         killed = self._memory.was_oom_killed(code)
