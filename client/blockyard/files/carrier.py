@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 from blockyard.errors import ConfigError
+from blockyard.files import pace
+from blockyard.files.pace import Stalled
 from blockyard.files.port import Refused
 
-CONNECT_SECONDS: Final = 30.0
-READ_SECONDS: Final = 60.0
-"""Longest silence of a server."""
-_CHUNK_BYTES: Final = 8 * 1024 * 1024
+_LEAST_STORED: Final = 16 * 1024
+"""Bytes a second: a server of S3 says nothing before a file, or 50 MiB of it, is there."""
+_CHUNK_BYTES: Final = 1024 * 1024
 _NOT_FOUND: Final = (404, 410)
 _NOT_ALLOWED: Final = (401, 403, 407)
 _LATER: Final = (408, 421, 425, 429)
@@ -26,6 +29,8 @@ _NO_CREDENTIALS: Final = (
     "ProfileNotFound",
 )
 """botocore's, which only s3fs imports."""
+_SILENT: Final = ("ReadTimeoutError", "ConnectTimeoutError")
+"""The same, and no TimeoutError to Python."""
 
 
 def http() -> Any:
@@ -34,7 +39,7 @@ def http() -> Any:
         import aiohttp
         import fsspec
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=pace.CONNECT_SECONDS, sock_read=pace.SILENT_SECONDS)
         return fsspec.filesystem(
             "http",
             headers={"Accept-Encoding": "identity"},
@@ -48,13 +53,88 @@ def s3() -> Any:
     with _installed("s3", "s3"):
         import fsspec
 
-        return fsspec.filesystem("s3", use_listings_cache=False)
+        given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        files = fsspec.filesystem(
+            "s3",
+            use_listings_cache=False,
+            skip_instance_cache=True,  # a task's own may try again
+            config_kwargs={
+                **given,
+                "connect_timeout": pace.CONNECT_SECONDS,
+                "read_timeout": pace.SILENT_SECONDS,
+                "retries": {"total_max_attempts": 1},
+            },
+        )
+        files.retries = 1  # s3fs's, around botocore's; `transfers` is who tries again
+        return files
 
 
-def copy_out(opened: Any, into: Any) -> None:
-    """Everything from a file that a file system has opened."""
-    while chunk := opened.read(_CHUNK_BYTES):
-        into.write(chunk)
+def look(files: Any, url: str, **options: bool) -> dict[str, Any]:
+    """What a file system says of a URL, in the time that a server may be silent. Raises what it raises, Stalled."""
+    found: dict[str, Any] = _run(files, lambda: asyncio.wait_for(files._info(url, **options), pace.SILENT_SECONDS))
+    return found
+
+
+def fetch_http(files: Any, url: str, into: BinaryIO) -> None:
+    """The whole file. Raises what fsspec raises, and Stalled when too little comes of it."""
+    from fsspec.callbacks import Callback
+
+    came = Callback()
+    _run(files, lambda: _watched(files._get_file(url, into, callback=came), lambda: came.value))
+
+
+def fetch_s3(files: Any, url: str, into: BinaryIO) -> None:
+    """The same for S3, by one request: what is read are the bytes of one object."""
+    bucket, key, version = files.split_path(url)
+    came = 0
+
+    async def get() -> None:
+        nonlocal came
+        named = {"VersionId": version} if version else {}
+        answer = await files._call_s3("get_object", Bucket=bucket, Key=key, **named)
+        body = answer["Body"]
+        try:
+            while chunk := await body.read(_CHUNK_BYTES):
+                into.write(chunk)
+                came += len(chunk)
+        finally:
+            body.close()
+
+    _run(files, lambda: _watched(get(), lambda: came))
+
+
+def store_s3(files: Any, path: Path, url: str) -> None:
+    """Put a file there, in a time that its size allows for. Raises what s3fs raises, Stalled."""
+    seconds = pace.SILENT_SECONDS + path.stat().st_size / _LEAST_STORED
+    _run(files, lambda: asyncio.wait_for(files._put_file(str(path), url), seconds))
+
+
+def _run(files: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+    from fsspec.asyn import sync
+
+    try:
+        return sync(files.loop, work)
+    except TimeoutError as error:
+        raise _stalled(error.__cause__) from error
+
+
+def _stalled(error: BaseException | None) -> Stalled:
+    return error if isinstance(error, Stalled) else pace.stalled()
+
+
+async def _watched(work: Awaitable[None], count: Callable[[], int]) -> None:
+    """Wait for it as long as enough comes. A server that sends byte by byte is never silent, so that no timeout of the
+    socket ends it."""
+    task = asyncio.ensure_future(work)
+    try:
+        before = 0
+        while not (await asyncio.wait({task}, timeout=pace.SILENT_SECONDS))[0]:
+            if count() - before < pace.LEAST_BYTES:
+                raise pace.stalled(count() - before)
+            before = count()
+        await task
+    finally:
+        task.cancel()
 
 
 @contextmanager
@@ -86,6 +166,8 @@ def translated_s3() -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ in _NO_CREDENTIALS:
             raise PermissionError(str(error)) from error
+        if type(error).__name__ in _SILENT:
+            raise pace.stalled() from error
         raise
 
 
@@ -93,7 +175,7 @@ def _of_http(found: BaseException) -> BaseException:
     status = getattr(found, "status", None)
     message = str(getattr(found, "message", ""))
     if isinstance(found, TimeoutError):
-        return TimeoutError(f"the server was silent for {READ_SECONDS:g} s")
+        return _stalled(found)
     if not isinstance(status, int):
         return found
     if status == 0:  # aiohttp's, of what was sent on and on

@@ -126,7 +126,12 @@ class Staging:
             part = begin(found.size_bytes)
             if file.sha256:
                 part.hash = hashlib.sha256()
-            stager.fetch(file.url, part)
+            try:
+                stager.fetch(file.url, part)
+            except Exception as error:
+                all_of_it = "" if found.size_bytes is None else f" of {found.size_bytes}"
+                error.add_note(f"{part.count}{all_of_it} bytes had come")
+                raise
             if found.size_bytes is not None and part.count != found.size_bytes:
                 raise OSError(f"{part.count} bytes came of {found.size_bytes}")
             if part.hash is not None:

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from blockyard.errors import ConfigError, StagingError
 from blockyard.files import locks, urls
 from blockyard.files.cache import CacheFull
+from blockyard.files.pace import Stalled
 from blockyard.files.port import Refused
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ def persistently(what: str, url: str, tries: int, backoff: float, act: Callable[
 def failure(what: str, url: str, error: Exception, attempts: int) -> StagingError:
     """The error for people."""
     kind = "" if isinstance(error, Refused | ConfigError) else type(error).__name__
-    found = urls.redacted(": ".join(part for part in (kind, str(error)) if part), url)
+    notes = () if isinstance(error, FINAL) else getattr(error, "__notes__", ())
+    found = urls.redacted(": ".join(part for part in (kind, ", ".join((str(error), *notes))) if part), url)
     often = f" ({attempts} tries)" if attempts > 1 else ""
     return StagingError(f"{what} {urls.shown(url)}{often}: {found}; {_advice(error, url)}", urls.shown(url))
 
@@ -81,6 +83,11 @@ def _advice(error: Exception, url: str) -> str:
             return "it may fit when other tasks have ended"
         case Refused():
             return "ask who keeps it; it will not be tried again"
+        case Stalled():
+            return (
+                "see whether the server is well, and the network between it and the node that ran the task; "
+                "it is asked BLOCKYARD_FILES_TRIES times"
+            )
         case _:
             return "see whether it can be reached from the node that ran the task"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blockyard.files import carrier
+from blockyard.files import pace
 from blockyard.files.port import Refused
 from blockyard.files.stagers.web import HttpStager
 from blockyard.files.transfers import FINAL
@@ -59,13 +59,14 @@ def url() -> Iterator[str]:
         ("is-none", False, "not HTTP: Bad status line"),
         ("breaks-off-a-chunk", False, "not completed"),
         ("hangs-up", False, "disconnected|reset"),
-        ("is-silent", False, r"was silent for 0\.2 s"),
+        ("is-silent", False, r"silent for 0\.2 s|only 1 bytes came in 0\.2 s"),
     ],
 )
 def test_a_bad_answer_is_told_as_what_it_is(
     url: str, path: str, is_final: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrier, "READ_SECONDS", 0.2)
+    if path == "is-silent":
+        monkeypatch.setattr(pace, "SILENT_SECONDS", 0.2)
     with pytest.raises(Exception, match=sentence) as caught:
         HttpStager().fetch(f"{url}/{path}", io.BytesIO())
     assert isinstance(caught.value, FINAL) == is_final, repr(caught.value)

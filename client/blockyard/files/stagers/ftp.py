@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
-from blockyard.files import urls
+from blockyard.files import pace, urls
 from blockyard.files.port import Found, Refused
 
-_SECONDS: Final = 60.0
-"""Longest silence of a server."""
 _CHUNK_BYTES: Final = 1024 * 1024
-
-
+_SENT_BYTES: Final = pace.LEAST_BYTES
+"""Python's timeout is of sending all of one piece."""
 _UNKNOWN_COMMAND: Final = ("500", "502")
 
 
@@ -47,7 +46,13 @@ class FtpStager:
     def fetch(self, url: str, into: BinaryIO) -> None:
         """See `Stager`."""
         with _connection(url) as (ftp, path):
-            ftp.retrbinary(f"RETR {path}", into.write, _CHUNK_BYTES)
+            at = pace.Pace()
+
+            def take(piece: bytes) -> None:
+                into.write(piece)
+                at.moved(len(piece))
+
+            ftp.retrbinary(f"RETR {path}", take, _CHUNK_BYTES)
 
     def store(self, path: Path, url: str) -> None:
         """See `Stager`. Folders on the way are made."""
@@ -59,12 +64,35 @@ class FtpStager:
             draft = str(PurePosixPath(target).with_name(f".blockyard-{secrets.token_hex(8)}.part"))
             try:
                 with path.open("rb") as source:
-                    ftp.storbinary(f"STOR {draft}", source, _CHUNK_BYTES)
+                    ftp.storbinary(f"STOR {draft}", source, _SENT_BYTES)
                 ftp.rename(draft, target)
             except BaseException:
                 with contextlib.suppress(ftplib.Error, OSError, EOFError):
                     ftp.delete(draft)
                 raise
+
+
+class _Ftp(ftplib.FTP):
+    """Its server has as long for a whole answer as it may be silent, though it sends it byte by byte."""
+
+    def getmultiline(self) -> str:
+        """See `ftplib.FTP`. Raises Stalled."""
+        self._answer_by = time.monotonic() + pace.SILENT_SECONDS
+        return super().getmultiline()
+
+    def getline(self) -> str:
+        """See `ftplib.FTP`."""
+        assert self.sock is not None
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            if time.monotonic() >= self._answer_by:
+                raise pace.stalled()
+            if not (byte := self.sock.recv(1)):
+                raise EOFError
+            line += byte
+            if len(line) > self.maxline:
+                raise ftplib.error_reply(f"a line of more than {self.maxline} bytes")
+        return line.decode(self.encoding).rstrip("\r\n")
 
 
 @contextlib.contextmanager
@@ -73,7 +101,7 @@ def _connection(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
     path = urls.host_and_path(url)[1][1:]
     if any(ord(letter) < 32 for letter in path):
         raise Refused("its path holds control characters, which FTP has no way to say")
-    ftp = ftplib.FTP(timeout=_SECONDS, encoding="utf-8")
+    ftp = _Ftp(timeout=pace.SILENT_SECONDS, encoding="utf-8")
     try:
         ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
         ftp.login(unquote(parts.username or ""), unquote(parts.password or ""))
@@ -82,6 +110,8 @@ def _connection(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
             ftp.quit()
     except ftplib.error_perm as error:
         raise _refusal(str(error)) from error
+    except TimeoutError as error:
+        raise error if isinstance(error, pace.Stalled) else pace.stalled() from error
     except EOFError as error:
         raise ConnectionError("the server hung up") from error
     finally:

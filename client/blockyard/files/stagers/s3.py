@@ -29,17 +29,17 @@ class S3Stager:
     def look(self, url: str) -> Found:
         """See `Stager`."""
         with carrier.translated_s3():
-            info = self._files.info(url, refresh=True)
+            info = carrier.look(self._files, url, refresh=True)
         if info["type"] == "directory":
             raise IsADirectoryError("it is a prefix of keys, and no object")
         return Found(info["size"], f"{info['ETag']} {info['LastModified']}")
 
     def fetch(self, url: str, into: BinaryIO) -> None:
         """See `Stager`."""
-        with carrier.translated_s3(), self._files.open(url, "rb", cache_type="none") as opened:
-            carrier.copy_out(opened, into)
+        with carrier.translated_s3():
+            carrier.fetch_s3(self._files, url, into)
 
     def store(self, path: Path, url: str) -> None:
         """See `Stager`."""
         with carrier.translated_s3():
-            self._files.put_file(str(path), url)
+            carrier.store_s3(self._files, path, url)

@@ -28,13 +28,13 @@ class HttpStager:
     def look(self, url: str) -> Found:
         """See `Stager`."""
         with carrier.translated_http():
-            info = self._files.info(url)
+            info = carrier.look(self._files, url)
         return Found(info["size"], " ".join(f"{name}={info[name]}" for name in _VALIDATORS if info.get(name)))
 
     def fetch(self, url: str, into: BinaryIO) -> None:
         """See `Stager`."""
         with carrier.translated_http():
-            self._files.get_file(url, into)
+            carrier.fetch_http(self._files, url, into)
 
     def store(self, path: Path, url: str) -> None:
         """See `Stager`."""
