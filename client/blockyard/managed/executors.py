@@ -61,9 +61,7 @@ class Executor(BaseExecutor):
     ) -> None:
         """`python`: an interpreter of another environment; it needs Python 3.8 and nothing installed. `others`: see
         `BaseExecutor`."""
-        if isinstance(task, str) and ":" not in task:
-            raise ConfigError(f"executor of {task!r}: write module:name of the function")
-        self._target = task
+        self._target = _checked(task)
         self._python = python
         others.setdefault("policy", Policy(needs_result=True))
         others.setdefault("code", _folder_of(task))
@@ -180,8 +178,8 @@ class MPIExecutor(BaseExecutor):
             raise ConfigError(f"executor of {task!r}: ranks={ranks!r}; give a whole number, at least 1")
         if isinstance(command, str | bytes):
             raise ConfigError(f"executor of {task!r}: command={command!r} is one text; give a list of words")
-        if isinstance(task, str) and not command and ":" not in task:
-            raise ConfigError(f"executor of {task!r}: give a command, or write module:name of a function")
+        if not command:
+            _checked(task, "give a command, or ")
         self._target, self._words, self._ranks = task, _texts(_name_of(task), command), ranks
         self._fill = fill
         self._oversubscribe, self._launcher, self._python = oversubscribe, tuple(launcher), python
@@ -301,6 +299,24 @@ def python_command(target: Target, parameters: Mapping[str, Any], folder: str, p
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(parameters, file)
     return [python or sys.executable, "-u", _SHIM, reference, path]
+
+
+def _checked(task: Target, other_ways: str = "") -> Target:
+    """The task itself. Raises ConfigError when it is no function, or one that only makes a coroutine."""
+    if isinstance(task, str):
+        module, _, name = task.partition(":")
+        if not module or not name:
+            raise ConfigError(f"executor of {task!r}: {other_ways}write module:name of the function")
+    elif not callable(task):
+        raise ConfigError(
+            f"executor: task={task!r} cannot be called; {other_ways}give a function, or module:name of it"
+        )
+    elif inspect.iscoroutinefunction(task) or inspect.isasyncgenfunction(task):
+        raise ConfigError(
+            f"executor of {_name_of(task)!r}: it is an async function, and nothing would await what it makes; give a "
+            f"plain function, which calls asyncio.run({_name_of(task)}(…))"
+        )
+    return task
 
 
 def _name_of(target: Target) -> str:

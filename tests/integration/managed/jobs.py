@@ -43,6 +43,11 @@ def strange() -> object:
     return object()
 
 
+async def later() -> int:
+    """Be awaited by nobody."""
+    return 1
+
+
 class Figure:
     """Saves itself as matplotlib's do."""
 

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from blockyard.managed import AnalysisConfig, Executor, ManagedResult, TaskStatus
+from blockyard.errors import ConfigError
+from blockyard.managed import AnalysisConfig, Executor, ManagedResult, MPIExecutor, TaskStatus
 from tests.integration.managed import jobs
 from tests.machine import ROOT
 
@@ -69,6 +70,32 @@ def test_an_end_without_a_result_is_a_failure(run_job: RunJob) -> None:
 
 def test_what_no_channel_carries_is_named() -> None:
     assert "type object can't be told" in spawned("strange").message
+
+
+@pytest.mark.parametrize(
+    "task, words",
+    [
+        (jobs.later, "executor of 'later': it is an async function.* which calls asyncio.run"),
+        (5, "task=5 cannot be called; .*give a function, or module:name of it"),
+        ("add", "write module:name"),
+        (":add", "write module:name"),
+        ("jobs:", "write module:name"),
+    ],
+)
+def test_what_could_not_be_run_is_refused_when_it_is_declared(task: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Executor(task)
+    with pytest.raises(ConfigError, match=words):
+        MPIExecutor(task, ranks=1)
+
+
+@pytest.mark.parametrize("python", ["", sys.executable])
+def test_an_async_function_by_its_name_is_told_what_to_do(python: str) -> None:
+    executor = Executor(f"{jobs.__name__}:later", python=python)
+    executor.update_environment({"PYTHONPATH": str(ROOT)})
+    found = executor.execute_task()
+    assert "it made a coroutine, which nothing awaits; give a plain function" in found.message
+    assert "never awaited" not in found.stderr
 
 
 @pytest.mark.parametrize("python", ["", sys.executable])

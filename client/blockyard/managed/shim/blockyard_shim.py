@@ -324,6 +324,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return _saved(kind, ".html" if kind == "html" else ".bin", lambda path: _write(path, value))
     if hasattr(value, "tolist"):  # numpy
         return _plain(value.tolist(), depth + 1)
+    if hasattr(value, "__await__"):
+        getattr(value, "close", str)()  # a coroutine would be warned of
+        raise TypeError("it made a %s, which nothing awaits; give a plain function, which calls asyncio.run(...)"
+                        % type(value).__name__)  # fmt: skip
     raise TypeError("a result of type %s can't be told; return numbers, text, lists, dicts, figures or the path of a "
                     "file" % type(value).__name__)  # fmt: skip
 
