@@ -52,3 +52,27 @@ class RunAsked(msgspec.Struct, frozen=True):
     question: hosted.Run
     until: float
     """When it is answered in any case, by the monotonic clock."""
+
+
+class Asked:
+    """All that is open. None of it is in the journal: who asked asks again."""
+
+    __slots__ = ("count", "holds", "hub_heard_at", "hub_peer", "output", "run_ends", "run_holds", "shows")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many numbers were given to questions and orders, by which they are answered."""
+        self.output: dict[int, OutputAsked] = {}
+        """What tasks printed."""
+        self.holds: dict[int, HoldAsked] = {}
+        """Orders to stop programs."""
+        self.run_holds: dict[int, HoldAsked] = {}
+        """The same for runs: one for each task at a time."""
+        self.shows: dict[int, Show] = {}
+        """What clients that follow have asked the hub."""
+        self.hub_peer = b""
+        """The hub's connection that answers them; b'' while there is none."""
+        self.hub_heard_at = 0.0
+        """When it was heard last."""
+        self.run_ends: dict[tuple[SessionId, int], RunAsked] = {}
+        """What is answered when a hosted run ends; by the number which the client gave it."""

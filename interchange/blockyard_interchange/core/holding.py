@@ -30,14 +30,14 @@ def ask(state: State, session: Session, number: int, order: asked.HoldTask) -> N
         return
     poll = HoldAsked(session.id, number, name=name, task=task.id, epoch=task.epoch, held=order.held)
     polling.begin(
-        state, state.holds_asked, poll, managers,
+        state, state.asked.holds, poll, managers,
         lambda question: wire.Hold(question, task.id, task.epoch, order.held), _answer,
     )  # fmt: skip
 
 
 def on_held(state: State, manager: Manager, message: wire.Held) -> None:
     """One of them answers; what it was not asked is ignored."""
-    for polls in (state.holds_asked, state.run_holds):
+    for polls in (state.asked.holds, state.asked.run_holds):
         if (found := polling.heard(polls, manager, message.number)) is not None:
             found.count += message.count
             found.why = message.why or found.why
@@ -58,7 +58,7 @@ def _note(state: State, found: HoldAsked) -> None:
 
 def on_gone(state: State, manager: Manager) -> None:
     """It will not answer any more."""
-    for polls in (state.holds_asked, state.run_holds):
+    for polls in (state.asked.holds, state.asked.run_holds):
         for question, found in polling.given_up(polls, manager):
             found.why = found.why or "its manager is gone, or has connected anew"
             polling.settle(state, polls, question, _answer)
@@ -100,7 +100,7 @@ def follow(state: State, run: Hosted) -> bool:
         if not left:
             run.programs, run.unsure = Programs.RUN, None
             return True
-    told = {poll.task for poll in state.run_holds.values()}
+    told = {poll.task for poll in state.asked.run_holds.values()}
     for name in left:
         if name not in told:
             _tell(state, run, *running[name])
@@ -118,7 +118,7 @@ def forget_ended(state: State) -> None:
 def _tell(state: State, run: Hosted, task: Task, managers: list[Manager]) -> None:
     held = run.programs is Programs.STOP
     poll = HoldAsked(_NOBODY, 0, task=task.id, epoch=task.epoch, held=held, run=run.run)
-    number = polling.expect(state, state.run_holds, poll, managers)
+    number = polling.expect(state, state.asked.run_holds, poll, managers)
     # After the commit: what is told and not in the journal would never be taken back.
     order = wire.Hold(number, task.id, task.epoch, held)
     state.effects.after_managers += [(manager.peer, order) for manager in managers]

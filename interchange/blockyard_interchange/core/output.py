@@ -22,20 +22,20 @@ def ask(state: State, session: Session, number: int, task: TaskId) -> None:
         pools = [known.order.pool] if rights.may_see(state, session, known) else []
     managers = [manager for pool in pools for manager in pool.managers.values()]
     poll = OutputAsked(session.id, number)
-    polling.begin(state, state.output_asked, poll, managers, lambda question: wire.Show(question, task), _answer)
+    polling.begin(state, state.asked.output, poll, managers, lambda question: wire.Show(question, task), _answer)
 
 
 def on_shown(state: State, manager: Manager, message: wire.Shown) -> None:
     """One of them answers; what it was not asked is ignored."""
-    if (found := polling.heard(state.output_asked, manager, message.number)) is not None:
+    if (found := polling.heard(state.asked.output, manager, message.number)) is not None:
         found.tries += message.tries
-        polling.settle(state, state.output_asked, message.number, _answer)
+        polling.settle(state, state.asked.output, message.number, _answer)
 
 
 def on_gone(state: State, manager: Manager) -> None:
     """It will not answer any more."""
-    for question, _ in polling.given_up(state.output_asked, manager):
-        polling.settle(state, state.output_asked, question, _answer)
+    for question, _ in polling.given_up(state.asked.output, manager):
+        polling.settle(state, state.asked.output, question, _answer)
 
 
 def _answer(found: OutputAsked) -> asked.OutputIs:

@@ -46,9 +46,9 @@ def expect(state: State, polls: dict[int, P], poll: P, managers: Collection[Mana
 
 def fresh_number(state: State) -> int:
     """For a question that others shall answer by it."""
-    state.questions += 1
+    state.asked.count += 1
     # A late answer to a question of an earlier opening must not pass for one to this.
-    return state.opening << 32 | state.questions
+    return state.opening << 32 | state.asked.count
 
 
 def heard(polls: dict[int, P], manager: Manager, number: int) -> P | None:

@@ -110,7 +110,7 @@ def turn(state: State, now: float, *, hears_clients: bool = True) -> Effects:
     if not state.awaited:
         matching.match(state, now)
     control.publish(state, now)
-    if state.run_ends:
+    if state.asked.run_ends:
         run_ends.answer_due(state, now)
     if swept:
         rations.ration(state)

@@ -21,24 +21,27 @@ def may_wait(state: State, session: Session, number: int, question: asked.Run, n
     found = state.hosted.get(question.run)
     if question.patience <= 0.0 or found is None or not rights.may_handle(state, session, found):
         return False
-    if not hosted.goes_on(state, found) or sum(name == session.id for name, _ in state.run_ends) >= _MOST_OF_SESSION:
+    if (
+        not hosted.goes_on(state, found)
+        or sum(name == session.id for name, _ in state.asked.run_ends) >= _MOST_OF_SESSION
+    ):
         return False
-    state.run_ends[session.id, number] = RunAsked(question, now + min(question.patience, _MOST_SECONDS))
+    state.asked.run_ends[session.id, number] = RunAsked(question, now + min(question.patience, _MOST_SECONDS))
     return True
 
 
 def answer_due(state: State, now: float) -> None:
     """Answer those whose run has ended or was forgotten, and those that have waited long enough."""
-    for (name, number), one in list(state.run_ends.items()):
+    for (name, number), one in list(state.asked.run_ends.items()):
         session, found = state.sessions.get(name), state.hosted.get(one.question.run)
         is_there = session is not None and session.connected
         if is_there and found is not None and now < one.until and hosted.goes_on(state, found):
             continue
-        del state.run_ends[name, number]
+        del state.asked.run_ends[name, number]
         if session is not None and is_there:
             reply(state, session, number, hosted.describe(state, session, one.question, now))
 
 
 def next_wake(state: State) -> float:
     """When the first has waited long enough; there must be one."""
-    return min(one.until for one in state.run_ends.values())
+    return min(one.until for one in state.asked.run_ends.values())

@@ -31,11 +31,11 @@ def ask(state: State, session: Session, number: int, question: asked.Follow, now
     if others:
         refuse(state, session, number, "pool", rights.not_allowed(state, session, others[0]))
         return
-    if not state.stream_peer or now - state.stream_heard_at > _SILENT_SECONDS:
-        state.stream_peer = b""
+    if not state.asked.hub_peer or now - state.asked.hub_heard_at > _SILENT_SECONDS:
+        state.asked.hub_peer = b""
         reply(state, session, number, asked.Unknown("events: no hub with a sink 'stream' is there, or not yet"))
         return
-    if sum(show.session == session.id for show in state.shows.values()) >= _MOST_OF_SESSION:
+    if sum(show.session == session.id for show in state.asked.shows.values()) >= _MOST_OF_SESSION:
         refuse(
             state, session, number, "request", f"events: {_MOST_OF_SESSION} questions of this client are open already"
         )
@@ -43,8 +43,8 @@ def ask(state: State, session: Session, number: int, question: asked.Follow, now
     own = polling.fresh_number(state)
     limit = state.limits.get(session.user)
     message = hub.Show(own, question, session.user, None if limit is None else sorted(limit))
-    state.shows[own] = Show(session.id, number, message)
-    state.effects.after_hub.append((state.stream_peer, message))
+    state.asked.shows[own] = Show(session.id, number, message)
+    state.effects.after_hub.append((state.asked.hub_peer, message))
 
 
 def from_hub(state: State, peer: bytes, message: hub.Offer | hub.Shown, now: float) -> None:
@@ -54,12 +54,12 @@ def from_hub(state: State, peer: bytes, message: hub.Offer | hub.Shown, now: flo
             sentence = f"the hub speaks version {version} of monitoring, the interchange {VERSION}"
             state.effects.after_hub.append((peer, hub.Refused(sentence)))
         case hub.Offer():
-            is_new = peer != state.stream_peer
-            state.stream_peer, state.stream_heard_at = peer, now
+            is_new = peer != state.asked.hub_peer
+            state.asked.hub_peer, state.asked.hub_heard_at = peer, now
             if is_new:
-                state.effects.after_hub += [(peer, show.message) for show in state.shows.values()]
+                state.effects.after_hub += [(peer, show.message) for show in state.asked.shows.values()]
         case hub.Shown(number, answer):
-            show = state.shows.pop(number, None)
+            show = state.asked.shows.pop(number, None)
             session = state.sessions.get(show.session) if show is not None else None
             if show is not None and session is not None and session.connected:
                 state.effects.after_clients.append((session.peer, Reply(show.number, answer)))
@@ -67,5 +67,5 @@ def from_hub(state: State, peer: bytes, message: hub.Offer | hub.Shown, now: flo
 
 def forget(state: State, session: SessionId) -> None:
     """This client is not there; if it comes again, it asks again."""
-    for key in [key for key, show in state.shows.items() if show.session == session]:
-        del state.shows[key]
+    for key in [key for key, show in state.asked.shows.items() if show.session == session]:
+        del state.asked.shows[key]

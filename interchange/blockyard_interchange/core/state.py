@@ -18,7 +18,7 @@ from blockyard.wire.control import BlockReport, Demand
 from blockyard.wire.hosted import StepMark
 from blockyard.wire.manager import Tally
 from blockyard.wire.records import Body, Function, Lease, Outcome, TaskSpec, Trigger
-from blockyard_interchange.core.asked import HoldAsked, OutputAsked, RunAsked, Show
+from blockyard_interchange.core.asked import Asked
 from blockyard_interchange.core.cache import Cache
 from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.effects import Effects
@@ -504,26 +504,12 @@ class State:
         """Sessions with outcomes to send."""
         self.hungry: dict[str, Pool] = {}
         """Pools whose queue or managers changed since the last turn."""
-        self.output_asked: dict[int, OutputAsked] = {}
-        """Open questions what a task printed."""
-        self.holds_asked: dict[int, HoldAsked] = {}
-        """Open orders to stop programs."""
-        self.run_holds: dict[int, HoldAsked] = {}
-        """The same for runs: one for each task at a time."""
+        self.asked = Asked()
+        """What clients have asked that others are to answer."""
         self.run_holds_at = 0.0
         """When it is looked next whether all tasks of held runs are stopped."""
         self.stopped: dict[TaskId, int] = {}
         """Tasks whose programs are known to be stopped, and the epoch of the try."""
-        self.questions = 0
-        """How many of them, of orders and of `shows` there have been."""
-        self.shows: dict[int, Show] = {}
-        """What clients that follow have asked the hub."""
-        self.run_ends: dict[tuple[SessionId, int], RunAsked] = {}
-        """What clients have asked that is answered when a hosted run ends; by the number which the client gave it."""
-        self.stream_peer = b""
-        """The hub's connection that answers them; b'' while there is none."""
-        self.stream_heard_at = 0.0
-        """When it was heard last."""
         self.watched: dict[str, Pool] = {}
         """Pools with watchers."""
         self.cache: Cache[Task] = Cache()

@@ -20,7 +20,7 @@ def next_wake(state: State, now: float) -> float:
     soonest = state.next_sweep if _is_busy(state) else max(state.next_sweep, now + state.settings.heartbeat / 4)
     if state.timers:
         soonest = min(soonest, state.timers[0][0])
-    if state.run_ends:
+    if state.asked.run_ends:
         soonest = min(soonest, run_ends.next_wake(state))
     if state.notes is not None and state.notes.peer:
         soonest = min(soonest, state.notes.due_at)

@@ -109,6 +109,6 @@ def test_questions_do_not_pile_up() -> None:
     client, manager = bench.client(), bench.manager("m1")
     for number in range(1500):
         ask(client, 1, number)
-    assert len(bench.state.output_asked) == 1000
+    assert len(bench.state.asked.output) == 1000
     assert len(client.heard(client_wire.Reply)) == 500
     assert len(manager.heard(manager_wire.Show)) == 1500

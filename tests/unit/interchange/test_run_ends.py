@@ -63,7 +63,7 @@ def test_who_went_away_hears_nothing_and_asks_again(bench: Bench) -> None:
     client, manager = begun(bench)
     sessions.detach(bench.state, bench.state.sessions[SessionId(client.session)])
     bench.turn()
-    assert not bench.state.run_ends
+    assert not bench.state.asked.run_ends
     client.say(client.hello)
     client.begin(WAITING)
     manager.report(*(done(one) for one in manager.assigned()))
@@ -73,7 +73,7 @@ def test_who_went_away_hears_nothing_and_asks_again(bench: Bench) -> None:
 
 def test_of_too_many_that_wait_the_next_is_answered_at_once(bench: Bench) -> None:
     client, _ = begun(bench)
-    kept = bench.state.run_ends
+    kept = bench.state.asked.run_ends
     (one,) = kept.values()
     kept.update({(SessionId(client.session), number): one for number in range(100, 163)})
     assert client.ask(WAITING, hosted.RunIs).line.phase == "Running"

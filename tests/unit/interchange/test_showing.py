@@ -54,7 +54,7 @@ def test_a_question_goes_to_the_hub_and_its_answer_back(bench: Bench) -> None:
     assert (answers(client), answers(other)) == ([ANSWER], [])
     answer(hub, show)
     assert answers(client) == [], "it was answered"
-    assert bench.state.shows == {}
+    assert bench.state.asked.shows == {}
 
 
 def test_the_hub_is_told_what_a_client_may_see(bench: Bench) -> None:
@@ -99,12 +99,12 @@ def test_a_client_that_is_gone_or_back_leaves_no_question_behind(bench: Bench) -
     showing(bench)
     client = bench.client(1)
     ask(client)
-    assert len(bench.state.shows) == 1
+    assert len(bench.state.asked.shows) == 1
     client.say(client.hello)
-    assert bench.state.shows == {}
+    assert bench.state.asked.shows == {}
     ask(client)
     client.say(wire.Bye(cancel=False))
-    assert bench.state.shows == {}
+    assert bench.state.asked.shows == {}
 
 
 def test_too_many_open_questions_are_refused(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def test_too_many_open_questions_are_refused(bench: Bench) -> None:
     for number in range(64):
         ask(client, number=1000 + number)
     assert "64 questions" in client.is_refused(QUESTION).message
-    assert len(bench.state.shows) == 64
+    assert len(bench.state.asked.shows) == 64
 
 
 def test_a_hub_of_another_version_is_refused(bench: Bench) -> None:
@@ -122,4 +122,4 @@ def test_a_hub_of_another_version_is_refused(bench: Bench) -> None:
     hub.say(hub_wire.Offer(VERSION + 1))
     bench.turn()
     assert "version" in hub.heard(hub_wire.Refused)[0].message
-    assert not bench.state.stream_peer
+    assert not bench.state.asked.hub_peer
