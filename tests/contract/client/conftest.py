@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from blockyard import Client
+from tests.contract.client.futures import Make, one_home, own_homes
 
 LONG = 30.0
 """Seconds after which a test has failed; nothing waits for them to pass."""
@@ -113,3 +114,11 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     made = Gate(tmp_path)
     yield made
     made.open()
+
+
+@pytest.fixture(
+    params=[lambda: Future, one_home, own_homes], ids=["standard", "task", "task, each with a home of its own"]
+)
+def make(request: pytest.FixtureRequest) -> Make:
+    """What makes a future, of each kind."""
+    return request.param()  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """What our futures do beyond the standard library's: batches, lazy unpacking, hooks, one lock for all.
 
-What they share with the standard class is in tests/contract/client/test_future.py.
+What they share with the standard class is in tests/contract/client.
 """
 
 import sys
