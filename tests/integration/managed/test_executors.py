@@ -32,7 +32,6 @@ from blockyard.managed import (
     register,
     run_managed,
 )
-from blockyard.managed.again import remarks
 from blockyard.managed.executor import BaseExecutor
 from blockyard.managed.records import Progress
 from tests.integration.managed import jobs
@@ -166,34 +165,11 @@ def test_a_hook_a_tasklet_and_a_sink_end_no_process_but_their_own() -> None:
     assert what == {"tasklet _exits", "hook _exits", "hook _cancelled", "sink _exits"}
 
 
-def test_the_environment_is_the_tasks_alone() -> None:
-    executor = BinaryExecutor("env", ["bash", "-c", "echo $PATH; echo $WHO"])
-    executor.update_environment({"PATH": "/opt/none", "WHO": "me"})
-    before = dict(os.environ)
-    found = executor.execute_task()
-    assert found.stdout == f"/opt/none:{os.environ['PATH']}\nme\n"
-    assert dict(os.environ) == before
-    assert found.record.environment["WHO"] == "me"
-
-
 @pytest.mark.parametrize("contents, payload", [('"a.h5"', "a.h5"), ("[1, 2]", [1, 2]), ("null", None), ("{}", None)])
 def test_a_result_that_is_no_object_is_the_payload(contents: str, payload: object) -> None:
     says = f'{{"signal":"TASK_RESULT","contents":{contents}}}'
     found = bash(f"out=${{BLOCKYARD_CHANNEL#pipe:}}; echo '{says}' >&${{out%,*}}", fill=False).check()
     assert (found.payload, found.summary) == (payload, None)
-
-
-def test_a_secret_is_not_in_the_record_by_another_way_either() -> None:
-    secret = "hunter2-hunter2"
-    words = ["sh", "-c", "echo $API_TOKEN; exit 3", "{{ given }}"]
-    executor = BinaryExecutor("env", words, parameters={"given": secret, "list": [{"k": f"a {secret}"}]})
-    executor.update_environment({"API_TOKEN": secret})
-    found = executor.execute_task()
-    assert found.stdout == f"{secret}\n"
-    record = found.record
-    assert secret not in msgspec.json.encode(record).decode()
-    assert (record.command[-1], record.parameters["list"]) == ("<secret>", [{"k": "a <secret>"}])
-    assert any("to be written anew" in line for line in remarks(record))
 
 
 def test_what_is_no_utf_8_is_recorded_as_it_can_be_read(tmp_path: Path) -> None:
@@ -208,45 +184,6 @@ def test_what_is_no_utf_8_is_recorded_as_it_can_be_read(tmp_path: Path) -> None:
     shown = "x\\udcff"
     assert (record.command[1], record.parameters["p"], record.environment["ODD"]) == (shown, shown, shown)
     assert msgspec.json.encode(found)
-
-
-def test_a_script_is_sourced_once_for_all_tasks_with_the_same_environment(tmp_path: Path) -> None:
-    script = tmp_path / "setup.sh"
-    script.write_text(f"echo sourced >>{tmp_path}/log; export WHO=me")
-    for place in range(3):
-        executor = BinaryExecutor("env", ["sh", "-c", "echo $WHO; test -n $BLOCKYARD_CHANNEL"])
-        executor.shell_source(script)
-        assert executor.execute_task().check().stdout == "me\n", place
-    assert (tmp_path / "log").read_text() == "sourced\n"
-
-
-def test_a_missing_script_fails_the_task_before_anything_runs() -> None:
-    executor = BinaryExecutor("env", ["true"])
-    executor.shell_source("/nonexistent/setup.sh")
-    found = executor.execute_task()
-    assert (found.status, found.exit_code) == (TaskStatus.FAILED, None)
-    assert "/nonexistent/setup.sh" in found.message
-
-
-def test_a_task_that_is_cancelled_while_its_environment_is_made_never_runs(tmp_path: Path) -> None:
-    (tmp_path / "setup.sh").write_text(f"touch {tmp_path}/begun; sleep 1000")
-    executor = BinaryExecutor("env", ["touch", "ran"], directory=tmp_path)
-    executor.shell_source(tmp_path / "setup.sh", timeout=1000)
-    events: list[str] = []
-    executor.add_hook(Point.CANCEL_REQUESTED, lambda _, event: events.append(event.contents))
-
-    def cancel() -> None:
-        while not (tmp_path / "begun").exists():
-            time.sleep(0.01)
-        executor.cancel("enough")
-
-    canceller = threading.Thread(target=cancel)
-    canceller.start()
-    found = executor.execute_task()
-    canceller.join()
-    assert (found.status, found.reason, found.message) == (TaskStatus.CANCELLED, "Cancelled", "enough")
-    assert (found.signal, found.record.status, events) == (None, "CANCELLED", ["enough"])
-    assert not (tmp_path / "ran").exists()
 
 
 def test_declared_outputs_are_verified(tmp_path: Path) -> None:
@@ -292,13 +229,6 @@ def test_an_overridden_step_that_raises_leaves_a_complete_record(step: str, stat
     assert [one.status for one in records[-1:]] in ([status], [])
 
 
-def test_variables_of_a_function_that_raises_fail_the_task() -> None:
-    executor = BinaryExecutor("v", ["true"])
-    executor.update_environment(lambda: {"RATE": str(1 / 0)})
-    found = executor.execute_task()
-    assert (found.status, found.reason, found.exit_code) == (TaskStatus.FAILED, "ZeroDivisionError", None)
-
-
 def test_sinks_get_the_result_and_one_that_fails_harms_nothing() -> None:
     seen: list[Any] = []
 
@@ -331,15 +261,6 @@ def test_a_clock_that_is_set_meanwhile_makes_no_duration_wrong(monkeypatch: pyte
     found = executor.execute_task().check()
     assert 0.0 < found.seconds < 3600.0
     assert found.record.ended == pytest.approx(found.record.started + found.seconds)
-
-
-@pytest.mark.parametrize("path", ["/nonexistent", None])
-def test_a_path_that_takes_the_place_of_the_callers_lacks_nothing(path: str | None) -> None:
-    settings = {"environment": {"PYTHONPATH": path}, "environment_mode": "overwrite"}
-    run_managed({"binary": [sys.executable, "-c", "import blockyard_shim"], **settings}, check=True)
-    found = run_managed({"function": "tests.integration.managed.jobs:where_from", **settings}, check=True)
-    assert found.payload["path"][:1] == ([path] if path else found.payload["path"][:1])
-    assert "pytest" in found.payload["file"]
 
 
 def test_stop_and_continue_hold_the_whole_tree() -> None:
