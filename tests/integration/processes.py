@@ -21,6 +21,10 @@ WITHIN = 60.0
 """Seconds after which a wait is a failure; what is waited for takes far less, but the machine may be busy."""
 
 
+_PF_EXITING = 0x4
+"""Of the flags in /proc/PID/stat, from linux/sched.h."""
+
+
 class Process(NamedTuple):
     """One process. `started` is in clock ticks since boot: with the pid it is a name that is never used twice."""
 
@@ -73,13 +77,19 @@ class House:
         return [one for one in self.everything() if one.marks.get("BLOCKYARD_BLOCK") == block]
 
     def wait_until_empty(self, within: float = WITHIN) -> None:
-        """Wait until no process is left; fails naming those that stay, which are killed."""
+        """Wait until no process is left; fails naming those that stay, which are killed.
+
+        One that has given back its memory is nobody's any more, by what /proc shows, and still has its files and locks:
+        the end of any such process is waited for, too.
+        """
         try:
             wait_until("no process of the system is left", self.everything, lambda left: not left, within)
         except AssertionError:
             for one in self.everything():
                 kill(one)
             raise
+        for pid in _exiting():
+            wait_for_exit(pid, within)
 
 
 def running() -> Iterator[Process]:
@@ -89,13 +99,37 @@ def running() -> Iterator[Process]:
             yield found
 
 
+def _exiting() -> list[int]:
+    """Those that are on their way out, and no zombies yet."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_exiting(int(name))]
+
+
+def _is_exiting(pid: int) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX" and bool(int(fields[6]) & _PF_EXITING)
+
+
+def state_of(pid: int) -> str:
+    """The letter of proc(5): R, S, D, T, Z and so on; none when it is gone."""
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """What stands behind its name in /proc/PID/stat; nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
 def look_at(pid: int) -> Process | None:
     """What /proc says of a process; None when it is gone or a zombie."""
+    fields = _stat(pid)
+    if not fields or fields[0] in "ZX":
+        return None
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        if fields[0] in "ZX":
-            return None
     except OSError:
         return None
     return Process(pid, int(fields[1]), int(fields[19]), command, _marks(pid))

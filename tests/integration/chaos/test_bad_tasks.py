@@ -12,7 +12,7 @@ import pytest
 from blockyard import Client
 from blockyard.errors import DependencyError, NotLoadable, OutOfMemory, RemoteError, TaskLost, TaskTimeout
 from tests.integration.chaos import bad_tasks
-from tests.integration.processes import WITHIN, House, look_at, wait_until
+from tests.integration.processes import WITHIN, House, look_at, state_of, wait_until
 from tests.integration.questions import engine_of
 from tests.machine import Size
 
@@ -89,10 +89,7 @@ def test_of_a_thousand_short_lived_grandchildren_none_stays_as_a_zombie(tmp_path
 
 def _zombies_of(parent: int) -> list[int]:
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    states = {pid: Path(f"/proc/{pid}/stat") for pid in map(int, children)}
-    return [
-        pid for pid, stat in states.items() if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
-    ]
+    return [pid for pid in map(int, children) if state_of(pid) == "Z"]
 
 
 def test_a_task_over_the_pools_memory_ends_with_peak_and_limit(client: Client) -> None:

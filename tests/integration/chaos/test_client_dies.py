@@ -188,10 +188,15 @@ def test_two_clients_see_all_results_and_only_the_owners_collection_frees_them(h
         wait_until("the owner's collection has freed them", lambda: status_of(first).tasks, lambda left: left == 0)
 
 
-def test_the_old_owner_is_told_that_its_run_was_taken_over(house: House) -> None:
+def _until_there_is(path: str) -> None:
+    wait_until("the file is there", lambda: os.path.exists(path), bool)
+
+
+def test_the_old_owner_is_told_that_its_run_was_taken_over(house: House, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     with Client.local(workers=1, folder=house.folder):
         old = Client.connect(house.folder, run="shared")
-        waiting = old.submit(time.sleep, 1.0)
+        waiting = old.submit(_until_there_is, str(gate))
         done = old.submit(abs, -1)
         _wait_until_known(old, 2)
         with Client.connect(house.folder, run="shared", take_over=True) as new:
@@ -200,6 +205,7 @@ def test_the_old_owner_is_told_that_its_run_was_taken_over(house: House) -> None
                 waiting.result(WITHIN)
             with pytest.raises(RunTakenOver, match="shared"):
                 old.submit(abs, -2)
+            gate.touch()
             assert {future.result(WITHIN) for future in taken} == {None, 1}
             assert done.done()
         old.shutdown(wait=False)

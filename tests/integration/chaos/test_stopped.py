@@ -5,6 +5,7 @@ hears nobody, which is nobody's fault: no lease may end by it.
 """
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.timeout(300)
 LEASE = 3.0
 """Of a system with the default heartbeat."""
 TWO_BLOCKS = {"default": LocalPool(min_blocks=2, init_blocks=2, max_blocks=2, workers_per_node=1)}
+
+
+def _behind_a_gate(path: str, gate: str, number: int) -> int:
+    mark(path, number)
+    wait_until("the gate is open", lambda: os.path.exists(gate), bool, 2 * WITHIN)
+    return number
 
 
 def _slow(path: str, number: int) -> int:
@@ -49,10 +56,12 @@ def _two_managers(client: Client) -> None:
 def test_what_a_stopped_manager_reports_late_is_refused_and_counted(house: House, tmp_path: Path) -> None:
     with Client.local(pools=TWO_BLOCKS, folder=house.folder) as client:
         _two_managers(client)
-        futures = client.starmap(_slow, ((str(tmp_path / "marks"), number) for number in range(30)))
-        wait_until("two tasks ended", lambda: sum(future.done() for future in futures), lambda ended: ended >= 2)
+        gate = tmp_path / "gate"
+        futures = client.starmap(_behind_a_gate, ((str(tmp_path / "marks"), str(gate), number) for number in range(30)))
+        wait_until("each runs one", lambda: executions(tmp_path / "marks"), lambda begun: len(begun) == 2)
         stopped = house.managers()[0]
         with _stopped(stopped):
+            gate.touch()
             assert [future.result(WITHIN) for future in futures] == list(range(30))
             assert pool_status(client).managers == 1
         after = wait_until(
@@ -96,14 +105,12 @@ def test_one_is_stopped_while_another_is_killed(
 
 
 def test_while_the_interchange_is_silent_explain_says_so(house: House) -> None:
-    with Client.local(workers=1, folder=house.folder), Client.connect(house.folder, timeout=0.5) as client:
+    with Client.local(workers=1, folder=house.folder), Client.connect(house.folder, timeout=LEASE) as client:
         future = client.submit(time.sleep, 0)
         (interchange,) = house.interchanges()
         with _stopped(interchange):
             sentence = client.submit(time.sleep, 0).explain()
-            assert (
-                "is pending, as far as this process has heard. The interchange has not answered for 0.5 s" in sentence
-            )
+            assert "is pending, as far as this process has heard. The interchange has not answered for 3 s" in sentence
             assert "its log says what is wrong" in sentence
         assert future.result(WITHIN) is None
 
