@@ -87,11 +87,11 @@ def test_a_task_whose_manager_is_gone_says_that_its_output_is_too(user: User, cl
 
 def test_a_failed_task_is_explained_with_its_error(user: User, client: Client) -> None:
     future = client.submit(fail, "no such thing")
-    assert isinstance(future.exception(60), ValueError)
     name = task_name(TaskId(future.task))
-    listed = user.types("tasks", "--state", "ended")
-    if name in listed:  # it may be collected by now
-        assert "no such thing" in user.types("explain", name)
+    wait_until("it failed", lambda: user.asks("task", name)["task"]["status"], lambda status: status == "RAISED")
+    assert name in user.types("tasks", "--state", "ended")
+    assert "no such thing" in user.types("explain", name)
+    assert isinstance(future.exception(60), ValueError)
     status = user.asks("status")
     assert status["pools"][0]["failed"] == 1
     assert re.search(r"default\s+0\s+0\s+1\s+1\s+1\s+0\s+1\s", user.types("status"))
@@ -228,6 +228,7 @@ def test_ctrl_c_ends_a_watch_cleanly(user: User, client: Client) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(user: User, client: Client) -> None:
     client.submit_many(abs, range(2000))
+    wait_until("all are recorded", lambda: status_of(client).pools[0].submitted, lambda count: count == 2000)
     journal = subprocess.Popen(
         user.argv("journal", "export"), env=user.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -10,6 +10,7 @@ import pytest
 
 from blockyard import Client, LocalPool
 from tests.integration.processes import WITHIN, House, wait_until
+from tests.integration.questions import pool_status
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,6 +28,11 @@ def use(seconds: float) -> Use:
     return given.split(","), began, time.monotonic()
 
 
+def _wait_for_workers(client: Client, count: int) -> None:
+    """A block that comes up late finds nothing left to do."""
+    wait_until("all workers are there", lambda: pool_status(client).workers, lambda found: found == count)
+
+
 def assert_nobody_shared(uses: Sequence[Use]) -> None:
     """No two that ran at the same time had the same one."""
     for (names, began, ended), (others, other_began, other_ended) in combinations(uses, 2):
@@ -37,15 +43,16 @@ def assert_nobody_shared(uses: Sequence[Use]) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        {"workers_per_node": 4},
+        {"workers_per_node": 4, "init_blocks": 1},
         {"workers_per_node": 2, "max_blocks": 2, "init_blocks": 2},
-        {"workers_per_node": 2, "nodes_per_block": 2},
+        {"workers_per_node": 2, "nodes_per_block": 2, "init_blocks": 1},
     ],
     ids=["one block", "two blocks", "two nodes"],
 )
 def test_no_two_tasks_have_the_same_one(house: House, shape: dict[str, int]) -> None:
     pool = LocalPool(accelerators=NAMES, start_cost=0.0, **shape)  # type: ignore[arg-type]  # all are numbers
     with Client.local(pools={"default": pool}, folder=house.folder) as client:
+        _wait_for_workers(client, 4)
         uses = [future.result(WITHIN) for future in client.options(accelerators=1).submit_many(use, [0.05] * 40)]
         uses += [future.result(WITHIN) for future in client.options(accelerators=2).submit_many(use, [0.02] * 10)]
     assert {name for names, _, _ in uses for name in names} == set(NAMES), "all of them were used"
@@ -56,9 +63,14 @@ def test_no_two_tasks_have_the_same_one(house: House, shape: dict[str, int]) -> 
 def test_a_block_that_replaces_another_has_its_share(house: House) -> None:
     pool = LocalPool(accelerators=2, max_blocks=2, min_blocks=2, init_blocks=2)
     with Client.local(pools={"default": pool}, folder=house.folder) as client:
+        _wait_for_workers(client, 2)
         job = client.options(accelerators=1)
         futures = job.submit_many(use, [0.05] * 40)
-        wait_until("some have ended", lambda: sum(future.done() for future in futures), lambda count: count > 4)
+        wait_until(
+            "some have ended on each",
+            lambda: {name for future in futures if future.done() for name in future.result()[0]},
+            lambda names: names == {"0", "1"},
+        )
         for manager in wait_until("both run", house.managers, lambda there: len(there) == 2):
             os.kill(manager.pid, signal.SIGKILL)
         uses = [future.result(WITHIN) for future in futures]

@@ -12,10 +12,7 @@ import pytest
 
 from blockyard import Client, LocalPool, nearness
 from blockyard.errors import DependencyError, NotSendable, TaskTimeout, UnknownPool
-from tests.integration.processes import wait_until
-
-WITHIN = 30.0
-"""Seconds after which a wait is a failure; the work itself takes milliseconds."""
+from tests.integration.processes import WITHIN, wait_until
 
 
 @pytest.fixture(scope="module")
