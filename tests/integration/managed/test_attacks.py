@@ -60,7 +60,7 @@ time.sleep(1000)
 
 
 def test_three_generations_that_ignore_term_are_killed_after_the_grace() -> None:
-    found = run(THREE_GENERATIONS, "generations", Policy(timeout=1.0, grace=0.3))
+    found = run(THREE_GENERATIONS, "generations", Policy(timeout=4.0, grace=0.3))  # until then all three ignore it
     assert (found.status, found.signal, found.reason) == (TaskStatus.TIMEDOUT, signal.SIGKILL, "Timeout")
     assert alive("generations") == []
 

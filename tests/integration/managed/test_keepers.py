@@ -108,7 +108,7 @@ def test_one_that_is_killed_loses_its_task_and_the_main_process_with_it() -> Non
     executor.update_environment({"MARK": "orphan"})
 
     def kill(executor: BaseExecutor, _: object) -> None:
-        (waiting,) = [pid for pid in alive("orphan") if pid != os.getpid()]
+        (waiting,) = wait_until("it runs", lambda: [one for one in alive("orphan") if one != os.getpid()], bool)
         keeper = int(Path(f"/proc/{waiting}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(keeper, signal.SIGKILL)
 

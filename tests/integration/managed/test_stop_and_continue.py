@@ -66,7 +66,7 @@ def test_all_of_it_stops_and_goes_on_by_the_future_and_by_the_command_line(
         stop()
         wait_until("all are stopped", lambda: states(tmp_path), lambda found: found == {"T"})
         wait_until("it is told", lambda: asked(house, "status", "held"), lambda found: found == [("STOPPED",)])
-        (tmp_path / "ticks").unlink()
+        (tmp_path / "ticks").unlink(missing_ok=True)
         go_on()
         wait_until("it goes on", (tmp_path / "ticks").exists, bool)
         wait_until("it is told", lambda: asked(house, "status", "held"), lambda found: found == [("RUNNING",)])
@@ -103,7 +103,7 @@ def test_on_threads_it_is_the_program_of_that_task_alone_which_stops(tmp_path: P
             waits.stop()
         future.stop()
         wait_until("all are stopped", lambda: states(tmp_path), lambda found: found == {"T"})
-        assert states(tmp_path / "other") <= {"S", "R"}
+        assert "T" not in states(tmp_path / "other")
         future.resume()
         for folder in (tmp_path, tmp_path / "other"):
             (folder / "go").touch()

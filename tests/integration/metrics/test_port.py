@@ -67,6 +67,7 @@ def test_the_figures_are_those_of_what_was_done(house: House, address: str) -> N
                 now.of("blockyard_worker_restarts_total")
                 and now.of("blockyard_output_dropped_bytes_total")
                 and now.of("blockyard_workers_resident_bytes")
+                and not now.of("blockyard_tasks", pool=POOL)
             ),
         )
         status = pool_status(client)
@@ -106,7 +107,11 @@ def test_nothing_goes_back_when_the_interchange_is_killed(house: House, address:
         before = wait_until(
             "the managers' figures are there",
             lambda: scrape(address),
-            lambda now: now.of("blockyard_output_dropped_bytes_total") and now.of("blockyard_worker_restarts_total"),
+            lambda now: (
+                now.of("blockyard_output_dropped_bytes_total")
+                and now.of("blockyard_worker_restarts_total")
+                and not now.of("blockyard_tasks", pool=POOL)
+            ),
         )
         (interchange,) = house.interchanges()
         assert kill(interchange)
