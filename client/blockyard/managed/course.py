@@ -9,12 +9,13 @@ Instants are seconds of one monotonic clock. Signals, pipes and processes are le
 
 import math
 import signal as signals
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
-from blockyard.errors import ConfigError
+from blockyard.errors import BlockyardError, ConfigError
 from blockyard.managed.signals import Signal
 from blockyard.managed.states import TaskStatus, may_follow
 
@@ -149,6 +150,17 @@ def not_started(course: Course, reason: str, message: str) -> Course:
     return _settled(_change(course, verdict=course.verdict or TaskStatus.FAILED, reason=reason, message=message))
 
 
+def broke_off(course: Course, error: BaseException) -> Course:
+    """A step of its executor raised this, so that nothing more of it is done."""
+    reason, message = type(error).__name__, str(error)
+    if isinstance(error, OSError) and not isinstance(error, BlockyardError):
+        message = f"{error.filename}: {error.strerror}" if error.filename else message
+        if course.status is TaskStatus.PENDING:
+            return not_started(course, "NotStarted", f"{message}; nothing was run")
+        reason = "OSError"
+    return not_started(course, reason, message)
+
+
 def skipped(course: Course, message: str) -> Course:
     """It is not to run, says what comes before it."""
     if course.status is not TaskStatus.PENDING:
@@ -180,6 +192,18 @@ def failed_after_all(course: Course, reason: str, message: str) -> Course:
     if course.status is not TaskStatus.COMPLETED:
         return course
     return _change(course, status=TaskStatus.FAILED, verdict=TaskStatus.FAILED, reason=reason, message=message)
+
+
+def explained(course: Course, dropped: Sequence[tuple[int, str]]) -> Course:
+    """Where a result is missing, say what was heard that was no message: it may be among that.
+
+    `dropped`: of each channel with such lines how many they were, and the last one's fault.
+    """
+    if not dropped or course.reason != NO_RESULT:
+        return course
+    count, fault = sum(lines for lines, _ in dropped), dropped[-1][1]
+    message = f"{course.message}; lines that it said and that are no message: {count}, the last one: {fault}"
+    return _change(course, message=message)
 
 
 def cut_off(course: Course, message: str) -> Course:

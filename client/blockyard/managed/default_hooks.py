@@ -80,7 +80,7 @@ def keep_progress(executor: BaseExecutor, event: HookEvent) -> None:
     if isinstance(said := found.get("fraction"), int | float) and math.isfinite(said):
         fraction = min(max(float(said), 0.0), 1.0)
     executor.progress = Progress(fraction=fraction, message=clipped(str(found.get("message") or ""), MOST_PROGRESS))
-    executor.tell_progress()
+    executor.book.note_progress()
 
 
 def keep_artefact(executor: BaseExecutor, event: HookEvent) -> None:
@@ -103,7 +103,7 @@ def refuse_request(executor: BaseExecutor, event: HookEvent) -> None:
 
 def tell_status(executor: BaseExecutor, event: HookEvent) -> None:
     """That it is stopped, or goes on, to the history."""
-    executor.tell_status()
+    executor.book.note_status()
 
 
 def _table(contents: Any) -> dict[str, Any]:

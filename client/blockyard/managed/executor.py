@@ -169,7 +169,8 @@ class BaseExecutor(ABC):
         self.directory = ""
         self.started_at = 0.0
         self._before: dict[str, outputs.Stamp | None] = {}
-        self._book = recording.Book(self)
+        self.book = recording.Book(self)
+        """Which keeps its record, and tells the history how it goes on."""
         self._said: set[Event] = set()
         self.command = Command(())
 
@@ -263,7 +264,7 @@ class BaseExecutor(ABC):
                 self.pre_task()
                 self.command = self.submit_cmd()
                 self.emit(Point.BEFORE_EXEC, self.command.argv)
-                self._book.begin()
+                self.book.begin()
                 self._heed()
                 keeper = self.submit_task(self.command)
                 stack.callback(keeper.close)
@@ -278,15 +279,10 @@ class BaseExecutor(ABC):
                     self.cancel(_why(unwanted))
                 self._take_requests()
                 self.course = course.not_started(self.course, self.course.reason, self.course.message)
-            except BlockyardError as error:
-                self.course = course.not_started(self.course, type(error).__name__, str(error))
-            except OSError as error:
-                what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-                end = "; nothing was run" if self.course.status is TaskStatus.PENDING else ""
-                self.course = course.not_started(self.course, "NotStarted" if end else "OSError", f"{what}{end}")
-            except FAULTS as error:  # a step may be overridden, and variables be a function
-                log.exception("%s: a step of its executor failed", self.task)
-                self.course = course.not_started(self.course, type(error).__name__, str(error))
+            except FAULTS as error:
+                if not isinstance(error, BlockyardError | OSError):  # an overridden step's, or that of given variables
+                    log.exception("%s: a step of its executor failed", self.task)
+                self.course = course.broke_off(self.course, error)
             interruption = self._conclude() or interruption
             found = self._finish()
         if interruption is not None:
@@ -310,7 +306,8 @@ class BaseExecutor(ABC):
         is to be ended by."""
         interruption: BaseException | None = None
         try:
-            self._say_what_was_dropped()
+            dropped = [(one.dropped, one.last_fault) for one in self.communicators if one.dropped]
+            self.course = course.explained(self.course, dropped)
             self.finalize_task()
         except FAULTS as error:
             log.exception("%s: finalize_task failed", self.task)
@@ -331,16 +328,6 @@ class BaseExecutor(ABC):
             interruption = unwanted
             self.failures.append(Failure(what="process_results", where="process_results", message=_why(unwanted)))
         return interruption
-
-    def _say_what_was_dropped(self) -> None:
-        """Where a result is missing that may have been among it."""
-        dropped = [one for one in self.communicators if one.dropped]
-        if dropped and self.course.reason == course.NO_RESULT:
-            count, fault = sum(one.dropped for one in dropped), dropped[-1].last_fault
-            message = (
-                f"{self.course.message}; lines that it said and that are no message: {count}, the last one: {fault}"
-            )
-            self.course = msgspec.structs.replace(self.course, message=message)
 
     def make_folder(self) -> str:
         """The folder, made if it is not there: one that nobody asked for is made when something goes into it."""
@@ -487,19 +474,7 @@ class BaseExecutor(ABC):
     @property
     def record_id(self) -> str:
         """`AnalysisConfig.id` of the task that runs, or ran last; '' for one that never came so far."""
-        return self._book.record.id if self._book.record is not None else ""
-
-    def tell_status(self) -> None:
-        """Keep in the record how the task stands now, before its end."""
-        self._book.note_status()
-
-    def tell_progress(self) -> None:
-        """Have the history told how far the task is: at once, or, if it was told just before, a little later."""
-        self._book.note_progress()
-
-    def tell_news(self, now: float) -> float:
-        """Of its loop: tell what is due, see `Book.tell_news`."""
-        return self._book.tell_news(now)
+        return self.book.record.id if self.book.record is not None else ""
 
     def set_result(self, **changes: Any) -> None:
         """Change parts of the result."""
@@ -533,7 +508,7 @@ class BaseExecutor(ABC):
         return code_version(self.code) if self.code else CodeVersion()
 
     def _finish(self) -> ManagedResult:
-        ended = self._book.end(self._hooks.take_failures())
+        ended = self.book.end(self._hooks.take_failures())
         self.emit(Point.RECORDED, ended)
         found = recording.returned(self, ended, self.folder if self._folder or self.artefacts else "")
         self.emit(Point.FINALISED, found)

@@ -90,7 +90,7 @@ class Loop:
 
     def _patience(self, now: float) -> float:
         due = course.due(self._executor.course, self._executor.policy)
-        instants = (self._executor.tell_news(now), now + _LONGEST_WAIT if due is None else due)
+        instants = (self._executor.book.tell_news(now), now + _LONGEST_WAIT if due is None else due)
         return max(min(instants) - now, 0.0)
 
     def _ready(self, descriptor: int, selector: selectors.BaseSelector) -> None:

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockyard.errors import TaskTimeout
 from blockyard.managed import course
 from blockyard.managed.course import Course, Effect, Exit, Policy, Request
 from blockyard.managed.signals import Signal
@@ -122,6 +123,28 @@ def test_the_first_of_cancel_and_timeout_wins_and_the_other_is_counted() -> None
 def test_what_never_started_is_failed_with_its_reason() -> None:
     at = course.not_started(Course(), "NotStarted", "no such file")
     assert (at.status, at.message) == (TaskStatus.FAILED, "no such file")
+
+
+def test_a_step_that_raises_ends_it_and_says_whether_it_had_begun() -> None:
+    missing = FileNotFoundError(2, "No such file or directory", "/nowhere")
+    for begun, error, reason, message in (
+        (Course(), missing, "NotStarted", "/nowhere: No such file or directory; nothing was run"),
+        (running(), missing, "OSError", "/nowhere: No such file or directory"),
+        (running(), OSError("broken"), "OSError", "broken"),
+        (Course(), TaskTimeout("too long"), "TaskTimeout", "too long"),
+        (Course(), ZeroDivisionError("by zero"), "ZeroDivisionError", "by zero"),
+    ):
+        at = course.broke_off(begun, error)
+        assert (at.status, at.reason, at.message) == (TaskStatus.FAILED, reason, message)
+
+
+def test_a_missing_result_may_be_among_what_was_no_message() -> None:
+    policy = Policy(needs_result=True)
+    at = course.drained(course.exited(running(), FINE, 12.0, policy), policy)
+    assert course.explained(at, []) is at
+    said = course.explained(at, [(2, "JSON is malformed"), (1, "no object")])
+    assert said.message == f"{at.message}; lines that it said and that are no message: 3, the last one: no object"
+    assert course.explained(running(), [(1, "no object")]).message == ""
 
 
 def test_what_is_not_to_run_is_skipped_unless_it_runs_or_was_cancelled() -> None:
