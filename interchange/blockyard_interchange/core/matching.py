@@ -28,6 +28,11 @@ def is_queued(task: Task) -> bool:
     return task.state is TaskState.QUEUED
 
 
+def _lasts(task: Task) -> float:
+    """For the queue: seconds of one worker that a task will have had of its client's share, as far as can be known."""
+    return task.order.session.seconds * task.order.slots
+
+
 def ends_in_time(manager: Manager, order: Order, now: float) -> bool:
     """Whether a task may be given to a manager whose block has a walltime: only if it should end before that."""
     return now + (order.spec.timeout or order.entry.seconds or 0.0) < manager.ends_at
@@ -126,7 +131,7 @@ class _Dealer:
         pool = self._pool
         aside: list[Task] = []
         while share and len(aside) <= _MOST_ASIDE:
-            task = pool.queue.take(is_queued)
+            task = pool.queue.take(is_queued, _lasts)
             if task is None:
                 break
             order = task.order

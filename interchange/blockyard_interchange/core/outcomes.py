@@ -12,10 +12,12 @@ from blockyard_interchange.core import ending, gangs, joins, queueing
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import Counted
 from blockyard_interchange.core.stages import BOUNDS
-from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, State, Task, TaskState, has_room
+from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
 
 _MOST_DOUBLINGS = 30
 """Of a back-off: more would be centuries, and in the end no number any more."""
+_MOST_SECONDS: Final = 3600.0
+"""Longer tasks count as this long, when it is decided whose turn it is: what a manager says may be nonsense."""
 
 
 def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a call would cost more than what it does
@@ -32,6 +34,7 @@ def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a cal
     manager.retracting = False
     leases, load = manager.leases, 0
     entry: FunctionEntry | None = None
+    session: Session | None = None
     seconds, ran = 0.0, 0
     stages, since, same = manager.pool.stages, 0.0, 0
     brief, brief_seconds = 0, 0.0
@@ -41,11 +44,12 @@ def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a cal
             manager.pool.counters.late += 1
             continue
         del leases[task.id]
-        load += task.order.slots
-        if task.order.entry is not entry:
-            if entry is not None:
-                _learn(entry, seconds, ran)
-            entry, seconds, ran = task.order.entry, 0.0, 0
+        order = task.order
+        load += order.slots
+        if order.entry is not entry or order.session is not session:
+            if entry is not None and session is not None:
+                _learn(entry, session, seconds, ran)
+            entry, session, seconds, ran = order.entry, order.session, 0.0, 0
         seconds += outcome.seconds
         ran += 1
         if task.since != since:
@@ -63,8 +67,8 @@ def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a cal
             ending.finish(state, task, outcome, now)
         else:
             decide(state, task, outcome, now)
-    if entry is not None:
-        _learn(entry, seconds, ran)
+    if entry is not None and session is not None:
+        _learn(entry, session, seconds, ran)
         manager.pool.last_entry = entry
         stages.assigned.add(now - since, same)
         stages.running.add_brief(brief, brief_seconds)
@@ -74,13 +78,16 @@ def on_outcomes(  # noqa: PLR0915 - one pass over many outcomes: for each, a cal
     state.hungry[manager.pool.name] = manager.pool
 
 
-def _learn(entry: FunctionEntry, seconds: float, ran: int) -> None:
-    """Move the average: a batch counts as what it is, but never more than half. What is no duration teaches nothing."""
+def _learn(entry: FunctionEntry, session: Session, seconds: float, ran: int) -> None:
+    """Move the averages: a batch counts as what it is, never more than half. What is no duration teaches nothing."""
     mean = seconds / ran
     if not 0.0 <= mean < math.inf:
         return
     weight = min(0.5, ran / 16)
     entry.seconds = mean if entry.seconds is None else entry.seconds + weight * (mean - entry.seconds)
+    session.seconds = min(
+        _MOST_SECONDS, session.seconds + weight * (mean - session.seconds) if session.seconds else mean
+    )
 
 
 def decide(state: State, task: Task, outcome: Outcome, now: float) -> None:

@@ -50,6 +50,17 @@ def test_ten_tasks_are_not_held_up_by_another_clients_many(client: Client, size:
     client.shutdown(wait=True, cancel_futures=True)
 
 
+def test_ten_tasks_are_not_held_up_by_another_clients_longer_ones(client: Client) -> None:
+    with Client.connect(client.folder) as little:
+        _seconds_of_ten(little, 0.01)
+        many = client.submit_many(time.sleep, [0.3] * 1_000)
+        wait_until("they are queued", lambda: pool_status(client).submitted, lambda found: found >= len(many))
+        wait_until("some have run", lambda: sum(one.done() for one in many), lambda found: found >= 4)
+        beside = statistics.median(_seconds_of_ten(little, 0.01) for _ in range(3))
+        assert beside <= 5 * 0.3, f"{beside:.3f} s: task by task in turn it would be at least five of them"
+    client.shutdown(wait=True, cancel_futures=True)
+
+
 @pytest.mark.scale
 def test_short_tasks_use_the_worker_that_a_long_one_leaves(client: Client, size: Size) -> None:
     """Full: 10 s and 200 of 10 ms end within 10.3 s. Small: 2 s and 40, with half a second more for a busy machine."""

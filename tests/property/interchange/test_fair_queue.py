@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -16,6 +17,15 @@ class Item:
     priority: int
     line: int
     live: bool = True
+
+
+def is_live(item: Item) -> bool:
+    return item.live
+
+
+def lasts(_: Item) -> float:
+    """All the same, so that lines take turns."""
+    return 0.0
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -61,7 +71,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        item = self.queue.take(lambda one: one.live)
+        item = self.queue.take(is_live, lasts)
         waiting = [key for key, items in self.model.items() if items]
         if not waiting:
             assert item is None
@@ -75,10 +85,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def take_and_put_back(self) -> None:
         """It was never taken: the next one is the same."""
-        item = self.queue.take(lambda one: one.live)
+        item = self.queue.take(is_live, lasts)
         if item is not None:
             self.queue.put_back(item, priority=item.priority, line=item.line)
-            assert self.queue.take(lambda one: one.live) is item
+            assert self.queue.take(is_live, lasts) is item
             self.queue.put_back(item, priority=item.priority, line=item.line)
 
     @rule()
@@ -89,7 +99,7 @@ class QueueMachine(RuleBasedStateMachine):
         lines = {line for priority, line in waiting if priority == highest}
         seen = []
         for _ in lines:
-            item = self.queue.take(lambda one: one.live)
+            item = self.queue.take(is_live, lasts)
             assert item is not None
             assert self.model[item.priority, item.line].pop(0) is item
             self.taken.append(item)
@@ -105,3 +115,24 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestFairQueue = QueueMachine.TestCase
+
+
+@given(seconds=st.lists(st.floats(0.001, 10.0), min_size=2, max_size=5), data=st.data())
+def test_lines_that_wait_have_had_the_same_time_but_for_one_item(seconds: list[float], data: st.DataObject) -> None:
+    """Lines come one after the other, each with items of a length of its own; some are put back."""
+    queue: FairQueue[Item] = FairQueue()
+    had: dict[int, float] = {}
+    for line in range(len(seconds)):
+        queue.extend([Item(number, 0, line) for number in range(1000)], priority=0, line=line)
+        had = dict.fromkeys(range(line + 1), 0.0)
+        since = 0.0
+        for _ in range(data.draw(st.integers(0, 20))):
+            item = queue.take(is_live, lambda one: seconds[one.line])
+            assert item is not None
+            if data.draw(st.booleans()):
+                queue.put_back(item, priority=0, line=item.line)
+                assert queue.take(is_live, lambda one: seconds[one.line]) is item
+            had[item.line] += seconds[item.line]
+        if line:
+            since = max(had.values()) - min(had.values())
+        assert since <= 2 * max(seconds) + 1e-9

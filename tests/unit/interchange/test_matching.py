@@ -45,6 +45,22 @@ def test_clients_take_turns_however_many_there_are() -> None:
     assert {name: given.count(name) for name in range(1, 6)} == dict.fromkeys(range(1, 6), 4)
 
 
+def test_clients_share_time_and_not_tasks() -> None:
+    bench = Bench()
+    slow, quick, manager = bench.client(1), bench.client(2), bench.manager()
+    slow.call(bodies=[b""] * 20)
+    learned(bench, 2.0)  # of both: they call the same function
+    bench.turn()
+    quick.call(bodies=[b""] * 40)
+    given: list[int] = []
+    while given.count(1) < 4:
+        ones = manager.assigned()
+        manager.report(*(done(one, seconds=5.0 if one.task >> 32 == 1 else 0.5) for one in ones))
+        bench.turn()
+        given += [one.task >> 32 for one in ones]
+    assert 20 <= given.count(2) <= 35, "ten for each"
+
+
 def test_a_task_too_large_for_a_manager_does_not_keep_others_from_it() -> None:
     bench = Bench(pools={"default": PoolSettings(workers=4)})
     client, small = bench.client(), bench.manager("small", workers=1)
