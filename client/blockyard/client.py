@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from blockyard import given
 from blockyard.errors import ConfigError, NotInstalled, UnknownPool
 from blockyard.interchange_process import started_ahead
 from blockyard.lifetime import Below, abandon
@@ -99,9 +100,11 @@ class Client(Submitter):
         `LocalPool.channel`; a Unix socket without. `monitoring`: True, a database's URL, or a `Monitoring`, and every
         task leaves its history, see ``docs/monitoring.md``; `radio`: the same as ``Monitoring(radio=radio)``.
         """
+        given.places("Client.local", folder=folder)
+        given.texts("Client.local", run=run, folder=str(folder), journal=journal, metrics=metrics, managers=managers)
         if pools is not None and (workers is not None or pool):
             raise ConfigError("Client.local: give either pools= or the settings of one pool, not both")
-        with started_ahead(run, None if folder is None else Path(folder)) as interchange:
+        with started_ahead(run, Path(folder) if folder else None) as interchange:
             from blockyard.blocks.pools import one_pool, read_pools
             from blockyard.local import LocalSystem
             from blockyard.serving import Limits, Serving
@@ -118,7 +121,7 @@ class Client(Submitter):
                     journal=journal,
                     metrics=metrics,
                     managers=managers,
-                    limits=limits or Limits(),
+                    limits=Limits() if limits is None else limits,
                     monitoring=monitoring,
                 ),
             )
@@ -152,6 +155,9 @@ class Client(Submitter):
         `server_key`, `client_key` (a file) complete a URL ``tcp://host:port#SERVERKEY``, see `connect`.
         Raises ConfigError, BadKey, or BrokenBlockyard when nobody answers there.
         """
+        given.places("Client.connect", where=where, client_key=client_key)
+        given.texts("Client.connect", run=run, name=name, server_key=server_key)
+        given.flags("Client.connect", take_over=take_over, keep=keep)
         from blockyard import config, connect  # files are read, and modules loaded, only for those who connect
         from blockyard.remote import RemoteSettings
 
@@ -198,6 +204,10 @@ class Client(Submitter):
         Raises ConfigError, also when ``blockyard[kubernetes]`` is not installed; NoCluster, ApiError, ApiUnreachable,
         BadKey; BrokenBlockyard when the interchange does not answer; UnknownPool, with what its WorkerPool says.
         """
+        given.places("Client.kubernetes", kubeconfig=kubeconfig)
+        given.texts("Client.kubernetes", pool=pool, namespace=namespace, release=release, client=client)
+        given.texts("Client.kubernetes", context=context, run=run, name=name)
+        given.flags("Client.kubernetes", take_over=take_over, keep=keep)
         from blockyard import config  # files are read, and modules loaded, only for those who connect
         from blockyard.remote import RemoteSettings
 
@@ -236,6 +246,7 @@ class Client(Submitter):
         `monitoring`: as for `local`; hub and sinks are then threads of this process, too. `run`: what the history calls
         it. Further settings: see `ThreadEngine`.
         """
+        given.texts("Client.threads", run=run)
         from blockyard.threading_engine import ThreadedEngine  # costs nothing to those who do not use it
 
         if threads is None:

@@ -5,6 +5,7 @@ anybody answers there is found out by `RemoteEngine.connect`.
 """
 
 import errno
+import os
 import socket
 from pathlib import Path
 from typing import Final
@@ -72,7 +73,7 @@ def find(
     where = settings.profile if where is None or where == "" else where
     if isinstance(where, str) and "://" in where:
         target = _of_url(where, server_key, client_key)
-    elif isinstance(where, Path) or "/" in where:
+    elif isinstance(where, os.PathLike) or "/" in where:
         target = of_folder(Path(where).expanduser())
     else:
         target = _of_profile(where, settings)

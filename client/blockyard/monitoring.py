@@ -142,6 +142,8 @@ def read(value: "bool | str | Monitoring | None", radio: RadioConfig | None) -> 
         found = value
     elif isinstance(value, str):
         found = Monitoring(database=value) if radio is None else Monitoring(database=value, radio=radio)
+    elif value is not None and not isinstance(value, bool):
+        raise ConfigError(f"monitoring={value!r}; give True, the URL of a database, or a Monitoring")
     elif value or radio is not None:
         if value is False:
             raise ConfigError("monitoring=False with a radio: leave one of them out")

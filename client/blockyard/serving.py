@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from blockyard import host_port
 from blockyard.errors import ConfigError
 from blockyard.journal_url import fault_of
 from blockyard.keyring import DEFAULT_CLIENT
@@ -67,6 +68,8 @@ class Serving(msgspec.Struct, frozen=True):
             raise ConfigError(f"limits={self.limits!r}; give blockyard.serving.Limits(max_tasks=…)")
         if fault := fault_of(self.journal):
             raise ConfigError(f"journal={self.journal.partition(':')[0]!r}…: {fault}")
+        if self.metrics and host_port.split(self.metrics) is None:
+            raise ConfigError(f"metrics={self.metrics!r}; give HOST:PORT, for example 127.0.0.1:9300")
         if self.managers and not _TCP.fullmatch(self.managers):
             raise ConfigError(
                 f"managers={self.managers!r}; give tcp://ADDRESS:PORT, with an address of this machine by which others "
