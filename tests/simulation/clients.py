@@ -161,7 +161,7 @@ class Client(Node):
         core, now = self.core, self.world.now
         if core.standing is Standing.OPEN:
             self._empty_mailbox()
-        for frame in core.on_time(b"", now):
+        for frame in core.on_time(bytes, now):
             self.link.send(frame)
         if core.standing is Standing.OPEN:
             for frame in core.credit(now):

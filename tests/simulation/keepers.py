@@ -51,7 +51,7 @@ class Keeper(Node):
                 self.link.send(codec.encode(wire.Bye(cancel=False)))
                 self.later(1.0, self._close)
                 return
-        for frame in core.on_time(b"", self.world.now):
+        for frame in core.on_time(bytes, self.world.now):
             self.link.send(frame)
         self.later(core.heartbeat / 4, self._tick)
 

@@ -5,7 +5,7 @@ until the task's outcome; after a reconnect all of these are sent again, and the
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -275,13 +275,16 @@ class SessionCore:
         self._patient_until = max(self._patient_until, now) + seconds_for(follows)
         return codec.encode(wire.Ping(follows))
 
-    def on_time(self, near: bytes, now: float) -> list[bytes]:
-        """Say hello again when nobody answers, or that we are still here."""
+    def on_time(self, near: Callable[[], bytes], now: float) -> list[bytes]:
+        """Say hello again when nobody answers, or that we are still here.
+
+        `near` reads what proves nearness; it is asked with each greeting, and not otherwise.
+        """
         if self.standing is Standing.GREETING:
             patience = min(_MOST_HELLO_SECONDS, _HELLO_SECONDS * 2.0 ** (self._hellos - 1)) if self._hellos else 0.0
-            return [self.hello(near, now)] if now - self._said_at >= patience else []
+            return [self.hello(near(), now)] if now - self._said_at >= patience else []
         if now - self.heard_at > 3 * self.heartbeat and now >= self._patient_until:
-            return [self.hello(near, now)]
+            return [self.hello(near(), now)]
         if now - self._said_at >= self.heartbeat:
             self._said_at = now
             return [codec.encode(wire.Ping())]

@@ -174,7 +174,7 @@ class Link:
             if core.may_be_heard(now) and (words := silence.look(core.heard_at, now)):
                 _log.warning("%s", words)
             self._empty_mailbox()
-            for frame in core.on_time(self._near() if core.standing is Standing.GREETING else b"", now):
+            for frame in core.on_time(self._near, now):
                 self._unsent.append(frame)
             if core.standing is Standing.OPEN:
                 self._unsent.extend(core.credit(now))

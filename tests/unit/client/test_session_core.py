@@ -44,5 +44,22 @@ def test_behind_a_large_frame_silence_means_nothing() -> None:
     assert wire.Hello in _said(core, 30.0)
 
 
+def test_every_greeting_proves_nearness_that_after_a_silence_too() -> None:
+    core = SessionCore(wire.Hello(1, 1, bytes(16), "", "3.11"))
+    core.receive([codec.encode(wire.Welcome(1, "run", True, [], 1.0, 10, 10))], Answers(), 0.0)
+    read: list[bytes] = []
+
+    def near() -> bytes:
+        read.append(b"proof")
+        return b"proof"
+
+    assert [codec.from_client.decode(frame) for frame in core.on_time(near, 1.0)] == [wire.Ping()]
+    assert not read, "a file is not read for nothing"
+    for now in (3.1, 13.1):  # the second one because nobody answers
+        (greeting,) = map(codec.from_client.decode, core.on_time(near, now))
+        assert isinstance(greeting, wire.Hello)
+        assert greeting.near == b"proof"
+
+
 def _said(core: SessionCore, now: float) -> list[type]:
-    return [type(codec.from_client.decode(frame)) for frame in core.on_time(b"", now)]
+    return [type(codec.from_client.decode(frame)) for frame in core.on_time(bytes, now)]

@@ -57,15 +57,15 @@ def test_a_refusal_ends_its_tasks_once_and_never_a_question_of_the_same_number()
 def test_one_greeting_answers_all_who_are_you() -> None:
     core = an_open_core()
     hear(core, wire.WhoAreYou(), now=1.0)
-    assert len(core.on_time(b"", 1.0)) == 1
+    assert len(core.on_time(bytes, 1.0)) == 1
     hear(core, *[wire.WhoAreYou()] * 50, now=1.01)
-    assert core.on_time(b"", 1.02) == []
+    assert core.on_time(bytes, 1.02) == []
 
 
 def test_greetings_become_rarer_while_nobody_answers() -> None:
     core = a_core()
     core.hello(b"", 0.0)
-    said = sum(len(core.on_time(b"", tick / 100)) for tick in range(1000))
+    said = sum(len(core.on_time(bytes, tick / 100)) for tick in range(1000))
     assert 4 <= said <= 9
 
 
