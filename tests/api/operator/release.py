@@ -102,7 +102,7 @@ class Release:
         settings = {
             "folder": str(state), "keys": str(ring), "clients": self.clients, "managers": self.managers,
             "parent": os.getpid(),
-            "core": {"pools": {}, "heartbeat": 0.5, "rejoin_grace": 2.0, "monitoring": monitoring},
+            "core": {"pools": {}, "monitoring": monitoring},
         }  # fmt: skip
         return self._start("interchange", settings)
 

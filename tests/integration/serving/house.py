@@ -112,7 +112,7 @@ class House:
             "folder": str(state), "keys": str(self.ring.folder), "clients": self.clients, "managers": self.managers,
             "health": f"127.0.0.1:{health}", "journal": journal, "parent": os.getpid(),
             "rotate_after": 0.0,
-            "core": {"pools": {}, "heartbeat": 0.5, "rejoin_grace": 2.0},
+            "core": {"pools": {}},
         }  # fmt: skip
         path = self.folder / f"settings-{len(self.started)}.json"
         path.write_text(json.dumps(given | settings))
