@@ -8,8 +8,9 @@ import msgspec
 from blockyard.ids import NUMBER_BITS, FunctionId, ManagerId, SessionId, TaskId, inner_session
 from blockyard.wire.records import Function, Group
 from blockyard_interchange.core import caching, entries
+from blockyard_interchange.core.pools import Origin, Pool
 from blockyard_interchange.core.stages import Histogram
-from blockyard_interchange.core.state import Origin, Pool, State
+from blockyard_interchange.core.state import State
 
 
 def rewritten(state: State, chunk: Iterable[bytes]) -> list[bytes]:

@@ -28,7 +28,8 @@ from blockyard_interchange.core import (
 )
 from blockyard_interchange.core.answering import refuse, reply
 from blockyard_interchange.core.counters import Loss
-from blockyard_interchange.core.state import Manager, Pool, Session, State, Task, TaskState
+from blockyard_interchange.core.pools import Manager, Pool
+from blockyard_interchange.core.state import Session, State, Task, TaskState
 
 _PUBLISH_SECONDS = 0.1
 _MANAGER_SECONDS = 1e-4

@@ -4,7 +4,8 @@ from typing import Final
 
 from blockyard.ids import task_name
 from blockyard.wire.records import Status
-from blockyard_interchange.core.state import Flag, Pool, State, Task, TaskState
+from blockyard_interchange.core.pools import Pool
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
 _FAILED: Final = ("FAILED", "MISSING")
 """States of blocks that never came to be of use, see `blockyard.blocks.states.JobState`."""

@@ -9,8 +9,9 @@ from blockyard.wire.records import Record
 from blockyard_interchange.core import listing
 from blockyard_interchange.core.counters import Counters
 from blockyard_interchange.core.matching import is_queued
+from blockyard_interchange.core.pools import Pool
 from blockyard_interchange.core.stages import Histogram
-from blockyard_interchange.core.state import Pool, State, Task
+from blockyard_interchange.core.state import State, Task
 
 
 class PoolFigures(Record, frozen=True):

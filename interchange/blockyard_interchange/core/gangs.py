@@ -14,7 +14,8 @@ from blockyard.wire import manager as wire
 from blockyard.wire.records import Assigned, Failure, Lease, Outcome, Part, Status
 from blockyard_interchange.core import ending, matching, outcomes, queueing, requests
 from blockyard_interchange.core.counters import Loss
-from blockyard_interchange.core.state import Gang, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core.pools import Gang, Manager, Pool, has_room, no_room
+from blockyard_interchange.core.state import State, Task, TaskState
 
 
 def reserve(state: State, pool: Pool, now: float) -> None:

@@ -11,7 +11,8 @@ from blockyard.wire import manager as wire
 from blockyard_interchange.core import polling, rights
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.asked import HoldAsked
-from blockyard_interchange.core.state import Hosted, Manager, Programs, Session, State, Task, TaskState
+from blockyard_interchange.core.pools import Manager
+from blockyard_interchange.core.state import Hosted, Programs, Session, State, Task, TaskState
 
 _NOBODY = SessionId(0)
 

@@ -10,7 +10,8 @@ from collections import Counter
 from blockyard.ids import TaskId, task_name
 from blockyard.wire.records import Body, Status, blob_bytes, blob_names, body_bytes
 from blockyard_interchange.core.matching import is_queued
-from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState
+from blockyard_interchange.core.pools import Manager, Pool
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
 OVERHEAD_BYTES = 16
 """What a submission, and again an outcome, is taken to cost in the journal besides its body."""

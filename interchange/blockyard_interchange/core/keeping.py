@@ -13,9 +13,10 @@ from blockyard.wire import manager as to_manager
 from blockyard.wire.records import Failure
 from blockyard_interchange.core import caching, compaction, entries, managers, rights, sessions
 from blockyard_interchange.core.counters import Counters
+from blockyard_interchange.core.pools import Origin, Pool
 from blockyard_interchange.core.settings import PoolSettings, nonsense
 from blockyard_interchange.core.stages import Stages
-from blockyard_interchange.core.state import ClientKeys, Origin, Pool, Session, State
+from blockyard_interchange.core.state import ClientKeys, Session, State
 
 _KEY_BYTES = 40
 _MOST_KEYS = 8

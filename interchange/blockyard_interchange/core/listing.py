@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from blockyard.wire import control
-from blockyard_interchange.core.state import Manager, Pool
+from blockyard_interchange.core.pools import Manager, Pool
 
 ENDED_KEPT = 100
 """So many ended blocks of a pool stay listed."""

@@ -12,7 +12,8 @@ from blockyard_interchange.core import gangs, holding, outcomes, output, queuein
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
 from blockyard_interchange.core.notes import Notes
-from blockyard_interchange.core.state import Flag, Manager, Pool, State, Task, TaskState, has_room, no_room
+from blockyard_interchange.core.pools import Manager, Pool, has_room, no_room
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
 _STUCK_SECONDS = 0.05
 """A manager that gave nothing back for so long may hold tasks that others could run."""

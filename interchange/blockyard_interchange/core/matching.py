@@ -11,7 +11,8 @@ from blockyard.ids import FunctionId, ManagerId
 from blockyard.wire import manager as wire
 from blockyard.wire.records import NONE_BODY, Assigned, Blob, Body, Lease, Need, Status, body_bytes
 from blockyard_interchange.core import gangs
-from blockyard_interchange.core.state import Flag, Manager, Order, Pool, State, Task, TaskState
+from blockyard_interchange.core.pools import Manager, Pool
+from blockyard_interchange.core.state import Flag, Order, State, Task, TaskState
 
 _PER_TASK_SECONDS = 5e-6
 """What a task costs a worker besides its own running time."""

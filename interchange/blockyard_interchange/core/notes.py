@@ -24,7 +24,8 @@ from blockyard_interchange.core.entries import Noted, NotesConfirmed
 
 if TYPE_CHECKING:
     from blockyard_interchange.core.effects import Effects
-    from blockyard_interchange.core.state import Manager, Order, Session, State, Task
+    from blockyard_interchange.core.pools import Manager
+    from blockyard_interchange.core.state import Order, Session, State, Task
 
 _PACE: Final = pace.Limits(least=0.005, most=1.0, crowd=6)
 """Of frames to the hub, counted in packets and tries, of which a task that ends alone makes no crowd. Each frame wakes

@@ -11,8 +11,9 @@ from blockyard.wire.records import Calls, Failure, Outcome, Status
 from blockyard_interchange.core import ending, gangs, joins, queueing
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import Counted
+from blockyard_interchange.core.pools import Manager, has_room
 from blockyard_interchange.core.stages import BOUNDS
-from blockyard_interchange.core.state import Flag, FunctionEntry, Manager, Session, State, Task, TaskState, has_room
+from blockyard_interchange.core.state import Flag, FunctionEntry, Session, State, Task, TaskState
 
 _MOST_DOUBLINGS = 30
 """Of a back-off: more would be centuries, and in the end no number any more."""

@@ -8,7 +8,8 @@ from blockyard.wire import control as asked
 from blockyard.wire import manager as wire
 from blockyard_interchange.core import polling, rights
 from blockyard_interchange.core.asked import OutputAsked
-from blockyard_interchange.core.state import Manager, Session, State
+from blockyard_interchange.core.pools import Manager
+from blockyard_interchange.core.state import Session, State
 
 
 def ask(state: State, session: Session, number: int, task: TaskId) -> None:

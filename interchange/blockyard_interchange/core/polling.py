@@ -11,7 +11,8 @@ from blockyard.wire import control as asked
 from blockyard.wire import manager as wire
 from blockyard_interchange.core.answering import reply
 from blockyard_interchange.core.asked import Poll
-from blockyard_interchange.core.state import Manager, State
+from blockyard_interchange.core.pools import Manager
+from blockyard_interchange.core.state import State
 
 P = TypeVar("P", bound=Poll)
 

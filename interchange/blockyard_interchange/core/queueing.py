@@ -1,7 +1,8 @@
 """Tasks on their way into the queue and out of it, and leases that end without an outcome."""
 
 from blockyard_interchange.core import caching
-from blockyard_interchange.core.state import Flag, Manager, State, Task, TaskState, has_room
+from blockyard_interchange.core.pools import Manager, has_room
+from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
 
 def requeue(state: State, task: Task, now: float) -> None:

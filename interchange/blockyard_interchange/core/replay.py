@@ -33,9 +33,10 @@ from blockyard_interchange.core import (
     submit,
 )
 from blockyard_interchange.core.counters import Counters
+from blockyard_interchange.core.pools import Origin, Pool
 from blockyard_interchange.core.settings import PoolSettings
 from blockyard_interchange.core.stages import Histogram, restored
-from blockyard_interchange.core.state import ClientKeys, Origin, Pool, Run, Session, State, Task, TaskState
+from blockyard_interchange.core.state import ClientKeys, Run, Session, State, Task, TaskState
 
 _NO_PARENT = -1
 """In `Submitted.parent`."""

@@ -11,7 +11,8 @@ from typing import Final
 from blockyard.ids import TaskId, task_name
 from blockyard.suggestion import nearest
 from blockyard.wire.records import Group
-from blockyard_interchange.core.state import Hosted, Pool, Run, Session, State, Task
+from blockyard_interchange.core.pools import Pool
+from blockyard_interchange.core.state import Hosted, Run, Session, State, Task
 
 _MOST_COMPARED: Final = 100
 """Runs, the latest, whose names are compared with one that there is not: that takes 20 µs for each."""
