@@ -21,6 +21,7 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
     PIPE_CLOSED = 141
+    TERMINATED = 143
 
 
 MEANINGS: Final = {
@@ -34,6 +35,7 @@ MEANINGS: Final = {
     Exit.BUG: "an unexpected error, which is a fault of Blockyard's; BLOCKYARD_DEBUG=1 shows where",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
     Exit.PIPE_CLOSED: "the reader of the output went away",
+    Exit.TERMINATED: "ended by SIGTERM",
 }
 
 

@@ -1,7 +1,6 @@
 """``blockyard task run|help|list``: managed tasks by their name, run here. An interchange is not asked."""
 
 import inspect
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,12 +41,7 @@ def run(call: Call, name: str, file: str, changes: tuple[str, ...], folder: str)
         else:
             spec = spec_of(name)
         spec = msgspec.structs.replace(spec, parameters={**spec.parameters, **parameters}, folder=folder or spec.folder)
-        # So the program has its grace, and the record its end.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            found = run_managed(spec)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        found = run_managed(spec)
     except UnknownTask as error:
         raise NotFound(str(error)) from error
     except ModuleNotFoundError as error:

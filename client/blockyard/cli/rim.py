@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,12 +15,22 @@ from blockyard.errors import BlockyardError
 
 def main() -> None:
     """Entry point of the program ``blockyard``."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 
 
 def kubectl_main() -> None:
     """Entry point of the program ``kubectl-blockyard``, which kubectl calls for ``kubectl blockyard``."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:], "kubectl blockyard"))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM ends a command as Ctrl-C does: what it has begun ends in good order."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def run(arguments: Sequence[str], program: str = "blockyard") -> int:
@@ -39,7 +50,9 @@ def run(arguments: Sequence[str], program: str = "blockyard") -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated):
+            return _say("terminated", Exit.TERMINATED)
         return _say("interrupted", Exit.INTERRUPTED)
     except PipeClosed:
         # The interpreter would try to flush at its end, and complain.

@@ -212,18 +212,21 @@ def test_a_damaged_journal_is_bad_news_with_the_place(user: User, client: Client
     assert "did not come up" in user.types("local", "up", code=1)
 
 
-def test_ctrl_c_ends_a_watch_cleanly(user: User, client: Client) -> None:
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_watch_cleanly(user: User, client: Client, number: int, code: int, word: str) -> None:
     process = user.starts("status", "--watch")
     assert process.stdout is not None
     try:
         assert process.stdout.readline().startswith("local: ")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
-    assert errors.strip() == "blockyard: interrupted"
+    assert process.returncode == code
+    assert errors.strip() == f"blockyard: {word}"
 
 
 def test_a_reader_that_goes_away_is_no_error(user: User, client: Client) -> None:

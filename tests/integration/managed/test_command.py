@@ -128,8 +128,10 @@ def test_help_of_a_function_without_a_model_lists_its_own_parameters(capsys: pyt
     assert lines[2:] == [["a", "int", "required"], ["b", "int", "1"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_program_with_its_grace_and_the_record_says_so(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)])
+def test_a_signal_ends_the_program_with_its_grace_and_the_record_says_so(
+    number: int, code: Exit, tmp_path: Path
+) -> None:
     script = f"trap 'echo ended >{tmp_path}/ended; exit' TERM; touch {tmp_path}/runs; sleep 1000 & wait"
     (tmp_path / "spec.yaml").write_text(json.dumps({"binary": ["bash", "-c", script], "folder": str(tmp_path)}))
     program = "from blockyard.cli import main; main()"
@@ -137,6 +139,6 @@ def test_a_signal_ends_the_program_with_its_grace_and_the_record_says_so(number:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         wait_until("the program runs", (tmp_path / "runs").exists, bool)
         process.send_signal(number)
-        assert process.wait(30) == Exit.INTERRUPTED
+        assert process.wait(30) == code
     assert (tmp_path / "ended").read_text() == "ended\n"
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "CANCELLED"

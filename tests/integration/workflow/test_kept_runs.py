@@ -1,6 +1,9 @@
 """Runs of `blockyard run` where no interchange runs: looked at meanwhile, and afterwards."""
 
 import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -152,6 +155,23 @@ def test_a_generated_name_is_made_up_and_no_name_leads_elsewhere(
     assert rim.run(["retry", str(path)]) == Exit.USAGE
     assert rim.run(["run", str(path), "--workers", "1", "--name", "../x"]) == Exit.USAGE
     assert "'../x' is no name for a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)])
+def test_a_signal_ends_it_in_good_order_and_it_is_kept(
+    number: int, code: Exit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kept.yaml"
+    path.write_text(FLOW.format(tmp_path))
+    command = [sys.executable, "-c", "from blockyard.cli import main; main()", "run", str(path), "--workers", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_until("its step runs", (tmp_path / "begun").exists, bool)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "run 'kept' is kept: run it again to go on with it" in said
+    assert "Traceback" not in said
+    assert states(capsys)["ends"] == "Waiting"
 
 
 def test_who_interrupts_a_wait_is_told_what_becomes_of_the_run(
