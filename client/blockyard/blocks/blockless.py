@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from blockyard.blocks.engine import ResourceSpecification
+from blockyard.blocks.engine import ResourceSpecification, checked_specification
 from blockyard.blocks.faults import ScalingRefused
 from blockyard.blocks.monitoring_info import BlockInfo
 from blockyard.blocks.states import JobStatus
@@ -86,9 +86,10 @@ class BlocklessExecutor:
         *args: Any,
         **kwargs: Any,
     ) -> Future[T]:
-        """Submit `func(*args, **kwargs)`; the specification is not looked at. Raises `executor_exception` if set."""
+        """Submit `func(*args, **kwargs)`, whatever the specification asks for. Raises `executor_exception` if set."""
         if self._exception is not None:
             raise self._exception.with_traceback(None)
+        checked_specification(resource_specification)
         # A future of our own: one of `inner` that is failed from outside would end the thread that works on it.
         future: Future[T] = Future()
         place = self._inner.submit(_run, future, func, args, kwargs)

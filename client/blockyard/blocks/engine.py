@@ -17,10 +17,31 @@ import msgspec
 
 from blockyard.blocks.scaling import Demand
 from blockyard.blocks.states import JobStatus
+from blockyard.errors import ConfigError
 from blockyard.ids import BlockId, TaskId
 
 ResourceSpecification: TypeAlias = Mapping[str, object]
 """What a task asks for, under the names of the client's options (`cores`, `memory`, `priority`, …); may be empty."""
+
+
+def checked_specification(given: object) -> ResourceSpecification:
+    """What was given to an executor's `submit` behind the function; None asks for nothing.
+
+    Raises ConfigError for what is no mapping, such as the first argument of a call that forgot the specification.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"submit(func, resource_specification, *args): resource_specification={given!r:.200} is no mapping of "
+            "options; give {} or None before the arguments"
+        )
+    if "pool" in given:
+        raise ConfigError(
+            f"resource_specification: pool={given['pool']!r} cannot be asked for here; client.pool(…) gives the "
+            "handle on each pool"
+        )
+    return given
 
 
 class BlockCommand(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from blockyard.blocks import errors, launchers, scaling
 from blockyard.blocks.block_loop import BlockLoop, OnBlock, Rim
-from blockyard.blocks.engine import Engine, ResourceSpecification
+from blockyard.blocks.engine import Engine, ResourceSpecification, checked_specification
 from blockyard.blocks.errors import CarryOn, ErrorHandler, History, Verdict
 from blockyard.blocks.launchers import BlockShape
 from blockyard.blocks.ledger import BlockLedger, Terms
@@ -149,10 +149,13 @@ class BlockExecutor:
         *args: Any,
         **kwargs: Any,
     ) -> Future[T]:
-        """Submit `func(*args, **kwargs)` to this pool. Raises `executor_exception` once the pool is in bad state."""
+        """Submit `func(*args, **kwargs)` to this pool. Raises `executor_exception` once the pool is in bad state.
+
+        Raises ConfigError for a specification that is none.
+        """
         if self._exception is not None:
             raise self._exception.with_traceback(None)
-        return self._engine.submit(self._label, func, resource_specification or {}, args, kwargs)
+        return self._engine.submit(self._label, func, checked_specification(resource_specification), args, kwargs)
 
     def outstanding(self) -> int:
         """How many tasks this client gave to the pool that have not ended."""

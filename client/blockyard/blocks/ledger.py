@@ -217,9 +217,11 @@ class BlockLedger:
                 block.working_since = now
 
     def scale_out(self, count: int, now: float) -> list[Effect]:
-        """Start blocks by hand. Raises ScalingRefused when that would be more than the pool's maximum."""
+        """Start blocks by hand. Raises ScalingRefused beyond the pool's maximum, and for fewer than none."""
+        if count < 0:
+            raise ScalingRefused(f"scale_out({count}): give how many blocks are to start, from 0")
         maximum = self.terms.policy.max_blocks
-        if count < 0 or len(self.living) + count > maximum or self.closing:
+        if len(self.living) + count > maximum or self.closing:
             raise ScalingRefused(
                 f"scale_out({count}): the pool has {len(self.living)} block(s), its maximum is {maximum}"
                 + (", and it is closing" if self.closing else "")

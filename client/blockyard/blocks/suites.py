@@ -33,7 +33,7 @@ from blockyard.blocks.provider import BlockRequest, Provider
 from blockyard.blocks.scaling import Demand, Strategy
 from blockyard.blocks.states import JobId, JobState, JobStatus, is_legal
 from blockyard.blocks.watched import PATIENCE, watched
-from blockyard.errors import PoolFailed
+from blockyard.errors import ConfigError, PoolFailed
 from blockyard.ids import BlockId
 
 Executor: TypeAlias = BlockExecutor | BlocklessExecutor
@@ -313,6 +313,16 @@ class ExecutorSuite:
             time.sleep(0.01)
         assert executor.outstanding() == 0
         assert future not in executor.tasks.values()
+
+    def test_a_specification_that_is_none_is_refused_by_name(self, executor: Executor) -> None:
+        given: Any
+        for given, word in ((0, "resource_specification=0"), ("x", "resource_specification='x'"), ({"pool": "b"}, "b")):
+            raised = ""
+            try:
+                executor.submit(abs, given, -1)
+            except ConfigError as error:
+                raised = str(error)
+            assert word in raised, f"{given!r} was taken for a specification"
 
     def test_it_tells_what_it_is(self, executor: Executor) -> None:
         assert executor.label

@@ -233,7 +233,7 @@ def test_by_hand_no_more_than_the_maximum() -> None:
     running(book, 2)
     with pytest.raises(ScalingRefused, match=r"scale_out\(1\): the pool has 2 block\(s\), its maximum is 2"):
         book.scale_out(1, 0.0)
-    with pytest.raises(ScalingRefused):
+    with pytest.raises(ScalingRefused, match=r"scale_out\(-1\): give how many"):
         book.scale_out(-1, 0.0)
     with pytest.raises(ScalingRefused, match=r"scale_in\(-1\): give how many"):
         book.scale_in(-1, 0.0)
