@@ -35,17 +35,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         gone(state, before, Failure(f"its connection now speaks for manager {message.manager}"), now)
     manager = pool.managers.get(ManagerId(message.manager))
     if manager is None:
-        manager = Manager(ManagerId(message.manager), peer, pool, message.block, message.workers, now)
-        manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
-        manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
-        manager.python, manager.near, manager.tally = message.python, near, message.tally
-        manager.address, manager.pid = message.address, message.pid
-        if message.seconds_left:
-            manager.ends_at = now + message.seconds_left
-        pool.managers[manager.id] = manager
-        state.effects.entries.append(ManagerJoined(manager.id))
-        if state.notes is not None:
-            state.notes.on_manager(manager, "joined", "", now)
+        manager = _new(state, pool, peer, message, now, near=near)
     else:
         state.manager_peers.pop(manager.peer, None)
         manager.peer = peer
@@ -69,6 +59,22 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
             ),
         )
     )
+
+
+def _new(state: State, pool: Pool, peer: bytes, message: wire.Join, now: float, *, near: bool) -> Manager:
+    """One that was not here before, as it describes itself."""
+    manager = Manager(ManagerId(message.manager), peer, pool, message.block, message.workers, now)
+    manager.cores, manager.memory_bytes = message.cores, message.memory_bytes
+    manager.accelerators, manager.node, manager.index = message.accelerators, message.node, message.index
+    manager.python, manager.near, manager.tally = message.python, near, message.tally
+    manager.address, manager.pid = message.address, message.pid
+    if message.seconds_left:
+        manager.ends_at = now + message.seconds_left
+    pool.managers[manager.id] = manager
+    state.effects.entries.append(ManagerJoined(manager.id))
+    if state.notes is not None:
+        state.notes.on_manager(manager, "joined", "", now)
+    return manager
 
 
 def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | None:

@@ -35,22 +35,7 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     # Before the welcome, which lets the client forget all submissions up to the last one taken in.
     for number, refused in session.refusals.items():
         state.effects.after_clients.append((peer, wire.Refused(number, *refused)))
-    settings = state.settings
-    pools = [
-        wire.Pool(pool.name, tuple(sorted({manager.python for manager in pool.managers.values()})))
-        for pool in rights.pools(state, session)
-        if pool.is_defined
-    ]
-    state.effects.after_clients.append(
-        (
-            peer,
-            wire.Welcome(
-                PROTOCOL_VERSION, session.run.name, session.run.owner == session.id, pools, settings.heartbeat,
-                settings.max_tasks, settings.max_bytes, settings.blobs if near else "", session.accepted,
-                settings.blob_threshold, settings.max_disk, state.notes is not None,
-            ),
-        )
-    )  # fmt: skip
+    state.effects.after_clients.append((peer, _welcome(state, session)))
     session.out = [
         task.outcome
         for task in state.tasks.values()
@@ -58,6 +43,20 @@ def on_hello(state: State, peer: bytes, user: str, message: wire.Hello, now: flo
     ]
     if session.out:
         state.talkative[session.id] = session
+
+
+def _welcome(state: State, session: Session) -> wire.Welcome:
+    settings = state.settings
+    pools = [
+        wire.Pool(pool.name, tuple(sorted({manager.python for manager in pool.managers.values()})))
+        for pool in rights.pools(state, session)
+        if pool.is_defined
+    ]
+    return wire.Welcome(
+        PROTOCOL_VERSION, session.run.name, session.run.owner == session.id, pools, settings.heartbeat,
+        settings.max_tasks, settings.max_bytes, settings.blobs if session.near else "", session.accepted,
+        settings.blob_threshold, settings.max_disk, state.notes is not None,
+    )  # fmt: skip
 
 
 def _refusal(state: State, user: str, message: wire.Hello) -> tuple[str, str] | None:
