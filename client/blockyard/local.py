@@ -310,6 +310,7 @@ def _pool_settings(pool: LocalPool) -> dict[str, object]:
         "memory_bytes": (pool.memory_per_worker_bytes or 0) * workers,
         "accelerators": pool.accelerators_per_node,
         "nodes_per_block": pool.nodes_per_block,
+        "walltime": pool.walltime or 0.0,
     }
 
 

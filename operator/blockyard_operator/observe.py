@@ -8,6 +8,7 @@ from blockyard.blocks.states import JobState
 from blockyard.files.port import schemes
 from blockyard.kube import manifest
 from blockyard.kube.api import Api
+from blockyard.kube.quantities import seconds
 from blockyard.kube.sizing import Room
 from blockyard.kube.strategic import MergeConflict
 from blockyard.wire import keeping
@@ -160,7 +161,10 @@ class Observer:
             return None
         if not block.spec.pool:
             self._announce(
-                block.queue, block.meta.uid, self._form_alone(block), PoolSpec(nodes_per_block=block.spec.nodes)
+                block.queue,
+                block.meta.uid,
+                self._form_alone(block),
+                PoolSpec(nodes_per_block=block.spec.nodes, walltime=block.spec.walltime),
             )
         return BlockWorld(
             block=block,
@@ -202,6 +206,7 @@ class Observer:
                     memory_bytes=int(room.memory or 0),
                     accelerators=room.accelerators,
                     nodes_per_block=spec.nodes_per_block,
+                    walltime=0.0 if spec.walltime is None else seconds(spec.walltime),
                 )
             )
 

@@ -65,7 +65,8 @@ class LocalPool(msgspec.Struct, frozen=True, kw_only=True):
     channel: where the blocks' programs run, an `SSHChannel` for example; None: this machine. One for each pool.
     provider: what makes the blocks instead of that; the name of a plug-in, or one that no other pool uses.
     launcher, launcher_options: the name of a plug-in, and further words for the tool behind it.
-    walltime: seconds after which a block ends; None: never. It is drained in time for its last tasks to end.
+    walltime: seconds after which a block ends; None: never. It is drained in time for its last tasks to end, and those
+        whose `timeout` is as long are refused.
     drain_timeout: seconds that a drained block has to finish what runs.
     register_timeout: seconds that a block has to register a manager before it counts as MISSING.
     cores_per_worker, memory_per_worker: share of a node for each worker ("2Gi", or bytes); None: not limited.

@@ -19,6 +19,7 @@ class SetPool(Record, tag=20, frozen=True):
     accelerators: int = 0
     nodes_per_block: int = 1
     max_losses: int = 5
+    walltime: float = 0.0
 
 
 class RemovePool(Record, tag=21, frozen=True):

@@ -4,6 +4,7 @@ from typing import Final
 
 from blockyard.ids import task_name
 from blockyard.wire.records import Status
+from blockyard_interchange.core.matching import ends_in_time, lasts
 from blockyard_interchange.core.pools import Pool
 from blockyard_interchange.core.state import Flag, State, Task, TaskState
 
@@ -33,7 +34,7 @@ def _state(state: State, task: Task, now: float) -> str:
         case TaskState.WAITING:
             return _waiting(state, task)
         case TaskState.QUEUED:
-            return _queued(state, task)
+            return _queued(state, task, now)
         case TaskState.ASSIGNED if task.manager is not None:
             manager = task.manager
             for name, seconds in manager.running:
@@ -68,7 +69,7 @@ def _needing(task: Task) -> str:
     return f"It waits for {len(open_needs)} of the {len(task.needs)} tasks that it needs: {names}{more}."
 
 
-def _queued(state: State, task: Task) -> str:
+def _queued(state: State, task: Task, now: float) -> str:
     pool = task.order.pool
     if not pool.is_defined:
         return f"Pool {pool.name!r} is not defined, or was removed: it waits until the pool is there, or is cancelled."
@@ -79,7 +80,15 @@ def _queued(state: State, task: Task) -> str:
     if task.flags & Flag.GANG:
         place = "first" if pool.gangs[0] is task else "not first"
         return f"It takes several managers of one block together and is {place} in line."
-    if any(manager.workers - manager.load >= task.order.slots for manager in pool.idle.values()):
+    free = [one for one in pool.idle.values() if one.workers - one.load >= task.order.slots]
+    if free and not any(ends_in_time(one, task.order, now) for one in free):
+        left = max(0.0, max(one.ends_at for one in free) - now)
+        return (
+            f"It may run for {lasts(task.order):.3g} s, longer than any block of pool {pool.name!r} with a free worker "
+            f"has left of its walltime, {left:.3g} s; it waits for another. If none lives as long, give it less of a "
+            "timeout, or the pool more walltime."
+        )
+    if free:
         return f"Pool {pool.name!r} has a free worker for it; it is about to be handed over."
     if all(manager.draining for manager in pool.managers.values()):
         return f"All managers of pool {pool.name!r} are leaving; it waits for others."

@@ -96,7 +96,7 @@ def forget_empty(state: State) -> None:
 def _set_pool(state: State, order: asked.SetPool) -> int | Fault:
     settings = PoolSettings(
         order.durability, order.workers, order.cores, order.memory_bytes, order.accelerators, order.nodes_per_block,
-        order.max_losses,
+        order.max_losses, order.walltime,
     )  # fmt: skip
     public_keys = tuple(order.public_keys)
     where = f"SetPool {order.pool!r}"

@@ -29,14 +29,19 @@ def is_queued(task: Task) -> bool:
     return task.state is TaskState.QUEUED
 
 
-def _lasts(task: Task) -> float:
+def _costs(task: Task) -> float:
     """For the queue: seconds of one worker that a task will have had of its client's share, as far as can be known."""
     return task.order.session.seconds * task.order.slots
 
 
 def ends_in_time(manager: Manager, order: Order, now: float) -> bool:
     """Whether a task may be given to a manager whose block has a walltime: only if it should end before that."""
-    return now + (order.spec.timeout or order.entry.seconds or 0.0) < manager.ends_at
+    return now + lasts(order) < manager.ends_at
+
+
+def lasts(order: Order) -> float:
+    """How many seconds a task of this order may run, or as far as it has no limit, how many such tasks ran."""
+    return order.spec.timeout or order.entry.seconds or 0.0
 
 
 def match(state: State, now: float) -> None:
@@ -132,7 +137,7 @@ class _Dealer:
         pool = self._pool
         aside: list[Task] = []
         while share and len(aside) <= _MOST_ASIDE:
-            task = pool.queue.take(is_queued, _lasts)
+            task = pool.queue.take(is_queued, _costs)
             if task is None:
                 break
             order = task.order

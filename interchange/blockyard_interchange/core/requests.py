@@ -61,6 +61,11 @@ def impossible(spec: TaskSpec, name: str, pool: PoolSettings) -> str:
         if asked > largest:
             asked_for, fits = _amount(field, asked), _amount(field, largest)
             return f"{field}={asked_for} was asked for; the largest that fits in pool {name!r} is {field}={fits}"
+    if 0 < pool.walltime <= spec.timeout:
+        return (
+            f"timeout={spec.timeout:g} was asked for, and blocks of pool {name!r} live {pool.walltime:g} s (walltime): "
+            "none takes what may not end in time; ask for less"
+        )
     if spec.ranks_per_node and not is_gang(spec):
         return f"ranks_per_node={spec.ranks_per_node} says nothing without ranks or nodes; give one of them, too"
     if spec.nodes and spec.ranks and spec.ranks_per_node and spec.ranks > spec.nodes * spec.ranks_per_node:

@@ -28,6 +28,8 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes_per_block: int = 1
     max_losses: int = 5
     """Infrastructure losses after which a task is held to be their cause."""
+    walltime: float = 0.0
+    """Seconds after which its blocks end; 0: never."""
 
 
 def nonsense(pool: PoolSettings) -> str:
@@ -39,6 +41,8 @@ def nonsense(pool: PoolSettings) -> str:
             return f"{field}={getattr(pool, field)}; at least {least}"
     if not 0.0 <= pool.cores < math.inf:
         return f"cores={pool.cores}; a finite number, 0 for as many as workers"
+    if not 0.0 <= pool.walltime < math.inf:
+        return f"walltime={pool.walltime}; a finite number of seconds, 0 for none"
     if pool.max_losses < 1:
         return f"max_losses={pool.max_losses}; at least 1"
     return ""

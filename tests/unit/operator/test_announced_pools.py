@@ -38,6 +38,12 @@ def test_what_a_pod_requests_is_what_its_workers_have(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pool", "block"])
+def test_a_walltime_is_what_timeouts_are_measured_by(kind: str) -> None:
+    assert announced(kind, {"walltime": "1h"}).walltime == 3600.0
+    assert announced(kind, {}).walltime == 0.0
+
+
+@pytest.mark.parametrize("kind", ["pool", "block"])
 def test_what_it_does_not_request_is_not_counted(kind: str) -> None:
     found = announced(kind, {"workersPerNode": 4})
     assert (found.workers, found.cores, found.memory_bytes, found.accelerators) == (4, 0.0, 0, 0)
