@@ -29,7 +29,7 @@ from pathlib import Path
 from blockyard.blocks.provider import BlockRequest, LocalProvider
 provider = LocalProvider(owner=sys.argv[1], log_dir=Path(sys.argv[2]))
 provider.start(lambda job, status: print(status.state, flush=True))
-line = "setsid sleep 600 & echo strayed > \\"$0\\"; exec sleep 600"
+line = "setsid sh -c 'echo strayed > \\"$0\\"; exec sleep 600' \\"$0\\" & exec sleep 600"
 starter = threading.Thread(target=lambda: provider.submit(
     BlockRequest(block="b-9", argv=("/bin/sh", "-c", line, sys.argv[3]))))
 starter.start()

@@ -218,13 +218,11 @@ def test_shutdown_without_waiting_returns_and_the_tasks_end_all_the_same(executo
 def test_shutdown_can_cancel_what_has_not_begun(executor: Executor, gate: Gate) -> None:
     futures = [executor.submit(gate.waiter(), number) for number in range(6)]
     gate.expect({0, 1})
-    opener = threading.Timer(0.01, gate.open)
-    opener.start()
+    futures[5].add_done_callback(lambda _: gate.open())
     executor.shutdown(wait=True, cancel_futures=True)
     assert [future.result() for future in futures[:2]] == [0, 1]
     assert all(future.cancelled() for future in futures[4:])
     assert all(future.done() for future in futures)
-    opener.join()
 
 
 def test_a_with_block_waits_for_everything(kind: Kind) -> None:
