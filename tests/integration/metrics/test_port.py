@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blockyard import Client
-from blockyard.errors import BrokenBlockyard, TaskLost
+from blockyard.errors import BrokenBlockyard, ConfigError, TaskLost
 from tests.integration.metrics import jobs
 from tests.integration.metrics.conftest import Scraped, scrape
 from tests.integration.processes import WITHIN, House, Process, kill, wait_until
@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_is_named(house: House) -> None:
 
 
 def test_an_address_that_is_none_is_refused(house: House) -> None:
-    with pytest.raises(BrokenBlockyard, match="metrics='9300': give HOST:PORT"):
+    with pytest.raises(ConfigError, match="metrics='9300'; give HOST:PORT"):
         Client.local(workers=1, folder=house.folder, metrics="9300")
 
 
