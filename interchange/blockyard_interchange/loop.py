@@ -14,7 +14,7 @@ from blockyard import nearness
 from blockyard.blobs import BlobFolder
 from blockyard.errors import BadFrame, ConfigError
 from blockyard.keyring import KeyRing
-from blockyard.transport import AdaptivePoller, Context, Gate, Poller, Router, descriptors
+from blockyard.transport import AdaptivePoller, Context, Doors, Gate, Poller, Router
 from blockyard.wire import client as client_wire
 from blockyard.wire import codec
 from blockyard.wire import manager as manager_wire
@@ -57,7 +57,6 @@ class Loop:
 
     _hub: HubPort | None = None
     _tell_until = 0.0
-    _is_turning_away = False
 
     def __init__(self, settings: ProcessSettings, log: Log, ending: Ending, health: Health) -> None:
         self._settings = settings
@@ -92,6 +91,7 @@ class Loop:
         used = self._own.used
         self._clients = Router(self._context, settings.clients_endpoint, keys=used["clients"], domain="client")
         self._managers = Router(self._context, settings.managers_endpoint, keys=used["managers"], domain="pool")
+        self._doors = Doors(self._clients, self._managers)
         if settings.hub_endpoint:
             self._hub = HubPort(self._context, self._gate, settings.hub_endpoint, self._ring)
         _log.info(
@@ -117,9 +117,9 @@ class Loop:
             if self._gate in ready:
                 self._gate.answer()
                 self.state.counters.refused_peers = self._gate.refused
-                self._look_at_descriptors()
+                self._doors.look()
             if now >= self._keys_at:
-                self._look_at_descriptors()
+                self._doors.look()
                 self._look_at_ring(now)
                 self._look_at_own_keys(now)
             if self._managers in ready:
@@ -254,19 +254,6 @@ class Loop:
         if ring_keys != self._ring_keys:
             self._ring_keys = ring_keys
             self._let_in()
-
-    def _look_at_descriptors(self) -> None:
-        """Turn others away while hardly any file more may be opened, as libzmq would end this process."""
-        shortage = descriptors.shortage()
-        if bool(shortage) == self._is_turning_away:
-            return
-        self._is_turning_away = bool(shortage)
-        for router in (self._clients, self._managers):
-            router.turn_away() if shortage else router.welcome()
-        if shortage:
-            _log.error("%s: nobody more is let in by Unix sockets until some end; raise 'ulimit -Hn'", shortage)
-        else:
-            _log.info("others are let in again")
 
     def _look_at_own_keys(self, now: float) -> None:
         for role, pair in self._own.look(now).items():

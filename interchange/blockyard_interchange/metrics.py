@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -20,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from blockyard.blocks.states import JobState
+from blockyard.few_requests import FewRequests
 from blockyard_interchange.commits import CommitFigures
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.figures import Figures, PoolFigures
@@ -35,8 +35,6 @@ ANSWER_SECONDS: Final = 5.0
 """How long a request waits for the loop."""
 _IDLE_SECONDS: Final = 5.0
 """How long a connection may say nothing."""
-_MOST_REQUESTS: Final = 8
-"""At a time; more are turned away."""
 _LIMITS: Final = (*(f"{bound:g}" for bound in BOUNDS), "+Inf")
 
 
@@ -224,14 +222,9 @@ class _Handler(WSGIRequestHandler):
         _log.debug(format, *args)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    """A few requests at a time, none of which keeps the process alive."""
-
-    daemon_threads = True
-
+class _Server(FewRequests, WSGIServer):
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily) -> None:
         self.address_family = family
-        self._free = threading.BoundedSemaphore(_MOST_REQUESTS)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -241,20 +234,6 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "blockyard", int(self.server_address[1])
         self.setup_environ()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread, if one is free."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
 
 
 def _bind(endpoint: str) -> _Server:

@@ -11,7 +11,7 @@ from typing import Final
 
 from blockyard.errors import BadFrame, BlockyardError
 from blockyard.keyring import KeyRing
-from blockyard.transport import Context, Gate, KeyPair, Poller, Router
+from blockyard.transport import Context, Doors, Gate, KeyPair, Poller, Router
 from blockyard.wire import codec, radios
 from blockyard_monitoring.pool_radios import PoolRadios
 
@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 _DOMAIN: Final = "operator"
 _FRAMES: Final = 64
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at how many files are open, at least."""
 
 
 class OperatorDoor(threading.Thread):
@@ -47,9 +49,11 @@ class OperatorDoor(threading.Thread):
         poller = Poller()
         for readable in (self._gate, self._router, self._wakeup):
             poller.register(readable)
+        doors = Doors(self._router)
         try:
             while not self._ending:
-                ready = poller.poll(None)
+                ready = poller.poll(_LOOK_SECONDS)
+                doors.look()
                 if self._gate in ready:
                     self._gate.answer()
                 if self._router in ready:

@@ -5,11 +5,12 @@ A socket belongs to one thread; a `Context` may be shared.
 """
 
 from blockyard.transport.adaptive_poller import AdaptivePoller
+from blockyard.transport.doors import Doors
 from blockyard.transport.keys import KeyPair, read_public_key
 from blockyard.transport.sockets import Announce, Connections, Context, Dealer, Pollable, Poller, Router, dialled
 from blockyard.transport.zap import AllowList, Gate
 
 __all__ = [
-    "AllowList", "Announce", "Connections", "Context", "Dealer", "Gate", "KeyPair", "Pollable", "Poller",
+    "AllowList", "Announce", "Connections", "Context", "Dealer", "Doors", "Gate", "KeyPair", "Pollable", "Poller",
     "Router", "AdaptivePoller", "dialled", "read_public_key",
 ]  # fmt: skip

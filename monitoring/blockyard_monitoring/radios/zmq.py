@@ -10,7 +10,7 @@ import msgspec
 
 from blockyard.errors import BadFrame
 from blockyard.radios import Arrival, Arrivals
-from blockyard.transport import Context, Gate, KeyPair, Poller, Router
+from blockyard.transport import Context, Doors, Gate, KeyPair, Poller, Router
 from blockyard.wire import codec
 from blockyard.wire.monitoring import micros
 from blockyard.wire.records import Record
@@ -23,6 +23,8 @@ _FRAMES: Final = 64
 _QUEUE_FRAMES: Final = 32
 """Of each sender, while the sinks take nothing: there may be thousands of them, and they keep the rest themselves."""
 _FULL_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at how many files are open; there is one at each handshake, too."""
 _MOST_PEERS: Final = 65_000
 
 
@@ -75,13 +77,17 @@ class ZmqReceiver:
         poller = Poller()
         for readable in (self._gate, self._router, self._wakeup):
             poller.register(readable)
+        doors, look_at = Doors(self._router), 0.0
         try:
             while not self._ending or self._read():
                 has_room = self._inlet.has_room()
-                ready = poller.poll(None if has_room else _FULL_SECONDS)
+                ready = poller.poll(_LOOK_SECONDS if has_room else _FULL_SECONDS)
                 if self._gate in ready:
                     self._gate.answer()
                     self._count_strangers()
+                if self._gate in ready or time.monotonic() >= look_at:
+                    doors.look()
+                    look_at = time.monotonic() + _LOOK_SECONDS
                 if self._wakeup in ready:
                     os.eventfd_read(self._wakeup)
                 if has_room and self._router in ready:

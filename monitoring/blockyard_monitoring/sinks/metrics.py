@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -18,6 +17,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from blockyard.errors import ConfigError
+from blockyard.few_requests import FewRequests
 from blockyard.ids import TaskId, task_name
 from blockyard.radios import Arrival
 from blockyard_monitoring.figures import HubFigures
@@ -101,9 +101,7 @@ class _Snapshot(Collector):
         return self._collect()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
+class _Server(FewRequests, WSGIServer):
     def get_request(self) -> "tuple[socket, tuple[str, int]]":
         connection, peer = super().get_request()
         connection.settimeout(_IDLE_SECONDS)

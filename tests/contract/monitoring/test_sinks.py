@@ -2,6 +2,8 @@
 
 import json
 import socket
+import struct
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -164,6 +166,24 @@ def test_a_bucket_names_one_of_its_tasks_to_who_can_read_it() -> None:
     assert {example.labels["task"] for example in shown.values()} <= {"1-0", "1-7"}
     assert scraped(sink.port), "those who cannot read it are told the rest"
     sink.close()
+
+
+def test_a_few_scrapes_are_served_at_a_time_and_who_asks_nothing_is_no_event(capfd: pytest.CaptureFixture[str]) -> None:
+    sink = PrometheusSink("127.0.0.1:0")
+    sink.start()
+    silent = [socket.create_connection(("127.0.0.1", sink.port)) for _ in range(9)]
+    assert silent[-1].recv(1) == b"", "it is turned away"
+    for one in silent:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the other side has an error
+        one.close()
+
+    def serving() -> list[str]:
+        return [one.name for one in threading.enumerate() if "process_request" in one.name]
+
+    wait_until("they are let go", serving, lambda found: not found)
+    assert scraped(sink.port)
+    sink.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_scrape_costs_hardly_more_with_ten_thousand_managers() -> None:

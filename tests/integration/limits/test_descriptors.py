@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from blockyard import Client
-from tests.integration.processes import WITHIN, House
+from blockyard.monitoring import Monitoring
+from blockyard.radios import ZmqRadio
+from tests.integration.processes import WITHIN, House, wait_until
 from tests.integration.security.raw import a_hello, raw_peer, stolen
 
 FEW = 100
@@ -78,3 +80,24 @@ def test_so_does_the_hub(house: House, few: None) -> None:
         found = re.search(r"Max open files +(\d+) +(\d+)", limits)
         assert found is not None, limits
         assert found[1] == found[2], limits
+
+
+def test_where_hardly_any_are_left_in_a_hub_others_wait_for_its_radio(house: House) -> None:
+    path = house.folder / "radio.sock"
+    monitoring = Monitoring(radio=ZmqRadio(listen=f"ipc://{path}"))
+    with Client.local(workers=1, folder=house.folder, monitoring=monitoring), contextlib.ExitStack() as peers:
+        wait_until("its radio listens", path.exists, bool)
+
+        def hubs() -> list[int]:
+            return [one.pid for one in house.everything() if " -m blockyard_monitoring" in one.command]
+
+        (hub,) = hubs()
+        _, most = resource.prlimit(hub, resource.RLIMIT_NOFILE)
+        resource.prlimit(hub, resource.RLIMIT_NOFILE, (2 * FEW, most))
+        for _ in range(FEW):
+            peers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        wait_until("nobody more gets in", path.exists, lambda is_open: not is_open)
+        resource.prlimit(hub, resource.RLIMIT_NOFILE, (4 * FEW, most))
+        wait_until("there is room again", path.exists, bool)
+        peers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        assert hubs() == [hub], "libzmq did not end it"
