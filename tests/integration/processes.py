@@ -169,6 +169,20 @@ def kill(process: Process, number: int = signal.SIGKILL) -> bool:
     return False
 
 
+def stop(process: Process) -> None:
+    """Have this very process stand still; returns when each of its threads does.
+
+    One thread takes the signal. On a busy machine it may wait for its turn, and the others go on meanwhile.
+    """
+    assert kill(process, signal.SIGSTOP), f"it is gone: {process}"
+    threads = f"/proc/{process.pid}/task"
+    wait_until(
+        "all of it stands still",
+        lambda: {state_of(int(one)) for one in os.listdir(threads)},
+        lambda seen: seen == {"T"},
+    )
+
+
 def wait_for_exit(pid: int, within: float = WITHIN) -> None:
     """Wait until a process that is not our child has ended (a zombie has)."""
     try:

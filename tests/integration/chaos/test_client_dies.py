@@ -17,7 +17,7 @@ from blockyard import Client
 from blockyard.errors import BrokenBlockyard, RunTakenOver
 from tests.integration.chaos.programs import owner
 from tests.integration.chaos.workload import executions
-from tests.integration.processes import WITHIN, House, kill, look_at, wait_until
+from tests.integration.processes import WITHIN, House, kill, look_at, stop, wait_until
 from tests.integration.questions import status_of
 from tests.machine import ROOT, Size, import_path
 
@@ -113,7 +113,7 @@ def test_of_a_submission_cut_short_the_first_tasks_are_there_each_once(
             assert client.stdout.readline() == "begins\n"
             time.sleep(dice.uniform(0.0, 0.3))
             if interchange != "runs":
-                kill(process, signal.SIGSTOP)
+                stop(process)
             client.kill()
             client.communicate()
             kill(process, signal.SIGCONT)

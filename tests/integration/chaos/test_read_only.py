@@ -13,7 +13,7 @@ import pytest
 from blockyard import Client
 from tests.integration.chaos.programs import owner
 from tests.integration.chaos.workload import executions
-from tests.integration.processes import WITHIN, House, Process, kill, state_of, wait_until
+from tests.integration.processes import WITHIN, House, Process, kill, stop
 from tests.machine import import_path
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
@@ -45,8 +45,7 @@ class Disk:
         It keeps from the disk what is not there yet, which only the class `fsync` outlives. So all is brought there
         first, and the writer stands still until nothing more can be written.
         """
-        assert kill(writer, signal.SIGSTOP)
-        wait_until("it stands still", lambda: _states(writer), lambda states: states == {"T"})
+        stop(writer)
         _run("sync", "--file-system", str(self.mount_point))
         Path(f"/sys/fs/ext4/{Path(self._device).name}/trigger_fs_error").write_text("x")
         assert kill(writer, signal.SIGCONT)
@@ -59,11 +58,6 @@ class Disk:
     def remove(self) -> None:
         subprocess.run(["umount", "--lazy", str(self.mount_point)], check=False)
         _run("losetup", "--detach", self._device)
-
-
-def _states(process: Process) -> set[str]:
-    """Of its threads: a signal to stop is seen by one that is in a system call when it comes out."""
-    return {state_of(int(thread)) for thread in os.listdir(f"/proc/{process.pid}/task")}
 
 
 def _run(*command: str) -> str:

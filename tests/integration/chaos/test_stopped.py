@@ -16,7 +16,7 @@ import pytest
 from blockyard import Client, LocalPool
 from tests.integration.chaos.journal import times_recorded
 from tests.integration.chaos.workload import Graph, executions, mark
-from tests.integration.processes import WITHIN, House, Process, kill, wait_until
+from tests.integration.processes import WITHIN, House, Process, kill, stop, wait_until
 from tests.integration.questions import pool_status
 from tests.machine import Size
 
@@ -42,8 +42,8 @@ def _slow(path: str, number: int) -> int:
 @contextlib.contextmanager
 def _stopped(process: Process) -> Iterator[None]:
     """The process does not run meanwhile; it goes on afterwards, whatever happens."""
-    assert kill(process, signal.SIGSTOP)
     try:
+        stop(process)
         yield
     finally:
         kill(process, signal.SIGCONT)

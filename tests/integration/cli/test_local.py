@@ -15,7 +15,7 @@ import pytest
 from blockyard import Client
 from blockyard.errors import BrokenBlockyard
 from tests.integration.cli.conftest import User
-from tests.integration.processes import kill, look_at, wait_for_exit, wait_until
+from tests.integration.processes import kill, look_at, stop, wait_for_exit, wait_until
 from tests.ports import free_port
 
 
@@ -152,7 +152,7 @@ def test_what_escaped_from_a_killed_system_is_ended_and_named_by_the_next_up(use
         escaped = client.submit(leave_a_daemon_behind, str(tmp_path / "pid")).result(60)
         supervisor = look_at(user.supervisor())
         assert supervisor is not None
-        kill(supervisor, signal.SIGSTOP)  # else it ends strays of a block that dies, as it should
+        stop(supervisor)  # else it ends strays of a block that dies, as it should
         for process in user.house().everything():
             if process.pid != escaped:
                 kill(process)

@@ -8,7 +8,7 @@ import pytest
 
 from blockyard.transport import KeyPair
 from tests.fixtures.postgres import Postgres, running_postgres
-from tests.integration.processes import WITHIN, wait_until
+from tests.integration.processes import WITHIN, look_at, stop, wait_until
 from tests.integration.questions import status_of
 from tests.integration.serving.house import House, a_pool, house
 
@@ -71,7 +71,9 @@ def test_the_old_one_is_refused_when_it_is_back(tmp_path: Path, postgres: Postgr
         old = home.start(url)
         old.wait_ready()
         client = home.client("keeper-operator")
-        old.process.send_signal(signal.SIGSTOP)
+        running = look_at(old.process.pid)
+        assert running is not None
+        stop(running)
         postgres.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'blockyard%'"
             f" AND datname = '{url.rpartition('/')[2]}'"
