@@ -68,6 +68,20 @@ def test_what_needs_a_failed_try_is_handed_back(peer: Peer) -> None:
     assert peer.outcomes[1].status is Status.RAISED
 
 
+def test_what_only_waits_for_a_failed_try_of_its_frame_is_handed_back(peer: Peer) -> None:
+    peer.start(workers=1)
+    peer.wait_joined()
+    spec = TaskSpec(peer.function(lambda number: 1 // number), uses=0)
+    calls = [dump_call((int(number != 100),), {})[0] for number in range(1, 201)]
+    bodies = [call for call in calls if isinstance(call, bytes)]
+    peer.wait_for(peer.assign_spec(spec, bodies[:99], 1001, 1, {}))  # now it is known how short they are
+    peer.assign_spec(spec, bodies, 1, 1, {task: [Need(task - 1)] for task in range(2, 201)})
+    peer.wait(lambda: len(peer.returned) == 100, "those behind the failed one to come back")
+    assert {lease.task for lease in peer.returned} == set(range(101, 201))
+    assert values(peer.wait_for(list(range(1, 100)))) == [1] * 99
+    assert peer.outcomes[100].status is Status.RAISED
+
+
 @pytest.mark.parametrize("kind", ["ValueError", "SystemExit", "KeyboardInterrupt"])
 def test_whatever_a_task_raises_is_its_outcome_and_the_worker_lives(peer: Peer, kind: str) -> None:
     peer.start(workers=1)

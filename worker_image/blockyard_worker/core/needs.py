@@ -32,7 +32,7 @@ def fit(state: State, attempt: Try, worker: Worker | None = None) -> Fit:
 
     `worker`: what is in the frame that is being made for this worker (numbered ``frames + 1``) will be there in time.
     """
-    needs, uses = attempt.assigned.needs, attempt.kind.spec.uses
+    needs, uses, is_changed, found = attempt.assigned.needs, attempt.kind.spec.uses, False, Fit.NOW
     for index, need in enumerate(needs):
         if need.body is not None:
             continue
@@ -43,14 +43,16 @@ def fit(state: State, attempt: Try, worker: Worker | None = None) -> Fit:
             if other.outcome.status is not Status.DONE:
                 return Fit.NEVER
             needs[index] = Need(need.task, other.outcome.body if uses < 0 or index < uses else b"")
+            is_changed = True
         elif worker is None or other.worker != worker.number or other.frame != worker.frames + 1:
             if other.waiters is None:
                 other.waiters = []
             other.waiters.append(attempt)
-            return Fit.LATER
-    if 0 <= uses < len(needs):
+            found = Fit.LATER
+            break
+    if is_changed and 0 <= uses < len(needs):
         needs[uses:] = [need for need in needs[uses:] if need.body is None]
-    return Fit.NOW
+    return found
 
 
 def await_function(state: State, attempt: Try) -> None:

@@ -62,7 +62,7 @@ class Attempts:
             payload = body if type(body) is bytes else self._open(body)
             gate.is_open = True
             arrivals.files = files
-            if assigned.needs:
+            if assigned.needs and self.spec.uses:
                 args, kwargs = load_call(payload, lambda index: self._needed(assigned.needs[index]))
             else:
                 args, kwargs = load_call(payload)

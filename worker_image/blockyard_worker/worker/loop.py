@@ -1,6 +1,7 @@
 """A worker's loop: read frames, take tokens, run tries in order, report outcomes in batches."""
 
 import functools
+import itertools
 import os
 import socket
 import sys
@@ -62,6 +63,8 @@ class Worker:
         self.usage: Usage | None = None
         """Measures what tries use, when somebody wants to know."""
         self._part: Part | None = None
+        self._unsuccessful: set[int] = set()
+        """Tasks of the frame that is run."""
         self.is_forked = False
         """Set in a process that a task forked: when its function returns there, it must not go on as a worker."""
 
@@ -144,10 +147,10 @@ class Worker:
         before = dict(os.environ) if run.environment else {}
         os.environ.update(run.environment)
         self._part = run.groups[0].tries[0].part if run.environment else None  # a try that has one comes alone
-        needed = [
-            need.task for group in run.groups for a in group.tries if a.needs for need in a.needs if need.body is None
-        ]
+        given = itertools.chain.from_iterable(group.tries for group in run.groups if group.spec.uses)
+        needed = [need.task for a in given if a.needs for need in a.needs if need.body is None]
         self._attempts.needs = dict.fromkeys(needed)
+        self._unsuccessful.clear()
         complete = all(self._run_group(group) for group in run.groups)
         self._attempts.needs = {}
         if run.environment:
@@ -160,7 +163,7 @@ class Worker:
         """Run the tries of a group; False when one's token was missing: it and all after it were taken back."""
         function: Callable[..., Any] | None = None
         needs, attempts, page, take_token = self._attempts.needs, self._attempts, self._page, self._tokens.take_one
-        attempts.spec = group.spec
+        attempts.spec, unsuccessful, done = group.spec, self._unsuccessful, Status.DONE
         now = _monotonic()
         usage = self.usage
         is_much = False
@@ -170,7 +173,7 @@ class Worker:
             if not take_token():
                 return False
             page.begin(assigned.task, assigned.epoch, now)
-            if assigned.needs and self._lacks(assigned):
+            if unsuccessful and assigned.needs and _is_behind(assigned, unsuccessful):
                 outcome = Outcome(assigned.task, assigned.epoch, Status.DEPENDENCY)
             else:
                 if function is None:  # only now: while it is imported, the page must name the try that waits for it
@@ -180,7 +183,9 @@ class Worker:
                 end_of_fork()
             page.end()
             self._capture.end_of(assigned.task, assigned.epoch, outcome.seconds)
-            if needs and assigned.task in needs and outcome.status is Status.DONE:
+            if outcome.status is not done:
+                unsuccessful.add(assigned.task)
+            elif needs and assigned.task in needs:
                 needs[assigned.task] = outcome.body
             if not self._outcomes:
                 self._oldest = now
@@ -203,13 +208,6 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - the rim: unpickling runs user code
             return functools.partial(_fail, error, error.__traceback__)
 
-    def _lacks(self, assigned: Assigned) -> bool:
-        ended = self._attempts.needs
-        for need in assigned.needs:  # noqa: SIM110 - once a try: a generator would cost more than the rest
-            if need.body is None and ended[need.task] is None:
-                return True
-        return False
-
     def after_fork(self) -> None:
         """In a process that a task forked: let go of what belongs to the worker, keep what the task may need."""
         self.is_forked = True
@@ -217,6 +215,11 @@ class Worker:
         self._outcomes, self.usage = [], None
         self._manager.close()
         self._tokens.close()
+
+
+def _is_behind(assigned: Assigned, unsuccessful: set[int]) -> bool:
+    """Whether a try needs any of these of its frame."""
+    return any(need.body is None and need.task in unsuccessful for need in assigned.needs)
 
 
 def _fail(error: BaseException, trace: TracebackType | None, *_args: object, **_kwargs: object) -> NoReturn:
