@@ -1,5 +1,6 @@
 """The operator against a real API server and a real interchange; pods are real managers, run as processes."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -19,19 +20,28 @@ def running(release: Release, count: int) -> None:
     release.until(f"{count} block(s) run", states, lambda seen: seen.count("RUNNING") == count)
 
 
-def test_a_pool_runs_tasks_and_goes_away_without_a_trace(release: Release, runner: PodRunner) -> None:
+def test_a_pool_runs_tasks_and_goes_away_without_a_trace(release: Release, runner: PodRunner, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    def waits(path: str) -> int:  # so that its block is not scaled in while it is looked at
+        while not os.path.exists(path):
+            time.sleep(0.05)
+        return 7
+
     operator = release.operator()
     release.interchange()
     release.apply("WorkerPool", "cpu", blocks={"max": 2}, strategy={"idleTimeout": "10s"}, drain={"timeout": "5s"})
     release.until("the pool is well", lambda: release.condition("cpu", "Ready"), lambda seen: seen[1] == "Idle")
     client = release.client().options(pool=f"{release.namespace}.cpu")
-    assert client.submit(abs, -7).result(60) == 7
+    future = client.submit(waits, str(gate))
+    release.until("it works", lambda: release.condition("cpu", "Ready"), lambda seen: seen[:2] == ("True", "Ready"))
     (block,) = release.blocks().values()
     assert block["spec"]["pool"] == "cpu"
     (pod,) = release.pods().values()
     assert pod["metadata"]["name"] == f"{block['metadata']['name']}-0"
     assert pod["spec"]["containers"][0]["image"] == IMAGE
-    release.until("it works", lambda: release.condition("cpu", "Ready"), lambda seen: seen[:2] == ("True", "Ready"))
+    gate.touch()
+    assert future.result(60) == 7
     ended = release.until(
         "it is scaled in", release.blocks, lambda seen: [state_of(one) for one in seen.values()] == ["SCALED_IN"]
     )
