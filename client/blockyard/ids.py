@@ -75,6 +75,6 @@ def parse_task_name(text: str) -> TaskId:
         task = task_id(SessionId(int(session, 16)), int(number))
     except ValueError:
         task = TaskId(-1)
-    if not dash or task < 0 or task_name(task) != text:
+    if not dash or not 0 <= task < 1 << 64 or task_name(task) != text:
         raise ValueError(f"not a task: {text!r}; a task is written session-number, for example '1f3a-42'")
     return task

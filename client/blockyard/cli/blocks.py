@@ -46,7 +46,7 @@ def blocks(call: Call, pool: str, ended_too: bool) -> None:  # noqa: FBT001 - cl
 @click.command(epilog="Example: blockyard drain default-1a1fc-0 --grace 60")
 @options.connected
 @click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
-@click.option("--grace", default=30.0, show_default=True, type=click.FloatRange(min=0),
+@click.option("--grace", default=30.0, show_default=True, type=options.Number(0, options.MOST_SECONDS),
               help="Seconds that what runs there may go on.")  # fmt: skip
 @options.pass_call
 def drain(call: Call, blocks: tuple[str, ...], grace: float) -> None:

@@ -14,7 +14,7 @@ from blockyard.wire import control
 @click.command(epilog="Example: blockyard doctor --pool gpu")
 @options.connected
 @click.option("--pool", "only", multiple=True, help="Only this pool; may be given several times.")
-@click.option("--wait", default=30.0, show_default=True, type=click.FloatRange(min=0),
+@click.option("--wait", default=30.0, show_default=True, type=options.Number(0, options.MOST_SECONDS),
               help="Seconds until a pool counts as having no worker.")  # fmt: skip
 @options.pass_call
 def doctor(call: Call, only: tuple[str, ...], wait: float) -> int:

@@ -141,7 +141,7 @@ def _welcome(
 @local.command(epilog="Examples: blockyard local down; blockyard local down --name lab --remove")
 @name_option
 @options.output
-@click.option("--grace", default=20.0, show_default=True, type=click.FloatRange(min=0),
+@click.option("--grace", default=20.0, show_default=True, type=options.Number(0, options.MOST_SECONDS),
               help="Seconds until it is killed.")  # fmt: skip
 @click.option("--remove", is_flag=True, help="Also remove its state folder: journal, results and keys.")
 @options.pass_call

@@ -1,7 +1,8 @@
 """Options that every command has, and what they come to: the settings of this call."""
 
+import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -34,6 +35,21 @@ class Call:
 
 
 pass_call = click.make_pass_decorator(Call, ensure=True)
+
+
+class Number(click.FloatRange):
+    """click's, which takes NaN for a number of every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
+MOST_SECONDS: Final = 1e6
+"""Longer than anybody waits at a prompt, and no longer than the kernel can count."""
 
 
 def flag(key: str, *names: str, **details: Any) -> Callable[[F], F]:

@@ -1,5 +1,6 @@
 """The rim of the command line: one call of a command in, one exit code out, and no traceback on the way."""
 
+import errno
 import io
 import os
 import signal
@@ -61,11 +62,24 @@ def run(arguments: Sequence[str], program: str = "blockyard") -> int:
     except BlockyardError as error:
         return _say(str(error), exit_of(error))
     except Exception as error:
+        if fault := _of_arguments(error, arguments):
+            return _say(fault, Exit.USAGE)
         if os.environ.get(DEBUG_VARIABLE):
             raise
         what = f"{type(error).__name__}: {error}"
         return _say(f"unexpected error, a fault of Blockyard's: {what}; {DEBUG_VARIABLE}=1 shows where", Exit.BUG)
     return int(code or 0)
+
+
+def _of_arguments(error: Exception, arguments: Sequence[str]) -> str:
+    """What is wrong with a word of the command that nothing could be named by; '' when the error is another one."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"no file has so long a name: {str(error.filename)[:80]!r}…"
+    if isinstance(error, UnicodeEncodeError):
+        for word in arguments:
+            if any("\ud800" <= letter <= "\udfff" for letter in word):
+                return f"{word[:80]!r} is not UTF-8, as names of tasks, runs and pools are"
+    return ""
 
 
 def _say(sentence: str, code: Exit) -> Exit:

@@ -23,7 +23,7 @@ _MOST_BLOCKS = 30
 
 @click.command(epilog="Examples: blockyard top; blockyard top --once -o json")
 @options.connected
-@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="SECONDS",
+@click.option("--interval", default=1.0, show_default=True, type=options.Number(0.1, 3600), metavar="SECONDS",
               help="Between two looks, over which rates are measured.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Look twice, show it once, and end.")
 @options.pass_call

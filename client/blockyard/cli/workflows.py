@@ -66,7 +66,9 @@ def lint(call: Call, paths: tuple[Path, ...], schema: bool) -> int:  # noqa: FBT
               help="Run it here with so many workers, though the profile names an interchange.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Forget the run of this name, if it has ended, and start anew.")
 @click.option("--wfformat", is_flag=True, help="FILE is a trace in WfCommons' WfFormat: take the time its tasks took.")
-@click.option("--scale", type=click.FloatRange(0.0), default=1.0, metavar="X", help="Of a trace: take X times as long.")
+@click.option(
+    "--scale", type=options.Number(0.0, 1e6), default=1.0, metavar="X", help="Of a trace: take X times as long."
+)
 @click.option("--execute", is_flag=True, help="Of a trace: run the programs that it names.")
 @click.option("--monitoring", is_flag=True,
               help="With workers of this machine: keep its history, for report, artefacts and config.")  # fmt: skip

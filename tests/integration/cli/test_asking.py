@@ -212,6 +212,11 @@ def test_a_damaged_journal_is_bad_news_with_the_place(user: User, client: Client
     assert "did not come up" in user.types("local", "up", code=1)
 
 
+@pytest.mark.parametrize("words", [("steps", "\udcff"), ("tasks", "--pool", "\udcff"), ("cache", "--pool", "\udcff")])
+def test_a_name_that_is_no_text_is_wrong_usage(user: User, client: Client, words: tuple[str, ...]) -> None:
+    assert "'\\udcff' is not UTF-8" in user.types(*words, code=2)
+
+
 @pytest.mark.parametrize(
     "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )

@@ -161,6 +161,28 @@ def test_an_unexpected_error_is_a_sentence_with_its_own_code(
     assert "RuntimeError: impossible; BLOCKYARD_DEBUG=1 shows where" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["local", "status", "--name", "x" * 5000], "no file has so long a name"),
+        (["config", "x" * 5000], "no file has so long a name"),
+        (["task", "show", "ffffffffffffffff-1"], "not a task: 'ffffffffffffffff-1'"),
+        (["local", "down", "--grace", "nan"], "'nan' is no number"),
+        (["local", "down", "--grace", "1e999"], "'--grace': inf is not in the range"),
+        (["top", "--interval", "nan"], "'nan' is no number"),
+        (["doctor", "--wait", "nan"], "'nan' is no number"),
+        (["report", "x", "--database", "tcp://127.0.0.1:1#key"], "url is no database URL"),
+    ],
+)
+def test_words_that_can_name_nothing_are_wrong_usage(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = rim.run(words)
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert code in (Exit.USAGE, Exit.NOT_FOUND), said
+
+
 def test_ctrl_c_is_a_code_and_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

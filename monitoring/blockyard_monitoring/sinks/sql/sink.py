@@ -192,7 +192,7 @@ def url_of(text: str) -> URL:
     """Read and check. Raises ConfigError, which shows no password."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the second of a port that is no number
         raise ConfigError("sink 'sql': url is no database URL, as 'sqlite:////path/file.db' is one") from error
     if url.get_backend_name() not in _DIALECTS:
         raise ConfigError(f"sink 'sql': url is for {url.get_backend_name()!r}; it may be sqlite or postgresql")
