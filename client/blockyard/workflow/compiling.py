@@ -22,6 +22,7 @@ from blockyard.wire.hosted import RunIs, StartRun, StepMark
 from blockyard.wire.records import Body, Condition, Function, Group, TaskSpec, Trigger
 from blockyard.workflow import graph
 from blockyard.workflow.addresses import is_all_own_text
+from blockyard.workflow.places import mapped
 from blockyard.workflow.plans import Code, Plan, packed_arguments, packed_plans, runner
 from blockyard.workflow.references import OPENING, Reference, as_text, filled, walk
 from blockyard.workflow.sources import text_of
@@ -129,12 +130,10 @@ class _Compiler:
         digest, refers = _looked_through(without_orders(spec), spec.alike)
         if refers:  # else no step is given any result, and needs no look
             self._given = {step.name: given for step in steps if (given := graph.results_of(step))}
-        needs = [
-            graph.needs_of(step, self._given_to(step.name)) if step.when or self._given else step.needs
-            for step in steps
-        ]
-        place = spec.places
-        links = graph.mapped(needs, place)
+        place, needs, links = spec.places, [step.needs for step in steps], spec.links
+        if self._given or any(run[0].when for run in spec.alike):  # else they need what they say, and no more
+            needs = [graph.needs_of(step, self._given_to(step.name)) for step in steps]
+            links = mapped(needs, place.__getitem__)
         kinds = self._kinds(spec.alike, needs)
         tasks = [self._done.get(name, _NO_TASK) for name in place] if self._done else [_NO_TASK] * len(steps)
         for places in graph.batches(links, kinds):
@@ -173,7 +172,7 @@ class _Compiler:
         self._next += len(places)
         for number, task in zip(places, itertools.count(task_id(self._session, first))):
             tasks[number] = task
-        behind = graph.mapped([links[number] for number in places], tasks)
+        behind = mapped([links[number] for number in places], tasks.__getitem__)
         own = [steps[number] for number in places]
         cached = [step.name for step in own] if own[0].cache else []
         memos = [[self._memos[one] for one in (name, *self._given_to(name))] for name in cached]

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from blockyard.workflow import expressions
+from blockyard.workflow.places import is_in_order, mapped
 from blockyard.workflow.references import OPENING, PATTERN, BadReference, Reference, may_hold, parse, texts
 from blockyard.workflow.spec import Step
 
 K = TypeVar("K", bound=Hashable)
-K_contra = TypeVar("K_contra", contravariant=True)
-
-
-class _Table(Protocol[K_contra]):
-    def __getitem__(self, key: K_contra, /) -> int:
-        """Of a mapping, or of a list by place."""
 
 
 def refers(step: Step) -> bool:
@@ -70,14 +64,10 @@ def needs_of(step: Step, given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*given, *step.needs, *seen]))
 
 
-def mapped(needs: Sequence[Sequence[K]], table: _Table[K]) -> list[list[int]]:
-    """The same with what a table has for each. A step mostly needs one other, of which no loop is made."""
-    return [[table[own[0]]] if len(own) == 1 else [table[one] for one in own] for own in needs]
-
-
 def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     """The names along a cycle, the first one at its end again; empty when there is none."""
-    if is_in_order(dict(zip(needs, itertools.count())), list(needs.values())):
+    places = dict(zip(needs, itertools.count()))
+    if is_in_order(mapped(list(needs.values()), lambda name: places.get(name, len(places)))):
         return []
     done: set[str] = set()
     for start in needs:
@@ -103,20 +93,13 @@ def cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def is_in_order(place: Mapping[str, int], needs: Sequence[Sequence[str]]) -> bool:
-    """Whether each step stands behind all that it needs. `place`: of each name; `needs`: by place."""
-    own = itertools.chain.from_iterable(map(itertools.repeat, itertools.count(), map(len, needs)))
-    others = map(place.get, itertools.chain.from_iterable(needs), itertools.repeat(len(needs)))
-    return all(map(operator.lt, others, own))
-
-
 def batches(needs: Sequence[Sequence[int]], kinds: Sequence[K]) -> Iterator[Sequence[int]]:
     """The places of steps, each after all that it needs, in lists of one kind: each as long as it can be made at its
     turn.
 
     There must be no cycle. Otherwise they keep their order.
     """
-    if len(set(kinds)) == 1 and all(max(behind) < own for own, behind in enumerate(needs) if behind):
+    if len(set(kinds)) == 1 and is_in_order(needs):
         yield range(len(needs))
         return
     left = list(map(len, needs))

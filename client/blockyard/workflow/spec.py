@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 
 from blockyard.kube.kinds import OBJECT_NAME
 from blockyard.kube.quantities import QUANTITY, SPAN
+from blockyard.workflow.places import mapped
 
 API_VERSION: Final = "blockyard.dev/v1alpha1"
 RUN_KIND: Final = "WorkflowRun"
@@ -309,6 +310,15 @@ class Workflow(Record, frozen=True, dict=True):
     def places(self) -> Mapping[str, int]:
         """Of steps by name, of the last of several that have one; the exit step is not among them."""
         return dict(zip([step.name for step in self.steps], itertools.count()))
+
+    @functools.cached_property
+    def links(self) -> list[list[int]]:
+        """For each step, the places of those that it names in needs; behind all of them where there is none such."""
+        needs, places, none = [step.needs for step in self.steps], self.places, len(self.steps)
+        try:
+            return mapped(needs, places.__getitem__)
+        except KeyError:
+            return mapped(needs, lambda name: places.get(name, none))
 
     @functools.cached_property
     def alike(self) -> Sequence[Sequence[Step]]:

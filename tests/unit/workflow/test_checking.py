@@ -229,7 +229,7 @@ def test_steps_that_are_looked_at_together_have_the_faults_that_each_alone_has(
     ]
     together = check_spec({"steps": steps})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Steps, "_others", lambda self, is_in_order: range(len(steps)))
+        patch.setattr(Steps, "_others", lambda self, is_sorted: range(len(steps)))
         assert check_spec({"steps": steps}) == together
 
 

@@ -24,6 +24,7 @@ from blockyard.workflow.checking.python_text import source_fault, takes
 from blockyard.workflow.checking.references import reference_faults
 from blockyard.workflow.checking.sweeps import sweep_faults
 from blockyard.workflow.checking.templates import template_step_faults
+from blockyard.workflow.places import is_in_order
 from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import Resources, Retry, Rule, Step, Workflow
 
@@ -58,8 +59,8 @@ class Steps:
             yield from (Fault("spec.steps", f"{name!r} is the name of {n} steps") for name, n in names.items() if n > 1)
         broken = False
         needs: list[Sequence[str]] = [step.needs for step in steps]
-        is_in_order = len(places) == len(steps) and graph.is_in_order(places, needs)
-        others = self._others(is_in_order=is_in_order)
+        is_sorted = len(places) == len(steps) and is_in_order(self._spec.links)
+        others = self._others(is_sorted=is_sorted)
         for place in others:
             step = steps[place]
             given = graph.results_of(step)
@@ -70,16 +71,16 @@ class Steps:
         for fault in self._all_faults("spec.onExit", exits, graph.results_of(exits)) if exits is not None else ():
             broken = True
             yield fault
-        if not broken and (others or not is_in_order):
+        if not broken and (others or not is_sorted):
             cycle = graph.cycle({step.name: behind for step, behind in zip(steps, needs, strict=True)})
             if cycle:
                 yield Fault("spec.steps", f"they wait for one another: {' → '.join(cycle)}")
 
-    def _others(self, *, is_in_order: bool) -> list[int]:
+    def _others(self, *, is_sorted: bool) -> list[int]:
         """The places of steps that must be looked at one by one: all but functions with arguments of their own.
 
         Of 10^5 steps nearly all are such functions, and these are looked at together. When something is wrong with any
-        of them, no step is left out here. `is_in_order`: each stands behind all that it needs.
+        of them, no step is left out here. `is_sorted`: each stands behind all that it needs.
         """
         steps = self._spec.steps
         silent: list[bool] = []
@@ -89,11 +90,11 @@ class Steps:
         if not is_all_own([step.arguments for step in plain]):
             silent = [is_silent and is_all_own(step.arguments) for step, is_silent in zip(steps, silent, strict=True)]
             plain = list(itertools.compress(steps, silent))
-        if not self._are_sound(plain, is_in_order=is_in_order):
+        if not self._are_sound(plain, is_sorted=is_sorted):
             return list(range(len(steps)))
         return [place for place, is_silent in enumerate(silent) if not is_silent]
 
-    def _are_sound(self, plain: Sequence[Step], *, is_in_order: bool) -> bool:
+    def _are_sound(self, plain: Sequence[Step], *, is_sorted: bool) -> bool:
         """Whether these can have arguments of such names, and wait for what they need."""
         needs = [step.needs for step in plain]
         return (
@@ -103,9 +104,9 @@ class Steps:
                 for text, given in {(step.source, (*step.arguments,)) for step in plain if step.source is not None}
                 if isinstance(text, str)
             )
-            and (is_in_order or all(map(self._names.places.__contains__, itertools.chain.from_iterable(needs))))
+            and (is_sorted or all(map(self._names.places.__contains__, itertools.chain.from_iterable(needs))))
             and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
-            and (is_in_order or not any(step.name in step.needs for step in plain))
+            and (is_sorted or not any(step.name in step.needs for step in plain))
         )
 
     def _all_faults(self, path: str, step: Step, given: Sequence[str]) -> Iterator[Fault]:
