@@ -284,13 +284,15 @@ class Loop:
         manager = self.state.manager_peers.get(peer)
         if self._blobs is not None and manager is not None and not manager.near:
             message = bodies.inlined(message, self._blobs)
-        self._managers.send(peer, codec.encode(message), _beat)
+        if not self._managers.send(peer, codec.encode(message), _beat) and manager is not None:
+            manager.patient_until = 0.0
 
     def _tell_client(self, peer: bytes, message: client_wire.ToClient) -> None:
         session = self.state.peers.get(peer)
         if self._blobs is not None and session is not None and not session.near:
             message = bodies.inlined(message, self._blobs)
-        self._clients.send(peer, codec.encode(message), _pong)
+        if not self._clients.send(peer, codec.encode(message), _pong) and session is not None:
+            session.patient_until = 0.0  # no frame comes over a connection that is gone
 
     def _finish(self, effects: Effects) -> None:
         if effects.keys_changed:

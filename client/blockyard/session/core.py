@@ -6,12 +6,13 @@ until the task's outcome; after a reconnect all of these are sent again, and the
 
 import enum
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from blockyard.wire import client as wire
 from blockyard.wire import codec
-from blockyard.wire.patience import seconds_for
+from blockyard.wire.patience import client_seconds_for
 from blockyard.wire.records import Body, Function, Group, Outcome
 
 _CREDIT_FRAMES = 8
@@ -46,6 +47,14 @@ class Answers(msgspec.Struct):
     credit: wire.Credit | None = None
 
 
+class Large(NamedTuple):
+    """A large frame: its bytes, when it was announced, and whether it comes or goes."""
+
+    size_bytes: int
+    since: float
+    comes: bool
+
+
 class SessionCore:
     """State of one session. Methods return the frames to send now, oldest first."""
 
@@ -70,6 +79,8 @@ class SessionCore:
         self.heard_at = 0.0
         self._patient_until = 0.0
         """Until then a large frame may be on its way, with silence behind it."""
+        self._large: Large | None = None
+        """One that is on its way: submitted and not accepted, or announced and not here."""
         self._said_at = 0.0
         self._hellos = 0
         """Said since the last welcome."""
@@ -91,9 +102,12 @@ class SessionCore:
         """The upper half of its tasks' identifiers."""
         return self._hello.session
 
-    def may_be_heard(self, now: float) -> bool:
-        """Whether there was an answer once, and no large frame may be on its way before further ones."""
-        return bool(self.heard_at) and now >= self._patient_until
+    def on_its_way(self, now: float) -> "Large | None":
+        """The large frame that one waits for, if any."""
+        large = self._large
+        if large is None or now >= self._patient_until or not (large.comes or self._submissions):
+            return None
+        return large
 
     @property
     def owes_credit(self) -> bool:
@@ -180,7 +194,10 @@ class SessionCore:
         send: list[bytes] = []
         for frame in frames:
             self.heard_at = now
-            send += self._on_message(codec.to_client.decode(frame), answers, now)
+            message = codec.to_client.decode(frame)
+            if type(message) is not wire.Pong:
+                self._large = None
+            send += self._on_message(message, answers, now)
         return send
 
     def _on_message(  # noqa: C901 - one flat case for each kind of message
@@ -217,7 +234,8 @@ class SessionCore:
             case wire.Credit():
                 answers.credit = message
             case wire.Pong(follows):
-                self._patient_until = max(self._patient_until, now + seconds_for(follows))
+                self._patient_until = max(self._patient_until, now + client_seconds_for(follows))
+                self._large = Large(follows, now, comes=True) if follows else self._large
         return []
 
     def _on_welcome(self, message: wire.Welcome, answers: Answers) -> list[bytes]:
@@ -272,7 +290,8 @@ class SessionCore:
 
     def announce(self, follows: int, now: float) -> bytes:
         """The frame to send before a large one of so many bytes."""
-        self._patient_until = max(self._patient_until, now) + seconds_for(follows)
+        self._patient_until = max(self._patient_until, now) + client_seconds_for(follows)
+        self._large = self._large or Large(follows, now, comes=False)
         return codec.encode(wire.Ping(follows))
 
     def on_time(self, near: Callable[[], bytes], now: float) -> list[bytes]:

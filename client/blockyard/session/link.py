@@ -20,7 +20,7 @@ from blockyard.errors import BadFrame
 from blockyard.ids import NUMBER_BITS
 from blockyard.session.core import Answers, SessionCore, Standing
 from blockyard.session.renewal import Renewal
-from blockyard.session.silence import Silence
+from blockyard.session.silence import SILENT_SECONDS, Silence
 from blockyard.transport import Context, Dealer, KeyPair, Poller
 from blockyard.wire.records import Body, Function, Group, Need, TaskSpec
 
@@ -171,7 +171,11 @@ class Link:
             answers = self._read(dealer, now) if dealer in ready else None
             if (renewed := renewal.look(core.heard_at, now)) is not None:
                 dealer.redial(renewed.server_key, renewed.keys)
-            if core.may_be_heard(now) and (words := silence.look(core.heard_at, now)):
+            if (large := core.on_its_way(now)) is not None and (large.comes or now - core.heard_at < SILENT_SECONDS):
+                words = silence.look_behind(large, now)
+            else:
+                words = silence.look(core.heard_at, now) if core.heard_at else ""
+            if words:
                 _log.warning("%s", words)
             self._empty_mailbox()
             for frame in core.on_time(self._near, now):

@@ -30,9 +30,14 @@ grows would often outlast the start of the interchange, which the first result w
 _RARER_MILLISECONDS = 500
 """What it grows to where attempts cross a network."""
 _CONNECT_MILLISECONDS = 5_000
-_BEAT_MILLISECONDS = 3_000
-_DEAD_MILLISECONDS = 9_000
-"""Silence of a machine that was cut off is told by nobody: without these TCP takes minutes to give a connection up."""
+_BEAT_SECONDS = 3
+_DEAD_SECONDS = 9
+"""Silence of a machine that was cut off is told by nobody: without these TCP takes minutes to give a connection up.
+
+They are the kernel's. libzmq's own heartbeats wait behind a large frame, and end the connection when it takes longer.
+"""
+_PEER_DEAD_SECONDS = 30
+"""The same where peers come from."""
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 _NOBLOCK, _MORE_NOBLOCK = int(zmq.NOBLOCK), int(zmq.SNDMORE | zmq.NOBLOCK)
 """As plain integers: to combine members of an enumeration costs more than to send."""
@@ -81,8 +86,7 @@ class Dealer:
         socket.set(zmq.RECONNECT_IVL_MAX, _RARER_MILLISECONDS if endpoint.startswith("tcp:") else _AGAIN_MILLISECONDS)
         if endpoint.startswith("tcp:"):
             socket.set(zmq.CONNECT_TIMEOUT, _CONNECT_MILLISECONDS)
-            socket.set(zmq.HEARTBEAT_IVL, _BEAT_MILLISECONDS)
-            socket.set(zmq.HEARTBEAT_TIMEOUT, _DEAD_MILLISECONDS)
+            _notice_the_dead(socket, _BEAT_SECONDS, _DEAD_SECONDS)
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
         self._monitor.linger = 0
         self._again_at = 0.0
@@ -190,11 +194,8 @@ class Router:
         socket.set(zmq.ZAP_DOMAIN, domain.encode())
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.BACKLOG, 4096)
-        if endpoint.startswith("tcp:"):  # the other side beats; this one only lets go of peers that are gone
-            socket.set(zmq.TCP_KEEPALIVE, 1)
-            socket.set(zmq.TCP_KEEPALIVE_IDLE, 30)
-            socket.set(zmq.TCP_KEEPALIVE_INTVL, 10)
-            socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
+        if endpoint.startswith("tcp:"):
+            _notice_the_dead(socket, _PEER_DEAD_SECONDS // 3, _PEER_DEAD_SECONDS)
         _limit(socket)
         socket.set(zmq.RCVHWM, queue_frames)
         self._socket = socket
@@ -373,6 +374,15 @@ def _next_event(monitor: "zmq.Socket[bytes]") -> tuple[int, int]:
 def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
     """To ask first costs half of the exception that tells that nothing is there."""
     return int(socket.getsockopt(_EVENTS)) & _POLLIN != 0
+
+
+def _notice_the_dead(socket: "zmq.Socket[bytes]", beat: int, dead: int) -> None:
+    """Have the kernel ask an idle machine every `beat` seconds, and give up one that confirms nothing for `dead`."""
+    socket.set(zmq.TCP_KEEPALIVE, 1)
+    socket.set(zmq.TCP_KEEPALIVE_IDLE, beat)
+    socket.set(zmq.TCP_KEEPALIVE_INTVL, beat)
+    socket.set(zmq.TCP_KEEPALIVE_CNT, dead // beat - 1)
+    socket.set(zmq.TCP_MAXRT, 1000 * dead)
 
 
 def _limit(socket: "zmq.Socket[bytes]") -> None:

@@ -6,8 +6,8 @@ from blockyard.ids import ManagerId, TaskId, task_name
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as wire
 from blockyard.wire.monitoring import TryState
-from blockyard.wire.patience import seconds_for
-from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease
+from blockyard.wire.patience import LARGE_BYTES, seconds_for
+from blockyard.wire.records import PROTOCOL_VERSION, Failure, Lease, body_bytes
 from blockyard_interchange.core import gangs, holding, outcomes, output, queueing
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerJoined, ManagerLeft
@@ -20,6 +20,10 @@ _STUCK_SECONDS = 0.05
 _LONG_SECONDS = 0.1
 """A try that runs for so long at a heartbeat is told as running. Of a crowd of short ones some run at each, and where a
 row of a batch is there already, a database writes all of it the slow way."""
+
+SLOW_LINK = (
+    "its link is slow; keep what is large where tasks run: pass a File, return an Output, or pass and return less"
+)
 
 
 def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float, *, near: bool) -> None:
@@ -34,6 +38,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
     if before is not None and before.id != message.manager:
         gone(state, before, Failure(f"its connection now speaks for manager {message.manager}"), now)
     manager = pool.managers.get(ManagerId(message.manager))
+    stands = manager is not None and manager.peer == peer
     if manager is None:
         manager = _new(state, pool, peer, message, now, near=near)
     else:
@@ -45,7 +50,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
     manager.functions.clear()
     state.manager_peers[peer] = manager
     state.awaited.pop(manager.id, None)
-    dropped = _reconcile(state, manager, message.holds, now)
+    dropped = _reconcile(state, manager, message.holds, now, stands=stands)
     no_room(manager)
     has_room(manager)
     pool.roster_changed = state.is_busy = True
@@ -95,8 +100,8 @@ def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | N
     return None
 
 
-def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -> list[Lease]:
-    """Agree on what a manager holds; return the leases it must drop.
+def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float, *, stands: bool) -> list[Lease]:
+    """Agree on what a manager holds; return the leases it must drop. `stands`: its connection is the same as before.
 
     After a restart of the interchange the manager knows better what runs, so tasks that wait here are given to it.
     What it was sent and does not hold got lost on the way, or comes later and is refused as the result of a lost try.
@@ -115,17 +120,33 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float) -
         else:
             dropped.append(lease)
     missing = [task for name, task in manager.leases.items() if name not in held]
+    large = {task.id: _sent_bytes(task) for task in missing} if stands and not manager.near else {}
+    held.update({task.id: task for task in missing if _may_come(task, large.get(task.id, 0), now)})
     manager.leases = held
     manager.load = sum(task.order.slots for task in held.values())
     for task in missing:
+        if task.id in held:
+            continue
         if task.flags & Flag.GANG:
             gangs.on_part_back(state, task, now)
         else:
             # It may have been on its way when the manager said what it holds: not to be run twice means not again now.
-            failure = Failure("its manager joined again and did not have it")
-            suspected = not task.order.spec.idempotent
+            too_slow = large.get(task.id, 0) > LARGE_BYTES
+            failure = Failure("its manager joined again and did not have it" + too_slow * f": {SLOW_LINK}")
+            suspected = too_slow or not task.order.spec.idempotent
             outcomes.lost(state, task, failure, now, suspected=suspected, loss=Loss.UNDELIVERED)
     return dropped
+
+
+def _may_come(task: Task, size_bytes: int, now: float) -> bool:
+    """Whether what was sent over a connection that stands is still on its way, as nothing but what is large may be."""
+    is_large = size_bytes > LARGE_BYTES and not task.flags & Flag.GANG
+    return is_large and now - task.since < seconds_for(size_bytes)
+
+
+def _sent_bytes(task: Task) -> int:
+    ended = [need.outcome for need in task.needs if need.outcome is not None]
+    return body_bytes(task.body) + sum(body_bytes(one.body) for one in ended)
 
 
 def _is_free(manager: Manager, state: State, task: Task) -> bool:

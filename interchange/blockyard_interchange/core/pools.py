@@ -29,8 +29,8 @@ class Manager:
     __slots__ = (
         "accelerators", "address", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
         "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
-        "patient_until", "peer", "pid", "pool", "python", "queued", "recorded", "reserved", "resident_bytes",
-        "retracting", "running", "tally", "workers",
+        "patient_until", "peer", "pid", "pool", "probed_at", "python", "queued", "recorded", "reserved",
+        "resident_bytes", "retracting", "running", "tally", "workers",
     )  # fmt: skip
 
     def __init__(self, manager: ManagerId, peer: bytes, pool: Pool, block: str, workers: int, now: float) -> None:
@@ -47,7 +47,7 @@ class Manager:
         self.index = self.pid = 0
         self.python = ""
         self.near = False
-        self.joined_at = now
+        self.joined_at = self.probed_at = now  # see `timers`
         self.ends_at = math.inf
         """When its block's walltime is over."""
         self.last_seen, self.patient_until = now, 0.0  # of `wire.patience`: until the next frame comes, or until then

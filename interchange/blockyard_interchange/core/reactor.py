@@ -7,7 +7,7 @@ is answered by one function each: a worker dies, `outcomes.lost`; a manager dies
 
 from blockyard.wire import client as client_wire
 from blockyard.wire import manager as manager_wire
-from blockyard.wire.patience import seconds_for
+from blockyard.wire.patience import client_seconds_for
 from blockyard.wire.records import Bundle, Failure, Outcome, body_bytes
 from blockyard_interchange.core import (
     caching,
@@ -62,7 +62,7 @@ def from_client(
         case client_wire.Bye():
             sessions.on_bye(state, session, message, now)
         case client_wire.Ping(follows):
-            session.patient_until = now + seconds_for(follows)
+            session.patient_until = now + client_seconds_for(follows)
             state.effects.after_clients.append((peer, client_wire.Pong()))
 
 

@@ -46,7 +46,7 @@ class Session:
     __slots__ = (
         "accepted", "blob_bytes", "bytes", "connected", "credit", "frames", "functions", "has_claims", "hosted", "id",
         "is_held", "keep", "last_seen", "name", "names", "near", "next_number", "out", "patient_until", "peer",
-        "python", "refusals", "run", "said_bye", "seconds", "tasks", "token", "user",
+        "probed_at", "python", "refusals", "run", "said_bye", "seconds", "tasks", "token", "user",
     )  # fmt: skip
 
     def __init__(self, session: SessionId, token: bytes, run: "Run", user: str) -> None:
@@ -60,7 +60,7 @@ class Session:
         self.near = False
         self.keep = False
         self.connected = False
-        self.last_seen = self.patient_until = 0.0
+        self.last_seen = self.patient_until = self.probed_at = 0.0
         self.tasks, self.seconds = 0, 0.0
         """Tasks of this session that are not freed, and how long one runs, on average of the last; 0 until one has."""
         self.bytes = 0

@@ -3,12 +3,15 @@
 import heapq
 
 from blockyard.ids import ManagerId, TaskId
+from blockyard.wire import client as client_wire
+from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Failure, Status
 from blockyard_interchange.core import caching, hosted, keeping, managers, outcomes, queueing, run_ends, sessions
 from blockyard_interchange.core.counters import Loss
 from blockyard_interchange.core.entries import ManagerLeft
+from blockyard_interchange.core.pools import Manager
 from blockyard_interchange.core.settings import MISSED_HEARTBEATS
-from blockyard_interchange.core.state import State, Task, TaskState
+from blockyard_interchange.core.state import Session, State, Task, TaskState
 
 _SWEEP_SECONDS = 0.05
 _MANAGER_SECONDS = 5e-5
@@ -95,9 +98,9 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
     busy = (manager.load for pool in state.pools.values() if pool.tasks for manager in pool.roomy.values())
     state.is_busy = any(busy)
     for session in list(state.sessions.values()):
-        if session.connected and now - session.last_seen > settings.lease and now >= session.patient_until:
-            sessions.detach(state, session)
-        elif not session.connected and session.token:
+        if session.connected:
+            _detach_silent(state, session, now)
+        elif session.token:
             away = now - session.last_seen
             if away > settings.client_grace:
                 sessions.give_up_claims(state, session)
@@ -113,17 +116,35 @@ def _sweep(state: State, now: float, *, hears_clients: bool) -> None:
         hosted.forget_old(state, now)
 
 
+def _detach_silent(state: State, session: Session, now: float) -> None:
+    if now - session.last_seen <= state.settings.lease:
+        return
+    if now >= session.patient_until:
+        sessions.detach(state, session)
+    elif now - session.probed_at >= state.settings.heartbeat:
+        # It hears that we are here; and when nobody is behind its connection any more, our loop hears that.
+        session.probed_at = now
+        state.effects.after_clients.append((session.peer, client_wire.Pong()))
+
+
 def _give_up_silent(state: State, now: float) -> None:
     for pool in state.pools.values():
-        missed = [
-            one
-            for one in pool.managers.values()
-            if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat and now >= one.patient_until
-        ]
+        missed = [one for one in pool.managers.values() if now - one.last_seen > MISSED_HEARTBEATS * one.heartbeat]
         for manager in missed:
-            silent = now - manager.last_seen
-            managers.gone(state, manager, Failure(f"manager {manager.id} was silent for {silent:.1f} s"), now,
-                          loss=Loss.SILENT)  # fmt: skip
+            if now < manager.patient_until:
+                _probe(state, manager, now)
+                continue
+            why = f"manager {manager.id} was silent for {now - manager.last_seen:.1f} s"
+            if manager.patient_until > manager.last_seen:
+                why = f"{why}, behind a large frame that it was about to send: {managers.SLOW_LINK}"
+            managers.gone(state, manager, Failure(why), now, loss=Loss.SILENT)
+
+
+def _probe(state: State, manager: Manager, now: float) -> None:
+    """As with clients."""
+    if now - manager.probed_at >= manager.heartbeat:
+        manager.probed_at = now
+        state.effects.before.append((manager.peer, manager_wire.Beat()))
 
 
 def _give_up_waiting(state: State, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from blockyard.session.core import Answers, SessionCore
+from blockyard.session.core import Answers, Large, SessionCore
 from blockyard.wire import client as wire
 from blockyard.wire import codec
 from blockyard.wire.patience import LARGE_BYTES
@@ -37,11 +37,27 @@ def test_credit_does_not_wait_when_much_has_come() -> None:
 def test_behind_a_large_frame_silence_means_nothing() -> None:
     core = SessionCore(wire.Hello(1, 1, bytes(16), "", "3.11"))
     core.receive([codec.encode(wire.Welcome(1, "run", True, [], 1.0, 10, 10))], Answers(), 0.0)
-    assert codec.from_client.decode(core.announce(10 * LARGE_BYTES, 0.0)) == wire.Ping(10 * LARGE_BYTES)
-    assert wire.Hello not in _said(core, 9.9)
-    core.receive([codec.encode(wire.Pong(20 * LARGE_BYTES))], Answers(), 9.9)
-    assert wire.Hello not in _said(core, 29.8)
-    assert wire.Hello in _said(core, 30.0)
+    assert codec.from_client.decode(core.announce(5 * LARGE_BYTES, 0.0)) == wire.Ping(5 * LARGE_BYTES)
+    assert wire.Hello not in _said(core, 79.9)
+    core.receive([codec.encode(wire.Pong(10 * LARGE_BYTES))], Answers(), 79.9)
+    assert wire.Hello not in _said(core, 239.8)
+    assert wire.Hello in _said(core, 240.0)
+
+
+def test_a_large_frame_is_on_its_way_until_it_is_accepted_or_here() -> None:
+    core = SessionCore(wire.Hello(1, 1, bytes(16), "", "3.11"))
+    core.receive([codec.encode(wire.Welcome(1, "run", True, [], 1.0, 10, 10))], Answers(), 0.0)
+    core.announce(9 * LARGE_BYTES, 1.0)
+    assert core.on_its_way(1.0) is None, "what is not submitted may be here"
+    core.put(1, b"")
+    core.receive([codec.encode(wire.Pong())], Answers(), 2.0)
+    assert core.on_its_way(2.0) == Large(9 * LARGE_BYTES, 1.0, comes=False)
+    core.receive([codec.encode(wire.Accepted(1))], Answers(), 3.0)
+    assert core.on_its_way(3.0) is None
+    core.receive([codec.encode(wire.Pong(9 * LARGE_BYTES))], Answers(), 4.0)
+    assert core.on_its_way(5.0) == Large(9 * LARGE_BYTES, 4.0, comes=True)
+    core.receive([codec.encode(wire.Outcomes([]))], Answers(), 6.0)
+    assert core.on_its_way(6.0) is None
 
 
 def test_every_greeting_proves_nearness_that_after_a_silence_too() -> None:

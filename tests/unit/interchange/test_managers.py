@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from blockyard.ids import ManagerId
+from blockyard.wire import client as client_wire
 from blockyard.wire import control
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.patience import LARGE_BYTES
@@ -66,7 +67,7 @@ def test_a_manager_may_be_silent_behind_a_large_frame_that_it_announced() -> Non
     client.call()
     bench.turn()
     (one,) = manager.assigned()
-    manager.say(manager_wire.Heartbeat(1, 0, 0, follows=20 * LARGE_BYTES))
+    manager.say(manager_wire.Heartbeat(1, 0, 0, follows=10 * LARGE_BYTES))
     _be_silent(bench, 19)
     assert not manager.heard(manager_wire.NotJoined)
     manager.report(done(one))
@@ -75,10 +76,56 @@ def test_a_manager_may_be_silent_behind_a_large_frame_that_it_announced() -> Non
     assert not bench.state.pools["default"].managers, "what was announced has come"
 
 
+def test_who_is_silent_behind_a_large_frame_hears_once_a_heartbeat_that_the_interchange_is_here() -> None:
+    bench = Bench(heartbeat=1.0)
+    manager = bench.manager()
+    manager.say(manager_wire.Heartbeat(1, 0, 0, follows=10 * LARGE_BYTES))
+    bench.turn()
+    manager.heard(manager_wire.Beat)
+    _be_silent(bench, 18)
+    assert 14 <= len(manager.heard(manager_wire.Beat)) <= 16
+
+
+def test_what_is_large_is_not_sent_again_before_it_may_have_come_and_not_for_ever() -> None:
+    bench = Bench()
+    client, manager = bench.client(), bench.manager()
+    client.call(bodies=[bytes(10 * LARGE_BYTES)])
+    for _ in range(5):
+        bench.turn()
+        assert len(manager.assigned()) == 1
+        for _ in range(19):
+            client.say(client_wire.Ping())
+            manager.back()
+            bench.turn(1.0)
+            assert manager.assigned() == [], "it may be on its way"
+        bench.turn(1.1)
+        manager.back()
+    bench.turn()
+    assert manager.assigned() == []
+    (outcome,) = client.outcomes()
+    assert outcome.status is Status.LOST
+    assert outcome.failure is not None
+    assert "its link is slow" in outcome.failure.message
+
+
+def test_a_manager_that_is_given_up_behind_a_large_frame_has_a_slow_link() -> None:
+    bench = Bench(pools={"default": PoolSettings(max_losses=1)}, heartbeat=1.0)
+    client, manager = bench.client(), bench.manager()
+    client.call()
+    bench.turn()
+    manager.say(manager_wire.Heartbeat(1, 0, 0, follows=10 * LARGE_BYTES))
+    for _ in range(44):
+        client.say(client_wire.Ping())
+        bench.turn(0.5)
+    (outcome,) = client.outcomes()
+    assert outcome.failure is not None
+    assert "behind a large frame that it was about to send: its link is slow" in outcome.failure.message
+
+
 def test_nobody_may_announce_that_it_is_silent_for_ever() -> None:
     bench = Bench(heartbeat=1.0)
     bench.manager().say(manager_wire.Heartbeat(1, 0, 0, follows=1 << 60))
-    _be_silent(bench, 300)
+    _be_silent(bench, 610)
     assert not bench.state.pools["default"].managers
 
 

@@ -168,11 +168,11 @@ def test_three_silent_heartbeats_mean_to_join_again() -> None:
 def test_behind_a_large_frame_silence_means_nothing() -> None:
     world = a_world(workers=1)
     world.beats = False
-    announcement = world.core.announce(10 * LARGE_BYTES, world.now, world.pages)
-    assert announcement.follows == 10 * LARGE_BYTES
+    announcement = world.core.announce(5 * LARGE_BYTES, world.now, world.pages)
+    assert announcement.follows == 5 * LARGE_BYTES
     for _ in range(99):
         world.tick(0.1)
-    world.say(wire.Beat(follows=10 * LARGE_BYTES))
+    world.say(wire.Beat(follows=5 * LARGE_BYTES))
     for _ in range(99):
         world.tick(0.1)
     assert not world.asks_to_join
