@@ -237,12 +237,14 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False, optio
     return check
 
 
-def _count(low: int, *, optional: bool = False) -> Check:
+def _count(low: int, high: float = math.inf, *, optional: bool = False) -> Check:
+    bounds = f"from {low}" + (f" to {high}" if high < math.inf else "")
+
     def check(value: Any) -> str:
         if value is None and optional:
             return ""
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            return f"is {value!r}; give a whole number from {low}"
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            return f"is {value!r}; give a whole number {bounds}"
         return ""
 
     return check
@@ -358,12 +360,13 @@ def _error_limits(value: Any) -> str:
 
 
 CHECKS: Final[Mapping[str, Check]] = {
-    "workers_per_node": _number(0, open_low=True),
-    "nodes_per_block": _count(1),
-    "min_blocks": _count(0),
-    "init_blocks": _count(0),
-    "max_blocks": _count(1),
-    "warm_blocks": _count(0),
+    # As many as the resources in a cluster have at most, too: a typing error, and not another machine.
+    "workers_per_node": _number(0, 4096, open_low=True),
+    "nodes_per_block": _count(1, 1024),
+    "min_blocks": _count(0, 100_000),
+    "init_blocks": _count(0, 100_000),
+    "max_blocks": _count(1, 100_000),
+    "warm_blocks": _count(0, 100_000),
     "parallelism": _number(0, 1),
     "idle_timeout": _number(0),
     "start_cost": _number(0),
