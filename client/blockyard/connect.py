@@ -86,6 +86,9 @@ def find(
 
 
 def _of_profile(name: str, settings: config.Settings) -> Target:
+    if not name:
+        place = settings.places.get("profile", "the settings")
+        raise ConfigError(f"profile (from {place}) is ''; give a name, a state folder or a URL, or leave it out")
     profile = settings.profiles.get(name)
     if profile is None:
         if name in config.systems():

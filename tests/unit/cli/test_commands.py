@@ -167,6 +167,7 @@ def test_an_unexpected_error_is_a_sentence_with_its_own_code(
         (["local", "status", "--name", "x" * 5000], "no file has so long a name"),
         (["config", "x" * 5000], "no file has so long a name"),
         (["task", "show", "ffffffffffffffff-1"], "not a task: 'ffffffffffffffff-1'"),
+        (["-p", "", "status"], "profile (from flags) is ''; give a name, a state folder or a URL, or leave it out"),
         (["local", "down", "--grace", "nan"], "'nan' is no number"),
         (["local", "down", "--grace", "1e999"], "'--grace': inf is not in the range"),
         (["top", "--interval", "nan"], "'nan' is no number"),
