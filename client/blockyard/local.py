@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from blockyard.hub_process import HubProcess
 
 _STOP_SECONDS: Final = 5.0
+_KILL_SECONDS: Final = 4.0
+"""A manager that was asked to end, and has not by then, is killed."""
+_FINISH_SECONDS: Final = 1.0
+"""How long it lets its workers finish, which leaves it the time to end all that they started: nobody else finds all."""
 _TELL_SECONDS: Final = 25.0
 """The same with monitoring: the hub may just be starting again, and is told the last there is to tell."""
 START_SECONDS: Final = 60.0
@@ -154,7 +158,7 @@ class LocalSystem:
             return pool.provider
         logs = self.folder / "logs"
         if pool.provider == "local":
-            return LocalProvider(owner=self._owner, log_dir=logs, channel=pool.channel, grace=2.0)
+            return LocalProvider(owner=self._owner, log_dir=logs, channel=pool.channel, grace=_KILL_SECONDS)
         make: Any = plugins.load(plugins.PROVIDERS, pool.provider)
         try:
             provider: Provider = make(owner=self._owner, log_dir=logs)
@@ -283,6 +287,7 @@ class LocalSystem:
             "preload": list(pool.preload),
             "worker_init": init,
             "max_tasks_per_worker": pool.max_tasks_per_worker or 0,
+            "drain_grace": _FINISH_SECONDS,
             "max_rss": pool.max_rss_bytes or 0,
             "pin_cores": pool.pin_cores,
             "supervisor": os.getpid() if pool.is_here else 0,

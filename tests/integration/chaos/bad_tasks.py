@@ -39,6 +39,11 @@ def leaves_daemons() -> list[int]:
     return [program.pid, pid]
 
 
+def leaves_a_daemon_without_a_mark() -> int:
+    """Leave a program in a session of its own that was started with an empty environment; return its pid."""
+    return subprocess.Popen(["/bin/sleep", "3600"], start_new_session=True, stdout=subprocess.DEVNULL, env={}).pid
+
+
 def leaves_grandchildren(count: int) -> int:
     """Start so many short processes whose parents end at once."""
     for _ in range(count // 50):
@@ -60,6 +65,19 @@ def never_ends() -> None:
     """Run, and listen to nobody in between."""
     while True:
         pass
+
+
+def listens_to_nobody(runs: str) -> None:
+    """Make a file and go on, whoever asks for the end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        try:
+            with open(runs, "w"):
+                pass
+            while True:
+                time.sleep(0.01)
+        except BaseException:  # noqa: BLE001 - that is what it is for
+            continue
 
 
 def prints(megabytes: int) -> int:

@@ -2,6 +2,8 @@
 nothing behind. One pool serves them all, so that each test also shows that the one before did no lasting harm."""
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +77,20 @@ def test_daemons_of_a_task_end_with_its_block(tmp_path: Path) -> None:
         assert all(look_at(pid) for pid in left), "they outlive their task"
     house.wait_until_empty()
     assert not any(look_at(pid) for pid in left)
+
+
+def test_a_daemon_without_a_mark_ends_with_its_block_though_a_task_would_not_end(tmp_path: Path) -> None:
+    """Its manager alone can tell whose it is, and so has to end by itself, and not by being killed."""
+    house = House(tmp_path / "state")
+    with Client.local(workers=1, folder=house.folder) as client:
+        daemon = client.submit(bad_tasks.leaves_a_daemon_without_a_mark).result(WITHIN)
+        deaf = client.submit(bad_tasks.listens_to_nobody, str(tmp_path / "runs"))
+        wait_until("it runs", (tmp_path / "runs").exists, bool)
+        deaf.cancel()
+    house.wait_until_empty()
+    if look_at(daemon):
+        os.kill(daemon, signal.SIGKILL)
+        pytest.fail("the daemon is still there")
 
 
 def test_of_a_thousand_short_lived_grandchildren_none_stays_as_a_zombie(tmp_path: Path) -> None:
