@@ -45,6 +45,9 @@ class Join(Record, tag=1, frozen=True):
     """An interchange that does not know this manager counts from here."""
     address: str = ""
     """At which the other managers of its block reach programs on this node: an IPv4 address, or a name."""
+    answered: int = -1
+    """How many `Joined` it has got; -1: it does not count. What was assigned behind one that it had not got yet when it
+    said this is on its way."""
 
 
 class Outcomes(Record, tag=2, frozen=True):

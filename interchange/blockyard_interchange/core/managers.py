@@ -39,6 +39,7 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         gone(state, before, Failure(f"its connection now speaks for manager {message.manager}"), now)
     manager = pool.managers.get(ManagerId(message.manager))
     stands = manager is not None and manager.peer == peer
+    crosses = stands and manager is not None and 0 <= message.answered < manager.answered
     if manager is None:
         manager = _new(state, pool, peer, message, now, near=near)
     else:
@@ -47,10 +48,11 @@ def on_join(state: State, peer: bytes, user: str, message: wire.Join, now: float
         holding.on_gone(state, manager)  # what it was asked by its former connection may have been lost
     manager.last_seen = manager.heard_of = now
     manager.heartbeat = state.settings.beat(len(state.manager_peers))
+    manager.answered = (manager.answered if crosses else message.answered) + 1
     manager.functions.clear()
     state.manager_peers[peer] = manager
     state.awaited.pop(manager.id, None)
-    dropped = _reconcile(state, manager, message.holds, now, stands=stands)
+    dropped = _reconcile(state, manager, message.holds, now, stands=stands, crosses=crosses)
     no_room(manager)
     has_room(manager)
     pool.roster_changed = state.is_busy = True
@@ -100,8 +102,13 @@ def _refusal(state: State, user: str, message: wire.Join) -> tuple[str, str] | N
     return None
 
 
-def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float, *, stands: bool) -> list[Lease]:
-    """Agree on what a manager holds; return the leases it must drop. `stands`: its connection is the same as before.
+def _reconcile(
+    state: State, manager: Manager, holds: list[Lease], now: float, *, stands: bool, crosses: bool
+) -> list[Lease]:
+    """Agree on what a manager holds; return the leases it must drop.
+
+    `stands`: its connection is the same as before. `crosses`: besides, it said so before our last answer came, so that
+    what was given to it since is on its way.
 
     After a restart of the interchange the manager knows better what runs, so tasks that wait here are given to it.
     What it was sent and does not hold got lost on the way, or comes later and is refused as the result of a lost try.
@@ -121,7 +128,7 @@ def _reconcile(state: State, manager: Manager, holds: list[Lease], now: float, *
             dropped.append(lease)
     missing = [task for name, task in manager.leases.items() if name not in held]
     large = {task.id: _sent_bytes(task) for task in missing} if stands and not manager.near else {}
-    held.update({task.id: task for task in missing if _may_come(task, large.get(task.id, 0), now)})
+    held.update({task.id: task for task in missing if crosses or _may_come(task, large.get(task.id, 0), now)})
     manager.leases = held
     manager.load = sum(task.order.slots for task in held.values())
     for task in missing:

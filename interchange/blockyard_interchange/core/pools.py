@@ -27,9 +27,9 @@ class Manager:
     """A manager that joined."""
 
     __slots__ = (
-        "accelerators", "address", "block", "busy", "cores", "done", "draining", "ends_at", "functions", "heard_of",
-        "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near", "node",
-        "patient_until", "peer", "pid", "pool", "probed_at", "python", "queued", "recorded", "reserved",
+        "accelerators", "address", "answered", "block", "busy", "cores", "done", "draining", "ends_at", "functions",
+        "heard_of", "heartbeat", "id", "index", "joined_at", "last_seen", "leases", "load", "memory_bytes", "near",
+        "node", "patient_until", "peer", "pid", "pool", "probed_at", "python", "queued", "recorded", "reserved",
         "resident_bytes", "retracting", "running", "tally", "workers",
     )  # fmt: skip
 
@@ -44,6 +44,8 @@ class Manager:
         self.accelerators = 0
         self.node = ""
         self.address = ""
+        self.answered = -1
+        """How many `Joined` it will have got when all that were sent have come; see `wire.manager.Join`."""
         self.index = self.pid = 0
         self.python = ""
         self.near = False
@@ -68,9 +70,7 @@ class Manager:
         self.retracting = False
         self.recorded = 0
         """Number of its last `Outcomes` that the journal holds."""
-        self.busy = 0
-        self.queued = 0
-        self.resident_bytes = 0
+        self.busy = self.queued = self.resident_bytes = 0
         self.running: list[tuple[TaskId, float]] = []
         self.tally = Tally()
         """What it had counted when it was last heard of."""

@@ -61,6 +61,23 @@ def test_a_try_that_may_run_once_is_not_sent_again_when_it_may_have_arrived() ->
     assert [outcome.status for outcome in client.outcomes()] == [Status.LOST]
 
 
+@pytest.mark.parametrize("answered, status", [(0, Status.DONE), (1, Status.LOST), (-1, Status.LOST)])
+def test_what_was_given_out_behind_an_answer_that_a_join_did_not_know_of_is_on_its_way(
+    answered: int, status: Status
+) -> None:
+    """It says `Join` until it is answered: some come after what the answer to the first brought about."""
+    bench = Bench()
+    client, manager = bench.client(), bench.manager(answered=0)
+    client.call(a_spec(idempotent=False))
+    bench.turn()
+    (one,) = manager.assigned()
+    manager.join = msgspec.structs.replace(manager.join, answered=answered)
+    manager.back()
+    manager.report(done(one))
+    bench.turn()
+    assert [outcome.status for outcome in client.outcomes()] == [status]
+
+
 def test_a_manager_may_be_silent_behind_a_large_frame_that_it_announced() -> None:
     bench = Bench(heartbeat=1.0)
     client, manager = bench.client(), bench.manager()

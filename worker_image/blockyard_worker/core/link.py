@@ -139,11 +139,13 @@ def _join(state: State, now: float) -> Join:
         seconds_left=max(0.001, policy.ends_at - now) if policy.ends_at else 0.0,
         tally=_tally(state),
         address=policy.address,
+        answered=state.answered,
     )
 
 
 def _on_joined(state: State, joined: Joined, now: float, seen: Seen) -> None:
     state.is_joined = True
+    state.answered += 1
     state.heartbeat = joined.heartbeat
     state.beat_at = now + joined.heartbeat
     state.effects.append(effects.SetPlace(joined.blobs, joined.blob_threshold))

@@ -101,6 +101,8 @@ class State:
     """Whether any worker was ever ready."""
     # link
     is_joined: bool = False
+    answered: int = 0
+    """How many of its `Join`s were."""
     join_at: float = 0.0
     heartbeat: float = 1.0
     beat_at: float = 0.0
