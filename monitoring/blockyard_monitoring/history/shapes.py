@@ -63,10 +63,7 @@ def name_of(task: int) -> str:
 
 def number_of(name: str) -> int:
     """The other way round. Raises ValueError naming the text."""
-    task = parse_task_name(name)
-    if task >= 1 << 64:
-        raise ValueError(f"not a task: {name!r}; its session has more than eight digits")
-    return signed(task)
+    return signed(parse_task_name(name))
 
 
 def label() -> Label[str]:
