@@ -75,7 +75,7 @@ def test_where_hardly_any_are_left_others_wait_and_those_who_are_in_go_on(house:
 
 def test_so_does_the_hub(house: House, few: None) -> None:
     with Client.local(workers=1, folder=house.folder, monitoring=True):
-        (hub,) = [one for one in house.everything() if " -m blockyard_monitoring" in one.command]
+        (hub,) = house.hubs()
         wait_until(
             "it may open as many files as it may ask for",
             lambda: re.findall(r"Max open files +(\d+) +(\d+)", Path(f"/proc/{hub.pid}/limits").read_text()),
@@ -88,17 +88,13 @@ def test_where_hardly_any_are_left_in_a_hub_others_wait_for_its_radio(house: Hou
     monitoring = Monitoring(radio=ZmqRadio(listen=f"ipc://{path}"))
     with Client.local(workers=1, folder=house.folder, monitoring=monitoring), contextlib.ExitStack() as peers:
         wait_until("its radio listens", path.exists, bool)
-
-        def hubs() -> list[int]:
-            return [one.pid for one in house.everything() if " -m blockyard_monitoring" in one.command]
-
-        (hub,) = hubs()
-        _, most = resource.prlimit(hub, resource.RLIMIT_NOFILE)
-        resource.prlimit(hub, resource.RLIMIT_NOFILE, (2 * FEW, most))
+        (hub,) = house.hubs()
+        _, most = resource.prlimit(hub.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(hub.pid, resource.RLIMIT_NOFILE, (2 * FEW, most))
         for _ in range(FEW):
             peers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
         wait_until("nobody more gets in", path.exists, lambda is_open: not is_open)
-        resource.prlimit(hub, resource.RLIMIT_NOFILE, (4 * FEW, most))
+        resource.prlimit(hub.pid, resource.RLIMIT_NOFILE, (4 * FEW, most))
         wait_until("there is room again", path.exists, bool)
         peers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
-        assert hubs() == [hub], "libzmq did not end it"
+        assert house.hubs() == [hub], "libzmq did not end it"

@@ -21,7 +21,6 @@ from tests.fixtures.postgres import Postgres, running_postgres
 from tests.integration.metrics.conftest import scrape
 from tests.integration.monitoring import jobs
 from tests.integration.monitoring.following import Follower, Tries
-from tests.integration.monitoring.test_history import hubs
 from tests.integration.processes import House, kill, wait_until
 from tests.integration.questions import pool_status
 from tests.machine import Size
@@ -80,7 +79,7 @@ def run_under_kills(client: Client, house: House, server: Postgres, proof: Proof
     """Rounds of tasks; at each end the hub is killed, now and then the database, too."""
     for number in range(proof.rounds):
         run(client, proof.tasks, proof.radio, fails=number)
-        (hub,) = wait_until("a hub is there", lambda: hubs(house), lambda found: len(found) == 1)
+        (hub,) = wait_until("a hub is there", house.hubs, lambda found: len(found) == 1)
         kill(hub)
         if number % (proof.rounds // proof.restarts) == 0:
             server.kill()

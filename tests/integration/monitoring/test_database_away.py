@@ -9,7 +9,6 @@ from blockyard import Client
 from tests.contract.monitoring.databases import PostgresDatabase
 from tests.fixtures.postgres import running_postgres
 from tests.integration.monitoring import jobs
-from tests.integration.monitoring.test_history import hubs
 from tests.integration.processes import WITHIN, House, kill, wait_until
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(240)]
@@ -28,7 +27,7 @@ def test_tasks_go_on_without_their_database_and_it_catches_up_whoever_dies_meanw
                 assert not wait(client.submit_many(jobs.twice, range(count)), WITHIN).not_done
                 spilt = {path.name for path in house.folder.rglob("*") if path.is_file()} - {one.name for one in before}
                 assert {name for name in spilt if "monitoring" in name or "hub" in name} == set()
-                (hub,) = hubs(house)
+                (hub,) = house.hubs()
                 kill(hub)  # what it had taken, and not stored, is told again
                 assert not wait(client.submit_many(jobs.twice, range(count)), WITHIN).not_done
             finally:

@@ -26,7 +26,7 @@ from blockyard.monitoring import Monitoring
 from blockyard.radios import FilesystemRadio, InterchangeRadio, RadioConfig, UdpRadio, ZmqRadio
 from tests.contract.monitoring.databases import SqliteDatabase
 from tests.integration.monitoring import jobs
-from tests.integration.processes import WITHIN, House, Process, kill, wait_until
+from tests.integration.processes import WITHIN, House, kill, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -34,11 +34,6 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def history(tmp_path: Path) -> SqliteDatabase:
     return SqliteDatabase(tmp_path / "history.db")
-
-
-def hubs(house: House) -> list[Process]:
-    """One, or none while it is being started again."""
-    return [one for one in house.everything() if " -m blockyard_monitoring" in one.command]
 
 
 def ended(history: SqliteDatabase) -> dict[int, int]:
@@ -127,7 +122,7 @@ def test_nothing_is_missing_when_hub_and_interchange_are_killed(tmp_path: Path, 
     with Client.local(workers=2, folder=house.folder, monitoring=history.url) as client:
         client.submit(jobs.twice, 1).result(WITHIN)
         done = []
-        for victims in (hubs, House.interchanges, hubs):
+        for victims in (House.hubs, House.interchanges, House.hubs):
             done += client.submit_many(jobs.twice, range(count))
             (victim,) = wait_until("it runs", lambda victims=victims: victims(house), lambda found: len(found) == 1)  # type: ignore[misc]
             kill(victim)
@@ -140,7 +135,7 @@ def test_nobody_is_there_without_monitoring(tmp_path: Path) -> None:
     house = House(tmp_path / "state")
     with Client.local(workers=1, folder=house.folder) as client:
         client.submit(jobs.twice, 1).result(WITHIN)
-        assert hubs(house) == []
+        assert house.hubs() == []
         assert not (house.folder / "hub.sock").exists()
 
 
