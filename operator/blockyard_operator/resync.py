@@ -24,6 +24,8 @@ KINDS: Final = (POOL, BLOCK, RUN, CRON, TEMPLATE, POD)
 LOOK_SECONDS: Final = 0.02
 LONGEST_LOOK: Final = 0.5
 """Between two looks whether the cache is whole, each of which goes over all objects of a kind."""
+LIST_SECONDS: Final = 1.0
+"""Of waiting, until what is waited for is listed again; twice as long each time."""
 
 
 class Resync:
@@ -47,11 +49,19 @@ class Resync:
         """Wait until the watches have brought everything there was at this call; returns how many objects."""
         expected = {kind: _versions((await self._list(kind))[0]) for kind in KINDS}
         for kind, versions in expected.items():
-            pause = LOOK_SECONDS
-            while self._cache.behind(kind, versions):
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_LOOK)
+            await self._wait_for(kind, versions)
         return sum(map(len, expected.values()))
+
+    async def _wait_for(self, kind: Kind, versions: dict[str, int]) -> None:
+        """Wait for objects; a watch that began after one of them was deleted never tells of it, but a list does."""
+        pause, waited, patience = LOOK_SECONDS, 0.0, LIST_SECONDS
+        while self._cache.behind(kind, versions):
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, LONGEST_LOOK)
+            if waited >= patience:
+                there = _versions((await self._list(kind))[0])
+                versions = {uid: version for uid, version in versions.items() if uid in there}
+                waited, patience = 0.0, 2 * patience
 
     async def look_through(self) -> None:
         """Find deletions that were missed, and versions that are older than they should be."""
