@@ -238,6 +238,12 @@ def _kind(what: What) -> dict[str, Any]:
 def _source(what: Callable[..., Any]) -> str:
     if not inspect.isfunction(what) or what.__name__ == "<lambda>":
         raise NotSendable(f"{what!r}: a step is a function with a name; give it one by def")
+    return _text_of(what)
+
+
+@functools.lru_cache(maxsize=1024)
+def _text_of(what: FunctionType) -> str:
+    """What a step of this function says. Of 10^5 steps nearly all have the same; it is read, and kept, once."""
     free = [*what.__code__.co_freevars]
     if free:
         raise NotSendable(f"{what.__qualname__} uses {free[0]!r} from around it; pass that as an argument")

@@ -140,8 +140,9 @@ class _Compiler:
             batch = [steps[number] for number in places]
             self._memos |= {step.name: self._memo(step) for step in batch if step.cache}
             self._add(kinds[places[0]], [number for number in places if tasks[number] < 0], steps, links, tasks)
-        needed = set(itertools.chain.from_iterable(links))
-        decide = [number not in needed for number in range(len(steps))]
+        decide = [True] * len(steps)
+        for needed in itertools.chain.from_iterable(links):
+            decide[needed] = False
         marks = list(map(StepMark, place, tasks, decide))
         if spec.on_exit is not None:
             marks.append(self._exit(spec.on_exit, steps, place, tasks))

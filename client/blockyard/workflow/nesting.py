@@ -55,7 +55,7 @@ def expanded(
     `look`: what ConfigMaps hold that its steps, and those of its templates, name. `also`: what else may be wrong with
     the whole.
     """
-    if all(step.template is None for step in spec.steps):
+    if all(run[0].template is None for run in spec.alike):
         plain, unfilled = filled_in(spec, look)
         faults = [*unfilled, *also(plain)]
         return (None if faults else plain), faults

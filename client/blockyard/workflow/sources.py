@@ -38,8 +38,8 @@ def without_cluster(name: str) -> ConfigMap:
 
 def filled_in(spec: Workflow, look: Look) -> tuple[Workflow, list[Fault]]:
     """A spec with texts where its steps name them, and what is wrong with what was found."""
-    every = spec.steps if spec.on_exit is None else [*spec.steps, spec.on_exit]
-    if not any(isinstance(step.source, Source) for step in every):
+    kinds = [run[0] for run in spec.alike] + ([] if spec.on_exit is None else [spec.on_exit])
+    if not any(isinstance(step.source, Source) for step in kinds):
         return spec, []
     faults: list[Fault] = []
     steps = {path: _with_text(path, step, look, faults) for path, step in _steps(spec)}

@@ -15,13 +15,15 @@ from blockyard.workflow.reading import Fault
 from blockyard.workflow.spec import MOST_LETTERS, Step, Workflow
 
 _FIRST: Final = f"{string.ascii_letters}_"
-_LETTERS: Final = f"{_FIRST}{string.digits}-"
+_LETTERS: Final = f"{_FIRST}{string.digits}-".encode()
 
 
 def are_words(names: Sequence[str]) -> bool:
     """Whether each may be the name of a step: what `spec.Word` asks for, of very many at once."""
+    text = "".join(names)
     return (
-        not "".join(names).strip(_LETTERS)
+        text.isascii()
+        and not text.encode().translate(None, _LETTERS)
         and not "".join([name[:1] for name in names]).strip(_FIRST)
         and all(names)
         and max(map(len, names), default=0) <= MOST_LETTERS

@@ -97,13 +97,10 @@ class Steps:
     def _are_sound(self, plain: Sequence[Step], *, is_sorted: bool) -> bool:
         """Whether these can have arguments of such names, and wait for what they need."""
         needs = [step.needs for step in plain]
+        said = {(step.source, (*step.arguments,)) for step in plain}
         return (
-            all(map(str.isidentifier, set(itertools.chain.from_iterable([step.arguments for step in plain]))))
-            and all(
-                takes(text, given)
-                for text, given in {(step.source, (*step.arguments,)) for step in plain if step.source is not None}
-                if isinstance(text, str)
-            )
+            all(map(str.isidentifier, itertools.chain.from_iterable(given for _, given in said)))
+            and all(takes(text, given) for text, given in said if isinstance(text, str))
             and (is_sorted or all(map(self._names.places.__contains__, itertools.chain.from_iterable(needs))))
             and not any(len(own) > 1 and len(set(own)) < len(own) for own in needs)
             and (is_sorted or not any(step.name in step.needs for step in plain))
