@@ -112,8 +112,8 @@ def hosted_run(state: State, name: str) -> entries.RunHosted | None:
     found = state.hosted.get(name)
     if found is None:
         return None
-    steps, session = list(found.steps.values()), found.session
-    return entries.RunHosted(name, session.id, found.digest, found.at, steps, session.is_held, found.programs)
+    session = found.session
+    return entries.RunHosted(name, session.id, found.digest, found.at, found.steps, session.is_held, found.programs)
 
 
 def _client(state: State, name: str) -> entries.ClientAllowed | None:

@@ -221,7 +221,7 @@ def _check_sessions(state: State) -> None:
     for hosted in state.hosted.values():
         where = f"run {hosted.run!r}"
         _require(state.sessions.get(hosted.session.id) is hosted.session, f"{where}: its session is open", 0, 1)
-        strangers = [mark.name for mark in hosted.steps.values() if mark.task >> 32 != hosted.session.id]
+        strangers = [mark.name for mark in hosted.steps if mark.task >> 32 != hosted.session.id]
         _equal(strangers, [], f"{where}: its steps are tasks of its own session")
     for run in state.runs.values():
         _require(run.sessions, f"run {run.name!r} has sessions", run.sessions, "some")

@@ -6,7 +6,6 @@ A queue may hold a million tasks, so `Task` has only what differs between tasks 
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -131,7 +130,7 @@ class Hosted:
         """UTC."""
         self.ended_at = 0.0
         """Monotonic; 0 until it was seen to have ended."""
-        self.steps: dict[str, StepMark] = {}
+        self.steps: list[StepMark] = []
         self.open: dict[TaskId, StepMark] = {}
         """By task, those that were not seen to have ended; the others stay ended."""
         self.seen: dict[str, str] = {}
@@ -142,12 +141,12 @@ class Hosted:
         self.unsure: dict[TaskId, int] | None = None
         """With LET_GO: tasks whose programs may be stopped yet, and the epoch of the try; None: not known which."""
 
-    def mark(self, steps: Iterable[StepMark]) -> None:
+    def mark(self, steps: list[StepMark]) -> None:
         """These are its steps from now on."""
-        self.steps = {one.name: one for one in steps}
-        tasks: list[TaskId] = [one.task for one in self.steps.values()]  # type: ignore[misc]  # no call for each
-        self.open = dict(zip(tasks, self.steps.values(), strict=True))
-        self.session.names |= zip(tasks, self.steps, strict=True)
+        self.steps = steps
+        tasks: list[TaskId] = [one.task for one in steps]  # type: ignore[misc]  # no call for each
+        self.open = dict(zip(tasks, steps, strict=True))
+        self.session.names |= zip(tasks, [one.name for one in steps], strict=True)
         self.seen, self.counts, self.ended_at = {}, {}, 0.0
 
 
