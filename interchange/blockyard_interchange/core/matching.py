@@ -19,7 +19,7 @@ _PER_TASK_SECONDS = 5e-6
 _STAYS = Flag.SHADOW | Flag.CACHED
 """Tasks that never travel behind what they need: it may turn out that they need not run."""
 _LONG_SECONDS = 1.0
-"""Tasks this long gain nothing from waiting in front of a busy worker."""
+"""Tasks this long gain nothing from waiting in front of a busy worker, wherever it is."""
 _MOST_ASIDE = 16
 """Tasks that do not fit a manager, behind which is looked for one that does."""
 
@@ -56,14 +56,19 @@ def match(state: State, now: float) -> None:
             _Dealer(state, pool, now).deal()
 
 
-def ahead(state: State, order: Order) -> int:
-    """How many tasks of this kind a worker may hold beyond the one it runs."""
+def ahead(state: State, order: Order, *, near: bool) -> int:
+    """How many tasks of this kind a worker may hold beyond the one it runs.
+
+    What is held there, another client's shorter tasks must wait for: so nothing long is while there is another client,
+    on this machine, `near`, where to ask for the next one costs a hundredth or two of it.
+    """
     settings, seconds = state.settings, order.entry.seconds
     if not order.spec.idempotent:
         return 0
     if seconds is None:
         return 1
-    if seconds > _LONG_SECONDS:
+    has_rivals = near and len(state.peers) > 1
+    if seconds > (settings.prefetch_seconds if has_rivals else _LONG_SECONDS):
         return 0
     return max(1, min(settings.prefetch_tasks, int(settings.prefetch_seconds / (seconds + _PER_TASK_SECONDS))))
 
@@ -79,8 +84,8 @@ class _Dealer:
         self._last: dict[ManagerId, Order] = {}
         self._held: dict[ManagerId, list[wire.AssignGroup]] = {}
         """The same for tasks that must not be handed out before the journal knows it."""
-        self._ahead: dict[int, int] = {}
-        """By the identity of an order, how many of its tasks a worker may hold beyond the one it runs."""
+        self._ahead: dict[tuple[int, bool], int] = {}
+        """By the identity of an order, and whether a manager is near, how many of its tasks a worker may hold ahead."""
         self._least_epoch = least_epoch(state)
         self._timed: Order | None = None
         self._waited = 0
@@ -177,9 +182,10 @@ class _Dealer:
 
     def _room(self, manager: Manager, order: Order) -> int:
         """How many workers' worth of tasks a manager may hold, this order's among them."""
-        deep = self._ahead.get(id(order))
+        key = id(order), manager.near
+        deep = self._ahead.get(key)
         if deep is None:
-            deep = self._ahead[id(order)] = ahead(self._state, order)
+            deep = self._ahead[key] = ahead(self._state, order, near=manager.near)
         return manager.workers * (1 + deep)
 
     def _room_behind(self, manager: Manager, order: Order) -> int:

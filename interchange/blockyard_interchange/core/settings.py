@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_max_bytes: int = 256 * 1024 * 1024
     """Of all cached results together, wherever they are kept; then the oldest go. 0: nothing is cached."""
     prefetch_seconds: float = 0.05
-    """Work that a manager's worker may hold beyond the task it runs; more evens out less."""
+    """Work that a manager's worker may hold beyond the task it runs, see `matching.ahead`; more evens out less."""
     prefetch_tasks: int = 1024
     """The same as a number of tasks."""
     max_frames: int = 64

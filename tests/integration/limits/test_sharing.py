@@ -54,13 +54,14 @@ def test_ten_tasks_are_not_held_up_by_another_clients_many(client: Client, size:
 
 
 def test_ten_tasks_are_not_held_up_by_another_clients_longer_ones(client: Client) -> None:
+    """They wait for the one that runs on a worker, and not for another one behind it."""
     with Client.connect(client.folder) as little:
-        _seconds_of_ten(little, 0.01)
-        many = client.submit_many(time.sleep, [0.3] * 1_000)
+        idle = min(_seconds_of_ten(little, 0.01) for _ in range(3))
+        many = client.submit_many(_naps, [0.3] * 1_000)
         wait_until("they are queued", lambda: pool_status(client).submitted, lambda found: found >= len(many))
         wait_until("some have run", lambda: sum(one.done() for one in many), lambda found: found >= 4)
         beside = min(_seconds_of_ten(little, 0.01) for _ in range(5))
-        assert beside <= 5 * 0.3, f"{beside:.3f} s: task by task in turn it would be at least five of them"
+        assert beside <= 2 * idle + 1.5 * 0.3, f"{beside:.3f} s beside others, {idle:.3f} s alone"
     client.shutdown(wait=True, cancel_futures=True)
 
 

@@ -3,6 +3,7 @@
 from blockyard.ids import FunctionId
 from blockyard.wire import manager as manager_wire
 from blockyard.wire.records import Assigned, Status, body_bytes
+from blockyard_interchange.core.matching import ahead
 from blockyard_interchange.core.settings import PoolSettings
 from tests.unit.interchange.builders import Bench, Manager, a_function, a_spec, done, lease
 
@@ -109,6 +110,20 @@ def test_nothing_waits_behind_long_tasks_or_those_that_may_run_once() -> None:
     learned(bench, 10.0, "long")
     bench.turn()
     assert [len(manager.assigned()) for manager in managers] == [1, 1]
+
+
+def test_nothing_long_is_held_ahead_beside_another_client() -> None:
+    """It would have to wait for that, however short its own tasks are."""
+    bench = Bench()
+    client = bench.client()
+    client.call()
+    order = next(iter(bench.state.tasks.values())).order
+    learned(bench, 0.2)
+    assert ahead(bench.state, order, near=True) == 1, "there is no other"
+    bench.client(2)
+    assert [ahead(bench.state, order, near=near) for near in (True, False)] == [0, 1], "elsewhere a trip may take long"
+    learned(bench, 0.04)
+    assert ahead(bench.state, order, near=True) == 1
 
 
 def test_what_waits_behind_a_long_task_is_taken_back_when_somebody_idles() -> None:
