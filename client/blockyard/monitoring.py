@@ -57,12 +57,15 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
         if not 0.0 <= self.keep_days <= 36_500.0:
             raise ConfigError(f"monitoring: keep_days={self.keep_days!r}; days from 0 to 36,500, 0 to keep everything")
 
-    def check_installed(self) -> None:
-        """Raises NotInstalled with the pip line when a package is missing."""
+    def check(self) -> None:
+        """Raises NotInstalled with the pip line when a package is missing, ConfigError when a file has no folder."""
         needed = _NEEDED if self.database != "none" else _NEEDED[:1]
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise NotInstalled(f"monitoring: {', '.join(missing)} not installed; pip install 'blockyard[monitoring]'")
+        scheme, _, path = self.database.partition(":///")
+        if scheme == "sqlite" and not (parent := Path(path.partition("?")[0]).parent).is_dir():
+            raise ConfigError(f"monitoring: database={self.database!r}: there is no folder {parent}; make it first")
 
     def all_sinks(self, folder: Path, *, is_kept: bool) -> list[Sink]:
         """Every sink, the database first. `is_kept`: the state folder outlives the system."""
@@ -150,5 +153,5 @@ def read(value: "bool | str | Monitoring | None", radio: RadioConfig | None) -> 
         found = Monitoring() if radio is None else Monitoring(radio=radio)
     else:
         return None
-    found.check_installed()
+    found.check()
     return found

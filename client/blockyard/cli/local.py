@@ -141,12 +141,15 @@ def _welcome(
 @local.command(epilog="Examples: blockyard local down; blockyard local down --name lab --remove")
 @name_option
 @options.output
-@click.option("--grace", default=20.0, show_default=True, type=options.Number(0, options.MOST_SECONDS),
+@click.option("--grace", default=60.0, show_default=True, type=options.Number(0, options.MOST_SECONDS),
               help="Seconds until it is killed.")  # fmt: skip
 @click.option("--remove", is_flag=True, help="Also remove its state folder: journal, results and keys.")
 @options.pass_call
 def down(call: Call, grace: float, remove: bool) -> None:  # noqa: FBT001 - click hands options over by name
-    """End a system. Its tasks stay in the journal, and go on with the next 'up'."""
+    """End a system. Its tasks stay in the journal, and go on with the next 'up'.
+
+    One whose history cannot be written waits 20 s for that to be possible after all.
+    """
     name = call.settings.local.name
     folder = config.system_folder(name)
     if not is_system(folder):
